@@ -5,10 +5,11 @@
 //! ```
 //!
 //! The task is `CartPole-v1`, after Barto, Sutton, Anderson, "Neuronlike adaptive elements that can solve difficult
-//! learning control problems", 1983. The policy gives logits of the two actions. It is trained by the cross-entropy of
-//! the actions that were taken, each row weighted by its advantage: what came of the action beyond what the critic had
-//! expected (Mnih and others, "Asynchronous methods for deep reinforcement learning", 2016; the advantages are those
-//! of Schulman and others, "High-dimensional continuous control using generalized advantage estimation", 2016).
+//! learning control problems", 1983. The policy outputs logits of the two actions. It is trained with the cross-entropy
+//! of the actions taken. Each row is weighted by its advantage: how much better the outcome was than the critic
+//! expected (Mnih and others, "Asynchronous methods for deep reinforcement learning", 2016). The advantages are
+//! computed as in Schulman and others, "High-dimensional continuous control using generalized advantage estimation",
+//! 2016.
 
 #[path = "common/output.rs"]
 mod output;
@@ -25,23 +26,23 @@ use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{Adam, Linear, MeanSquaredError, SoftmaxCrossEntropy, Tanh};
 use wgrad::{Error, Sequential, Targets};
 
-/// Carts that are driven at once, and steps of each between two updates.
+/// Carts driven at the same time, and steps per cart between two updates.
 const CARTS: usize = 32;
 const STEPS: usize = 32;
 const ALL: usize = CARTS * STEPS;
-/// What lies a step ahead counts so much, and what the critic has not seen coming so much of that.
+/// Generalized advantage estimation: the discount γ per step, and the decay λ of later surprises.
 const DISCOUNT: f32 = 0.99;
 const TRACE: f32 = 0.95;
-/// Training ends when 100 episodes in a row are so long, those of the training and fresh ones.
+/// Training ends when the mean length of 100 episodes reaches this number of steps, both in training and in evaluation.
 const LONG: f64 = 475.0;
 const MOST_UPDATES: u64 = 3_000;
-/// Steps of an episode at the most.
+/// The most steps of an episode.
 const LONGEST: u32 = 500;
 
 /// Learns to balance a pole on a cart.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Of the networks, the carts and the actions
+    /// Seed of the networks, the carts and the actions
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -51,9 +52,9 @@ fn main() -> ExitCode {
     output::run(|| learn(args.seed))
 }
 
-/// A cart on a track, with a pole that stands on it.
+/// A cart on a track, with a pole standing on it.
 struct Cart {
-    /// Place, speed, angle and its speed, in metres, radians and seconds.
+    /// Position in m, velocity in m/s, angle in rad, angular velocity in rad/s.
     state: [f32; 4],
     steps: u32,
 }
@@ -64,7 +65,8 @@ impl Cart {
         Self { state, steps: 0 }
     }
 
-    /// Pushes for a fiftieth of a second, to the right or to the left; returns whether the pole still stands.
+    /// Pushes for 1/50 s, to the right or to the left. Returns whether the pole still stands and the cart is on the
+    /// track.
     fn push(&mut self, right: bool) -> bool {
         const GRAVITY: f32 = 9.8;
         const MASS_OF_POLE: f32 = 0.1;
@@ -85,7 +87,7 @@ impl Cart {
     }
 }
 
-/// A row for every cart.
+/// The carts' states, one row per cart.
 fn rows(carts: &[Cart]) -> Array2<f32> {
     Array2::from_shape_fn((carts.len(), 4), |(row, at)| carts[row].state[at])
 }
@@ -117,7 +119,8 @@ fn learn(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
     ))?)
 }
 
-/// Drives the carts for some steps, adds the lengths of episodes that end, and takes a step of training of both.
+/// Drives the carts for some steps, records the lengths of finished episodes, and trains policy and critic for one
+/// step.
 fn update(
     policy: &mut Trainer<f32>,
     critic: &mut Trainer<f32>,
@@ -137,11 +140,11 @@ fn update(
             let right = random.random::<f32>() < 1.0 / (1.0 + (of[0] - of[1]).exp());
             let stands = cart.push(right);
             actions[at] = right.into();
-            // So that a pole that stands for ever is worth 1.
+            // Scaled so that a pole that never falls has the value 1.
             rewards[at] = 1.0 - DISCOUNT;
             ended[at] = !stands || cart.steps == LONGEST;
             if ended[at] {
-                // Of one that the clock has ended, the rest is what the critic expects.
+                // If the step limit ended the episode, the critic estimates the rest.
                 if stands {
                     let rest = critic.network().predict(rows(from_ref(cart)).view())?;
                     rewards[at] += DISCOUNT * rest[(0, 0)];
@@ -164,7 +167,7 @@ fn update(
         let came = rewards[at] + DISCOUNT * (value + TRACE * advantage);
         (returns[(at, 0)], advantages[at]) = (came, came - expected[(at, 0)]);
     }
-    // At a scale of their own, whatever the rewards are.
+    // Normalize the advantages, so that the scale of the rewards does not matter.
     let squares: f32 = advantages.iter().map(|of| of * of).sum();
     let scale = (squares / ALL as f32).sqrt().max(1e-6);
     let weights: Vec<f32> = advantages.iter().map(|of| of / scale).collect();
@@ -173,13 +176,13 @@ fn update(
     Ok(())
 }
 
-/// Mean of the last 100 lengths; 0 of fewer.
+/// Mean of the last 100 lengths; 0 if there are fewer.
 fn mean(lengths: &[u32]) -> f64 {
     let last = lengths.last_chunk::<100>();
     last.map_or(0.0, |last| f64::from(last.iter().sum::<u32>()) / 100.0)
 }
 
-/// Mean length of 100 fresh episodes, in which the likelier action is taken.
+/// Mean length of 100 new episodes, in which the likelier action is always taken.
 fn evaluate(policy: &Network<f32>, random: &mut ChaCha8Rng) -> Result<f64, Error> {
     let mut carts: Vec<_> = (0..100).map(|_| Cart::new(random)).collect();
     let mut lengths = Vec::new();

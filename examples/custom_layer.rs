@@ -1,4 +1,4 @@
-//! A layer of your own: its WGSL, its formula, one call that checks both, and a training with it.
+//! A custom layer: its WGSL, its formula, a call that checks one against the other, and a training with the layer.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
 use std::io::Write as _;
@@ -36,7 +36,7 @@ const fn kernel(entry: &'static str, bindings: &'static [Binding]) -> Kernel<u32
     Kernel::new("softplus", WGSL, entry, bindings)
 }
 
-/// A smooth `Relu`, elementwise.
+/// Softplus, a smooth version of `Relu`, applied to each element.
 #[derive(Debug)]
 struct Softplus;
 

@@ -1,4 +1,4 @@
-//! A loss of your own: its WGSL, its formula, one call that checks both, and a training with it.
+//! A custom loss: its WGSL, its formula, a call that checks one against the other, and a training with the loss.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
 use std::io::Write as _;
@@ -59,7 +59,8 @@ static KERNEL: Kernel<Settings> = Kernel::new(
 )
 .fields(fields!(Settings: rows, columns, share));
 
-/// Trains outputs that so large a share of the targets stays below: quantile regression, by the "pinball" loss.
+/// The "pinball" loss of quantile regression: the network learns outputs that this share of the targets does not
+/// exceed.
 #[derive(Debug, Clone, Copy)]
 struct Quantile {
     share: f32,
@@ -108,7 +109,7 @@ impl Loss for Quantile {
     }
 }
 
-/// The same formula, which the kernel is compared with and the CPU engine runs.
+/// The same formula on the CPU. The kernel is compared with it, and the CPU engine runs it.
 impl<F: Float> reference::Loss<F> for Quantile {
     fn forward_backward(&self, mut pass: reference::LossPass<'_, F>) -> F {
         let Targets::Values(targets) = pass.targets else {
@@ -134,7 +135,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     let loss = Quantile { share: 0.9 };
     writeln!(out, "{}", check_loss(&gpu, &loss)?)?;
-    // Waiting times by the hour: most of them are short, and some are long.
+    // Waiting times by time of day: most of them are short, and some are long.
     let hours = Array2::from_shape_fn((1_000, 1), |(row, _)| row as f32 / 1_000.0);
     let waits = Array2::from_shape_fn((1_000, 1), |(row, _)| {
         let chance = (row * 617 % 1_000) as f32 / 1_000.0;

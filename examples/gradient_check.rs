@@ -1,14 +1,13 @@
-//! The gradient check of "Deep Learning from Scratch", chapter 5: on the first three training
-//! images, are the gradients of the book's network by backpropagation those that central
-//! differences give, and are those of the GPU the same?
+//! The gradient check of "Deep Learning from Scratch", chapter 5, on the first three training images. It compares the
+//! gradients of the book's network by backpropagation with central differences, and with those of the GPU.
 //!
 //! ```text
 //! cargo run --release --example gradient_check
 //! ```
 //!
-//! Prints the mean and the largest absolute difference for every parameter. The exit code is 1
-//! when a mean is above 1e-7 (central differences against backpropagation, both in f64) or above
-//! 1e-6 (GPU in f32 against backpropagation in f64).
+//! Prints the mean and the largest absolute difference for every parameter. The exit code is 1 if a mean difference is
+//! above 1e-7 (central differences against backpropagation, both in f64) or above 1e-6 (GPU in f32 against
+//! backpropagation in f64).
 
 #[path = "common/mod.rs"]
 mod common;
@@ -26,20 +25,20 @@ use common::{DataArgs, Failure, line};
 
 const IMAGES: usize = 3;
 const HIDDEN: usize = 50;
-/// The most by which central differences and backpropagation may differ on average.
+/// The largest mean difference allowed between central differences and backpropagation.
 const NUMERICAL: f64 = 1e-7;
-/// The most by which the GPU may differ from the reference on average.
+/// The largest mean difference allowed between the GPU and the reference.
 const ON_GPU: f64 = 1e-6;
 
-/// Compares backpropagation with central differences, and the GPU with the f64 reference, for the
-/// two-layer network of "Deep Learning from Scratch", chapter 5, on the first three images.
+/// Compares backpropagation with central differences, and the GPU with the f64 reference: for the two-layer network of
+/// "Deep Learning from Scratch", chapter 5, on the first three images.
 #[derive(Debug, Parser)]
 #[command(name = "gradient_check", version)]
 struct Args {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Decides the weights
+    /// Seed of the weights
     #[arg(long, default_value_t = 42)]
     seed: u64,
 }
@@ -70,7 +69,7 @@ fn check(args: &Args) -> Result<(), Failure> {
     judge(&report)
 }
 
-/// The first images of a data set, 0…1, with their labels.
+/// The first images of a data set, with pixels from 0 to 1, and their labels.
 fn first_images(dataset: &Dataset) -> Result<(Array2<f32>, Labels), Error> {
     let rows = IMAGES.min(dataset.len());
     let pixel = |(row, column)| f32::from(dataset.row(row)[column]) / 255.0;

@@ -1,5 +1,5 @@
-//! Training and inference inside a wgpu program of one's own: its device, its queue, its buffers, its
-//! command encoder. A few steps a frame, and a prediction in the frame's own submit; nothing waits.
+//! Training and inference inside a wgpu program, with its own device, queue, buffers and command encoder. A frame
+//! trains for a few steps and predicts in the frame's own submit; nothing waits.
 //!
 //! ```text
 //! cargo run --release --example in_your_program
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn learn() -> Result<(), Box<dyn Error>> {
-    // What every wgpu program has.
+    // As in every wgpu program.
     let instance = wgpu::Instance::default();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
@@ -73,17 +73,17 @@ fn learn() -> Result<(), Box<dyn Error>> {
     let optimizer = Adam::new(0.02);
     let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &table, 64, sampling)?;
 
-    // Forward from and to the program's own buffers.
+    // A forward pass between the program's own buffers.
     let x = Tensor::in_buffer(&gpu, "input", &input, 0, bytes, [POINTS, 1], Element::F32)?;
     let y = Tensor::in_buffer(&gpu, "output", &output, 0, bytes, [POINTS, 1], Element::F32)?;
     let forward = trainer.model().forward_plan(&x, &y)?;
     queue.write_buffer(&input, 0, wgrad::bytemuck::cast_slice(&points));
 
     for _frame in 0..FRAMES {
-        trainer.advance(STEPS_PER_FRAME)?; // submits, and returns at once
+        trainer.advance(STEPS_PER_FRAME)?; // submits the steps, and returns at once
         let mut encoder = device.create_command_encoder(&Default::default());
         forward.encode(&mut encoder.begin_compute_pass(&Default::default()));
-        // Here a program draws what is in `output`.
+        // A real program would draw `output` here.
         encoder.copy_buffer_to_buffer(&output, 0, &shown, 0, bytes);
         queue.submit([encoder.finish()]);
     }

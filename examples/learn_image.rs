@@ -1,14 +1,14 @@
-//! A network learns an image: coordinates in, colour out, the classic demonstration of neural graphics.
+//! A network learns an image: it maps coordinates to colours. This is the classic demonstration of neural graphics.
 //!
 //! ```text
 //! cargo run --release --example learn_image -- --image photo.jpg --out pictures
 //! ```
 //!
-//! Coordinates are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022), or
-//! with `--encoding frequency` by sines and cosines (Mildenhall et al., "`NeRF`", 2020), without which a small network
-//! sees smooth shapes only. The picture as it sharpens is written as `step-….png`. Each line says the mean loss, the peak
-//! signal-to-noise ratio (PSNR) of the whole picture, in dB, and how many samples a second the steps took; the last one
-//! says all of the last picture.
+//! Coordinates are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022),
+//! or with `--encoding frequency` by sines and cosines (Mildenhall et al., "`NeRF`", 2020). Without an encoding, a
+//! small network learns only smooth shapes. As the picture sharpens, it is written as `step-….png`. Each line reports
+//! the mean loss, the peak signal-to-noise ratio (PSNR) of the whole picture in dB, and the samples per second of the
+//! training steps. The last line describes the final picture.
 
 #[path = "common/graphics.rs"]
 mod graphics;
@@ -32,33 +32,33 @@ use wgrad::{Error, Init, Sequential, Train, files};
 use graphics::{DeviceChoice, take};
 use output::line;
 
-/// Rows predicted at a time.
+/// Rows per prediction.
 const ROWS: usize = 1 << 16;
 
 /// Learns an image.
 #[derive(Debug, Parser)]
 struct Args {
-    /// A PNG or JPEG file; by default a picture that the program paints
+    /// PNG or JPEG file to learn; without it, the program paints a picture
     #[arg(long)]
     image: Option<PathBuf>,
     /// Width and height of the painted picture
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=4096))]
     size: u32,
-    /// What the network sees of a place
+    /// How coordinates are encoded
     #[arg(long, value_enum, default_value_t = Encoding::HashGrid)]
     encoding: Encoding,
-    /// Resolutions of the hash grid
+    /// Number of resolutions of the hash grid
     #[arg(long, default_value_t = 16)]
     levels: usize,
-    /// Entries of a resolution of the hash grid at the most, a power of two
+    /// Most entries per resolution of the hash grid, a power of two
     #[arg(long, default_value_t = 1 << 15)]
     table_size: usize,
     #[arg(long, default_value_t = 1_000)]
     steps: usize,
-    /// Pixels in a minibatch, of a smaller picture all of them. Default: 262144 on a GPU, 16384 without one
+    /// Pixels per minibatch, at most all pixels of the picture [default: 262144 on a GPU, 16384 otherwise]
     #[arg(long)]
     batch: Option<usize>,
-    /// What computes: the GPU, or the CPU engine; by default a GPU where there is one
+    /// Where to compute: on a GPU, or with the CPU engine [default: a GPU if there is one]
     #[arg(long, value_enum)]
     device: Option<DeviceChoice>,
     /// Directory for the pictures
@@ -130,7 +130,7 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What the encoding gives goes through a network of 64 units twice.
+/// The encoding, followed by two hidden layers of 64 units.
 fn network(args: &Args) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     let place = Sequential::input(2);
@@ -153,7 +153,7 @@ fn network(args: &Args) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the paper on hash grids. What no sample has reached stays as it is.
+/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached.
 fn optimizer(args: &Args) -> impl wgrad::ops::Optimizer + use<> {
     let rate = match args.encoding {
         Encoding::HashGrid => 1e-2,
@@ -180,7 +180,7 @@ fn save(args: &Args, picture: &RgbImage, name: &str) -> Result<(), Box<dyn std::
     Ok(files::write(path, png.get_ref())?)
 }
 
-/// The middle of every pixel, in 0…1.
+/// The center of every pixel, (pixels, 2), from 0 to 1.
 fn places(image: &RgbImage) -> Array2<f32> {
     let (width, height) = image.dimensions();
     let places = image.enumerate_pixels().flat_map(|(x, y, _)| {
@@ -193,7 +193,7 @@ fn places(image: &RgbImage) -> Array2<f32> {
     rows
 }
 
-/// Red, green and blue of every pixel, 0 to 1.
+/// Red, green and blue of every pixel, (pixels, 3), from 0 to 1.
 fn colours(image: &RgbImage) -> Array2<f32> {
     let pixels = (image.width() * image.height()) as usize;
     let bytes = image.as_raw();
@@ -228,7 +228,7 @@ fn decibels(image: &RgbImage, target: &RgbImage) -> f64 {
     10.0 * (255.0 * 255.0 / mean).log10()
 }
 
-/// A sun over hills, with haze: smooth slopes, hard edges, and detail at every scale as photographs have it.
+/// A sun over hills, with haze. Like a photograph, it has smooth slopes, hard edges, and detail at every scale.
 fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
     let hill = |height: f32, frequency: f32, phase: f32| {
         height
@@ -269,8 +269,9 @@ fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
     Rgb(colour.map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8))
 }
 
-/// Noise of eight octaves, each of half the amplitude of the one before, about −1 to 1. The amplitudes of photographs fall
-/// with the frequency in the same way (Field, "Relations between the statistics of natural images", 1987).
+/// Noise of eight octaves, about −1 to 1. Each octave has half the amplitude of the one before. The amplitudes of
+/// photographs fall with the frequency in the same way (Field, "Relations between the statistics of natural images",
+/// 1987).
 fn detail([x, y]: [f32; 2]) -> f32 {
     let octaves = (0..8u32).map(|octave| {
         let frequency = (4 << octave) as f32;
@@ -279,7 +280,7 @@ fn detail([x, y]: [f32; 2]) -> f32 {
     octaves.sum()
 }
 
-/// Noise of one number at each place of a lattice, −0.5 to 0.5, and smooth between them.
+/// Noise with one random number per lattice point, −0.5 to 0.5, interpolated smoothly.
 fn noise(at: [f32; 2], seed: u32) -> f32 {
     #[expect(
         clippy::cast_possible_truncation,

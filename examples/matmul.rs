@@ -1,5 +1,5 @@
-//! How fast a layer multiplies matrices: `y = x·w + b` on random numbers, checked against `f64`
-//! before it is timed.
+//! Measures how fast a layer multiplies matrices: `y = x·w + b` on random numbers. The result is checked against `f64`
+//! before the measurement.
 //!
 //! ```text
 //! cargo run --release --example matmul
@@ -7,14 +7,14 @@
 //! cargo run --release --example matmul -- --shapes 2048x2048x2048 --variants tiles medium large
 //! ```
 //!
-//! One line for every shape, `key=value` pairs between spaces:
+//! Prints one line per shape, with `key=value` pairs separated by spaces:
 //!
 //! ```text
 //! device=… variant=… shape=MxKxN gflops=… ms=… repeats=…
 //! ```
 //!
-//! `x` has M rows of K numbers and `w` K rows of N. The variant is the kernel of a GPU. The figure is the median of the repeats; a
-//! repeat is as many products as take 50 ms, and on a GPU ends when the last of them is done.
+//! `x` has M rows of K numbers, and `w` has K rows of N. The variant is the kernel on a GPU. The time is the median of
+//! the repeats. A repeat computes as many products as take 50 ms; on a GPU, it ends when the last of them is done.
 
 #[path = "common/output.rs"]
 mod output;
@@ -37,41 +37,41 @@ use wgrad::{Error, Gpu};
 
 use output::{Failure, line};
 
-/// What a repeat should take, so that the clock and the submission do not matter.
+/// Shortest time of a repeat, so that the clock's resolution and the submission do not matter.
 const REPEAT: Duration = Duration::from_millis(50);
-/// Products in one submit.
+/// Products per submit.
 const SUBMIT: usize = 1000;
 /// Elements of each result that are compared with `f64`.
 const CHECKED: usize = 200;
 
-/// Times matrix products of a linear layer.
+/// Measures the matrix products of a linear layer.
 #[derive(Debug, Parser)]
 #[command(name = "matmul", version)]
 struct Args {
-    /// What multiplies: any Vulkan, Metal or DX12 adapter, or ndarray
+    /// Device: any Vulkan, Metal or DX12 adapter, or the CPU with ndarray
     #[arg(long, value_enum, default_value_t = DeviceChoice::Gpu)]
     device: DeviceChoice,
 
-    /// Rows of the left matrix, its columns, columns of the right one
+    /// Shapes: rows of the left matrix, its columns, columns of the right matrix
     #[arg(long, value_name = "MxKxN", num_args = 1..,
           default_values = ["256x256x256", "512x512x512", "1024x1024x1024", "100x784x50", "784x100x50"])]
     shapes: Vec<Shape>,
 
-    /// Kernels of the GPU: tiles, deep, medium, large, registers [default: the layer's choice]
+    /// GPU kernels to measure: tiles, deep, medium, large, registers [default: the layer's choice]
     #[arg(long, value_name = "NAME", num_args = 1.., value_parser = variant)]
     variants: Vec<Variant>,
 
-    /// Repeats of which the median is taken
+    /// Number of repeats; their median is reported
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
 
-    /// Decides the random numbers
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 42)]
     seed: u64,
 }
 
 impl Args {
-    /// `None` is the layer's choice.
+    /// The variants to measure; `None` is the layer's choice.
     fn variants(&self) -> Vec<Option<Variant>> {
         match &self.variants[..] {
             [] => vec![None],
@@ -182,7 +182,7 @@ fn median_seconds(product: &mut dyn Product, repeats: u16) -> Result<f64, Error>
     Ok(seconds[seconds.len() / 2])
 }
 
-/// Never zeros: a processor computes those with less power.
+/// Operands are never zero: a processor multiplies zeros with less power.
 struct Operands {
     x: Array2<f32>,
     parameters: [Array2<f32>; 2],
@@ -205,7 +205,7 @@ impl Operands {
         [self.x.nrows(), self.parameters[0].ncols()]
     }
 
-    /// Compares elements all over `y` with sums in `f64`.
+    /// Compares elements spread over `y` with sums in `f64`.
     fn check(&self, y: &[f32]) -> Result<(), Failure> {
         let [w, b] = &self.parameters;
         let columns = w.ncols();
@@ -219,7 +219,7 @@ impl Operands {
             let (sum, absolute) = terms.fold((0.0, 0.0), |(sum, absolute), term| {
                 (sum + term, absolute + term.abs())
             });
-            // What rounding can do in any order of summation.
+            // Bound on the rounding error for any order of summation.
             let tolerance = (w.nrows() + 2) as f64 * f64::from(f32::EPSILON) * absolute;
             let difference = (f64::from(y[at]) - sum).abs();
             // Written so that NaN fails.
@@ -236,9 +236,9 @@ impl Operands {
     }
 }
 
-/// The same product again and again.
+/// A product that can be computed repeatedly.
 trait Product {
-    /// Computes it `count` times and waits for the last.
+    /// Computes the product `count` times and waits for the last one.
     fn compute(&mut self, count: usize) -> Result<(), Error>;
 
     fn result(&self) -> Result<Vec<f32>, Error>;
@@ -252,7 +252,7 @@ struct OnGpu<'a> {
 }
 
 impl<'a> OnGpu<'a> {
-    /// Without a variant it is the one that the layer takes for this shape.
+    /// Without a variant, uses the one that the layer chooses for this shape.
     fn new(gpu: &'a Gpu, operands: &Operands, variant: Option<Variant>) -> Result<Self, Error> {
         let upload = |label: &str, matrix: &Array2<f32>| {
             let shape = [matrix.nrows(), matrix.ncols()];
@@ -286,7 +286,7 @@ impl<'a> OnGpu<'a> {
 
 impl Product for OnGpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
-        // More dispatches in one submit cost more each; two submits are under way at a time.
+        // With more dispatches per submit, each one costs more. At most two submits are in flight.
         let mut before = None;
         for first in (0..count).step_by(SUBMIT) {
             let submission = self.gpu.submit(&self.plan, SUBMIT.min(count - first))?;

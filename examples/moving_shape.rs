@@ -1,12 +1,12 @@
-//! A network follows a shape that moves, on samples that a kernel of the program's own makes in every frame.
+//! A network follows a moving shape. In every frame, a kernel of the program makes the samples to train on.
 //!
 //! ```text
 //! cargo run --release --example moving_shape
 //! ```
 //!
-//! A frame is one submit: the kernel, a few steps of training on what it wrote, and a forward pass over a small
-//! picture. Nothing is read and nothing waits until the last frame is over. So a program trains on whatever it renders:
-//! radiance, distances, a field that it simulates. The last line says how often wgpu was called for it.
+//! A frame is one submit: the kernel, a few training steps on its samples, and a forward pass over a small picture.
+//! Nothing is read back and nothing waits until the last frame is done. In the same way, a program can train on
+//! anything it renders or simulates: radiance, distances, a field. The last line counts the calls of wgpu.
 
 #[path = "common/calls.rs"]
 mod calls;
@@ -26,13 +26,13 @@ use output::line;
 
 const FRAMES: u32 = 300;
 const STEPS_PER_FRAME: usize = 4;
-/// Points that are drawn in a frame, 64 by a workgroup.
+/// Workgroups of 64 points, per frame.
 const WORKGROUPS: u32 = 8;
 const POINTS: usize = 64 * WORKGROUPS as usize;
-/// Columns and rows of the picture, whose characters are twice as high as wide.
+/// Columns and rows of the picture, in characters, which are twice as high as wide.
 const PICTURE: [usize; 2] = [64, 32];
 
-/// Points of the square from −1 to 1, and their signed distances to a rounded box that goes round and turns.
+/// Makes random points in the square from −1 to 1, and their signed distances to a rounded box that circles and turns.
 const SAMPLES: &str = "
     @group(0) @binding(0) var<storage, read> frame: u32;
     @group(0) @binding(1) var<storage, read_write> points: array<vec2f>;
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 fn follow() -> Result<(), Box<dyn std::error::Error>> {
     calls::count()?;
-    // What every wgpu program has.
+    // As in every wgpu program.
     let instance = wgpu::Instance::default();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
@@ -81,7 +81,7 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
     let grid = Tensor::zeros(&gpu, "grid", [pixels, 2], Element::F32)?;
     let picture = Tensor::zeros(&gpu, "picture", [pixels, 1], Element::F32)?;
 
-    // The kernel that makes samples.
+    // The kernel that makes the samples.
     let source = wgpu::ShaderSource::Wgsl(SAMPLES.into());
     let samples = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some("samples"),
@@ -105,7 +105,7 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
         entries: &entries,
     });
 
-    // A network that learns from what the kernel has written, and its picture.
+    // A network that learns from the samples, and its picture.
     let spec = Sequential::input(2)
         .layer(Linear::new(48))
         .layer(Tanh)
@@ -132,7 +132,7 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
         trainer.encode(STEPS_PER_FRAME, &mut pass)?;
         forward.encode(&mut pass);
         drop(pass);
-        // Here a program draws what is in `picture`.
+        // A real program would draw `picture` here.
         queue.submit([encoder.finish()]);
     }
     let in_frames = Calls::so_far();

@@ -36,7 +36,7 @@ def main(directory):
 
     ours = Net(widths)
     tensors = load_file(directory / "ours.safetensors")
-    # A training's file also holds what its optimizer keeps.
+    # A file saved during training also holds the optimizer's state.
     weights = {name: t for name, t in tensors.items() if not name.startswith("optimizer.")}
     ours.load_state_dict(weights)
     theirs = Net(widths)

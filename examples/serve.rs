@@ -1,5 +1,5 @@
-//! Serves a model on the CPU, in a process of its own: rows of a CSV come on standard input, and what the model says of each
-//! goes to standard output. A row that cannot be read is told on standard error, and the next one follows.
+//! Serves a model on the CPU in a separate process. It reads rows of a CSV from standard input, and writes the
+//! prediction for each row to standard output. A row that cannot be read is reported on standard error and skipped.
 //!
 //! ```text
 //! cargo run --release --example table
@@ -32,7 +32,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let columns =
         columns.ok_or("the model says nothing of columns: train it on those of a table")?;
 
-    // Rows of another length are told as other mistakes are.
+    // Rows of a wrong length are reported below, like other mistakes.
     let mut reader = csv::ReaderBuilder::new();
     let mut reader = reader.flexible(true).from_reader(io::stdin().lock());
     let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();

@@ -1,12 +1,12 @@
-//! A CSV file of any size is trained on in bounded memory: a block of lines at a time, shuffled within a window.
+//! Trains on a CSV file of any size in bounded memory: reads it in blocks of lines, and shuffles within a window.
 //!
 //! ```text
 //! cargo run --release --example stream_csv -- --rows 10000000
 //! ```
 //!
-//! Where the file is not there, it is written first, with made-up numbers: `--columns` features a line, and behind them
-//! what is to be predicted. `--made` trains on such rows without a file. The last line says losses, rows per second,
-//! and on Linux the most memory that the process has had.
+//! If the file does not exist, it is written first, with synthetic numbers: `--columns` features per line, followed by
+//! the value to predict. `--made` trains on such rows without a file. The last line reports losses, rows per second
+//! and, on Linux, the peak memory of the process.
 
 #[path = "common/output.rs"]
 mod output;
@@ -27,25 +27,25 @@ use wgrad::{Device, Sequential, Train};
 
 use output::line;
 
-/// Rows of a block.
+/// Rows per block.
 const BLOCK: usize = 4_096;
 
 /// Trains on a CSV file that need not fit in memory.
 #[derive(Debug, Parser)]
 struct Args {
-    /// A file with the value to be predicted last in each line, and no header
+    /// CSV file without a header; the last value of each line is the one to predict
     #[arg(long, default_value = "rows.csv")]
     csv: PathBuf,
-    /// Rows that are made where the file is not there
+    /// Rows to generate if the file does not exist
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
-    /// Features of a row
+    /// Features per row
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     columns: u32,
-    /// Makes the rows while training: without a file
+    /// Generate the rows while training, without a file
     #[arg(long)]
     made: bool,
-    /// Rows that are shuffled together
+    /// Rows shuffled together
     #[arg(long, default_value_t = 65_536)]
     window: usize,
     #[arg(long, default_value_t = 256)]
@@ -100,7 +100,7 @@ fn train(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Mean losses of a few hundred steps at the beginning and at the end.
+/// The number of steps, and the mean losses of the first and the last few hundred steps.
 struct Losses {
     steps: usize,
     first: f32,
@@ -128,7 +128,7 @@ fn to_the_end(trainer: &mut dyn Train) -> Result<Losses, Box<dyn Error>> {
     }
 }
 
-/// Blocks of lines of a file.
+/// An iterator over blocks of lines of a file.
 struct Blocks {
     lines: BufReader<File>,
     columns: usize,
@@ -154,7 +154,7 @@ impl Blocks {
         })
     }
 
-    /// Up to so many rows, one behind the other.
+    /// Reads up to `BLOCK` rows, one after another.
     fn read(&mut self) -> Result<Vec<f32>, String> {
         let wanted = self.columns + 1;
         let mut rows = Vec::with_capacity(BLOCK * wanted);
@@ -198,14 +198,14 @@ impl Iterator for Blocks {
     }
 }
 
-/// Rows whose last number is to be predicted.
+/// Makes a table of rows whose last number is the one to predict.
 fn table(rows: &[f32], columns: usize) -> Result<Table, Box<dyn Error + Send + Sync>> {
     let rows = ArrayView2::from_shape((rows.len() / (columns + 1), columns + 1), rows)?;
     let (x, y) = rows.split_at(wgrad::ndarray::Axis(1), columns);
     Ok(Table::regression("rows", x, y)?)
 }
 
-/// A made-up row: features of −1 to 1, and the sine of twice the first plus half of the second.
+/// A synthetic row: features from −1 to 1, then the sine of twice the first feature plus half the second feature.
 fn made_row(row: usize, columns: usize, to: &mut Vec<f32>) {
     let first = to.len();
     #[expect(
@@ -255,7 +255,7 @@ fn write_csv(path: &Path, rows: usize, columns: usize) -> Result<(), String> {
     file.flush().map_err(failed)
 }
 
-/// The most memory that the process has had, in MB, where the system says so.
+/// Peak memory of the process in MB, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,5 +1,5 @@
-//! From a table to a model: a CSV with missing values, categories, and one failure in fifty rows, to a file that
-//! `examples/serve.rs` loads.
+//! From a table to a model: trains on a CSV with missing values, categories, and one failure in fifty rows. Writes a
+//! file that `examples/serve.rs` loads.
 //!
 //! ```text
 //! cargo run --release --example table                          # draws machines.csv first
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     let records = Records::from_csv(csv)?;
-    // Failures are as frequent in each part: to learn from, to stop by, to test with.
+    // Training, validation and test data have the same share of failures.
     let [rest, test] = records.split_by("failed", 0.8, 1)?;
     let [train, valid] = rest.split_by("failed", 0.85, 1)?;
     let columns = Columns::new()
@@ -56,7 +56,7 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     let valid = columns.table(&valid)?;
     let test = columns.table(&test)?;
 
-    // Each class weighs as much as the other, however few rows it has.
+    // Class weights that give both classes the same total weight, however rare one is.
     let Targets::Classes(labels) = train.targets() else {
         return Err("the table has no classes".into());
     };
@@ -100,8 +100,8 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Machines of three sites and many models, some of which fail: the hot and old ones, those that shake, and all of two
-/// models sooner than others.
+/// Draws machines of three sites and many models. Some of them fail: those that are hot, old or shake, and sooner those
+/// of certain models.
 fn draw(csv: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut text = "temperature,vibration,hours,site,model,failed\n".to_owned();

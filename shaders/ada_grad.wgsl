@@ -1,4 +1,4 @@
-// AdaGrad (Duchi, Hazan, Singer 2011), as torch.optim.Adagrad without decay of the learning rate;
+// AdaGrad (Duchi, Hazan, Singer 2011), as torch.optim.Adagrad without learning rate decay.
 // η is the learning rate of the step, λ the weight decay.
 //
 //   g = gradient + λ·p
@@ -7,16 +7,16 @@
 
 struct Settings {
     elements: u32,
-    slots: u32, // steps that `coefficients` has room for
-    rate: f32,  // times the learning rate of the step
+    slots: u32, // number of steps in `coefficients`
+    rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     epsilon: f32,
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and sums
 @group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
-@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // s
 

@@ -1,9 +1,9 @@
-// Sums of values, element by element, and of gradients that meet.
+// Element-wise sums: of values, and of gradients that arrive by several paths.
 //
 //   add          y = a + b
-//   accumulate   total = total + part      a gradient that arrives behind others
-//   copy         total = part              the first of several
-//   scale        total = factor · total    the mean of several
+//   accumulate   total = total + part      a gradient that arrives after others
+//   copy         total = part              the first of several gradients
+//   scale        total = factor · total    the mean of several gradients
 
 struct Shape {
     elements: u32,
@@ -11,7 +11,7 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<f32>; // (elements), as all arrays here
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 

@@ -1,18 +1,18 @@
-// Softmax with cross-entropy loss, whose classes have weights and whose labels are smoothed.
+// Softmax with cross-entropy loss, with class weights and label smoothing.
 //
 //   z            = logits[r] − max(logits[r])                 (so that e^z never overflows)
-//   l[c]         = log Σ_k e^z[k] − z[c]                      (minus the logarithm of the probability of class c)
+//   l[c]         = log Σ_k e^z[k] − z[c]                      (negative logarithm of the probability of class c)
 //   q[c]         = weights[c] · (smoothing / classes + (1 − smoothing) · onehot(label)[c])
-//   weight_sum   = Σ_r weights[label of r], or the number of rows where that is 0     (sum_weights)
+//   weight_sum   = Σ_r weights[label of r], or the number of rows if that is 0     (sum_weights)
 //   losses[r]    = Σ_c q[c] · l[c] · rows / weight_sum                                (forward_backward)
 //   dlogits[r,c] = (Σ_k q[k] · e^z[c] / Σ_k e^z[k] − q[c]) / weight_sum
 //
-// The mean of the losses is then the sum of the rows' terms over weight_sum.
+// So the mean of the losses is Σ_r Σ_c q[c] · l[c] / weight_sum.
 //
 // sum_weights is one workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums, in a fixed
-// order. forward_backward has one invocation per row. Drivers may assume that no value is infinite or NaN, so a row of
-// logits with one is found by its bits, and its loss is NaN. So is the loss of a row whose label names no class; it
-// weighs nothing. Where a loss of finite logits is too large for f32, it is infinite.
+// order. forward_backward has one invocation per row. Drivers may assume that no value is infinite or NaN, so the bits
+// of the logits are tested: a row with such a logit has the loss NaN. A row whose label names no class has the loss NaN
+// and the weight 0. A loss of finite logits that is too large for f32 is infinite.
 
 struct Shape {
     rows: u32,
@@ -52,7 +52,7 @@ fn sum_weights(@builtin(local_invocation_index) local: u32) {
 @group(0) @binding(5) var<storage, read_write> losses: array<f32>;   // (1, rows)
 @group(0) @binding(6) var<storage, read_write> dlogits: array<f32>;  // (rows, classes)
 
-// How much a class counts in the loss of a row with this label.
+// q[c] of a row with this label.
 fn share(c: u32, label: u32) -> f32 {
     let uniform_part = shape.smoothing / f32(shape.classes);
     return weights[c] * (uniform_part + select(0.0, 1.0 - shape.smoothing, c == label));
@@ -86,7 +86,7 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     var loss = 0.0;
     for (var c = 0u; c < shape.classes; c++) {
         let q = share(c, label);
-        // What counts nothing does so also where its loss is infinite.
+        // A class with q = 0 adds 0, even if its loss is infinite.
         loss += select(0.0, q * (log_sum - (logits[first + c] - largest)), q > 0.0);
         dlogits[first + c] = scale * (all_shares * (dlogits[first + c] / sum) - q);
     }

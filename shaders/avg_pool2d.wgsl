@@ -3,9 +3,9 @@
 //   forward    y[i,j] = Σ x[p] / pixels        over the pixels p of window (i, j)
 //   backward   dx[p]  = Σ dy[i,j] / pixels     over the windows that cover p
 //
-// pool_window.wgsl stands before this.
+// pool_window.wgsl precedes this file.
 
-// Pixels of a window, with those that lie in the padding.
+// Pixels per window, including those in the padding.
 fn pixels() -> f32 {
     return f32(shape.kernel.x * shape.kernel.y);
 }

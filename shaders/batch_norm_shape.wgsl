@@ -1,30 +1,30 @@
-// Batch normalization (Ioffe and Szegedy, 2015) of each channel over n = rows · positions values, as PyTorch has it:
+// Batch normalization (Ioffe and Szegedy, 2015) of each channel over n = rows · positions values, as in PyTorch:
 //
 //   y        = weight · x̂ + bias       with x̂ = (x − mean) · inverse, inverse = 1 / √(variance + eps)
-//   variance = Σ (x − mean)² / n       and for the running one Σ (x − mean)² / (n − 1), or / 1 where n = 1
+//   variance = Σ (x − mean)² / n       the running variance divides by max(n − 1, 1) instead
 //   running  ← (1 − momentum) · running + momentum · (mean, variance)
 //   dweight  = Σ dy · x̂,  dbias = Σ dy
 //   dx       = weight · inverse · (dy − share · (dbias + x̂ · dweight))   with share = 1 / n
 //
-// Outside of training mean and variance are the running ones, which no x changes: share = 0.
+// Outside of training, mean and variance are the running ones. They do not depend on x, so share = 0.
 //
-// The values of a channel, row after row, are cut into pieces, a function of the shape alone. A workgroup sums a piece
-// of `width` channels, 256 / width invocations to a channel; then one invocation merges the pieces of a channel in
-// their order. So the same values give the same bits. The squares of a piece are those of what its values differ from
-// the piece's own mean, so that a mean far from 0 costs no digits.
+// The values of a channel, row after row, are cut into pieces; the cuts depend only on the shape. A workgroup sums one
+// piece of `width` channels, with 256 / width invocations per channel. Then one invocation merges the pieces of a
+// channel in order. So the same values give the same bits. A piece sums the squared deviations from its own mean, so
+// that a mean far from 0 costs no precision.
 
 struct Shape {
-    values: u32,    // of a channel: n
+    values: u32,    // per channel: n
     channels: u32,
     positions: u32,
-    width: u32,     // channels of a workgroup: a power of two up to 16
-    pieces: u32,    // of a channel
-    piece: u32,     // values of a piece, but for the last
-    hop: u32,       // in x, of an invocation that passes 256 / width values of its channel
-    shift: u32,     // of its position meanwhile
+    width: u32,     // channels per workgroup: a power of two up to 16
+    pieces: u32,    // per channel
+    piece: u32,     // values per piece; the last piece may have fewer
+    hop: u32,       // step of an invocation's index in x when it advances by 256 / width values of its channel
+    shift: u32,     // the same step of its position
     elements: u32,  // of x
-    stride_position: u32, // of the position and the channel of an element, 256 further on in x
-    stride_channel: u32,
+    stride_position: u32, // step of an element's position when its index in x grows by 256
+    stride_channel: u32,  // the same step of its channel
     eps: f32,
     momentum: f32,
     share: f32,
@@ -35,7 +35,7 @@ struct Shape {
 
 var<workgroup> partial: array<vec2f, 256>;
 
-// Sums over the invocations of each channel.
+// The sums of `mine` over all invocations of the same channel.
 fn summed(local: u32, mine: vec2f) -> vec2f {
     partial[local] = mine;
     workgroupBarrier();
@@ -50,9 +50,9 @@ fn summed(local: u32, mine: vec2f) -> vec2f {
     return sum;
 }
 
-// A walk of one invocation over its values in a piece.
+// The walk of one invocation over its values in a piece.
 struct Walk {
-    at: u32, // in x
+    at: u32, // index in x
     position: u32,
     value: u32,
     end: u32,
@@ -63,7 +63,7 @@ fn begin(channel: u32, piece: u32, local: u32) -> Walk {
     let value = first + local / shape.width;
     let position = value % shape.positions;
     let at = (value / shape.positions * shape.channels + channel) * shape.positions + position;
-    // A channel past the last has no values.
+    // Channels past the last one have no values.
     let end = select(0u, min(first + shape.piece, shape.values), channel < shape.channels);
     return Walk(at, position, value, end);
 }
@@ -75,19 +75,19 @@ fn next(walk: Walk) -> Walk {
     if (position < shape.positions) {
         return Walk(at, position, value, walk.end);
     }
-    // Past the channels between this row's and the next row's.
+    // Skips the other channels, to the next row.
     let between = (shape.channels - 1u) * shape.positions;
     return Walk(at + between, position - shape.positions, value, walk.end);
 }
 
-// Values in a piece, also of a channel past the last.
+// Number of values in a piece, also for channels past the last one.
 fn count_of(piece: u32) -> f32 {
     return f32(min(shape.piece, shape.values - piece * shape.piece));
 }
 
-// A walk of one invocation over every 256th of the values of all channels: four of them.
+// The walk of one invocation over four values of any channels, 256 apart.
 struct Element {
-    at: u32, // in x
+    at: u32, // index in x
     position: u32,
     channel: u32,
 }

@@ -1,6 +1,6 @@
-// Binary cross-entropy of sigmoid(y), whose kernel is in loss_rows.wgsl. A target is not sound where it is not 0 to 1.
+// Binary cross-entropy of sigmoid(y); the kernel is in loss_rows.wgsl. A valid target lies in 0…1.
 //
-//   losses[r]   = Σ_c (max(y, 0) − y·t[r,c] + log(1 + e^−|y|)) / outputs,  y = y[r,c]     (so that no power of e overflows)
+//   losses[r]   = Σ_c (max(y, 0) − y·t[r,c] + log(1 + e^−|y|)) / outputs,  y = y[r,c]   (no power of e overflows)
 //   dy[r,c]     = scale · (1 / (1 + e^−y) − t[r,c])                       with scale = 1 / (rows · outputs)
 
 struct Shape {

@@ -4,23 +4,23 @@
 //   combine       factor[0] = min(1, max_norm / (√(Σ sums) + 10⁻⁶))
 //   scale         g ← factor[0] · g
 //
-// The square of a gradient above 10¹⁹ is more than f32 has. So a sum is two numbers: of the squares of gradients
-// up to 2⁴⁰, and of those of 2⁻⁸⁰·g where g is larger. Where there is one, the factor is for 2⁻⁸⁰·g, and factor[1] is 1:
-// the factor for g may be less than what a GPU takes for 0. With an infinite gradient the factor is 0, with NaN it is
-// NaN: drivers may assume that there is none, so that is seen by its bits.
+// The square of a gradient above 10¹⁹ overflows f32. So a sum is two numbers: Σ g² over gradients up to 2⁴⁰, and
+// Σ (2⁻⁸⁰·g)² over larger ones. If there are larger ones, the factor may be one for 2⁻⁸⁰·g, and then factor[1] is 1: a
+// factor for g itself could be so small that a GPU flushes it to 0. With an infinite gradient the factor is 0. With NaN
+// it is NaN; that is tested by bits, because drivers may assume that no value is NaN.
 //
 // Every sum has a fixed order, so that the same gradients give the same bits.
 
 struct Settings {
-    elements: u32, // of gradients; combine: of sums
-    first: u32,    // sum_squares: where its sums begin
+    elements: u32, // number of gradients; combine: number of sums
+    first: u32,    // sum_squares: index of its first sum
     parts: u32,    // sum_squares: number of its sums
     max_norm: f32,
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>;
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // (parts of all blocks, 2)
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements)
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // (parts of all blocks of gradients, 2)
 
 // 2⁴⁰ and 2⁻⁸⁰.
 const LARGE = 1099511627776.0;
@@ -44,16 +44,16 @@ fn sum_squares(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count:
     }
 }
 
-@group(0) @binding(1) var<storage, read> all_sums: array<f32>;
+@group(0) @binding(1) var<storage, read> all_sums: array<f32>;      // sums: (elements, 2)
 @group(0) @binding(2) var<storage, read_write> factor: array<f32>; // (1, 2)
 
 var<workgroup> partial: array<vec2f, 64>;
 
-// The factor, and whether it is one for 2⁻⁸⁰·g.
+// The factor, and 1 if it applies to 2⁻⁸⁰·g, else 0.
 fn factor_of(sum: vec2f) -> vec2f {
     let norm = sqrt(sum.x);
     if (sum.y > 0.0) {
-        // All in units of 2⁸⁰, where 10⁻⁶ is nothing.
+        // All values are in units of 2⁸⁰, where 10⁻⁶ is negligible.
         let small = DOWN * norm;
         let of_small = settings.max_norm / sqrt(sum.y + small * small);
         return select(vec2f(of_small, 1.0), vec2f(1.0, 0.0), of_small * DOWN > 1.0);
@@ -84,8 +84,8 @@ fn combine(@builtin(local_invocation_index) local: u32) {
     }
 }
 
-@group(0) @binding(1) var<storage, read> by: array<f32>;          // (1, 2)
-@group(0) @binding(2) var<storage, read_write> scaled: array<f32>;
+@group(0) @binding(1) var<storage, read> by: array<f32>;          // factor: (1, 2)
+@group(0) @binding(2) var<storage, read_write> scaled: array<f32>; // gradients: (elements)
 
 @compute @workgroup_size(256)
 fn scale(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,

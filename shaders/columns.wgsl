@@ -1,5 +1,5 @@
-// Some columns of a matrix into some columns of another: what values that are concatenated take and give, and the
-// inputs of a network that has several.
+// Copies a range of columns from one matrix to another: for concatenation and its backward pass, and for the inputs
+// of a network that has several.
 //
 //   copy_columns   to[r, to_first + c] = from[r, from_first + c]   for c < columns
 

@@ -1,13 +1,14 @@
-// The products of conv2d_view.wgsl for lavapipe: no workgroup memory, no barriers. Behind this stands a
-// file with the entry points, and with `pixel`, which reads an element of the images.
+// The products of conv2d_view.wgsl for lavapipe: no workgroup memory, no barriers. A file with the entry points
+// follows this one. It also has `pixel`, which reads an element of the images.
 //
-// There a load costs as much as dozens of multiplications, so each invocation holds a block of POSITIONS × COLUMNS sums,
-// of neighbouring positions, and loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS products. Loops of constant
-// length are unrolled by the driver, which keeps `sums` in registers. A weight's places are found once for all channels.
+// On lavapipe a load costs as much as dozens of multiplications. So each invocation holds a block of
+// POSITIONS × COLUMNS sums of neighboring positions, and loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS
+// products. The driver unrolls loops of constant length and keeps `sums` in registers. The pixels under a weight are
+// located once for all channels.
 
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // (outputs, channels, kernel_height, kernel_width)
 @group(0) @binding(3) var<storage, read_write> product: array<f32>; // y or dx
-@group(0) @binding(4) var<storage, read> bias: array<f32>;          // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> bias: array<f32>;          // (1, outputs), used by forward
 
 const POSITIONS = 16u;
 const COLUMNS = 16u;
@@ -15,12 +16,13 @@ const LANES = 8u;
 
 alias Sums = array<array<f32, COLUMNS>, POSITIONS>;
 
-// Blocks of one workgroup have the same columns, and positions one behind another.
+// The blocks of one workgroup have the same columns and consecutive positions.
 fn first_column(workgroup: u32, view: View) -> u32 {
     return workgroup % ((view.columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
-// Along one axis: where the first weight of the kernel is put by a position, and what is left of a stride there.
+// Along one axis, for one position: the source coordinate under the first weight of the kernel, and the remainder
+// modulo the stride (0 in the forward pass).
 fn origin(at: u32, stride: u32, padding: u32, is_gradient: bool) -> vec2u {
     let of_gradient = vec2u((at + padding) / stride, (at + padding) % stride);
     return select(vec2u(at * stride - padding, 0u), of_gradient, is_gradient);
@@ -30,7 +32,7 @@ fn first_position(workgroup: u32, local: u32, view: View) -> u32 {
     return (workgroup / ((view.columns + COLUMNS - 1u) / COLUMNS) * LANES + local) * POSITIONS;
 }
 
-// Sums one block. Past an edge it sums the last position or column again, for elements that are not stored.
+// Sums one block. Past an edge it repeats the last position or column; those elements are not stored.
 fn multiply(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     var row: array<u32, POSITIONS>;
     var y: array<vec2u, POSITIONS>;
@@ -76,7 +78,7 @@ fn multiply(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     }
 }
 
-// Stores one block, each element of it as `finished` makes it.
+// Stores the elements of one block that lie within the product.
 fn store(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     let pixels = view.height * view.width;
     for (var i = 0u; i < POSITIONS; i++) {
@@ -90,7 +92,7 @@ fn store(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     }
 }
 
-// A block of y, whose images have rows of so many elements; `scale` is what their elements are divided by.
+// Makes one block of y. `row` is the number of elements per row of x; `scale` divides the elements of x.
 fn forward_block(workgroup: u32, local: u32, row: u32, scale: f32) {
     let view = forward_view(row);
     let first = first_position(workgroup, local, view);

@@ -2,8 +2,8 @@
 //
 //   backward_weight   parts[s,o,k] = Σ_{r,i,j} dy[r,o,i,j] · x[r,c,p,q]   over the places (r, i, j) of part s
 //
-// with k = (c, u, v), and behind those, where the layer has a bias, one whose pixel is always 1. conv2d_parts.wgsl adds the
-// parts. As in conv2d_block.wgsl each invocation holds a block of sums, WEIGHTS × OUTPUTS here.
+// with k = (c, u, v). If the layer has a bias, one more k follows, whose pixel is always 1. conv2d_parts.wgsl adds the
+// parts. As in conv2d_block.wgsl, each invocation holds a block of sums: here WEIGHTS × OUTPUTS.
 
 const WEIGHTS = 13u;
 const OUTPUTS = 16u;
@@ -21,7 +21,7 @@ fn weight_block(workgroup: u32, local: u32, row: u32, scale: f32) {
     if (output >= shape.outputs) {
         return;
     }
-    // The pixel of each weight at the place (0, 0) of row 0, and its y and x there.
+    // For each weight: index, y and x of its pixel at place (0, 0) of row 0.
     var at: array<u32, WEIGHTS>;
     var y: array<u32, WEIGHTS>;
     var x: array<u32, WEIGHTS>;

@@ -1,18 +1,18 @@
-// The gradient by the weights out of its parts, which are added in a fixed order:
+// The gradient by the weights from its parts, which are added in a fixed order:
 //
 //   sum             dw[o,k] = Σ_s parts[s,o,k]
-//   sum_with_bias   the same, and db[o] = Σ_s parts[s,o,weights]
+//   sum_with_bias   as sum, and db[o] = Σ_s parts[s,o,weights]
 //
-// 16 sums to a workgroup, and 16 invocations to a sum, each of which adds every sixteenth part.
+// A workgroup makes 16 sums with 16 invocations each. An invocation adds every 16th part.
 
 struct Shape {
     parts: u32,
     outputs: u32,
-    weights: u32, // of an output
+    weights: u32, // per output, without the bias
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> parts: array<f32>;    // (parts, outputs, weights, and 1 with a bias)
+@group(0) @binding(1) var<storage, read> parts: array<f32>;    // (parts, outputs, weights), or weights + 1 with a bias
 @group(0) @binding(2) var<storage, read_write> dw: array<f32>; // (outputs, weights)
 @group(0) @binding(3) var<storage, read_write> db: array<f32>; // (1, outputs)
 
@@ -21,12 +21,12 @@ const LANES = 16u;
 
 var<workgroup> partial: array<f32, 256>; // (LANES, SUMS)
 
-// Of a part with so many elements, the sum over all parts, in the first 16 invocations.
+// The sum of element `at` over all parts, which have `elements` elements each. Only the first 16 invocations get it.
 fn total(at: u32, elements: u32, local: u32) -> f32 {
     let place = min(at, elements - 1u);
     var sum = 0.0;
     for (var s = local / SUMS; s < shape.parts; s += 4u * LANES) {
-        // Four loads are under way at once; past the last part that one is read again, and dropped.
+        // Four loads are in flight at once. Past the last part, it is read again and the value dropped.
         let four = s + LANES * vec4u(0u, 1u, 2u, 3u);
         let from_ = min(four, vec4u(shape.parts - 1u)) * elements + place;
         let read = vec4f(parts[from_.x], parts[from_.y], parts[from_.z], parts[from_.w]);

@@ -1,6 +1,6 @@
-// Convolution of floats for lavapipe: conv2d_block.wgsl and conv2d_block_weight.wgsl say how.
+// Convolution of floats for lavapipe. conv2d_block.wgsl and conv2d_block_weight.wgsl explain the method.
 
-@group(0) @binding(1) var<storage, read> left: array<f32>; // x or dy
+@group(0) @binding(1) var<storage, read> left: array<f32>; // x or dy: see conv2d_shape.wgsl
 
 fn pixel(at: u32) -> f32 {
     return left[at];

@@ -1,32 +1,32 @@
-// The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. Behind this stands a
-// file with the entry points, and with what a tile is loaded from: `Cursor`, `Fetched`, `fetch` and `put`.
+// The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. A file with the entry
+// points follows this one. It also says how a tile is loaded: `Cursor`, `Fetched`, `fetch` and `put`.
 //
-// A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16, which its 128
-// invocations copy to workgroup memory, while the next slab is already on its way from storage; each sums 4 positions ×
-// 4 columns. What lies outside of an image is copied as 0, so that nothing is ever unfolded in storage.
+// A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16. Its 128
+// invocations copy a slab to workgroup memory while the next one is already being loaded from storage. Each invocation
+// sums 4 positions × 4 columns. Pixels outside of an image are copied as 0, so nothing is ever unfolded in storage.
 //
-// A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighbouring
-// invocations read and write neighbouring floats of storage, and still load vectors from workgroup memory. Steps are
-// written out and vectors are indexed by constants, as a driver may leave a loop a loop, and what a loop indexes in
-// memory.
+// A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighboring
+// invocations read and write neighboring floats of storage, and still load vectors from workgroup memory. Steps are
+// written out and vectors are indexed by constants, because a driver may not unroll a loop and may then keep the values
+// that the loop indexes in memory.
 
-@group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy
+@group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy: see conv2d_shape.wgsl
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // w or dy
-@group(0) @binding(3) var<storage, read_write> product: array<f32>; // y, dx or parts
+@group(0) @binding(3) var<storage, read_write> product: array<f32>; // y, dx or parts (see conv2d_parts.wgsl)
 
 const POSITIONS = 64u;
 const COLUMNS = 32u;
 const SLAB = 16u;
 const DOWN = 16u;  // invocations along the positions of a tile
-const ACROSS = 8u; // invocations along its columns
-// One more than a row of a tile has: invocations that write one below the other write to different banks.
+const ACROSS = 8u; // invocations along the columns of a tile
+// One more than the vectors in a row of a tile: so invocations that write to the same column use different banks.
 const LEFT_PITCH = 17u;
 const RIGHT_PITCH = 9u;
 
 var<workgroup> left_tile: array<vec4f, 272>;  // (SLAB, LEFT_PITCH)
 var<workgroup> right_tile: array<vec4f, 144>; // (SLAB, RIGHT_PITCH)
 
-// Four positions of an invocation, or of what it copies.
+// The four positions that an invocation sums, or that it copies.
 fn four_positions(first: u32) -> vec4u {
     return first + DOWN * vec4u(0u, 1u, 2u, 3u);
 }
@@ -35,7 +35,7 @@ fn four_columns(first: u32) -> vec4u {
     return first + ACROSS * vec4u(0u, 1u, 2u, 3u);
 }
 
-// Every column's value times every position's.
+// Adds the product of each position's value and each column's value.
 fn add_step(sums: mat4x4f, k: u32, local: u32) -> mat4x4f {
     let positions = left_tile[k * LEFT_PITCH + local % DOWN];
     let columns = right_tile[k * RIGHT_PITCH + local / DOWN];
@@ -51,7 +51,7 @@ fn add_four_steps(before: mat4x4f, k: u32, local: u32) -> mat4x4f {
     return sums;
 }
 
-// A column of the sums for each column of the tile.
+// The sums of an invocation: one column of the matrix per column of the tile.
 fn multiply(local: u32, slabs: u32, begin: Cursor) -> mat4x4f {
     var cursor = begin;
     var sums = mat4x4f();
@@ -59,7 +59,7 @@ fn multiply(local: u32, slabs: u32, begin: Cursor) -> mat4x4f {
     for (var slab = 0u; slab < slabs; slab++) {
         put(local, fetched);
         workgroupBarrier();
-        // Behind the last slab it fetches what nobody reads.
+        // After the last slab, the fetched values are not used.
         fetched = fetch(&cursor);
         sums = add_four_steps(sums, 0u, local);
         sums = add_four_steps(sums, 4u, local);

@@ -1,41 +1,41 @@
-// The products of conv2d_view.wgsl for GPUs: conv2d_tile.wgsl says how. The summed dimension is (d, u, v): channels of
-// the images that are summed, and places of the kernel.
+// The products of conv2d_view.wgsl for GPUs. conv2d_tile.wgsl explains the method. The summed dimension is (d, u, v):
+// channels of the summed images, rows and columns of the kernel.
 
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), used by forward
 
-// A place of the summed dimension.
+// An index of the summed dimension.
 struct Walk {
     d: u32,
     u: u32,
     v: u32,
 }
 
-// Next of what an invocation copies: four positions' elements at two places of a slab, eight apart, and four columns'
-// weights at one.
+// What an invocation copies next: elements of four positions at two indices of a slab, eight apart, and weights of four
+// columns at one index.
 struct Cursor {
     view: View,
-    pixel: vec4u, // where the first weight of the kernel reads
-    y: vec4u,     // and in which row: far below the image, if there is no such position
+    pixel: vec4u, // index of the element under the first weight of the kernel
+    y: vec4u,     // its y: far below the image if the position does not exist
     x: vec4u,
-    y_left: vec4u, // what is left of a stride there
+    y_left: vec4u, // remainders of y and x modulo the stride
     x_left: vec4u,
     first: Walk,
     second: Walk,
-    weight: vec4u, // of each column, the one of (0, 0, 0)
+    weight: vec4u, // index of each column's weight at (0, 0, 0)
     has_column: vec4<bool>,
-    of_weight: vec2u, // d, and a place of the kernel
+    of_weight: vec2u, // d, and the weight's index in the kernel
 }
 
 struct Fetched {
     first: vec4f,
     second: vec4f,
     right: vec4f,
-    in_first: vec4<bool>, // an element that lies within its image
+    in_first: vec4<bool>, // whether the element lies within its image
     in_second: vec4<bool>,
     in_right: vec4<bool>,
 }
 
-// A row below every image, also when a place of the kernel is added or subtracted.
+// A y below every image, even after a kernel's offset is added or subtracted.
 const NOWHERE = 1u << 30u;
 
 struct Origins {
@@ -43,7 +43,8 @@ struct Origins {
     left: vec4u,
 }
 
-// Along one axis, of four positions: where the first weight of the kernel is put, and what is left of a stride there.
+// Along one axis, for four positions: the source coordinates under the first weight of the kernel, and the remainders
+// modulo the stride (0 in the forward pass).
 fn origins(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> Origins {
     let is_gradients = vec4<bool>(is_gradient);
     return Origins(select(at * stride - padding, (at + padding) / stride, is_gradients),
@@ -64,7 +65,7 @@ fn walk_from(k: u32) -> Walk {
     return Walk(k / of_kernel, weight / shape.kernel_width, weight % shape.kernel_width);
 }
 
-// A slab on, as an odometer.
+// The index one slab further: v and u carry over like the digits of an odometer.
 fn slab_on(from_: Walk) -> Walk {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let v = from_.v + SLAB % of_kernel % shape.kernel_width;
@@ -90,7 +91,7 @@ fn cursor_of(workgroup: u32, local: u32, view: View) -> Cursor {
                   column < vec4u(view.columns), vec2u(local % SLAB / of_kernel, local % SLAB % of_kernel));
 }
 
-// Where four positions' elements lie at a place, and whether they do.
+// Indices of four positions' elements at an index of the summed dimension, and whether they lie within the image.
 struct Elements {
     at: vec4u,
     is_inside: vec4<bool>,
@@ -106,7 +107,7 @@ fn elements_of(cursor: Cursor, walk: Walk) -> Elements {
     return Elements(select(vec4u(), cursor.pixel + step, is_inside), is_inside);
 }
 
-// Nothing looks at what was read before it is put: so all loads are under way at once, while a slab is multiplied.
+// No loaded value is used before `put`: so all loads are in flight at once while a slab is multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
     let first = elements_of(next, next.first);

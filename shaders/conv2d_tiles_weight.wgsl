@@ -1,43 +1,43 @@
-// The gradient by the weights for GPUs, as parts of its sums: conv2d_tile.wgsl says how.
+// The gradient by the weights for GPUs, as parts of its sums. conv2d_tile.wgsl explains the method.
 //
 //   backward_weight   parts[s,o,k] = Σ_{r,i,j} dy[r,o,i,j] · x[r,c,p,q]   over the places (r, i, j) of part s
 //
-// with k = (c, u, v), and behind those, where the layer has a bias, one whose pixel is always 1. conv2d_parts.wgsl adds the
-// parts. What conv2d_tile.wgsl calls positions are the weights k, its columns are the outputs.
+// with k = (c, u, v). If the layer has a bias, one more k follows, whose pixel is always 1. conv2d_parts.wgsl adds the
+// parts. The positions of conv2d_tile.wgsl are the weights k here; its columns are the outputs.
 
-// Next of an invocation's places, of which it takes every sixteenth, and what it copies there: the pixels of twice four
-// weights, eight apart, and four outputs' gradients.
+// The next place of an invocation, which takes every 16th place, and what it copies there: the pixels of two groups of
+// four weights, eight apart, and the gradients of four outputs.
 struct Cursor {
     place: vec3u, // row, y and x
     at: u32,      // its index
     end: u32,
     first: Weights,
     second: Weights,
-    output: vec4u, // of four outputs, where their gradients at the place (0, 0) of row 0 lie
+    output: vec4u, // indices of four outputs' gradients at place (0, 0) of row 0
     has_output: vec4<bool>,
 }
 
-// Four weights: their pixels at the place (0, 0) of row 0, with y and x of those.
+// Four weights: indices of their pixels at place (0, 0) of row 0, with y and x of those pixels.
 struct Weights {
     pixel: vec4u,
     y: vec4u,
     x: vec4u,
     is_weight: vec4<bool>,
-    outside: vec4f, // what is read of no image: 1 for a bias
+    outside: vec4f, // value instead of a pixel outside of the image: 1 for a bias, else 0
 }
 
 struct Fetched {
     first: vec4f,
     second: vec4f,
     right: vec4f,
-    in_first: vec4<bool>, // a pixel that lies within its image
+    in_first: vec4<bool>, // whether the pixel lies within its image
     in_second: vec4<bool>,
     in_right: vec4<bool>,
-    beside_first: vec4f, // what stands for a pixel that does not
+    beside_first: vec4f, // value instead of a pixel outside
     beside_second: vec4f,
 }
 
-// What a workgroup makes: part, first output, first weight.
+// The tile of a workgroup: part, first output, first weight.
 fn tile_of(workgroup: u32) -> vec3u {
     let weights = weights_of_output();
     let across = (weights + POSITIONS - 1u) / POSITIONS;
@@ -45,12 +45,12 @@ fn tile_of(workgroup: u32) -> vec3u {
     return vec3u(workgroup / tiles, workgroup % tiles / across * COLUMNS, workgroup % across * POSITIONS);
 }
 
-// Weights of an output, with the bias.
+// Weights per output, with the bias.
 fn weights_of_output() -> u32 {
     return shape.channels * shape.kernel_height * shape.kernel_width + shape.bias;
 }
 
-// Places of a part that this dispatch sums.
+// Begin and end of the places of a part that this dispatch sums.
 fn span_of(part: u32) -> vec2u {
     let places = shape.rows * shape.out_height * shape.out_width;
     let begin = min(places, part * shape.share + shape.begin);
@@ -75,7 +75,7 @@ fn cursor_of(tile: vec3u, span: vec2u, local: u32) -> Cursor {
                   output < vec4u(shape.outputs));
 }
 
-// Where four weights' pixels lie at a place, and whether they do.
+// Indices of four weights' pixels at a place, and whether they lie within the image.
 struct Pixels {
     at: vec4u,
     is_inside: vec4<bool>,
@@ -90,7 +90,7 @@ fn pixels_of(weights: Weights, cursor: Cursor) -> Pixels {
     return Pixels(select(vec4u(), weights.pixel + step, is_inside), is_inside);
 }
 
-// Nothing looks at what was read before it is put: so all loads are under way at once, while a slab is multiplied.
+// No loaded value is used before `put`: so all loads are in flight at once while a slab is multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
     let first = pixels_of(next.first, next);
@@ -105,7 +105,7 @@ fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
         vec4f(right[output.x], right[output.y], right[output.z], right[output.w]),
         first.is_inside, second.is_inside, has_output, next.first.outside, next.second.outside,
     );
-    // Sixteen on, as an odometer.
+    // Sixteen places further: x and y carry over like the digits of an odometer.
     next.at += SLAB;
     next.place.z += SLAB % shape.out_width;
     let over_x = next.place.z >= shape.out_width;
@@ -132,7 +132,7 @@ fn store_four(to: vec4u, is_weight: vec4<bool>, sums: vec4f) {
     if (is_weight.w) { store(to.w, sums.w); }
 }
 
-// Adds to what earlier dispatches have summed.
+// Stores a sum, or adds it to the sums of earlier dispatches.
 fn store(to: u32, sum: f32) {
     if (shape.begin > 0u) {
         product[to] += sum;

@@ -1,5 +1,5 @@
-// The entry points of a convolution for SwiftShader: conv2d_vectors_block.wgsl and conv2d_vectors_weight.wgsl, before this, say
-// how.
+// The entry points of a convolution for SwiftShader. conv2d_vectors_block.wgsl and conv2d_vectors_weight.wgsl, which
+// precede this file, explain the method.
 
 @compute @workgroup_size(8)
 fn forward(

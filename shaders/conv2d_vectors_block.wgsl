@@ -1,18 +1,20 @@
-// The products of conv2d_view.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, before this, says
-// why sums have names.
+// The products of conv2d_view.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, which
+// precedes this file, says why sums are named variables.
 //
-// Each invocation holds a block of 8×8 sums, of neighbouring positions and columns, and loads 8 + 8 values for 64 products.
-// One loop runs along channel, row and column of the kernel: sums cross the end of a loop by memory.
+// Each invocation holds a block of 8×8 sums of neighboring positions and columns, and loads 8 + 8 values for 64
+// products. One loop runs along channel, row and column of the kernel: SwiftShader moves sums through memory at the end
+// of a loop.
 
-@group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy
+@group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy: see conv2d_shape.wgsl
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // (outputs, channels, kernel_height, kernel_width)
 @group(0) @binding(3) var<storage, read_write> product: array<f32>; // y or dx
-@group(0) @binding(4) var<storage, read> bias: array<f32>;          // (1, outputs), of forward
+@group(0) @binding(4) var<storage, read> bias: array<f32>;          // (1, outputs), used by forward
 
 const SIDE = 8u;
 const LANES = 8u;
 
-// Of four positions: the row of the images, where the first weight of the kernel is put, and what is left of a stride there.
+// For four positions: index of the row's first element, source y and x under the first weight of the kernel, and their
+// remainders modulo the stride.
 struct Positions {
     row: vec4u,
     y: vec4u,
@@ -21,7 +23,7 @@ struct Positions {
     left_x: vec4u,
 }
 
-// By positions, a matrix's columns, and columns.
+// 8 positions × 8 columns; a column of a matrix is one position.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,
@@ -35,13 +37,14 @@ struct Block {
     column: u32,
 }
 
-// Blocks of one workgroup have the same columns, and positions one behind another.
+// The blocks of one workgroup have the same columns and consecutive positions.
 fn block_of(workgroup: u32, local: u32, view: View) -> Block {
     let across = (view.columns + SIDE - 1u) / SIDE;
     return Block((workgroup / across * LANES + local) * SIDE, workgroup % across * SIDE);
 }
 
-// Along one axis: where the first weight of the kernel is put by four positions, and what is left of a stride there.
+// Along one axis, for four positions: the source coordinates under the first weight of the kernel, and the remainders
+// modulo the stride (0 in the forward pass).
 fn origin(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> array<vec4u, 2> {
     let moved = at + padding;
     return array<vec4u, 2>(
@@ -50,7 +53,7 @@ fn origin(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> array<vec4
     );
 }
 
-// Past the last position that one is taken again, for sums that are not stored.
+// Past the last position, it is repeated; those sums are not stored.
 fn positions_of(first: u32, view: View) -> Positions {
     let at = min(first + FOUR, vec4u(shape.rows * view.height * view.width - 1u));
     let line = at / view.width;
@@ -59,7 +62,7 @@ fn positions_of(first: u32, view: View) -> Positions {
     return Positions(line / view.height * view.row, y[0], x[0], y[1], x[1]);
 }
 
-// What four positions have under a weight of the kernel, whose shifts these are, in a channel.
+// The elements of four positions under a weight of the kernel in a channel. `down` and `along` are the weight's shifts.
 fn load_pixels(positions: Positions, down: vec2u, along: vec2u, channel: u32, view: View) -> vec4f {
     let y = positions.y + down.x;
     let x = positions.x + along.x;
@@ -78,7 +81,7 @@ fn load_right(at: vec4u) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// Sums one block. Past an edge it sums the last position or column again.
+// Sums one block. Past an edge it repeats the last position or column.
 fn multiply(block: Block, view: View) -> Sums {
     let upper = positions_of(block.position, view);
     let lower = positions_of(block.position + 4u, view);
@@ -118,7 +121,7 @@ fn store_one(at: u32, value: f32, is_there: bool) {
     }
 }
 
-// What one position has in four columns.
+// Stores the values of one position in four columns.
 fn store_position(position: u32, column: u32, view: View, values: vec4f) {
     let pixels = view.height * view.width;
     let at = position / pixels * view.columns * pixels + position % pixels + column * pixels;
@@ -149,7 +152,7 @@ fn finished_column(b: vec4f, sum: vec4f) -> vec4f {
     return select(y, rectified_y, shape.relu == 1u);
 }
 
-// Elements of y, whose columns from this one on the sums have.
+// Elements of y from sums whose first column is `column`.
 fn finished(column: u32, sums: mat4x4f) -> mat4x4f {
     let at = min(column + FOUR, vec4u(shape.outputs - 1u));
     let b = vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);

@@ -1,7 +1,7 @@
-// The gradient by the weights for SwiftShader, as the parts of its sums that conv2d_block_weight.wgsl states, in blocks of
-// 8 weights × 8 outputs.
+// The gradient by the weights for SwiftShader, in blocks of 8 weights × 8 outputs. conv2d_block_weight.wgsl has the
+// mathematics and defines the parts of the sums.
 
-// Of four weights: the pixel of each at the place (0, 0) of row 0, and its y and x there.
+// For four weights: index, y and x of each weight's pixel at place (0, 0) of row 0.
 struct Weights {
     at: vec4u,
     y: vec4u,
@@ -9,7 +9,7 @@ struct Weights {
     is_bias: vec4<bool>,
 }
 
-// Past the last weight that one is taken again.
+// Past the last weight, it is repeated.
 fn weights_of(first: u32) -> Weights {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let last = shape.channels * of_kernel - 1u;
@@ -21,7 +21,7 @@ fn weights_of(first: u32) -> Weights {
     return Weights(at, y, x, first + FOUR == vec4u(last + 1u));
 }
 
-// What lies under four weights at a place, `moved` elements behind the first.
+// The pixels under four weights at a place whose pixels lie `moved` elements after those of place (0, 0) of row 0.
 fn load_under(weights: Weights, down: u32, along: u32, moved: u32) -> vec4f {
     let is_inside = (weights.y + down < vec4u(shape.height)) & (weights.x + along < vec4u(shape.width));
     let at = select(vec4u(), weights.at + moved, is_inside);
@@ -39,7 +39,7 @@ fn store_sum(to: u32, sum: f32, is_there: bool) {
     }
 }
 
-// Sums of a weight and four outputs, of which the first lies there.
+// Stores the sums of a weight and four outputs; the sum of the first output goes to `at`.
 fn store_weight(at: u32, is_there: bool, output: u32, columns: u32, sums: vec4f) {
     store_sum(at, sums.x, is_there && output < shape.outputs);
     store_sum(at + columns, sums.y, is_there && output + 1u < shape.outputs);

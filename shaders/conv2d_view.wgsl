@@ -1,18 +1,19 @@
-// What the products have in common whose sums run along the kernel. Each makes images out of images:
+// Common code of the products whose sums run along the kernel. Each makes images from images:
 //
 //   forward          y[r,o,i,j]  = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[r,c,p,q]
-//   backward_input   dx[r,c,p,q] = Σ_{o,u,v} w[o,c,u,v] · dy[r,o,i,j]   over the places (i, j) whose weight (u, v) covers (p, q)
+//   backward_input   dx[r,c,p,q] = Σ_{o,u,v} w[o,c,u,v] · dy[r,o,i,j]
+//                    over the places (i, j) whose weight (u, v) covers (p, q)
 
 struct View {
-    height: u32,      // of the images that are made
+    height: u32,      // of the images made
     width: u32,
     columns: u32,     // channels of those images
-    from_height: u32, // of the images that are summed
+    from_height: u32, // of the images summed
     from_width: u32,
     depth: u32,       // channels of those images
-    row: u32,         // elements of a row of them
-    column_step: u32, // from a weight to that of the next column
-    depth_step: u32,  // from a weight to that of the next summed channel
+    row: u32,         // elements per row of those images
+    column_step: u32, // stride from a weight to the one of the next column
+    depth_step: u32,  // stride from a weight to the one of the next summed channel
     is_gradient: bool,
 }
 
@@ -29,8 +30,9 @@ fn backward_view() -> View {
                 of_kernel, shape.channels * of_kernel, true);
 }
 
-// How far a weight lies from the first one, which is added to an origin: a position has an element there if what is left
-// of a stride is the same. What is above or left of an image wraps around, to far more than there is.
+// Along one axis: the distance of a weight from the kernel's first one, to be added to an origin, and its remainder
+// modulo the stride. A position has an element under the weight if its own remainder is equal. Coordinates above or
+// left of an image wrap around to huge numbers, which lie outside of it.
 fn shift(weight: u32, dilation: u32, stride: u32, is_gradient: bool) -> vec2u {
     let distance = weight * dilation;
     let of_gradient = vec2u(0u - distance / stride, distance % stride);

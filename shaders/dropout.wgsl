@@ -1,10 +1,10 @@
-// Dropout with probability p (Srivastava et al., 2014; scaled while training, as in PyTorch).
+// Dropout with probability p (Srivastava et al., 2014), scaled during training as in PyTorch.
 //
-//   drop      y = x / (1 − p) where an element is kept, else 0; so too dx of dy
-//   pass_on   y = x, outside of training; so too dx of dy
+//   drop      y = x / (1 − p) where an element is kept, else 0     dx from dy in the same way
+//   pass_on   y = x, outside of training                           dx from dy in the same way
 //
-// Element i of step t is kept when the first word of threefry(key, (t, i)) is at least p · 2³²: both
-// passes see the same, and so does src/reference/dropout.rs. threefry.wgsl stands before this.
+// Element i of step t is kept if the first word of threefry(key, (t, i)) is at least p · 2³². So both passes and
+// src/reference/dropout.rs keep the same elements. threefry.wgsl precedes this file.
 
 struct Settings {
     key0: u32,
@@ -15,8 +15,8 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), or dy
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (elements), or dx
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 
 @compute @workgroup_size(256)

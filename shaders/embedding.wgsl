@@ -1,28 +1,29 @@
-// A row of a table for each index, as torch.nn.Embedding:
+// A table row for each index, as torch.nn.Embedding:
 //
 //   forward          y[i] = weight[x[i]]
-//   backward_weight  dweight[e] = Σ dy[i] over the i with x[i] = e, in their order
-//   backward_input   dx = 0, as an index has no gradient
+//   backward_weight  dweight[e] = Σ dy[i] over all i with x[i] = e, in order of i
+//   backward_input   dx = 0, because an index has no gradient
 //
-// An index is an integer below `count`, as f32. Where x[i] is anything else, y[i] is NaN, which shows in the loss,
-// and dy[i] goes nowhere.
+// An index is an integer below `count`, stored as f32. If x[i] is anything else, y[i] is NaN, which makes the loss NaN,
+// and dy[i] is ignored.
 
 struct Shape {
     indices: u32, // of the minibatch
     count: u32,
     width: u32,
-    begin: u32,   // backward_weight: the first index of this dispatch,
-    end: u32,     // and that behind its last
-    first: u32,   // backward_weight: first workgroup of this dispatch
+    begin: u32,   // backward_weight: number of this dispatch's first index
+    end: u32,     // backward_weight: number after its last index
+    first: u32,   // backward_weight: number of this dispatch's first workgroup
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;          // (rows, indices of a row)
+@group(0) @binding(1) var<storage, read> x: array<f32>;          // (rows, indices per row)
 @group(0) @binding(2) var<storage, read> weight: array<f32>;     // (count, width)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;    // (rows, indices of a row, width)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;    // (rows, indices per row, width)
 
-// The index that a float is, or `count` where it is none. Drivers may assume that no value is NaN, so that it is found
-// by its bits: those of floats from 0 on are in order, and those of NaN and of what is below 0 come behind.
+// The index that a float represents, or `count` if it represents none. The bits are tested, because drivers may assume
+// that no value is NaN: the bits of floats from 0 on are in ascending order, and those of NaN and of negative floats
+// are greater.
 fn index_of(value: f32) -> u32 {
     let given = bitcast<u32>(value);
     let bits = select(given, 0u, given == 0x80000000u); // −0 is 0.
@@ -48,14 +49,14 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     }
 }
 
-@group(0) @binding(2) var<storage, read> dy: array<f32>;            // (rows, indices of a row, width)
+@group(0) @binding(2) var<storage, read> dy: array<f32>;            // (rows, indices per row, width)
 @group(0) @binding(3) var<storage, read_write> dweight: array<f32>; // (count, width)
 
-// Which of 2,048 indices are the workgroup's, a bit each.
+// One bit for each of 2,048 indices: whether it names the workgroup's row of the table.
 var<workgroup> found: array<u32, 64>;
 
-// A workgroup makes 64 columns of a row of dweight: each invocation looks through 32 indices for all of them, and then
-// sums its column over those that were found. The first dispatch writes, later ones add.
+// A workgroup makes 64 columns of one row of dweight. Of every 2,048 indices, each invocation first tests 32; then it
+// sums its column over all indices found. The first dispatch writes the sums, later ones add to them.
 @compute @workgroup_size(64)
 fn backward_weight(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                    @builtin(local_invocation_index) local: u32) {
@@ -93,7 +94,7 @@ fn backward_weight(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) co
     }
 }
 
-@group(0) @binding(1) var<storage, read_write> dx: array<f32>; // (rows, indices of a row)
+@group(0) @binding(1) var<storage, read_write> dx: array<f32>; // (rows, indices per row)
 
 @compute @workgroup_size(256)
 fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,

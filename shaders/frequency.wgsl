@@ -1,12 +1,12 @@
-// Frequency encoding (Mildenhall et al. 2020): sines and cosines of each input, an octave apart. L octaves, l from 0.
+// Frequency encoding (Mildenhall et al. 2020): sines and cosines of each input in L octaves, l = 0, …, L − 1.
 //
 //   forward    y[r,d,l,0] = sin(2^l·π·x[r,d])         y[r,d,l,1] = cos(2^l·π·x[r,d])
 //   backward   dx[r,d]    = Σ_l 2^l·π·(dy[r,d,l,0]·y[r,d,l,1] − dy[r,d,l,1]·y[r,d,l,0])
 //
-// WGSL lets sin and cos be off by 2^-11, and by anything beyond ±π. So the angle is counted in turns, t = 2^(l−1)·x,
-// which is exact, as is its distance f from the nearest integer, and the distance p of f from the nearest quarter q.
-// With |p| ≤ 1/8 two polynomials give sin(2πp) and cos(2πp), each off by 3·2^-24 of itself at the most, and q says
-// which of them is the sine, and their signs.
+// WGSL allows errors of 2^-11 in sin and cos, and any error beyond ±π. So the angle is counted in turns, t = 2^(l−1)·x.
+// This is exact, and so are the distance f of t from the nearest integer and the distance p of f from the nearest
+// quarter q. As |p| ≤ 1/8, two polynomials give sin(2πp) and cos(2πp) with a relative error of at most 3·2^-24.
+// q decides which of the two is the sine, and their signs.
 
 struct Shape {
     elements: u32, // of x
@@ -14,17 +14,17 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, inputs), of both passes
+@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, inputs), in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // (rows, inputs, L, 2)
 
 fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// Sine and cosine of 2^l·π·value; NaN where there is none.
+// Sine and cosine of 2^l·π·value; NaN if value is infinite or NaN.
 fn wave(value: f32, octave: u32) -> vec2f {
     let size = bitcast<u32>(value) & 0x7fffffffu;
-    // From 2^24 on a float is an even number, and t an integer.
+    // From 2^24 on, a float is an even number, so t is an integer.
     let turns = select(0.0, value, size < 0x4b800000u) * power_of_two(i32(octave) - 1);
     let f = turns - round(turns);
     let quarter = round(4.0 * f);

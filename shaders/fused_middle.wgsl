@@ -1,19 +1,19 @@
-// The first dispatch of a fused step for GPUs; fused_middle_shared.wgsl, before this, says what it computes.
-// All of it is local to a row. A workgroup takes a few rows, whose outputs and δ lie in workgroup
-// memory. A step of a small network is a chain of waits for memory; so several invocations share the
-// terms of a sum, and weights, biases and labels are asked for before they are needed.
+// The first dispatch of a fused step for GPUs. fused_middle_shared.wgsl, which precedes this file, has the
+// mathematics. All of it is local to a row. A workgroup takes a few rows; their outputs and δ lie in
+// workgroup memory. A step of a small network is a chain of waits for memory. So several invocations share
+// the terms of a sum, and weights, biases and labels are loaded before they are needed.
 //
-// Other workgroups copy the bytes of the next minibatch together, as many slices read each of them,
-// and rows that lie scattered over a data set cost a walk through page tables.
+// Other workgroups gather the bytes of the next minibatch: many slices read each byte, and reading rows
+// scattered over a data set costs a walk through page tables.
 
-// Outputs of all layers, of all rows of a workgroup.
+// Maximum number of outputs of all layers, for all rows of a workgroup.
 const ROOM = 1800u;
-// Rows of a workgroup at most.
+// Maximum number of rows per workgroup.
 const MOST_ROWS = 32u;
-// Invocations that take parts of one sum, at most.
+// Maximum number of invocations that share one sum.
 const MOST_PARTS = 16u;
 
-// Outputs of all layers (rows, columns), and from ROOM on δ of the same.
+// Outputs of all layers (rows, columns); from ROOM on, their δ (rows, columns).
 var<workgroup> values: array<f32, 2 * ROOM>;
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
@@ -22,13 +22,13 @@ fn are_finite(four: vec4f) -> bool {
     return all((bitcast<vec4u>(four) & vec4u(0x7f800000u)) != vec4u(0x7f800000u));
 }
 
-// Four of `count` values that start at `at`; past the last that one again.
+// Four of `count` values that start at `at`; past the last one, it is repeated.
 fn four_values(at: u32, four: vec4u, count: u32) -> vec4f {
     let place = at + min(four, vec4u(count - 1u));
     return vec4f(values[place.x], values[place.y], values[place.z], values[place.w]);
 }
 
-// The largest of the logits of a row, which lie in `values` from `at` on.
+// The largest logit of a row, whose logits start at `at` in `values`.
 fn largest_of(at: u32, classes: u32) -> f32 {
     var largest = values[at];
     for (var first = 0u; first < classes; first += 4u) {
@@ -56,8 +56,8 @@ fn normalizer_of(at: u32, classes: u32, largest: f32) -> Normalizer {
     return Normalizer((sum.x + sum.y) + (sum.z + sum.w), is_finite);
 }
 
-// Losses of all rows of the workgroup, and δ of the last layer. An invocation has a class of a row; classes
-// are few, so that each makes the sum over them for itself, and waits for no other.
+// Losses of all rows of the workgroup, and δ of the last layer. An invocation has one class of one row. There
+// are few classes, so each invocation computes the sum over them itself, without waiting for others.
 fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     let classes = outputs_of(layers - 1u);
     let shift = shift_of(classes);
@@ -84,21 +84,21 @@ fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     workgroupBarrier();
 }
 
-// Sums of a layer are laid out over the invocations with a power of two of outputs to a row, some of which
-// are not there: a division takes as long as a dozen additions. This is its logarithm.
+// The invocations of a layer have a power of two of outputs per row, some of which do not exist: so no
+// division is needed, which takes as long as a dozen additions. This is the logarithm of that power.
 fn shift_of(width: u32) -> u32 {
     return 32u - countLeadingZeros(width - 1u);
 }
 
-// The logarithm of how many sums are made at a time.
+// The logarithm of the number of sums that are made at a time.
 fn lanes_of(shift: u32) -> u32 {
     return min(shift + firstTrailingBit(group), 8u);
 }
 
-// An invocation's part in the sums that are made at a time.
+// An invocation's share of the sums that are made at a time.
 struct Share {
-    lane: u32,  // which of them
-    part: u32,  // of its terms, every `parts`-th from this on
+    lane: u32,  // number of its sum
+    part: u32,  // number of its first term; it takes every `parts`-th from there on
     parts: u32,
 }
 
@@ -106,17 +106,17 @@ fn share_of(lanes: u32, local: u32) -> Share {
     return Share(local & ((1u << lanes) - 1u), local >> lanes, min(256u >> lanes, MOST_PARTS));
 }
 
-// A product of the rows of the workgroup with a weight, or with its transpose.
+// A product of the workgroup's rows with a weight matrix or its transpose.
 struct Product {
-    width: u32,  // sums of a row
-    terms: u32,  // of a sum
-    weight: u32, // the first of the first sum
-    across: u32, // from a weight to that of the next sum
-    along: u32,  // from a weight to that of the next term
-    start: u32,  // where the terms of row 0 start in `values`
+    width: u32,  // sums per row
+    terms: u32,  // terms per sum
+    weight: u32, // index of the first sum's first weight
+    across: u32, // stride from a weight to the one of the next sum
+    along: u32,  // stride from a weight to the one of the next term
+    start: u32,  // start of row 0's terms in `values`
 }
 
-// z of a layer behind the first, from the outputs below.
+// z of a layer after the first, from the outputs of the layer below.
 fn forward_product(layer: u32) -> Product {
     let outputs = outputs_of(layer);
     return Product(outputs, inputs_of(layer), mlp.layer[layer].weight, 1u, outputs, column_of(layer - 1u));
@@ -128,8 +128,8 @@ fn backward_product(layer: u32) -> Product {
     return Product(inputs_of(layer), outputs, mlp.layer[layer].weight, outputs, 1u, ROOM + column_of(layer));
 }
 
-// The weights of four terms of a sum, `parts` apart; past the last term they are 0. No branch stands between
-// the loads, so that all of them are under way at once.
+// The weights of four terms of a sum, `parts` apart; past the last term they are 0. There is no branch between
+// the loads, so that all are in flight at once.
 fn four_weights(product: Product, sum: u32, first: u32, parts: u32) -> vec4f {
     let term = first + parts * vec4u(0u, 1u, 2u, 3u);
     let at = product.weight + sum * product.across + min(term, vec4u(product.terms - 1u)) * product.along;
@@ -137,8 +137,8 @@ fn four_weights(product: Product, sum: u32, first: u32, parts: u32) -> vec4f {
     return select(vec4f(), read, term < vec4u(product.terms));
 }
 
-// What an invocation needs of memory for the first sum that it has a part in: asked for a layer ahead, so
-// that the wait is over when it is used.
+// The values that an invocation loads for its first sum. They are loaded one layer ahead, so that they have
+// arrived when they are used.
 struct Ahead {
     weights: vec4f,
     bias: f32,
@@ -165,14 +165,14 @@ fn ahead_of_backward(layer: u32, local: u32) -> Ahead {
     return Ahead(ahead_of(backward_product(layer), local), 0.0);
 }
 
-// Four of the parts of z₁ of one output of one row; behind the last slice there are zeros.
+// Four parts of z₁ for one output of one row; past the last slice they are 0.
 fn four_slices(slice: vec4u, at: u32) -> vec4f {
     let place = min(slice, vec4u(slices() - 1u)) * batch * width_1 + at;
     let read = vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
     return select(vec4f(), read, slice < vec4u(slices()));
 }
 
-// An invocation's part of one output of layer 0, of one row: of what the slices made of it.
+// An invocation's share of z₁ for one output of one row: the sum over its slices' parts.
 fn part_of_first(share: Share, row: u32, output: u32) -> f32 {
     let at = row * width_1 + output;
     let step = share.parts;
@@ -188,7 +188,7 @@ fn part_of_first(share: Share, row: u32, output: u32) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// An invocation's part of a sum, of one row of the workgroup; `first` are the weights of its first terms.
+// An invocation's share of a sum, for one row of the workgroup. `first` has the weights of its first four terms.
 fn part_of_sum(product: Product, share: Share, first: vec4f, row: u32, sum: u32) -> f32 {
     var w = first;
     var total = vec4f();
@@ -203,7 +203,7 @@ fn part_of_sum(product: Product, share: Share, first: vec4f, row: u32, sum: u32)
     return (total.x + total.y) + (total.z + total.w);
 }
 
-// A whole sum, from its parts.
+// A whole sum, from the invocations' parts.
 fn sum_of_parts(share: Share, lanes: u32) -> f32 {
     var sum = vec4f();
     for (var part = 0u; part < share.parts; part += 4u) {
@@ -238,7 +238,7 @@ fn forward_first(first: u32, rows: u32, bias: f32, local: u32) {
     }
 }
 
-// What is needed behind a layer: for the next one, or for the way back.
+// Loads for the step after a layer: the next layer, or the backward pass.
 fn ahead_of_next(layer: u32, local: u32) -> Ahead {
     if (layer + 1u < layers) {
         return ahead_of_forward(layer + 1u, local);
@@ -246,8 +246,8 @@ fn ahead_of_next(layer: u32, local: u32) -> Ahead {
     return ahead_of_backward(layer, local);
 }
 
-// Outputs of a layer behind the first, if there is such a layer. What it needs was asked for ahead; what the
-// next one needs it asks for.
+// Outputs of a layer after the first, if the layer exists. `ahead` has the values loaded for it; it returns
+// those loaded for the next one.
 fn forward_later(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     if (layer >= layers) {
         return ahead;
@@ -279,7 +279,7 @@ fn forward_later(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     return next;
 }
 
-// δ of the layer below, from that of this one, if there is such a layer.
+// δ of the layer below, from δ of this layer, if this layer exists.
 fn backward_layer(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     if (layer >= layers) {
         return ahead;
@@ -313,7 +313,7 @@ fn backward_layer(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     return next;
 }
 
-// One word of the next minibatch takes the place of this one's, which moves on.
+// Gathers one word of the minibatch after this one, in place of this one's word, which moves to the second half.
 fn copy_word(at: u32) {
     if (at < batch * words()) {
         let row = at / words();
@@ -338,7 +338,7 @@ fn middle(
     }
     let first = index * group;
     let rows = min(group, batch - first);
-    // Memory is asked for whatever does not depend on a sum, before the first sum is waited for.
+    // Everything that does not depend on a sum is loaded before the wait for the first sum.
     let bias = bias_of(0u, local);
     var ahead = Ahead();
     if (layers > 1u) {
@@ -349,8 +349,8 @@ fn middle(
         label = labels[(step_now[0] & mlp.list_mask) * batch + first + local];
     }
     forward_first(first, rows, bias, local);
-    // The second layer has a call of its own before the loop. NVIDIA's driver unrolls no loop over layers, and
-    // so does not know the sizes in it. Most fused networks have two layers.
+    // The second layer has its own call before the loop. NVIDIA's driver does not unroll loops over layers, so it
+    // does not know the sizes inside. Most fused networks have two layers.
     ahead = forward_later(1u, rows, ahead, local);
     for (var layer = 2u; layer < layers; layer++) {
         ahead = forward_later(layer, rows, ahead, local);

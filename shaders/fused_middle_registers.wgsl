@@ -1,7 +1,7 @@
-// A row through a layer, in the first dispatch of a fused step for lavapipe: fused_middle_software.wgsl, before this, has the
-// rest. That driver unrolls loops of constant length, and so keeps arrays in registers.
+// One layer for one row, in the first dispatch of a fused step for lavapipe. fused_middle_software.wgsl, which precedes
+// this file, has the rest. lavapipe unrolls loops of constant length and so keeps arrays in registers.
 
-// Sums that an invocation holds.
+// Number of sums that an invocation computes at a time.
 const SUMS = 10u;
 
 fn layer_forward(layer: u32, row: u32) {
@@ -40,7 +40,7 @@ fn layer_forward(layer: u32, row: u32) {
     }
 }
 
-// δ of the layer before, from the δ of this one.
+// δ of the layer below, from δ of this layer.
 fn layer_backward(layer: u32, row: u32) {
     let inputs = mlp.layer[layer].inputs;
     let outputs = mlp.layer[layer].outputs;

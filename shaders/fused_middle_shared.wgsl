@@ -1,5 +1,5 @@
-// The middle of a step of a multilayer perceptron in two dispatches: see fused_slices_shared.wgsl. Behind
-// this stands a file with the entry point, for GPUs or for software drivers.
+// The middle of a training step of a multilayer perceptron in two dispatches: see fused_slices_shared.wgsl.
+// A file with the entry point follows this one, for GPUs or for software drivers.
 //
 //   z₁ = b₁ + Σ_slices of its parts     a₁ = f(z₁)     z₂ = a₁·W₂ + b₂  …
 //   loss = cross-entropy of softmax(z_L)
@@ -8,14 +8,14 @@
 const RELU = 1u;
 const SIGMOID = 2u;
 
-@group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters
+@group(0) @binding(1) var<storage, read> weights: array<f32>;       // all parameters of the network
 @group(0) @binding(2) var<storage, read> list: array<u32>;          // (minibatches, rows)
 @group(0) @binding(3) var<storage, read> labels: array<u32>;        // (minibatches, rows)
 @group(0) @binding(4) var<storage, read> step_now: array<u32>;      // (1, 1)
 @group(0) @binding(5) var<storage, read> bytes: array<u32>;         // (examples, words)
 // Parts of z₁ (slices, rows, outputs of layer 0), outputs (rows, columns), δ (rows, columns), losses (1, rows).
 @group(0) @binding(6) var<storage, read_write> scratch: array<f32>;
-// Bytes of the next minibatch and of this one: (2, rows, words).
+// Bytes of the next minibatch, then of this one: (2, rows, words).
 @group(0) @binding(7) var<storage, read_write> minibatch: array<u32>;
 
 fn activate(kind: u32, z: f32) -> f32 {
@@ -29,7 +29,7 @@ fn activate(kind: u32, z: f32) -> f32 {
     return z;
 }
 
-// The gradient by the input of an activation, from its output y and the gradient by that.
+// The gradient by the input of an activation, from its output y and the gradient by y.
 fn through(kind: u32, y: f32, dy: f32) -> f32 {
     if (kind == RELU) {
         return select(dy, 0.0, y <= 0.0);

@@ -1,13 +1,13 @@
-// The first dispatch of a fused step for drivers that run on a CPU: the mathematics of fused_middle_shared.wgsl, without
-// workgroup memory and without barriers. Before fused_middle_registers.wgsl or fused_middle_vectors.wgsl, which take a row
-// through a layer.
+// The first dispatch of a fused step for drivers that run on a CPU: the mathematics of fused_middle_shared.wgsl,
+// without workgroup memory and without barriers. fused_middle_registers.wgsl or fused_middle_vectors.wgsl follows this
+// file and computes one layer for one row.
 //
-// A row is an invocation's, and what it makes of it lies in `scratch`, which no other touches there.
-// `mlp` is no uniform: lavapipe would compile the kernel anew at every change of pipeline.
+// Each invocation has one row. Its outputs and δ lie in `scratch`, where no other invocation touches them.
+// `mlp` is not a uniform: with one, lavapipe would recompile the kernel at every change of pipeline.
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
 
-// Loss of one row, and its δ at `delta`, from the logits at `at`.
+// The loss of one row, from the logits at `at`. Stores δ at `delta`.
 fn softmax_cross_entropy(at: u32, delta: u32, classes: u32, label: u32) -> f32 {
     var largest = scratch[at];
     var finite = true;

@@ -1,7 +1,7 @@
-// A row through a layer, in the first dispatch of a fused step for SwiftShader: software_vectors.wgsl, before this, says why
-// sums have names. fused_middle_software.wgsl, before this, has the rest.
+// One layer for one row, in the first dispatch of a fused step for SwiftShader. Two files precede this one:
+// software_vectors.wgsl says why sums are named variables; fused_middle_software.wgsl has the rest of the dispatch.
 
-// Sums that an invocation holds.
+// Number of sums that an invocation computes at a time.
 const SUMS = 4u;
 
 fn load_scratch(at: vec4u) -> vec4f {
@@ -51,7 +51,7 @@ fn store_delta(layer: u32, x: u32, sum: f32, is_there: bool) {
     }
 }
 
-// δ of the layer before, from the δ of this one.
+// δ of the layer below, from δ of this layer.
 fn layer_backward(layer: u32, row: u32) {
     let inputs = mlp.layer[layer].inputs;
     let outputs = mlp.layer[layer].outputs;

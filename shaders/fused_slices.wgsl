@@ -1,24 +1,24 @@
-// The second dispatch of a fused step for GPUs; fused_slices_shared.wgsl, before this, says what it computes.
-// A workgroup of `backward_forward` has a tile of a weight, or some biases, or the log of losses.
+// The second dispatch of a fused step for GPUs. fused_slices_shared.wgsl, which precedes this file, has the
+// mathematics. A workgroup of `backward_forward` handles a tile of a weight, or 16 biases, or the log of losses.
 
 const QUARTERS = 4u;
-// Rows of a minibatch that a tile's workgroup holds at a time: the whole of the book's.
+// Rows of the minibatch in workgroup memory at a time. The book's minibatch has 100.
 const SLAB = 100u;
-// Where `right` has the updated tile (SIDE, SIDE), behind the sums of all invocations.
+// Start of the updated tile (SIDE, SIDE) in `right`, after the sums of all invocations.
 const UPDATED = 1024u;
 
-// Inputs of a tile, four to a vector: (SLAB, QUARTERS).
+// Inputs of a tile, four per vector: (SLAB, QUARTERS).
 var<workgroup> left: array<vec4f, SLAB * QUARTERS>;
-// δ of its outputs: (SLAB, SIDE); afterwards sums and the updated tile.
+// δ of a tile's outputs: (SLAB, SIDE); afterwards the sums and the updated tile.
 var<workgroup> right: array<f32, SLAB * SIDE>;
 
-// A tile, and the part of it that is an invocation's: four inputs of one output, over every fourth row; and
-// of those the one that it updates.
+// A tile, and an invocation's part of it: it sums the gradients by the weights of four inputs and one output over
+// every fourth row, and it updates one of those four weights.
 struct Tile {
     layer: u32,
     input: u32,   // first of the tile
     output: u32,  // first of the tile
-    turn: u32,    // of four rows, the one that is summed; of four inputs, the one that is updated
+    turn: u32,    // which of four rows is summed, and which of four inputs is updated
     quarter: u32,
     lane: u32,
 }
@@ -35,15 +35,15 @@ fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
     );
 }
 
-// One column of four rows of outputs or δ, `at` in the first row of the slab. No branch stands between the
-// loads, so that all of them are under way at once; past the last row that one is read again.
+// One column of four rows of outputs or δ; `at` is its index in the first row of the slab. There is no branch between
+// the loads, so that all are in flight at once. Past the last row, it is read again.
 fn fetch_rows(at: u32, row: vec4u, rows: u32) -> vec4f {
     let place = at + min(row, vec4u(rows - 1u)) * columns();
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-// What an invocation brings of a slab of δ: of one output, every sixteenth row. Past the last output that
-// one is read again, for sums that are not stored.
+// An invocation's loads from a slab of δ: one output in every 16th row. Past the last output, it is read again; those
+// sums are not stored.
 struct Right {
     upper: vec4f,
     lower: vec4f,
@@ -69,14 +69,14 @@ fn put_right(values: Right, rows: u32, local: u32) {
     }
 }
 
-// What an invocation brings of a slab of inputs: two vectors.
+// An invocation's loads from a slab of inputs: two vectors.
 struct Left {
     upper: vec4f,
     lower: vec4f,
 }
 
-// Vector `at` of a slab of bytes, whose first row is this one of `minibatch`. Past the last row, or word, that
-// one is read again: for sums that are not stored, or with weights that are 0.
+// Vector `at` of a slab of bytes that starts at row `first` of `minibatch`. Past the last row or word, it is read
+// again: then the sums are not stored, or the weights are 0.
 fn bytes_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let word = min(tile.input / 4u + at % QUARTERS, words() - 1u);
@@ -87,8 +87,8 @@ fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
     return Left(bytes_at(tile, first, rows, local), bytes_at(tile, first, rows, local + 256u));
 }
 
-// Vector `at` of a slab of outputs of the layer below. Past the last row, or output, that one is read again, for
-// sums that are not stored.
+// Vector `at` of a slab of outputs of the layer below. Past the last row or output, it is read again; those sums are
+// not stored.
 fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let input = tile.input + 4u * (at % QUARTERS) + vec4u(0u, 1u, 2u, 3u);
@@ -97,7 +97,7 @@ fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-// Inputs of this minibatch from a row on: of the first layer they are bytes, behind those of the next one.
+// Inputs of a slab from a row on. Those of the first layer are bytes, stored after those of the next minibatch.
 fn fetch_left(tile: Tile, row: u32, rows: u32, local: u32) -> Left {
     if (tile.layer == 0u) {
         return fetch_bytes(tile, batch + row, rows, local);
@@ -114,7 +114,7 @@ fn put_left(values: Left, rows: u32, local: u32) {
     }
 }
 
-// What a row adds to the gradient by four inputs of one output.
+// The term of one row in the gradient by the weights of four inputs and one output.
 fn term(tile: Tile, row: u32) -> vec4f {
     return left[row * QUARTERS + tile.quarter] * right[row * SIDE + tile.lane];
 }
@@ -130,7 +130,7 @@ fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
         put_left(next_left, rows, local);
         put_right(next_right, rows, local);
         workgroupBarrier();
-        // Under way while this slab is summed.
+        // These loads are in flight while this slab is summed.
         if (row + SLAB < batch) {
             let next_rows = min(SLAB, batch - row - SLAB);
             next_left = fetch_left(tile, row + SLAB, next_rows, local);
@@ -151,13 +151,13 @@ fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
     return sum;
 }
 
-// Weights of four inputs of the updated tile, for this invocation's output.
+// Updated weights of four inputs of the tile and this invocation's output.
 fn updated(tile: Tile, quarter: u32) -> vec4f {
     let at = UPDATED + 4u * quarter * SIDE + tile.lane;
     return vec4f(right[at], right[at + SIDE], right[at + 2u * SIDE], right[at + 3u * SIDE]);
 }
 
-// The part of the next z₁ that the updated tile makes; `first` is of its first slab of inputs.
+// The updated tile's part of the next z₁. `first` has this invocation's loads from the first slab of inputs.
 fn forward_tile(tile: Tile, first: Left, local: u32) {
     let outputs = width_1;
     let output = tile.output + tile.lane;
@@ -185,12 +185,12 @@ fn forward_tile(tile: Tile, first: Left, local: u32) {
     }
 }
 
-// The inputs of the next minibatch that `forward_tile` begins with.
+// The invocation's loads from the next minibatch with which `forward_tile` begins.
 fn first_of_next(tile: Tile, local: u32) -> Left {
     return fetch_bytes(tile, 0u, min(SLAB, batch), local);
 }
 
-// The input of the tile that an invocation updates; weights past an edge of the matrix are 0.
+// The input, within the tile, whose weight an invocation updates. Weights past an edge of the matrix are 0.
 fn input_of(tile: Tile) -> u32 {
     return 4u * tile.quarter + tile.turn;
 }
@@ -205,7 +205,7 @@ fn place(tile: Tile) -> u32 {
     return mlp.layer[tile.layer].weight + input * outputs_of(tile.layer) + tile.output + tile.lane;
 }
 
-// What an invocation needs of memory later on is asked for first.
+// Updates a tile. The weight, which is needed last, is loaded first.
 fn update_tile(tile: Tile, local: u32) {
     var w = 0.0;
     if (is_within(tile)) {
@@ -228,8 +228,7 @@ fn update_tile(tile: Tile, local: u32) {
     workgroupBarrier();
 }
 
-// Updates 16 biases. Sixteen invocations share the sum over the rows of each: an invocation takes every
-// sixteenth row.
+// Updates 16 biases. For each bias, 16 invocations share the sum over the rows: an invocation takes every 16th row.
 fn update_biases(index: u32, local: u32) {
     let column = index * SIDE + local % SIDE;
     var sum = vec4f();

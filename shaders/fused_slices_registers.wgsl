@@ -1,22 +1,22 @@
-// The blocks of a fused step's second dispatch for lavapipe: the mathematics of fused_slices_shared.wgsl, without workgroup
-// memory and without barriers. fused_slices_software.wgsl, before this, has the entry point.
+// The blocks of a fused step's second dispatch for lavapipe: the mathematics of fused_slices_shared.wgsl, without
+// workgroup memory and without barriers. fused_slices_software.wgsl, which precedes this file, has the entry point.
 //
-// There a load costs as much as dozens of multiplications. So an invocation has a block of W₁, whose
-// 200 sums 5 loads of four bytes and 10 of δ serve, and whose 200 products of the next step 5 more. That driver unrolls loops
-// of constant length, and so keeps arrays in registers.
+// On lavapipe a load costs as much as dozens of multiplications. So an invocation has a block of W₁ with 200 weights.
+// For each row, it adds to 200 sums after 5 loads of four bytes and 10 loads of δ, and computes the 200 products of the
+// next step after 5 more loads. lavapipe unrolls loops of constant length and so keeps arrays in registers.
 
-// A block of W₁, whose inputs are words of four bytes, and of every later weight.
+// Sizes of a block of W₁, whose inputs are words of four bytes, and of a block of a later weight.
 const WORDS = 5u;
 const INPUTS = 20u; // 4 · WORDS
 const OUTPUTS = 10u;
 const LATER_INPUTS = 8u;
 const LATER_OUTPUTS = 2u;
-// Biases that an invocation updates.
+// Biases per invocation.
 const BIASES = 8u;
 
 alias Block = array<array<f32, OUTPUTS>, INPUTS>;
 
-// Past the last input of an example its last word is read again: weights there are 0.
+// Past the last input of an example, its last word is read again; the weights there are 0.
 fn load_words(example: u32, input: u32) -> array<u32, WORDS> {
     var four: array<u32, WORDS>;
     for (var k = 0u; k < WORDS; k++) {
@@ -25,7 +25,7 @@ fn load_words(example: u32, input: u32) -> array<u32, WORDS> {
     return four;
 }
 
-// The part of the next z₁ that this block makes.
+// The block's part of the next z₁.
 fn forward_block(start: vec2u, block: Block) {
     let outputs = mlp.layer[0].outputs;
     let rows = mlp.rows;
@@ -127,7 +127,7 @@ fn later_layer(layer: u32, block: u32) {
     }
 }
 
-// Eight neighbouring biases of all layers.
+// Updates eight neighboring biases, counted over all layers.
 fn update_biases(block: u32) {
     let first = block * BIASES;
     var sums: array<f32, BIASES>;
@@ -142,7 +142,8 @@ fn update_biases(block: u32) {
     }
 }
 
-// Once a call, an output of a slice to an invocation: the same sums, and quickly compiled.
+// Runs only before the first step of a call. An invocation has one output of one slice: the sums are those of
+// `forward_block`, and the kernel compiles quickly.
 @compute @workgroup_size(8)
 fn forward(
     @builtin(workgroup_id) id: vec3u,

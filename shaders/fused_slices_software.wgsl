@@ -1,18 +1,18 @@
-// The entry point of a fused step's second dispatch for drivers that run on a CPU, and what is the same for all of them.
-// Before fused_slices_registers.wgsl or fused_slices_vectors.wgsl, which make the blocks: INPUTS × OUTPUTS of W₁, others of
-// the later weights, and BIASES of the biases.
+// The entry point of a fused step's second dispatch for drivers that run on a CPU, and the code common to all of them.
+// fused_slices_registers.wgsl or fused_slices_vectors.wgsl follows this file and computes the blocks: INPUTS × OUTPUTS
+// of W₁, LATER_INPUTS × LATER_OUTPUTS of the later weights, and BIASES biases.
 //
-// `mlp` is no uniform: lavapipe would compile the kernel anew at every change of pipeline.
+// `mlp` is not a uniform: with one, lavapipe would recompile the kernel at every change of pipeline.
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
 
-// Where the block of W₁ with this number starts: an input and an output.
+// The first input and the first output of a block of W₁.
 fn start_of(block: u32) -> vec2u {
     let across = (mlp.layer[0].outputs + OUTPUTS - 1u) / OUTPUTS;
     return vec2u(block / across * INPUTS, block % across * OUTPUTS);
 }
 
-// The bias of this column of all layers.
+// Updates the bias of a column, counted over the outputs of all layers. `sum` is its gradient.
 fn update_bias(column: u32, sum: f32) {
     if (column < mlp.columns) {
         var layer = 0u;

@@ -1,20 +1,20 @@
 // The blocks of a fused step's second dispatch for SwiftShader: the mathematics of fused_slices_shared.wgsl, without
-// workgroup memory and without barriers. software_vectors.wgsl, before this, says why sums have names;
-// fused_slices_software.wgsl, before this, has the entry point.
+// workgroup memory and without barriers. Two files precede this one: software_vectors.wgsl says why sums are named
+// variables; fused_slices_software.wgsl has the entry point.
 //
-// An invocation has a block of W₁, whose 112 sums 7 loads of four bytes and 4 of δ serve, and whose 112 products of the
-// next step 7 more.
+// An invocation has a block of W₁ with 112 weights. For each row, it adds to 112 sums after 7 loads of four bytes and 4
+// loads of δ, and computes the 112 products of the next step after 7 more loads.
 
-// A block of W₁, whose inputs are words of four bytes, and of every later weight.
+// Sizes of a block of W₁, whose inputs are words of four bytes, and of a block of a later weight.
 const INPUTS = 28u; // 4 · WORDS
 const WORDS = 7u;
 const OUTPUTS = 4u;
 const LATER_INPUTS = 4u;
 const LATER_OUTPUTS = 4u;
-// Biases that an invocation updates.
+// Biases per invocation.
 const BIASES = 4u;
 
-// By the inputs of each word: a column is of one input.
+// A matrix has the four inputs of one word; a column of it belongs to one input.
 struct Block {
     a: mat4x4f,
     b: mat4x4f,
@@ -35,7 +35,7 @@ struct Inputs {
     g: vec4f,
 }
 
-// Past the last input of an example its last word is read again: weights there are 0.
+// Past the last input of an example, its last word is read again; the weights there are 0.
 fn load_word(example: u32, word: u32) -> vec4f {
     return unpack4x8unorm(minibatch[example * mlp.words + min(word, mlp.words - 1u)]);
 }
@@ -69,7 +69,7 @@ fn add_row(sums: Block, x: Inputs, dy: vec4f) -> Block {
     );
 }
 
-// A weight after its update; past an edge 0.
+// Updates a weight and returns it; past an edge, it is 0.
 fn update_weight(at: u32, sum: f32, is_there: bool) -> f32 {
     var w = 0.0;
     if (is_there) {
@@ -118,7 +118,7 @@ fn store_part(at: u32, value: f32, is_there: bool) {
     }
 }
 
-// The part of the next z₁ that this block makes.
+// The block's part of the next z₁.
 fn forward_block(start: vec2u, w: Block) {
     let outputs = mlp.layer[0].outputs;
     let rows = mlp.rows;
@@ -169,7 +169,7 @@ fn later_layer(layer: u32, block: u32) {
     update_four(layer, input, output, sums);
 }
 
-// Four neighbouring biases of all layers.
+// Updates four neighboring biases, counted over all layers.
 fn update_biases(block: u32) {
     let column = block * BIASES + FOUR;
     let delta = mlp.layer[0].start + mlp.rows * mlp.columns + min(column, vec4u(mlp.columns - 1u));
@@ -183,7 +183,7 @@ fn update_biases(block: u32) {
     update_bias(column.w, sums.w);
 }
 
-// Weights of four inputs of one output; past the last input 0.
+// Weights of four inputs and one output; past the last input they are 0.
 fn load_weights(input: u32, output: u32) -> vec4f {
     let row = input + FOUR;
     let inputs = mlp.layer[0].inputs;
@@ -192,7 +192,7 @@ fn load_weights(input: u32, output: u32) -> vec4f {
     return select(vec4f(), read, row < vec4u(inputs));
 }
 
-// Once a call, an output of a slice to an invocation.
+// Runs only before the first step of a call. An invocation has one output of one slice.
 @compute @workgroup_size(8)
 fn forward(
     @builtin(workgroup_id) id: vec3u,

@@ -4,8 +4,8 @@
 //
 //   Φ(−a) = e^(−a²/2) · P(t)
 //
-// (the form of Abramowitz and Stegun, 26.2.17). This P is fitted to the least *relative* error, which
-// is 2.5e-8 up to a = 15: nothing cancels for negative x, as 1 + erf would.
+// (the form of Abramowitz and Stegun, 26.2.17). This P is fitted for the least *relative* error, which
+// is 2.5e-8 up to a = 15. For negative x nothing cancels, unlike in 1 + erf.
 
 struct Gaussian {
     distribution: f32,
@@ -13,7 +13,7 @@ struct Gaussian {
 }
 
 fn gaussian(x: f32) -> Gaussian {
-    // Beyond 15 both are less than f32 has; a² could overflow. (`min` may lose a NaN; the factor x brings it back.)
+    // Beyond 15 both underflow f32, and a² could overflow. (`min` may lose a NaN; the caller's factor x restores it.)
     let a = min(abs(x), 15.0);
     let e = exp(-0.5 * (a * a));
     let t = 1.0 / (1.0 + 0.27 * a);

@@ -1,22 +1,22 @@
-// Features of a point from a grid of several resolutions, and the gradient by the point:
+// A point's features from a multiresolution hash grid, and the gradient by the point:
 //
 //   forward         y[level] = Σ_corner weight(corner) · table[entry(corner)]
 //   backward_input  dx[d]    = Σ_level N · Σ_corner ±(Π_{e≠d} of weight(corner)) · product(corner)
 //                   with product(corner) = Σ_features dy[level] · table[entry(corner)]
 //
 // weight(corner) = Π_d of fraction[d] at an upper corner and 1 − fraction[d] at a lower one; ± is + at an upper corner
-// in d. Outside of 0…1 a coordinate is clamped, so that dx is 0. A row with a NaN gives NaN in both passes.
+// in d. A coordinate outside of 0…1 is clamped, so its dx is 0. A row with a NaN gives NaN in both passes.
 
 @group(0) @binding(2) var<storage, read> table: array<f32>;     // (entries, features)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;   // (rows, levels, features)
 
-// The share of a corner along each axis.
+// The factor of a corner's weight along each axis.
 fn weights(cell: Cell, corner: u32) -> vec3f {
     let is_upper = ((vec3u(corner) >> vec3u(0u, 1u, 2u)) & vec3u(1u)) == vec3u(1u);
     return vec3f(select(vec3u(ONE) - cell.fraction, cell.fraction, is_upper)) / f32(ONE);
 }
 
-// A workgroup takes 256 rows of one level; workgroups beside each other take the levels of the same rows.
+// A workgroup takes 256 rows of one level. Consecutive workgroups take the levels of the same rows.
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -32,7 +32,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     var sums = array<f32, 8>();
     for (var corner = 0u; corner < (1u << dimensions); corner++) {
         let along = weights(cell, corner);
-        // Without a third dimension a corner's share of it is 1.
+        // Without a third dimension, its factor is 1.
         let weight = along.x * along.y * along.z;
         let first = entry_of(level, cell, corner) * features;
         for (var f = 0u; f < features; f++) {

@@ -1,13 +1,13 @@
-// The cells of a multiresolution hash grid (Müller, Evans, Schied and Keller, 2022), which the shaders behind this
-// share:
+// The cells of a multiresolution hash grid (Müller, Evans, Schied and Keller, 2022), for the shaders that follow this
+// file:
 //
 //   position = x · N      in each dimension, x clamped to 0…1, N cells along an axis of the level
 //   cell     = ⌊position⌋, at most N − 1;   fraction = position − cell, 0…1
 //   entry    = x + (N + 1) · (y + (N + 1) · z)                          of a dense level's corner
 //            = (x ⊕ 2654435761 · y ⊕ 805459861 · z) mod entries         of a hashed level's corner
 //
-// Positions are integers, in units of 2⁻³¹ of a cell, and fractions in units of 2⁻²⁴: no device rounds them in a way of
-// its own. A float from 2⁻⁷ on is exact in them; below, it is cut off after 31 places.
+// Positions are integers in units of 2⁻³¹ of a cell, fractions in units of 2⁻²⁴. So all devices round them equally.
+// A coordinate from 2⁻⁷ on is represented exactly; a smaller one is cut off after 31 binary places.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (rows, dimensions)
 
@@ -20,16 +20,16 @@ fn point(row: u32) -> vec3f {
     return at;
 }
 
-// What stands for 1 in a fraction.
+// The number 1 in the units of a fraction.
 const ONE = 16777216u;
 
 struct Cell {
-    at: vec3u,       // its lowest corner; 0 where there is no third dimension
+    at: vec3u,       // lowest corner; 0 in a third dimension that does not exist
     fraction: vec3u, // in units of 2⁻²⁴
 }
 
-// A coordinate in 0…1 as cell and fraction. Products of 16 bits by 16 bits fit a word; a position has 47 bits, the
-// upper 32 of which are in `high`.
+// Cell and fraction of a coordinate in 0…1. Products of 16 bits by 16 bits fit in a word. A position has 47 bits;
+// `high` holds the upper 32 of them.
 fn place(x: f32, n: u32) -> vec2u {
     let fixed = u32(x * 2147483648.0);
     let low = (fixed & 0xffffu) * n;
@@ -39,7 +39,7 @@ fn place(x: f32, n: u32) -> vec2u {
 }
 
 fn cell_of(x: vec3f, n: u32) -> Cell {
-    // A row with a NaN is told elsewhere: here it is anywhere in the grid.
+    // The callers handle rows with a NaN; here such a coordinate counts as 0.
     let inside = clamp(select(x, vec3f(), are_nan(x)), vec3f(), vec3f(1.0));
     let places = array(place(inside.x, n), place(inside.y, n), place(inside.z, n));
     return Cell(

@@ -1,14 +1,15 @@
-// The contributions of rows to the gradient by the table of a multiresolution hash grid. A row with a NaN has none.
+// The contributions of rows to the gradient by the table of a multiresolution hash grid, whose mathematics is in
+// hash_grid_unit.wgsl. A row with a NaN contributes nothing.
 
 @group(0) @binding(2) var<storage, read> dy: array<f32>;                  // (rows, levels, features)
 @group(0) @binding(3) var<storage, read> measured: array<u32>;            // (slots, levels): bits of the largest |dy|
-@group(0) @binding(4) var<storage, read_write> largest_of: array<u32>;    // (1, levels): the same of all slots
+@group(0) @binding(4) var<storage, read_write> largest_of: array<u32>;    // (1, levels): the largest of all slots
 @group(0) @binding(5) var<storage, read_write> low: array<atomic<u32>>;   // (entries, features)
 @group(0) @binding(6) var<storage, read_write> high: array<atomic<i32>>;  // (entries, features)
 
 var<workgroup> largest_here: atomic<u32>;
 
-// The largest |dy| of a level, as bits, out of all slots.
+// The largest |dy| of a level in all slots, as bits.
 fn largest_in(level: u32, local: u32) -> u32 {
     if (local == 0u) {
         atomicStore(&largest_here, 0u);
@@ -21,7 +22,7 @@ fn largest_in(level: u32, local: u32) -> u32 {
     return atomicLoad(&largest_here);
 }
 
-// value · fraction, rounded. The product of 31 bits by 25 is taken in halves of 16 bits.
+// value · fraction, rounded. The product of 31 bits by 25 bits is computed in halves of 16 bits.
 fn share(value: i32, fraction: u32) -> i32 {
     let magnitude = u32(abs(value));
     let a = vec2u(magnitude & 0xffffu, magnitude >> 16u);
@@ -31,7 +32,7 @@ fn share(value: i32, fraction: u32) -> i32 {
     return select(product, -product, value < 0);
 }
 
-// The contributions of a gradient to the corners of its cell.
+// The contributions of one gradient to the corners of its cell.
 fn contributions(whole: i32, fraction: vec3u) -> array<i32, 8> {
     var parts = array<i32, 8>();
     parts[0] = whole;
@@ -62,7 +63,7 @@ fn add(to: u32, lower: u32, upper: i32) {
     }
 }
 
-// A workgroup takes 256 rows of one level, behind those that fit a workgroup's memory.
+// A workgroup takes 256 rows of one level. The first `small` levels are left to scatter_small.
 @compute @workgroup_size(256)
 fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -93,13 +94,14 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     }
 }
 
-// Rows of a workgroup that sums a whole level in its own memory.
+// Rows per workgroup of scatter_small.
 const ROWS = 2048u;
 
-// Both words of the sum of each number of a level's table.
+// Sums of a level's table, two words per number.
 var<workgroup> sums: array<atomic<u32>, 4080>;
 
-// Levels of few entries, in each of which many rows meet.
+// Levels with few entries, each of which gets contributions from many rows. A workgroup sums a whole level in its own
+// memory.
 @compute @workgroup_size(256)
 fn scatter_small(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                  @builtin(local_invocation_index) local: u32) {

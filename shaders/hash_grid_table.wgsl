@@ -1,5 +1,5 @@
-// What stands before and behind the contributions to the gradient by the table of a multiresolution hash grid: the
-// largest |dy| of each level, and floats out of the sums.
+// The steps before and after hash_grid_scatter.wgsl in the gradient by the table of a multiresolution hash grid: the
+// largest |dy| of each level, and the conversion of the sums to floats. hash_grid_unit.wgsl has the mathematics.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;                // (rows, levels, features)
 @group(0) @binding(2) var<storage, read_write> found: array<u32>;       // (slots, levels): bits of the largest |dy|
@@ -8,8 +8,8 @@
 
 var<workgroup> largest: array<atomic<u32>, 32>;
 
-// Finds the largest |dy| of each level, as bits, which are in order; clears the sums. An invocation stays in its
-// column.
+// Finds the largest |dy| of each level as bits, which are in the same order as the numbers, and clears the sums. An
+// invocation stays in its column.
 @compute @workgroup_size(256)
 fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -42,7 +42,7 @@ fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(3) var<storage, read> high_sums: array<i32>;           // (entries, features)
 @group(0) @binding(4) var<storage, read_write> dtable: array<f32>;        // (entries, features)
 
-// unit · sum, rounded once, halves away from 0: up to 62 bits become the 24 that a float has.
+// unit · sum, rounded once with halves away from 0: up to 62 bits become the 24 bits of a float.
 fn value_of(low: u32, high: i32, unit: i32) -> f32 {
     var words = vec2u(low - ZERO, bitcast<u32>(high - i32(low < ZERO)));
     let is_negative = words.y >= ZERO;
@@ -51,7 +51,7 @@ fn value_of(low: u32, high: i32, unit: i32) -> f32 {
         words.x += 1u;
         words.y += u32(words.x == 0u);
     }
-    // The first 32 bits of the magnitude, which is below 2⁶³, and the first 24 of these.
+    // The leading 32 bits of the magnitude, which is below 2⁶³, and of these the leading 24.
     let cut = 32u - countLeadingZeros(words.y);
     let word = ((words.y << 1u) << (31u - cut)) + (words.x >> cut);
     let places = 8u - min(8u, countLeadingZeros(word));

@@ -1,28 +1,28 @@
-// The multilayer perceptron at the end of a network, its head, as its kernels have it. It stands before them.
+// The multilayer perceptron at the end of a network, its head, as described to its kernels. This file precedes them.
 
 struct Layer {
     inputs: u32,
     outputs: u32,
-    weight: u32,     // where its weight (inputs, outputs) starts in the parameters
-    bias: u32,       // where its bias (1, outputs) starts there, or NO_BIAS
-    activation: u32, // behind it: see `activate`
-    slope: f32,      // of a leaky ReLU
-    column: u32,     // where its outputs start in a row of values; before those of a GELU are its inputs
-    start: u32,      // where the gradient by its weight starts in a slot; that by its bias is behind it
+    weight: u32,     // start of its weight (inputs, outputs) in the parameters
+    bias: u32,       // start of its bias (1, outputs) in the parameters, or NO_BIAS
+    activation: u32, // after the layer: see `activate`
+    slope: f32,      // negative slope of a leaky ReLU
+    column: u32,     // start of its outputs in a row of values; a GELU's inputs precede its outputs
+    start: u32,      // start of the gradient by its weight in a slot; the gradient by its bias follows
 }
 
 struct Head {
     rows: u32,       // of the minibatch
     layers: u32,     // linear layers
-    pitch: u32,      // from a row of values to the next
+    pitch: u32,      // stride from one row of values to the next
     block: u32,      // rows that a workgroup takes at a time
-    workgroups: u32, // which take the blocks in turns
-    first: u32,      // workgroup that is the first of this dispatch: a long one is several
+    workgroups: u32, // number of workgroups, which take the blocks in turn
+    first: u32,      // number of this dispatch's first workgroup: a long dispatch is split
     loss: u32,       // see `loss_of_value`
-    setting: f32,    // of the loss
-    scale: f32,      // of the derivatives of a mean
-    slot: u32,       // gradients of a workgroup
-    rectified: u32,  // 1: a ReLU has made x, and dx is the gradient by its input
+    setting: f32,    // parameter of the loss
+    scale: f32,      // factor of the loss's derivatives, because the loss is a mean
+    slot: u32,       // gradients per workgroup
+    rectified: u32,  // 1: x is the output of a ReLU, and dx is the gradient by the ReLU's input
     has_dx: u32,     // 1: dx is written
     layer: array<Layer, 8>,
 }

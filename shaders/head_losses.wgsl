@@ -1,6 +1,6 @@
-// Activations and losses of a row in the kernels of a network's head, each loss with δ of the last layer, which takes the
-// place of its outputs. One invocation per row. loss_terms.wgsl and softmax_cross_entropy.wgsl state the formulas; numbers
-// that are not finite are found by their bits, as there.
+// Activations and losses in the kernels of a network's head. A loss also computes δ of the last layer, which replaces
+// the layer's outputs; it has one invocation per row. loss_terms.wgsl and softmax_cross_entropy.wgsl state the
+// formulas. As there, the bits of numbers are tested for infinities and NaN.
 
 const LINEAR = 0u;
 const RELU = 1u;
@@ -14,8 +14,8 @@ const HUBER = 1u;
 const BINARY_CROSS_ENTROPY = 2u;
 const RELATIVE = 3u;
 
-// Puts an activation in place of its input, but for a ReLU, which is part of the product. The input of a GELU stays, a
-// layer's width before: its output does not tell the derivative.
+// Replaces a value by its activation. A ReLU is part of the product instead. The input of a GELU is kept, one layer's
+// width earlier, because the derivative cannot be computed from the output.
 fn activate(layer: u32, at: u32) {
     let z = value(at);
     switch head.layer[layer].activation {
@@ -35,7 +35,7 @@ fn activate(layer: u32, at: u32) {
     }
 }
 
-// The derivative of an activation at an output of its layer.
+// The derivative of a layer's activation, from the activation's output at `at`.
 fn derivative(layer: u32, at: u32) -> f32 {
     let a = value(at);
     switch head.layer[layer].activation {

@@ -1,6 +1,6 @@
-// What is behind head_rows.wgsl: the way back, and the entry points.
+// The backward pass and the entry points of a network's head. This file follows head_rows.wgsl.
 
-// Makes f′ of the outputs of an activation, but of a ReLU, whose outputs tell it as they are.
+// Replaces the outputs of an activation by f′. A ReLU does not need this: its outputs show the derivative.
 fn derive(layer: u32, rows: u32, local: u32) {
     let outputs = head.layer[layer].outputs;
     for (var at = local; at < rows * outputs; at += INVOCATIONS) {
@@ -10,8 +10,8 @@ fn derive(layer: u32, rows: u32, local: u32) {
     synchronize();
 }
 
-// The gradient by the inputs of a layer, through the activation before it, in place of those. Neighbours take neighbouring
-// rows, and the same weights.
+// The gradient by the inputs of a layer, through the activation before it; it replaces the inputs. Neighboring
+// invocations take neighboring rows and the same weights.
 fn backward_layer(layer: u32, rows: u32, kind: u32, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;
@@ -57,7 +57,7 @@ fn backward_layer(layer: u32, rows: u32, kind: u32, local: u32) {
     synchronize();
 }
 
-// What is before layer 0, if anything, is a ReLU.
+// Before layer 0 there is a ReLU or no activation.
 fn activation_before(layer: u32) -> u32 {
     if (layer == 0u) {
         return head.rectified;

@@ -1,25 +1,27 @@
 // A multilayer perceptron over rows of floats, fused: forward, loss and backward of a block of rows in one workgroup.
-// Behind this stands a file that says what is bound, where values lie and how large tiles are: for GPUs, or for lavapipe.
+// head_tiles.wgsl (for GPUs) or head_registers.wgsl (for lavapipe) has the bindings, the place of the values and the
+// sizes of tiles.
 //
 //   z_l = a_{l−1}·W_l + b_l     a_l = f_l(z_l)     with a_0 = x
 //   δ_L = ∂loss/∂a_L ∘ f_L′(z_L)                 δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f_l′(z_l)     dx = δ_1·W_1ᵀ
 //   dW_l = Σ_rows a_{l−1}ᵀ·δ_l                   db_l = Σ_rows δ_l
 //
-// Workgroup w of n takes the blocks w, w + n, … and adds the gradients by the parameters of its rows in slot w, each
-// element in the same invocation; head_sum.wgsl adds the slots in order. So the same rows give the same bits on one device.
+// Workgroup w of n takes the blocks w, w + n, … and adds its rows' gradients by the parameters in slot w; the same
+// invocation always adds an element. head_sum.wgsl adds the slots in order. So the same rows give the same bits on one
+// device.
 //
-// A row of values has a_0, a_1, …, a_L. Once dW_l is summed, nobody needs a_{l−1} but f_{l−1}′, which is a function
-// of a_{l−1} itself, or of z_{l−1}, which a GELU keeps: δ_{l−1} then takes its place.
+// A row of values has a_0, a_1, …, a_L. Once dW_l is summed, a_{l−1} is needed only for f_{l−1}′, which is a function
+// of a_{l−1} itself, or of z_{l−1}, which a GELU keeps. After that, δ_{l−1} replaces a_{l−1}.
 
 alias RowSums = array<array<f32, COLUMNS>, ROWS>;
 alias WeightSums = array<array<f32, WEIGHT_OUTPUTS>, WEIGHT_INPUTS>;
 
-// Tiles of so many that cover `count`.
+// Number of tiles of `size` that cover `count`.
 fn tiles_of(count: u32, size: u32) -> u32 {
     return (count + size - 1u) / size;
 }
 
-// Where the inputs of a layer start in a row of values.
+// Start of a layer's inputs in a row of values.
 fn input_column(layer: u32) -> u32 {
     if (layer == 0u) {
         return 0u;
@@ -36,9 +38,9 @@ fn load_rows(first: u32, rows: u32, local: u32) {
     synchronize();
 }
 
-// a_l. The columns of a tile lie apart, so that neighbours read neighbouring weights. Past an edge the last row or
-// column is summed again, and not stored. A driver that unrolls a tile makes of a call as many copies as a tile has sums: so
-// only a ReLU is part of the product.
+// a_l. The columns of a tile are not adjacent, so that neighboring invocations read neighboring weights. Past an edge,
+// the last row or column is summed again and not stored. A driver that unrolls the loops over a tile copies each call
+// once per sum. So only the ReLU, which is short, is part of the product.
 fn forward_layer(layer: u32, rows: u32, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;
@@ -106,7 +108,7 @@ fn forward_block(first: u32, rows: u32, local: u32) {
     }
 }
 
-// The gradients by the parameters of a layer, of these rows: the first of a slot, or added to those before.
+// The gradients of these rows by the parameters of a layer. They are the first in their slot, or are added to it.
 fn add_gradients(layer: u32, rows: u32, slot: u32, is_first: bool, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;

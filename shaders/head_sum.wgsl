@@ -1,20 +1,20 @@
-// The gradients by the parameters of a network's head: the sums of their slots, which head_rows.wgsl has filled.
+// The gradients by the parameters of a network's head: the sums over the slots that head_rows.wgsl has filled.
 //
 //   gradients[p] = Σ_w slots[w, p]
 //
-// A workgroup takes 32 elements. Eight invocations add every eighth slot of one each, and then one adds their sums: in the
-// same order on every device.
+// A workgroup takes 32 elements. For each element, eight invocations add every eighth slot, then one invocation adds
+// their sums: in the same order on every device.
 
 const COLUMNS = 32u;
 const PARTS = 8u;
 
 @group(0) @binding(0) var<uniform> head: Head;
 @group(0) @binding(1) var<storage, read> slots: array<f32>;          // (workgroups, slot)
-@group(0) @binding(2) var<storage, read_write> gradients: array<f32>; // in the places of the parameters
+@group(0) @binding(2) var<storage, read_write> gradients: array<f32>; // at the same indices as the parameters
 
 var<workgroup> parts: array<f32, 256>;
 
-// Where an element of a slot is among the parameters, or NO_BIAS where its layer has none.
+// Index among the parameters of an element of a slot, or NO_BIAS for the bias of a layer without one.
 fn place_of(at: u32) -> u32 {
     var layer = 0u;
     while (layer + 1u < head.layers && head.layer[layer + 1u].start <= at) {

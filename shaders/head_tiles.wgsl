@@ -1,24 +1,24 @@
-// The head of a network on GPUs: a block's values lie in workgroup memory, and an invocation holds small tiles.
+// The head of a network on GPUs. A block's values lie in workgroup memory, and an invocation holds small tiles.
 
 const INVOCATIONS = 256u;
-// Sums of an invocation in a product with the rows.
+// Sums per invocation in a product with the rows.
 const ROWS = 4u;
 const COLUMNS = 2u;
-// Sums of an invocation in a gradient by weights.
+// Sums per invocation in a gradient by weights.
 const WEIGHT_INPUTS = 4u;
 const WEIGHT_OUTPUTS = 4u;
-// Values of the rows of a block.
+// Maximum number of values in the rows of a block.
 const ROOM = 4096u;
 
 @group(0) @binding(0) var<uniform> head: Head;
-@group(0) @binding(1) var<storage, read> parameters: array<f32>;       // all of the network's
+@group(0) @binding(1) var<storage, read> parameters: array<f32>;       // all parameters of the network
 @group(0) @binding(2) var<storage, read> x: array<f32>;                // (rows, inputs)
-@group(0) @binding(3) var<storage, read> targets: array<f32>;          // (rows, outputs), of train_values
-@group(0) @binding(3) var<storage, read> labels: array<u32>;           // (1, rows), of train_classes
+@group(0) @binding(3) var<storage, read> targets: array<f32>;          // (rows, outputs), in train_values
+@group(0) @binding(3) var<storage, read> labels: array<u32>;           // (1, rows), in train_classes
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;     // (1, rows)
 @group(0) @binding(5) var<storage, read_write> slots: array<f32>;      // (workgroups, slot)
 @group(0) @binding(6) var<storage, read_write> dx: array<f32>;         // (rows, inputs)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;          // (rows, outputs), of forward
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;          // (rows, outputs), in forward
 
 var<workgroup> values: array<f32, ROOM>;
 

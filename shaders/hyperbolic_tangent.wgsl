@@ -3,8 +3,8 @@
 //   tanh x = x · (945 + 105s + s²) / (945 + 420s + 15s²), s = x², where |x| < ½
 //          = ± (1 − e) / (1 + e), e = e^−2|x|, elsewhere
 //
-// WGSL's own `tanh` may be made of e^x and e^−x: a NaN for a large |x|, and cancelled for a small
-// one. The fraction is Lambert's x/(1 + s/(3 + s/(5 + s/(7 + s/9)))), which below ½ is 1e-10 off.
+// WGSL's own `tanh` may use e^x and e^−x, which gives NaN for large |x| and cancellation for small |x|. The fraction is
+// Lambert's x/(1 + s/(3 + s/(5 + s/(7 + s/9)))), with an error of 1e-10 below ½.
 
 fn hyperbolic_tangent(x: f32) -> f32 {
     let a = abs(x);

@@ -4,16 +4,16 @@
 //   dweight = Σ_rows dy · x̂,  dbias = Σ_rows dy
 //   dx      = inverse · (g − (Σ g + x̂ · Σ g · x̂) / n)   with g = dy · weight
 //
-// So many invocations share a row, a power of two up to 256; a workgroup has as many rows as there are invocations for.
-// Squares are those of what values differ from a mean that was found before, so that a mean far from 0 costs no digits.
+// `lanes` invocations share a row, a power of two up to 256; a workgroup has 256 / lanes rows. The mean is computed
+// first, then the squared deviations from it are summed, so that a mean far from 0 costs no precision.
 //
-// In backward_input, dx holds g meanwhile: a GPU that computed it again could fuse that into the difference, which then
-// has the rounding of g in it, times 1/√eps in a row of equal values.
+// backward_input stores g in dx for a while. If it computed g again, a GPU could fuse that with the subtraction. The
+// difference would then contain the rounding error of g, times 1/√eps in a row of equal values.
 
 struct Shape {
     rows: u32,
     columns: u32,
-    lanes: u32, // invocations of a row
+    lanes: u32, // invocations per row
     eps: f32,
 }
 
@@ -27,7 +27,7 @@ struct Shape {
 
 var<workgroup> partial: array<vec2f, 256>;
 
-// Sums over the invocations of each row.
+// The sums of `mine` over all invocations of the same row.
 fn summed(local: u32, mine: vec2f) -> vec2f {
     let lane = local % shape.lanes;
     partial[local] = mine;
@@ -48,7 +48,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
            @builtin(local_invocation_index) local: u32) {
     let row = (id.x + id.y * count.x) * (256u / shape.lanes) + local / shape.lanes;
     let lane = local % shape.lanes;
-    // A row past the last has no columns.
+    // Rows past the last one have no columns.
     let end = select(0u, shape.columns, row < shape.rows);
     let first = row * shape.columns;
     let n = f32(shape.columns);
@@ -62,7 +62,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
         let deviation = x[first + c] - near;
         deviations += vec2f(deviation, deviation * deviation);
     }
-    // What rounding has left in the first mean is taken off both.
+    // Corrects both moments by the rounding error of the first mean.
     let all = summed(local, deviations);
     let center = near + all.x / n;
     let scale = inverseSqrt(max(all.y - all.x * all.x / n, 0.0) / n + shape.eps);
@@ -75,8 +75,8 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     }
 }
 
-@group(0) @binding(3) var<storage, read> row_mean: array<f32>;    // mean
-@group(0) @binding(4) var<storage, read> row_inverse: array<f32>; // inverse
+@group(0) @binding(3) var<storage, read> row_mean: array<f32>;    // mean: (rows, 1)
+@group(0) @binding(4) var<storage, read> row_inverse: array<f32>; // inverse: (rows, 1)
 @group(0) @binding(5) var<storage, read> dy: array<f32>;          // (rows, columns)
 @group(0) @binding(6) var<storage, read_write> dx: array<f32>;    // (rows, columns)
 
@@ -103,13 +103,13 @@ fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) cou
     }
 }
 
-@group(0) @binding(2) var<storage, read> mean_of_row: array<f32>;    // mean
-@group(0) @binding(3) var<storage, read> inverse_of_row: array<f32>; // inverse
-@group(0) @binding(4) var<storage, read> gradient: array<f32>;       // dy
+@group(0) @binding(2) var<storage, read> mean_of_row: array<f32>;    // mean: (rows, 1)
+@group(0) @binding(3) var<storage, read> inverse_of_row: array<f32>; // inverse: (rows, 1)
+@group(0) @binding(4) var<storage, read> gradient: array<f32>;       // dy: (rows, columns)
 @group(0) @binding(5) var<storage, read_write> dweight: array<f32>;  // (1, columns)
 @group(0) @binding(6) var<storage, read_write> dbias: array<f32>;    // (1, columns)
 
-// 16 columns to a workgroup, and 16 invocations to a column, each of which sums every sixteenth row.
+// A workgroup takes 16 columns with 16 invocations each. An invocation sums every 16th row.
 @compute @workgroup_size(256)
 fn backward_parameters(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                        @builtin(local_invocation_index) local: u32) {

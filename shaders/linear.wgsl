@@ -1,7 +1,7 @@
 // The products of linear_product.wgsl for GPUs: tiles of 32×32 outputs in workgroup memory.
 //
-// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in
-// slabs of 16, which its 256 invocations copy to workgroup memory; each sums 2×2 outputs.
+// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs of 16,
+// which its 256 invocations copy to workgroup memory. Each invocation sums 2×2 outputs.
 
 const TILE = 32u;
 const SLAB = 16u;
@@ -32,7 +32,7 @@ fn load_slab(place: Place, a: View, b: View, slab: u32) {
     let row = row_of_tile(place, b.columns);
     let column = column_of_tile(place, b.columns);
     for (var at = place.local; at < SLAB * TILE; at += INVOCATIONS) {
-        // Neighbouring invocations read neighbouring elements, whichever way `a` lies.
+        // Neighboring invocations read neighboring elements, whether `a` is stored by rows or by columns.
         let by_depth = a.column_step == 1u;
         let depth = select(at / TILE, at % SLAB, by_depth);
         let across = select(at % TILE, at / SLAB, by_depth);
@@ -76,8 +76,8 @@ fn multiply(place: Place, a: View, b: View) -> vec4f {
     return sum;
 }
 
-// Those of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for an output
-// that is not stored.
+// The outputs as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
+// read again; those outputs are not stored.
 fn masked(place: Place, sum: vec4f) -> vec4f {
     let r = row_of_tile(place, shape.inputs) + place.local / SIDE;
     let c = column_of_tile(place, shape.inputs) + place.local % SIDE;

@@ -1,14 +1,14 @@
-// The outputs of an invocation: 8×8. linear_blocks.wgsl stands before this.
+// The outputs of an invocation: 8×8. linear_blocks.wgsl precedes this file.
 
 const COLUMN_GROUPS = 2u;
 
-// Outputs of an invocation: two groups of rows by two groups of columns.
+// Outputs of an invocation: two groups of four rows by two groups of four columns.
 struct Block {
     rows: array<vec4u, 2>,
     columns: array<vec4u, 2>,
 }
 
-// Those of a block. They are indexed by constants alone, so that they stay in registers.
+// Sums of a block. They are indexed only by constants, so that they stay in registers.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,

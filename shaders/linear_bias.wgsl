@@ -1,11 +1,11 @@
-// The gradient by the weights, alone or with that by the bias, which workgroups behind those of the tiles make: no tile
-// has to wait for them.
+// The gradient by the weights, alone or together with the gradient by the bias. The workgroups of the bias follow those
+// of the tiles, so that no tile waits for them.
 //
 //   db = Σ_rows dy    db[o] = Σ_r dy[r,o]
 //
-// 16 columns to a workgroup; the BIAS_PARTS invocations of a column each sum every BIAS_PARTS-th row. Behind
-// linear_product.wgsl, whose `right` is dy here, and before a file that says how many INVOCATIONS and tiles (tiles_of)
-// there are, and makes one (gradient_by_weight).
+// A workgroup takes 16 columns. A column has BIAS_PARTS invocations, which each sum every BIAS_PARTS-th row. This file
+// follows linear_product.wgsl, whose `right` is dy here. A file with INVOCATIONS, the number of tiles (`tiles_of`) and
+// the code for one tile (`gradient_by_weight`) follows this one.
 
 @group(0) @binding(4) var<storage, read_write> db: array<f32>; // (1, outputs)
 
@@ -19,7 +19,7 @@ fn backward_bias(workgroup: u32, local: u32) {
     let place = min(column, shape.outputs - 1u);
     var sum = 0.0;
     for (var row = local / BIAS_COLUMNS; row < shape.rows; row += 4u * BIAS_PARTS) {
-        // Four loads are under way at once; past the last row that one is read again, and dropped.
+        // Four loads are in flight at once. Past the last row, it is read again and the value dropped.
         let rows = row + BIAS_PARTS * vec4u(0u, 1u, 2u, 3u);
         let at = min(rows, vec4u(shape.rows - 1u)) * shape.outputs + place;
         let read = vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);

@@ -1,41 +1,42 @@
-// The products of linear_product.wgsl for GPUs, where they are large: tiles of ROWS×COLUMNS outputs.
+// The products of linear_product.wgsl for GPUs, if they are large: tiles of ROWS×COLUMNS outputs.
 //
-// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs,
-// which its invocations copy to workgroup memory; each loads three or four vectors from there at every step. A
-// vector of a slab holds four lines (rows of `left`, columns of `right`) that lie a quarter of the tile
-// apart. So neighbouring invocations read and write neighbouring floats, which a GPU joins into whole
-// transactions, and still load vectors from workgroup memory.
+// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs, which its
+// invocations copy to workgroup memory. Each invocation loads three or four vectors from there per step. A vector of a
+// slab holds four lines (rows of `left`, columns of `right`) that are a quarter of the tile apart. So neighboring
+// invocations read and write neighboring floats, which a GPU joins into whole transactions, and still load vectors from
+// workgroup memory.
 //
-// Steps are written out, eight at least, as a driver may leave a loop a loop, however few its rounds: that
-// costs a quarter of the speed.
+// At least eight steps are written out, because a driver may not unroll even a short loop: that costs a quarter of the
+// speed.
 //
-// Behind this stand the outputs of an invocation (linear_8x8.wgsl or linear_8x4.wgsl: COLUMN_GROUPS, Block, Sums and
-// what is done with them), and a file that says how large tile and slab are (ROWS, COLUMNS, SLAB), what an invocation
-// copies of a slab (Shares, Values, shares_of, load, put), and the steps of one (add_slab).
+// Two files follow this one. linear_8x8.wgsl or linear_8x4.wgsl has the outputs of an invocation: COLUMN_GROUPS, Block,
+// Sums and the functions on them. linear_large.wgsl or linear_medium.wgsl has the sizes of tile and slab (ROWS,
+// COLUMNS, SLAB), an invocation's copies of a slab (Shares, Values, shares_of, load, put), and the steps of a slab
+// (add_slab).
 
 const ROW_FOURS = ROWS / 4u;                 // vectors down a tile
-const COLUMN_FOURS = COLUMNS / 4u;           // vectors across
+const COLUMN_FOURS = COLUMNS / 4u;           // vectors across a tile
 const DOWN = ROW_FOURS / 2u;                 // invocations down a tile
-const ACROSS = COLUMN_FOURS / COLUMN_GROUPS; // invocations across
+const ACROSS = COLUMN_FOURS / COLUMN_GROUPS; // invocations across a tile
 const INVOCATIONS = DOWN * ACROSS;
-// A vector more, so that invocations that write one below the other meet different banks.
+// One vector more than a row: so invocations that write to the same column use different banks.
 const LEFT_PITCH = ROW_FOURS + 1u;
 const RIGHT_PITCH = COLUMN_FOURS + 1u;
 
-// Vector f of a slab's row holds the tile's rows f, f + ROW_FOURS, f + 2·ROW_FOURS, f + 3·ROW_FOURS, or
-// such columns.
+// Vector f of a slab's row holds the tile's rows f, f + ROW_FOURS, f + 2·ROW_FOURS, f + 3·ROW_FOURS, or the
+// corresponding columns.
 var<workgroup> left_tile: array<vec4f, SLAB * LEFT_PITCH>;
 var<workgroup> right_tile: array<vec4f, SLAB * RIGHT_PITCH>;
 
-// A vector that an invocation copies of each slab of a factor.
+// A vector that an invocation copies from each slab of a factor.
 struct Share {
-    lines: vec4u, // where they begin
+    lines: vec4u, // starts of the lines
     depth: u32,
     depth_step: u32,
-    to: u32,      // its place in the tile
+    to: u32,      // index in the tile
 }
 
-// Where an invocation stands among those of its tile.
+// Position of an invocation in its tile.
 struct Place {
     down: u32,
     across: u32,
@@ -50,8 +51,8 @@ fn tiles_of(rows: u32, columns: u32) -> u32 {
     return ((rows + ROWS - 1u) / ROWS) * ((columns + COLUMNS - 1u) / COLUMNS);
 }
 
-// Each 32 neighbours lie as 4×8. So at a step they load 4 + 8 different vectors of each group of lines; as
-// 2×16 it would be 2 + 16.
+// 32 neighboring invocations are arranged as 4×8. So per step they load 4 + 8 different vectors from each group of
+// lines; as 2×16, they would load 2 + 16.
 fn place_of(local: u32) -> Place {
     let group = local / 32u;
     let lane = local % 32u;
@@ -59,14 +60,14 @@ fn place_of(local: u32) -> Place {
     return Place(group / across * 4u + lane / 8u, group % across * 8u + lane % 8u);
 }
 
-// The four lines of a vector of so many, of which this is the first.
+// The four lines of a vector whose first line is `line`; a row of the slab has `fours` vectors.
 fn four_from(line: u32, fours: u32) -> vec4u {
     return line + vec4u(0u, fours, 2u * fours, 3u * fours);
 }
 
-// Vector `index` of a slab that has so many in its row. Neighbouring invocations read neighbouring
-// elements, whichever way the factor lies. Past the last line that one is read again, for outputs that are
-// not stored.
+// Vector `index` of a slab with `fours` vectors per row. Neighboring invocations read neighboring elements,
+// whether the factor is stored by rows or by columns. Past the last line, it is read again; those outputs are not
+// stored.
 fn share_of(factor: Factor, first: u32, fours: u32, index: u32) -> Share {
     let by_depth = factor.depth_step == 1u;
     let depth = select(index / fours, index % SLAB, by_depth);
@@ -83,8 +84,8 @@ fn right_share(factor: Factor, tile: Tile, index: u32) -> Share {
     return share_of(factor, tile.column, COLUMN_FOURS, index);
 }
 
-// Past the end of the sum the last element is read again, for steps that are not made. Nothing looks at
-// what was read before it is needed: so all loads are under way at once, while a slab is multiplied.
+// Past the end of the sum, the last element is read again; those steps are not made. No loaded value is used
+// before `put`: so all loads are in flight at once while a slab is multiplied.
 fn load_left(share: Share, slab: u32, depth: u32) -> vec4f {
     let at = share.lines + min(slab + share.depth, depth - 1u) * share.depth_step;
     return vec4f(left[at.x], left[at.y], left[at.z], left[at.w]);
@@ -95,7 +96,7 @@ fn load_right(share: Share, slab: u32, depth: u32) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// Every row's value times every column's.
+// The product of each row's value and each column's value.
 fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
     return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
 }
@@ -113,8 +114,8 @@ fn add_eight_steps(before: Sums, first: u32, place: Place) -> Sums {
     return sums;
 }
 
-// Four of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for outputs that
-// are not stored.
+// Four sums as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
+// read again; those outputs are not stored.
 fn masked_row(row: u32, columns: vec4u, sums: vec4f) -> vec4f {
     let at = min(row, shape.rows - 1u) * shape.inputs + min(columns, vec4u(shape.inputs - 1u));
     let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);
@@ -149,7 +150,7 @@ fn store_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Facto
     store_row(rows.w, columns, sums[3], a.lines, b.lines);
 }
 
-// The outputs of an invocation, from `start` on.
+// The outputs of an invocation; the sums begin with `start`.
 fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: Sums, local: u32) -> Sums {
     let place = place_of(local);
     let shares = shares_of(tile, a, b, local);

@@ -1,11 +1,11 @@
-// First linear layer over images that are still bytes, for lavapipe.
+// First linear layer, over images of bytes, for lavapipe.
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + (Σ_i byte[r,i]·w[i,o]) / 255
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = (Σ_r byte[r,i]·dy[r,o]) / 255
 //
-// with x = byte / 255, four bytes to a word, lowest first, each row starting a new word. As
-// linear_registers.wgsl, but one load brings four values of x, so a block has more rows than columns.
-// There is no gradient by x: nothing lies below the first layer.
+// with x = byte / 255. A word has four bytes, lowest byte first, and each row starts a new word. The method is that of
+// linear_registers.wgsl; but one load brings four values of x, so a block has more rows than columns. There is no
+// gradient by x, because the first layer needs none.
 
 @group(0) @binding(1) var<storage, read> x: array<u32>;        // (rows, words)
 @group(0) @binding(2) var<storage, read> w: array<f32>;        // (inputs, outputs)

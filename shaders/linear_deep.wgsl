@@ -1,30 +1,30 @@
-// The products of linear_product.wgsl for GPUs, where few outputs are long sums: tiles of 8×8 outputs.
+// The products of linear_product.wgsl for GPUs, if there are few outputs with long sums: tiles of 8×8 outputs.
 //
-// Few outputs are too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
-// barriers. So the tiles are small, and their slabs 128 deep. The sum is split within the workgroup:
-// 16 invocations make a part of it, 2×2 outputs each, from every sixteenth step; there are 16 such parts.
-// At the end they are added in workgroup memory, always in the same order.
+// Few outputs would give too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
+// barriers. So the tiles are small, and their slabs are 128 deep. The sum is split within the workgroup into 16 parts.
+// A part has 16 invocations with 2×2 outputs each, and takes every 16th step. At the end the parts are added in
+// workgroup memory, always in the same order.
 
 const INVOCATIONS = 256u;
 const TILE = 8u;
-const PAIRS = 4u; // across a tile
+const PAIRS = 4u; // pairs of rows, or of columns, in a tile
 const SLAB = 128u;
 const HALF_SLAB = 64u;
 const PARTS = 16u;
-// A pair more, so that invocations that write one below the other meet different banks.
+// One pair more than a row: so invocations that write to the same column use different banks.
 const PITCH = PAIRS + 1u;
 
-// Pair p of a slab's row holds the tile's rows p and p + 4, or such columns.
+// Pair p of a slab's row holds the tile's rows p and p + 4, or the corresponding columns.
 var<workgroup> left_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> right_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> parts: array<f32, PARTS * TILE * TILE>;
 
-// What one invocation copies of each slab of a factor: a pair of lines, at two depths.
+// What one invocation copies from each slab of a factor: a pair of lines, at two depths.
 struct Share {
-    lines: vec2u, // where they begin
-    depth: u32,   // of the first; the second lies half a slab below
+    lines: vec2u, // starts of the lines
+    depth: u32,   // the first depth; the second is half a slab further
     depth_step: u32,
-    to: u32,      // its place in the tile
+    to: u32,      // index in the tile
 }
 
 fn tile_of(workgroup: u32, columns: u32) -> Tile {
@@ -36,8 +36,8 @@ fn tiles_of(rows: u32, columns: u32) -> u32 {
     return ((rows + TILE - 1u) / TILE) * ((columns + TILE - 1u) / TILE);
 }
 
-// Neighbouring invocations read neighbouring elements, whichever way the factor lies. Past the last line
-// that one is read again, for outputs that are not stored.
+// Neighboring invocations read neighboring elements, whether the factor is stored by rows or by columns. Past the
+// last line, it is read again; those outputs are not stored.
 fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     let by_depth = factor.depth_step == 1u;
     let depth = select(local / PAIRS, local % HALF_SLAB, by_depth);
@@ -46,8 +46,8 @@ fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     return Share(lines * factor.line_step, depth, factor.depth_step, depth * PITCH + pair);
 }
 
-// No branch stands between the loads, so that all of them are under way at once. Past the end of the
-// sum there are zeros.
+// There is no branch between the loads, so that all are in flight at once. Past the end of the sum, the values
+// are 0.
 fn load_left(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
@@ -64,7 +64,7 @@ fn load_right(share: Share, depth: u32, slab: u32) -> vec4f {
     return select(vec4f(), values, k.xxyy < vec4u(depth));
 }
 
-// What one step of the sum gives 2×2 outputs.
+// The terms of one step in the sums of 2×2 outputs.
 fn products(k: u32, down: u32, across: u32) -> vec4f {
     let x = left_tile[k * PITCH + down];
     let y = right_tile[k * PITCH + across];
@@ -87,7 +87,7 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
         right_tile[of_right.to] = next_right.xy;
         right_tile[of_right.to + HALF_SLAB * PITCH] = next_right.zw;
         workgroupBarrier();
-        // Under way while this slab is multiplied.
+        // These loads are in flight while this slab is multiplied.
         next_left = load_left(of_left, depth, slab + SLAB);
         next_right = load_right(of_right, depth, slab + SLAB);
         for (var k = part; k < SLAB; k += 4u * PARTS) {
@@ -101,7 +101,7 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     return sums;
 }
 
-// One output, which is its parts added behind `start`, in the invocation that stores it: one of the first 64.
+// One output: `start` plus all parts of its sum. Each of the first 64 invocations gets one output and stores it.
 fn total(start: f32, sums: vec4f, local: u32) -> f32 {
     let part = local / (PAIRS * PAIRS);
     let first = part * TILE * TILE + local / PAIRS % PAIRS * TILE + local % PAIRS;
@@ -120,8 +120,8 @@ fn total(start: f32, sums: vec4f, local: u32) -> f32 {
     return sum;
 }
 
-// That of the gradient by what a ReLU took. Past an edge the last of `x` is read again, for an output that
-// is not stored.
+// An output as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
+// read again; that output is not stored.
 fn masked(tile: Tile, sum: f32, local: u32) -> f32 {
     let row = min(tile.row + local / TILE, shape.rows - 1u);
     let column = min(tile.column + local % TILE, shape.inputs - 1u);

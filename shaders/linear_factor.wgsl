@@ -1,7 +1,7 @@
-// How linear_deep.wgsl and linear_blocks.wgsl, behind this, have matrices.
+// How linear_deep.wgsl and linear_blocks.wgsl, which follow this file, index matrices.
 
-// A factor of the product. Its line l (a row of `left`, a column of `right`) has the element at depth k
-// at l·line_step + k·depth_step.
+// A factor of the product. In line l (a row of `left`, a column of `right`), the element at depth k has the index
+// l·line_step + k·depth_step.
 struct Factor {
     lines: u32,
     line_step: u32,

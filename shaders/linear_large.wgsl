@@ -1,12 +1,11 @@
-// The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl and linear_8x8.wgsl stand
-// before this. Slabs of 16 would be above the 16 KiB of workgroup memory that every browser
-// grants.
+// The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl and linear_8x8.wgsl precede
+// this file. Slabs of 16 would exceed the 16 KiB of workgroup memory that every browser grants.
 
 const ROWS = 128u;
 const COLUMNS = 128u;
 const SLAB = 8u;
 
-// What one invocation copies of each slab.
+// What one invocation copies from each slab.
 struct Shares {
     left: Share,
     right: Share,

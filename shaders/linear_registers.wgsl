@@ -1,8 +1,8 @@
 // The products of linear_product.wgsl for lavapipe: no workgroup memory, no barriers.
 //
-// There a load costs as much as dozens of multiplications, so each invocation holds a block of
-// ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. Loops of constant
-// length are unrolled by the driver, which keeps `sums` in registers.
+// On lavapipe a load costs as much as dozens of multiplications. So each invocation holds a block of
+// ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. The driver unrolls loops of
+// constant length and keeps `sums` in registers.
 
 const ROWS = 20u;
 const COLUMNS = 17u;
@@ -17,8 +17,8 @@ fn first_column(block: u32, columns: u32) -> u32 {
     return block % ((columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
-// Sums one block of left·right, from `start` in each column on. Past an edge it sums the last row or
-// column again, for outputs that are not stored.
+// Sums one block of left·right; the sums of column j begin with start[j]. Past an edge, it sums the last row or
+// column again; those outputs are not stored.
 fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>, sums: ptr<function, Sums>) {
     let r0 = first_row(block, b.columns);
     let c0 = first_column(block, b.columns);
@@ -50,7 +50,8 @@ fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>, sums: ptr<
     }
 }
 
-// Makes a block of the gradient by what a ReLU took. Past an edge the last of `x` is read again.
+// Turns a block into the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of
+// `x` is read again.
 fn mask(block: u32, sums: ptr<function, Sums>) {
     let r0 = first_row(block, shape.inputs);
     let c0 = first_column(block, shape.inputs);
@@ -138,7 +139,7 @@ fn backward_weight(
     store(block, x_transposed, dy, &sums);
 }
 
-// The gradient by the bias, on every software driver: db[o] = Σ_r dy[r,o]
+// The gradient by the bias, for all software drivers: db[o] = Σ_r dy[r,o]
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 

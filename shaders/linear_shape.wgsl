@@ -1,11 +1,11 @@
-// Sizes of a linear layer. They stand before its shaders.
+// Sizes of a linear layer. This file precedes its shaders.
 
 struct Shape {
-    rows: u32,     // of the batch
+    rows: u32,     // of the minibatch
     inputs: u32,
     outputs: u32,
-    relu: u32,     // 1: `forward` stores what a ReLU makes of y, which is y where y > 0, else 0
-    first: u32,    // workgroup of the product that is the first of this dispatch: a long one is several
+    relu: u32,     // 1: `forward` stores ReLU(y), which is y where y > 0, else 0
+    first: u32,    // number of this dispatch's first workgroup: a long dispatch is split
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

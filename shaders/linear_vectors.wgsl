@@ -1,11 +1,11 @@
-// The products of linear_product.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, before this,
-// says why sums have names.
+// The products of linear_product.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, which
+// precedes this file, says why sums are named variables.
 //
 // Each invocation holds a block of 8×8 sums and loads 8 + 8 values for 64 products.
 
 const SIDE = 8u;
 
-// Eight neighbouring rows of `left` or columns of `right`: where they begin, and their values at one depth.
+// Eight neighboring rows of `left` or columns of `right`: their numbers, and their values at one depth.
 struct Places {
     near: vec4u,
     far: vec4u,
@@ -16,7 +16,7 @@ struct Values {
     far: vec4f,
 }
 
-// Outputs of a block, a matrix's columns being its rows.
+// Outputs of a block; a column of a matrix is a row of outputs.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,
@@ -35,7 +35,7 @@ fn block_of(index: u32, columns: u32) -> Block {
     return Block(index / across * SIDE, index % across * SIDE);
 }
 
-// Past the last line that one is taken again, for outputs that are not stored.
+// Past the last line, it is repeated; those outputs are not stored.
 fn places_of(first: u32, lines: u32) -> Places {
     return Places(min(first + FOUR, vec4u(lines - 1u)), min(first + 4u + FOUR, vec4u(lines - 1u)));
 }
@@ -48,7 +48,7 @@ fn load_right(at: vec4u) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// Sums one block of left·right, from `start` in each column on.
+// Sums one block of left·right; the sums of each column begin with its value in `start`.
 fn multiply(block: Block, a: View, b: View, start: Values) -> Sums {
     let rows = places_of(block.row, a.rows);
     let columns = places_of(block.column, b.columns);
@@ -101,7 +101,8 @@ fn store(block: Block, a: View, b: View, sums: Sums) {
     store_quarter(block.row + 4u, block.column + 4u, a, b, sums.lower_right);
 }
 
-// Four values of the gradient by what a ReLU took. Past an edge the last of `x` is read again.
+// Four values as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x`
+// is read again.
 fn masked_row(row: u32, columns: vec4u, values: vec4f) -> vec4f {
     let at = min(row, shape.rows - 1u) * shape.inputs + columns;
     let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);

@@ -1,6 +1,6 @@
-// How linear.wgsl and linear_registers.wgsl, behind this, index matrices.
+// How the shaders of linear products that follow this file index matrices.
 
-// A matrix (rows, columns) whose element (r, c) lies at r·row_step + c·column_step.
+// A matrix (rows, columns) whose element (r, c) has the index r·row_step + c·column_step.
 struct View {
     rows: u32,
     columns: u32,

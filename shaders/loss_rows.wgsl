@@ -1,11 +1,12 @@
-// A loss of values, loss and gradient in one pass over a row, by term(y, t) of the file behind this:
+// A loss of values: loss and gradient in one pass over a row, by term(y, t) of the file that follows this one:
 //
 //   losses[r]   = Σ_c term(y[r,c], t[r,c]).loss / outputs
 //   dy[r,c]     = scale · term(y[r,c], t[r,c]).slope
 //
-// One invocation per row. Drivers may assume that no value is infinite or NaN, so an output or a target that the loss does
-// not take is found by its bits: the loss of its row is NaN, as is the gradient there. Where the loss of others is too large
-// for f32, it is infinite. loss_terms.wgsl stands before this; Shape, behind it, has rows, outputs and scale.
+// One invocation per row. The bits of outputs and targets are tested, because drivers may assume that no value is
+// infinite or NaN. If one is invalid for the loss, the loss of its row is NaN, and so is its gradient. A loss of valid
+// values that is too large for f32 is infinite. loss_terms.wgsl precedes this file; the file that follows has Shape
+// with rows, outputs and scale.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> y: array<f32>;             // (rows, outputs)

@@ -1,10 +1,10 @@
-// Losses of values, output by output: the part of each in the loss of its row, and the derivative of that by the output.
-// is_finite.wgsl and logistic.wgsl stand before this.
+// Losses of values, per output: the output's term in the loss of its row, and the derivative of the term by the output.
+// is_finite.wgsl and logistic.wgsl precede this file.
 
 struct Term {
     loss: f32,
     slope: f32,
-    is_sound: bool, // whether output and target are what the loss takes
+    is_sound: bool, // whether output and target are valid for the loss
 }
 
 //   h(d) = d² / 2                     where |d| ≤ delta,     d = y − t
@@ -19,10 +19,10 @@ fn huber_term(y: f32, expected: f32, delta: f32) -> Term {
     return Term(loss, clamp(difference, -delta, delta), is_finite(y) & is_finite(expected));
 }
 
-//   (y − t)² / (y² + epsilon), and half of the derivative that takes what is below the line for a constant:
+//   (y − t)² / (y² + epsilon), and half of the derivative that treats the denominator as a constant:
 //   (y − t) / (y² + epsilon)
 //
-// Where a square of finite numbers is too large for f32, the loss is infinite.
+// If a square of finite numbers is too large for f32, the loss is infinite.
 fn relative_term(y: f32, expected: f32, epsilon: f32) -> Term {
     var infinite = 0x7f800000u;
     let difference = y - expected;
@@ -33,13 +33,13 @@ fn relative_term(y: f32, expected: f32, epsilon: f32) -> Term {
     return Term(loss, difference / size, is_finite(y) & is_finite(expected));
 }
 
-// Of zero of both signs, and of positive numbers up to 1, whose bits are in their order.
+// Whether a value lies in 0…1; −0 counts as 0. The bits of positive floats are in the same order as the values.
 fn is_probability(value: f32) -> bool {
     let bits = bitcast<u32>(value);
     return bits <= 0x3f800000u || bits == 0x80000000u;
 }
 
-//   max(z, 0) − z·t + log(1 + e^−|z|)     (so that no power of e overflows), and 1 / (1 + e^−z) − t
+//   max(z, 0) − z·t + log(1 + e^−|z|)     (no power of e overflows), and 1 / (1 + e^−z) − t
 fn binary_term(z: f32, probability: f32) -> Term {
     let loss = max(z, 0.0) - z * probability + log(1.0 + exp(-abs(z)));
     return Term(loss, logistic(z) - probability, is_finite(z) & is_probability(probability));

@@ -1,20 +1,21 @@
 // Max pooling over images.
 //
 //   forward          y[i,j] = max x[p]             over the pixels p of window (i, j)
-//   backward         dx[p]  = Σ dy[i,j]            over the windows whose winner p is
-//   backward_apart   the same, for windows that lie side by side: each pixel is in at most one
+//   backward         dx[p]  = Σ dy[i,j]            over the windows whose winner is p
+//   backward_apart   as backward, for windows that do not overlap: each pixel is in at most one
 //
-// `winner` is which pixel of its window that is, counted row by row: the first of equal values. A NaN counts as the
-// largest; the first NaN wins. Drivers may assume that no value is NaN, so values are compared by their bits.
+// `winner` is the number of the largest pixel in its window, counted row by row: the first of equal values. A NaN
+// counts as the largest; the first NaN wins. Values are compared by their bits, because drivers may assume that no
+// value is NaN.
 //
-// Behind a ReLU, with `relu`, dx is the gradient by the ReLU's input: 0 where the winner is not above 0.
-// pool_window.wgsl stands before this.
+// If x is the output of a ReLU (`relu` is 1), dx is the gradient by the ReLU's input: 0 unless the winner is above 0.
+// pool_window.wgsl precedes this file.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;             // (planes, image)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;       // (planes, output)
 @group(0) @binding(3) var<storage, read_write> winner: array<f32>;  // (planes, output)
 
-// Integers in the order of the values: equal for both zeros, and the largest of all for a NaN.
+// An integer that is larger for larger values. It is equal for both zeros, and largest for NaN.
 fn order_of(value: f32) -> i32 {
     let bits = bitcast<u32>(value);
     let magnitude = i32(bits & 0x7fffffffu);
@@ -31,7 +32,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     }
     let at = place_of(n, shape.output);
     let covered = pixels_of(at.yz);
-    // The least that there is: where all are that, the first stays.
+    // −∞, the least value: if all values are −∞, the first pixel wins.
     var infinite = 0xff800000u;
     var largest = bitcast<f32>(infinite);
     var order = order_of(largest);
@@ -52,10 +53,10 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     winner[n] = f32(within.x * shape.kernel.y + within.y);
 }
 
-@group(0) @binding(1) var<storage, read> winners: array<f32>;  // `winner` of the forward pass
+@group(0) @binding(1) var<storage, read> winners: array<f32>;  // `winner` of the forward pass: (planes, output)
 @group(0) @binding(2) var<storage, read> dy: array<f32>;       // (planes, output)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>; // (planes, image)
-@group(0) @binding(4) var<storage, read> output: array<f32>;   // y of the forward pass
+@group(0) @binding(4) var<storage, read> output: array<f32>;   // y of the forward pass: (planes, output)
 
 fn gradient_of(window: u32) -> f32 {
     if (shape.relu == 1u) {
@@ -86,7 +87,8 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
     dx[n] = sum;
 }
 
-// An invocation has a window, and the pixels from its corner to the next: at the edges, all that there are.
+// An invocation has a window, and writes the pixels from its corner to the next window's corner; the last windows write
+// all pixels to the edge.
 @compute @workgroup_size(256)
 fn backward_apart(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                   @builtin(local_invocation_index) local: u32) {

@@ -1,6 +1,6 @@
-// Parameters that follow others.
+// Parameters that move toward other parameters.
 //
-//   mix_in   own = own + share · (other − own)   and own = other where share is 1
+//   mix_in   own = own + share · (other − own)   exactly own = other if share is 1
 
 struct Settings {
     elements: u32,
@@ -8,8 +8,8 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> other: array<f32>;
-@group(0) @binding(2) var<storage, read_write> own: array<f32>;
+@group(0) @binding(1) var<storage, read> other: array<f32>;     // (elements)
+@group(0) @binding(2) var<storage, read_write> own: array<f32>; // (elements)
 
 @compute @workgroup_size(256)
 fn mix_in(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,

@@ -1,5 +1,5 @@
-// One-blob encoding (Müller et al. 2019): a Gaussian around each input, seen at the centers of K bins of 0 to 1. Its
-// deviation is the width of a bin, and its height 1.
+// One-blob encoding (Müller et al. 2019): a Gaussian around each input, evaluated at the centers of K bins in 0…1. Its
+// standard deviation is the width of a bin, its height 1.
 //
 //   forward    y[r,d,k] = e^(−u²/2)     with u = K·x[r,d] − (k + ½)
 //   backward   dx[r,d]  = −K · Σ_k dy[r,d,k] · u · e^(−u²/2)
@@ -10,10 +10,11 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, inputs), of both passes
+@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, inputs), in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // (rows, inputs, K)
 
-// u and the Gaussian. Beyond 15 that is less than f32 has; u² could overflow. (`clamp` may lose a NaN; it comes back.)
+// u and the Gaussian. Beyond 15 the Gaussian underflows f32, and u² could overflow. `clamp` may lose a NaN; the last
+// line restores it.
 fn blob(value: f32, bin: u32) -> vec2f {
     let u = clamp(f32(shape.bins) * value - (f32(bin) + 0.5), -15.0, 15.0);
     var not_a_number = 0x7fc00000u;

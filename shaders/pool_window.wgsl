@@ -1,28 +1,29 @@
-// Windows of pooling over planes of pixels, one for each channel of each row. They stand before its shaders.
+// Windows of pooling over planes of pixels. Each channel of each row is a plane. This file precedes the pooling
+// shaders.
 //
 // Window (i, j) of a plane covers kernel.x rows of pixels from i·stride.x − padding.x on, and kernel.y columns from
-// j·stride.y − padding.y on, as far as they lie in the image. Each has a pixel of the image.
+// j·stride.y − padding.y on, as far as they lie in the image. Each window covers at least one pixel.
 
 struct Shape {
     image: vec2u,   // height and width of a plane of x
-    output: vec2u,  // of a plane of y: a pixel for each window
+    output: vec2u,  // height and width of a plane of y, which has one pixel per window
     kernel: vec2u,
     stride: vec2u,
     padding: vec2u,
-    elements: u32,  // invocations that have something to do
-    relu: u32,      // 1: the gradient of max pooling is that by the input of a ReLU before it
+    elements: u32,  // number of invocations with work
+    relu: u32,      // 1: max pooling's dx is the gradient by the input of the ReLU before it
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// Plane, row and column of an element of planes of this height and width.
+// Plane, row and column of an element. `extents` are height and width of the planes.
 fn place_of(element: u32, extents: vec2u) -> vec3u {
     let line = element / extents.y;
     let plane = line / extents.x;
     return vec3u(plane, line - plane * extents.x, element - line * extents.y);
 }
 
-// Where a row of pixels of a plane begins.
+// Index of the first pixel in a row of a plane.
 fn line_of(plane: u32, row: u32, extents: vec2u) -> u32 {
     return (plane * extents.x + row) * extents.y;
 }
@@ -42,7 +43,7 @@ fn pixels_of(window: vec2u) -> Range {
 // The windows that cover a pixel.
 fn windows_of(pixel: vec2u) -> Range {
     let padded = pixel + shape.padding;
-    let behind = (padded - shape.kernel) / shape.stride + 1u; // those that end before it
+    let behind = (padded - shape.kernel) / shape.stride + 1u; // number of windows that end before the pixel
     let first = select(behind, vec2u(), padded < shape.kernel);
     return Range(first, min(padded / shape.stride + 1u, shape.output));
 }

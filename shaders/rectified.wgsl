@@ -1,6 +1,6 @@
-// What a rectified linear unit makes of a value: itself where it is above 0 or NaN, else 0. Seen by its bits: a driver
-// may assume that there is no NaN, and take the larger of the value and 0, which loses one. From −0 to −∞ the bits are
-// those of a number that is not above 0.
+// The rectified linear unit: the value itself if it is above 0 or NaN, else 0. The bits are tested, because a driver
+// may assume that no value is NaN and compile a comparison to a maximum with 0, which loses NaN. The bit patterns from
+// −0 to −∞ are the numbers that become 0.
 
 fn rectified(value: f32) -> f32 {
     return select(value, 0.0, bitcast<u32>(value) - 0x80000000u <= 0x7f800000u);

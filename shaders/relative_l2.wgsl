@@ -1,10 +1,10 @@
-// Relative L2 loss over all outputs, whose kernel is in loss_rows.wgsl.
+// Relative L2 loss over all outputs; the kernel is in loss_rows.wgsl.
 //
 //   losses[r]   = Σ_c (y[r,c] − t[r,c])² / (y[r,c]² + epsilon) / outputs
 //   dy[r,c]     = scale · (y[r,c] − t[r,c]) / (y[r,c]² + epsilon)      with scale = 2 / (rows · outputs)
 //
-// The gradient takes what is below the line for a constant. Where a square of finite numbers is too large for f32, the loss
-// is infinite.
+// The gradient treats the denominator as a constant. If a square of finite numbers is too large for f32, the loss is
+// infinite.
 
 struct Shape {
     rows: u32,

@@ -1,5 +1,5 @@
-// RMSProp (Hinton, lecture 6e, 2012), as torch.optim.RMSprop, not centred and without momentum; η is
-// the learning rate of the step, λ the weight decay, α the smoothing.
+// RMSProp (Hinton, lecture 6e, 2012), as torch.optim.RMSprop, not centered and without momentum. η is
+// the learning rate of the step, λ the weight decay, α the smoothing constant.
 //
 //   g = gradient + λ·p
 //   s ← α·s + (1 − α)·g²
@@ -7,8 +7,8 @@
 
 struct Settings {
     elements: u32,
-    slots: u32, // steps that `coefficients` has room for
-    rate: f32,  // times the learning rate of the step
+    slots: u32, // number of steps in `coefficients`
+    rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     epsilon: f32,
     alpha: f32,
@@ -16,9 +16,9 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and squares
 @group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
-@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>; // s
 
@@ -32,7 +32,7 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
         if (i < settings.elements) {
             let p = parameters[i];
             let g = gradients[i] + settings.weight_decay * p;
-            // (1 − α)·g comes first: g² of a large gradient is more than f32 has.
+            // (1 − α)·g comes first: g² of a large gradient overflows f32.
             let s = fma(settings.one_minus_alpha * g, g, settings.alpha * squares[i]);
             squares[i] = s;
             parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);

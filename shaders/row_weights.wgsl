@@ -1,9 +1,9 @@
-// Weights of rows, behind a loss.
+// Weights of rows, applied after a loss.
 //
 //   weigh   losses[r] = w[r] · losses[r],  dy[r, c] = w[r] · dy[r, c]
 
 struct Shape {
-    elements: u32, // of dy
+    elements: u32, // of dy: rows · columns
     columns: u32,
 }
 

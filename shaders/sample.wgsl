@@ -1,21 +1,21 @@
-// Which examples make minibatches, of the step that is next and of those after it: row r of step t
+// Chooses the examples of the minibatches for the next step and the steps after it: row r of step t
 // gets the index
 //
 //   with_replacement   threefry(key, (t, r)) mod examples
-//   shuffled           permutation(epoch, position): each example once an epoch
+//   shuffled           permutation(epoch, position): each example once per epoch
 //   listed             list[t mod steps][r]
 //   range              first + r, for evaluation
 //
-// Everything is a function of (key, t, r) alone. src/data/sampling.rs computes the same in Rust.
-// threefry.wgsl stands before this.
+// Each index depends only on the settings, t and r. src/data/sampling.rs computes the same indices in Rust.
+// threefry.wgsl precedes this file.
 
 struct Settings {
     key0: u32,
     key1: u32,
     examples: u32,
-    rows: u32,     // of a minibatch
-    minibatches: u32, // made by a dispatch: a power of two; that of step t lies at t mod minibatches
-    steps: u32,    // shuffled: steps of an epoch; listed: rows of the list
+    rows: u32,     // per minibatch
+    minibatches: u32, // made per dispatch, a power of two; the one of step t has the index t mod minibatches
+    steps: u32,    // shuffled: steps per epoch; listed: rows of the list
     first: u32,    // range: the first index
     half_bits: u32, // shuffled: 2^(2·half_bits) ≥ examples
 }
@@ -29,8 +29,8 @@ fn key() -> vec2u {
     return vec2u(settings.key0, settings.key1);
 }
 
-// A Feistel network permutes 0 … 2^(2·half_bits) − 1; walking its cycle until the value is below
-// `examples` makes it a permutation of those. On average that is fewer than four walks.
+// A Feistel network permutes 0 … 2^(2·half_bits) − 1. It is repeated until the value is below `examples`:
+// this gives a permutation of 0 … examples − 1. On average it takes fewer than four repetitions.
 fn permute(epoch: u32, position: u32) -> u32 {
     let mask = (1u << settings.half_bits) - 1u;
     var value = position;
@@ -50,7 +50,7 @@ fn permute(epoch: u32, position: u32) -> u32 {
     return value;
 }
 
-// More than 65,535 workgroups are folded into two dimensions.
+// The number of an invocation. More than 65,535 workgroups are folded into two dimensions.
 fn invocation(id: vec3u, count: vec3u, local: u32) -> u32 {
     return (id.x + id.y * count.x) * 64u + local;
 }
@@ -58,7 +58,7 @@ fn invocation(id: vec3u, count: vec3u, local: u32) -> u32 {
 struct Place {
     step: u32,
     row: u32,
-    at: u32, // in `indices`
+    at: u32, // index in `indices`
 }
 
 fn place_of(invocation: u32) -> Place {

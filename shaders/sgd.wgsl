@@ -1,4 +1,4 @@
-// Stochastic gradient descent, as torch.optim.SGD without dampening; λ is the weight decay, μ the
+// Stochastic gradient descent, as torch.optim.SGD without dampening. λ is the weight decay, μ the
 // momentum, η the learning rate of the step.
 //
 //   update      p ← p − η·g            with g = gradient + λ·p
@@ -6,19 +6,19 @@
 
 struct Settings {
     elements: u32,
-    slots: u32, // steps that `coefficients` has room for
-    rate: f32,  // times the learning rate of the step
+    slots: u32, // number of steps in `coefficients`
+    rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     momentum: f32,
     nesterov: u32,
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and velocities
 @group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
-@group(0) @binding(3) var<storage, read> step_count: array<u32>;
+@group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
-@group(0) @binding(5) var<storage, read_write> velocities: array<f32>;
+@group(0) @binding(5) var<storage, read_write> velocities: array<f32>; // v
 
 fn learning_rate() -> f32 {
     return settings.rate * coefficients[4u * (step_count[0] % settings.slots)];

@@ -2,11 +2,11 @@
 //
 //   z        = logits[r] − max(logits[r])             (so that e^z never overflows)
 //   loss[r]  = log Σ_c e^z[c] − z[label]
-//   dlogits  = scale · (e^z / Σ_c e^z − onehot(label))  with scale = 1 / batch
+//   dlogits  = scale · (e^z / Σ_c e^z − onehot(label))  with scale = 1 / rows
 //
-// One invocation per row. Drivers may assume that no value is infinite or NaN, so a row of logits
-// with one is found by its bits, and its loss is NaN whatever the arithmetic makes of it. So is the
-// loss of a row whose label names no class. Where a loss of finite logits is too large for f32, it is
+// One invocation per row. The bits of the logits are tested, because drivers may assume that no value is
+// infinite or NaN: a row with such a logit has the loss NaN, whatever the arithmetic gives. A row whose
+// label names no class has the loss NaN, too. A loss of finite logits that is too large for f32 is
 // infinite.
 
 struct Shape {

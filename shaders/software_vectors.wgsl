@@ -1,8 +1,8 @@
-// What kernels for SwiftShader have in common. That driver unrolls no loop and keeps no array in registers that a loop
-// indexes; a load costs it as much as twenty products; and sums that leave its 16 registers too far behind cost double. So
-// kernels have sums in vectors and matrices with names, some 64 to 112 of them.
+// Common code of the kernels for SwiftShader. This driver does not unroll loops, and it keeps an array in memory if a
+// loop indexes it. A load costs as much as twenty products. Sums that exceed its 16 registers by too much cost double.
+// So the kernels hold up to 112 sums in vectors and matrices, which are named variables.
 
-// Four neighbours, from the first on.
+// Offsets of four neighbors.
 const FOUR = vec4u(0u, 1u, 2u, 3u);
 
 // Element (column c, row r) is x[c]·y[r].

@@ -1,25 +1,25 @@
-// Real spherical harmonics of a direction v = (x, y, z): polynomials of degree l, so many as 2l + 1 of each degree.
+// Real spherical harmonics of a direction v = (x, y, z): polynomials of degree l, 2l + 1 of each degree.
 //
 //   forward    y[r,i] = N(l,|m|) · Π(l,|m|)(z) · C_m(x,y)     with i = l² + l + m and m from −l to l
 //   backward   dx[r]  = Σ_i dy[r,i] · ∇y[r,i]
 //
 //   Π(l,m)(z) = the m-th derivative of Legendre's polynomial P_l
-//   C_m(x,y)  = Re (x + iy)^m where m ≥ 0, Im (x + iy)^|m| elsewhere
-//   N(l,m)    = (−1)^m · √((2l+1)/4π · (l−m)!/(l+m)!), times √2 where m > 0
+//   C_m(x,y)  = Re (x + iy)^m if m ≥ 0, else Im (x + iy)^|m|
+//   N(l,m)    = (−1)^m · √((2l+1)/4π · (l−m)!/(l+m)!), times √2 if m > 0
 //
-// Derivatives: Π(l,m)′ = Π(l,m+1), and (x + iy)^m has m·(x + iy)^(m−1) by x, and i times that by y. Π comes from
+// Derivatives: Π(l,m)′ = Π(l,m+1); of (x + iy)^m, m·(x + iy)^(m−1) by x and i·m·(x + iy)^(m−1) by y. Π comes from
 //   Π(m,m) = 1·3·5…(2m−1),   (l−m)·Π(l,m) = (2l−1)·z·Π(l−1,m) − (l+m−1)·Π(l−2,m).
 
 struct Shape {
     rows: u32,
-    degrees: u32, // l below it; outputs are its square
+    degrees: u32, // l < degrees; a row has degrees² outputs
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, 3), of both passes
+@group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, 3), in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // (rows, degrees²)
 
-// N(l,m) at l·(l+1)/2 + m.
+// N(l,m) at index l·(l+1)/2 + m.
 const NORMS = array<f32, 36>(
     0.282094792,
     0.488602512, -0.488602512,
@@ -113,7 +113,7 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
         let along = legendre(place.l, place.m, v.z);
         let slope = legendre(place.l, place.m + 1u, v.z);
         let around = part(power(v.xy, place.m), place.is_imaginary);
-        // Where m is 0 nothing depends on x and y.
+        // If m is 0, nothing depends on x and y.
         let below = f32(place.m) * power(v.xy, max(place.m, 1u) - 1u);
         let by_x = part(below, place.is_imaginary);
         let by_y = part(vec2f(-below.y, below.x), place.is_imaginary);

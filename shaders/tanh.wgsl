@@ -1,14 +1,14 @@
 // Hyperbolic tangent.
 //
 //   forward    y  = tanh x: see hyperbolic_tangent.wgsl
-//   backward   dx = dy · (1 − y²), as dy · (1 − y) · (1 + y)
+//   backward   dx = dy · (1 − y²), computed as dy · (1 − y) · (1 + y)
 
 struct Shape {
     elements: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), as all arrays here
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

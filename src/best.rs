@@ -1,8 +1,8 @@
-//! What was kept at the lowest metric so far: the one rule of both engines.
+//! The values kept at the lowest metric so far: one rule for both engines.
 
 use crate::error::Error;
 
-/// What was kept at the lowest metric so far.
+/// The values kept at the lowest metric so far.
 #[derive(Debug)]
 pub(crate) struct Best<T> {
     kept: Option<Kept<T>>,
@@ -22,9 +22,9 @@ impl<T> Default for Best<T> {
 }
 
 impl<T> Best<T> {
-    /// Keeps values after so many steps if their metric is lower than that of those kept so far, or if none are; one that
-    /// is no number is not. Returns whether they are. `keep` makes them, in the room of those before; where it fails, none
-    /// are kept.
+    /// Keeps values if their metric is lower than that of the values kept so far, or if none are kept; `step` is the
+    /// number of steps taken. A NaN is never lower. Returns whether the values are kept. `keep` makes them, and may
+    /// reuse the room of those kept before; if it fails, nothing is kept.
     pub(crate) fn keep_if_lower(
         &mut self,
         metric: f64,
@@ -45,15 +45,15 @@ impl<T> Best<T> {
         Ok(true)
     }
 
-    /// Metric and step of what is kept.
+    /// Metric and step of the kept values.
     pub(crate) fn place(&self) -> Option<(f64, u64)> {
         self.kept.as_ref().map(|kept| (kept.metric, kept.step))
     }
 
-    /// What is kept.
+    /// The kept values.
     ///
     /// # Errors
-    /// [`Error::Setting`] when nothing is.
+    /// [`Error::Setting`] when nothing is kept.
     pub(crate) fn values(&self) -> Result<&T, Error> {
         let values = self.kept.as_ref().map(|kept| &kept.values);
         values.ok_or_else(|| {
@@ -62,7 +62,7 @@ impl<T> Best<T> {
         })
     }
 
-    /// Keeps nothing.
+    /// Drops the kept values.
     pub(crate) fn forget(&mut self) {
         self.kept = None;
     }
@@ -77,7 +77,7 @@ mod tests {
     fn the_lowest_is_kept() -> Result<(), Error> {
         let mut best = Best::default();
         assert!(best.values().is_err() && best.place().is_none());
-        // The first of equals; what is no number neither comes first nor replaces another.
+        // The first of equal metrics is kept; a NaN is neither kept first nor replaces another.
         let metrics = [f64::NAN, 2.0, 2.0, f64::NAN, 3.0, 1.0, f64::NEG_INFINITY];
         let expected = [false, true, false, false, false, true, true];
         for (step, (metric, expected)) in (0..).zip(metrics.into_iter().zip(expected)) {

@@ -1,5 +1,5 @@
-//! What the checks of layers, losses and optimizers share: random operands, runs between guard bands, and how far
-//! results may be apart.
+//! Shared by the checks of layers, losses and optimizers: random operands, runs between guard bands, and bounds for the
+//! difference of two results.
 
 mod bounds;
 mod kernels;
@@ -23,7 +23,7 @@ pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
 pub(crate) use slope::{looked_at, slope};
 
-/// Minibatches, (rows, features): the smallest, odd ones, around a workgroup of 64, several workgroups.
+/// Minibatches as (rows, features): the smallest, odd ones, some around a workgroup of 64, some of several workgroups.
 pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [1, 1],
     [1, 2],
@@ -37,42 +37,43 @@ pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [101, 53],
 ];
 
-/// One with more elements than one dispatch dimension has invocations in workgroups of 64.
+/// A minibatch with more elements than one dispatch dimension has invocations, in workgroups of 64.
 pub(crate) const FOLDED: [usize; 2] = [2053, 2053];
 
-/// Values of a minibatch whose gradient is compared with central differences.
+/// Most values that a minibatch may have for its gradient to be compared with central differences.
 const DIFFERENCED: usize = 64;
 
-/// Which comparison.
+/// The kind of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Check {
-    /// A pass on the GPU, in `f32`, with the reference in `f64`.
+    /// A pass on the GPU in `f32` against the reference in `f64`.
     Parity(Pass),
-    /// The reference's gradient with central differences of its values, in `f64`.
+    /// The reference's gradient against central differences of its values, in `f64`.
     Gradient,
 }
 
-/// One tensor of one minibatch.
+/// The comparison of one tensor of one minibatch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// What was compared.
+    /// The kind of the comparison.
     pub check: Check,
-    /// Name of the tensor: of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
-    /// `losses` or `doutputs`; of an optimizer `parameter`, `gradient` or the name of its state.
+    /// Name of the tensor. For a layer: `y`, `dx`, a value of its state, or the gradient of a parameter such as
+    /// `dweight`. For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient` or the name of its
+    /// state.
     pub tensor: String,
-    /// Rows of the minibatch, and their shape; of an optimizer those of the parameter.
+    /// Number of rows of the minibatch and their shape; for an optimizer, those of the parameter.
     pub minibatch: TensorShape,
-    /// As what the layer was called; a loss is called in one way.
+    /// How the layer was called; `None` for a loss or an optimizer.
     pub call: Option<Call>,
-    /// Distance of the element that comes nearest to its bound,
+    /// Difference of the element that comes nearest to its bound.
     pub difference: f64,
-    /// and that bound.
+    /// The bound of that element.
     pub bound: f64,
 }
 
-/// The table of a report: what was checked, its kernels, and its comparisons.
+/// Writes the table of a report: the checked name, its kernels and its comparisons.
 pub(crate) fn write_table(
     f: &mut fmt::Formatter<'_>,
     name: &str,
@@ -121,23 +122,25 @@ pub(crate) fn write_table(
     Ok(())
 }
 
-/// Which of these minibatches are differenced: the small ones, or the smallest where none is small.
+/// The most values that a minibatch to difference may have: [`DIFFERENCED`], or those of the smallest minibatch if all
+/// have more.
 pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone) -> usize {
     let smallest = minibatches.map(|shape| shape.len()).min();
     smallest.unwrap_or(0).max(DIFFERENCED)
 }
 
-/// Copies in `f64` that there are at once of what a formula is given: as it is, moved, and as it was drawn.
+/// Copies in `f64` of an operand that exist at the same time: the operand itself, moved, and as it was drawn.
 pub(crate) const OPERAND: u64 = 3;
-/// Copies of a result: what is expected, what it moves to, how far that is, how far it was at most; and in `f32`.
+/// Copies of a result: the expected one, the moved one, its distance, the largest distance so far, and the one in
+/// `f32`.
 pub(crate) const RESULT: u64 = 5;
 
-/// A tensor of a minibatch.
+/// The memory for one tensor of a minibatch.
 #[derive(Debug, Clone)]
 pub(crate) struct Footprint<'a> {
     pub(crate) name: &'a str,
     pub(crate) shape: TensorShape,
-    /// Copies in `f64` while the minibatch is compared.
+    /// Copies in `f64` that exist while the minibatch is compared.
     pub(crate) copies: u64,
 }
 
@@ -146,13 +149,13 @@ impl Footprint<'_> {
         bytes_of::<f64>(self.copies.saturating_mul(self.shape.len() as u64))
     }
 
-    /// While others are compared: what it was drawn as, and what the GPU has made of it.
+    /// Bytes while other minibatches are compared: for its drawn values and the GPU's result.
     fn bytes_held(&self) -> u64 {
         bytes_of::<[f32; 2]>(self.shape.len() as u64)
     }
 }
 
-/// Whether the host has the memory for these minibatches, which are compared one by one.
+/// Checks that the host has the memory for these minibatches, which are compared one at a time.
 pub(crate) fn check_memory(
     gpu: &Gpu,
     name: &str,
@@ -161,7 +164,7 @@ pub(crate) fn check_memory(
     let held = total(minibatches.iter().flatten().map(Footprint::bytes_held));
     let compared = |tensors: &[Footprint<'_>]| total(tensors.iter().map(Footprint::bytes));
     let compared = minibatches.iter().map(|tensors| compared(tensors)).max();
-    // Of those that are as large the first, which others may follow from.
+    // The first of several tensors of the largest size: the others may follow from it.
     let tensors = minibatches.iter().flatten().rev();
     let Some(largest) = tensors.max_by_key(|tensor| tensor.shape.len()) else {
         return Ok(());
@@ -175,7 +178,7 @@ pub(crate) fn check_memory(
     gpu.check_host(what, held.saturating_add(compared.unwrap_or_default()))
 }
 
-/// Settings that a check of either kind has.
+/// Checks the settings that all kinds of check share.
 pub(crate) fn check_settings(
     shapes: Option<&[TensorShape]>,
     ranges: &[(&str, &RangeInclusive<f32>)],

@@ -1,15 +1,15 @@
-//! Weights, and the state of a training, as a safetensors file.
+//! Weights, and optionally the state of a training, in a safetensors file.
 //!
-//! Tensors are named as the network names them: `layers.0.weight`, `layers.0.bias`; the state of a layer, such as
-//! `layers.1.running_mean`, is saved and loaded with the weights. They lie as PyTorch has them, so that
-//! `torch.nn.Linear` takes them as they are: its weight is (outputs, inputs), the transpose of what the kernels use
-//! ([`Layout`]). What an optimizer keeps is named `optimizer.<what>.layers.0.weight` and so on.
-//! Everything is written as `f32`; weights of other programs may be `f16` or `bf16`, too, and `f64` where an `f32`
-//! has the same values.
+//! Tensors have the network's own names, `layers.0.weight` or `layers.0.bias`. The state of a layer, such as
+//! `layers.1.running_mean`, is saved and loaded with the weights. Tensors have PyTorch's layout, so `torch.nn.Linear`
+//! takes them unchanged: its weight is (outputs, inputs), the transpose of the kernels' weight ([`Layout`]). The
+//! optimizer's state is named `optimizer.<what>.layers.0.weight` and so on. This crate writes everything as `f32`. It
+//! also reads files of other programs with weights in `f16` or `bf16`, and in `f64` if the values are exact in `f32`.
 //!
-//! The metadata holds `format` (`wgrad 2`), `network` in a line, `structure`, and `sha256` of all the rest of the file.
-//! `structure` is the network as JSON, from which [`cpu::Network::load`](crate::cpu::Network::load),
-//! [`Model::load`](crate::Model::load) and [`Sequential::load`](crate::Sequential::load) make it:
+//! The metadata contain `format` (`wgrad 2`), `network` (a description in one line), `structure`, and `sha256`, a
+//! digest of everything else in the file. `structure` is the network as JSON;
+//! [`cpu::Network::load`](crate::cpu::Network::load), [`Model::load`](crate::Model::load) and
+//! [`Sequential::load`](crate::Sequential::load) build the network from it:
 //!
 //! ```json
 //! {
@@ -23,33 +23,40 @@
 //! }
 //! ```
 //!
-//! `inputs` are shapes of an example. `values` stand behind them, each made of values before it, by their index: what a
-//! `layer` gives `of` one, an `again` of an earlier layer (by its index among the layers), an `other` layer from outside of
-//! this crate (by its name), a `sum` of two, or a `concat` of several. `names` are those that values were given. `columns` is
-//! there where the network is of the columns of a table ([`Sequential::of`](crate::Sequential::of)): what
-//! [`FittedColumns::to_json`](crate::data::FittedColumns::to_json) writes.
+//! `inputs` are the shapes of an example. `values` follow the inputs; all are numbered from 0 in this order. Each value
+//! is made from earlier ones, given by their numbers: a `layer` applied to value `of`, an earlier layer used `again`
+//! (by its index among the layers), an `other` layer from outside of this crate (by its name), a `sum` of two values,
+//! or a `concat` of several. `names` are the names given to values. `columns` is present if the network was made for
+//! the columns of a table ([`Sequential::of`](crate::Sequential::of)): it is the output of
+//! [`FittedColumns::to_json`](crate::data::FittedColumns::to_json).
 //!
-//! Layers are `Linear` {`outputs`, `bias`}, `Conv2d` {`outputs`, `window`, `dilation`, `bias`}, `MaxPool2d` and `AvgPool2d`
-//! (windows), `GlobalAvgPool2d`, `BatchNorm` {`eps`, `momentum`}, `LayerNorm` {`eps`}, `Embedding` {`count`, `width`},
-//! `Frequency` {`octaves`}, `OneBlob` {`bins`}, `SphericalHarmonics` {`degrees`},
-//! `HashGrid` {`levels`, `features_per_level`, `table_size`, `base_resolution`, `growth`},
-//! `Dropout` {`p`}, `LeakyRelu` {`negative_slope`}, and by their names alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A
-//! window is {`kernel`, `stride`, `padding`}, and each of these and `dilation` is a pair of height and width.
+//! The layers are `Linear` {`outputs`, `bias`}, `Conv2d` {`outputs`, `window`, `dilation`, `bias`}, `MaxPool2d` and
+//! `AvgPool2d` (windows), `GlobalAvgPool2d`, `BatchNorm` {`eps`, `momentum`}, `LayerNorm` {`eps`}, `Embedding`
+//! {`count`, `width`}, `Frequency` {`octaves`}, `OneBlob` {`bins`}, `SphericalHarmonics` {`degrees`}, `HashGrid`
+//! {`levels`, `features_per_level`, `table_size`, `base_resolution`, `growth`}, `Dropout` {`p`}, `LeakyRelu`
+//! {`negative_slope`}, and by name alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A window is {`kernel`, `stride`,
+//! `padding`}; each of these, and `dilation`, is a pair of height and width.
 //!
-//! A training's metadata also hold `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`, `optimizer` and
-//! `loss` (as [`Optimizer::describe`](crate::ops::Optimizer::describe) and [`Loss::describe`](crate::ops::Loss::describe) say:
-//! name, settings, schedule), `groups` and `moving_average` where there are any, `decay`
-//! (which parameters decay by default) where the optimizer decays, `optimizer_began` (the step at which what it keeps
-//! began with zeros) where that is not 0, by which its steps go on where they
-//! stopped, and `examples` (how many there are) for whoever reads it. On a stream there are `window` (number of the one
-//! that the next minibatch is of) and, where that is not 0, `rows_of_window` (how many of it were trained on). Where rows
-//! are given or in tensors of a program, `batch` and `sampling` are `none`. A training that differs in one of these does
-//! not take it, but for the [`Changes`] that are chosen; [`Model::load_weights`](crate::Model::load_weights) takes the weights. So groups,
-//! frozen parameters, minibatches of a step and a moving average are set before a training goes on from a file. The same
-//! training gives the same bytes.
+//! The metadata of a training also contain what its steps need to go on where they stopped:
 //!
-//! A file is this crate's only if its `format` says so. Other programs may have used any of these keys: of
-//! their files the tensors alone count. [`import`] renames those.
+//! - `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`;
+//! - `optimizer` and `loss`, as [`Optimizer::describe`](crate::ops::Optimizer::describe) and
+//!   [`Loss::describe`](crate::ops::Loss::describe) write them: name, settings, schedule;
+//! - `groups` and `moving_average`, if there are any, and `decay` (which parameters decay by default), if the optimizer
+//!   decays;
+//! - `optimizer_began`, the step at which the optimizer's state started with zeros, if that is not 0;
+//! - `examples`, the number of examples, as information for people;
+//! - on a stream, `window` (the number of the window of the next minibatch) and, if it is not 0, `rows_of_window` (how
+//!   many rows of that window were already trained on).
+//!
+//! If the rows are given to each step, or lie in tensors of a program, `batch` and `sampling` are `none`. A training
+//! goes on from a file only if all these settings are the same, except for the [`Changes`] that it allows;
+//! [`Model::load_weights`](crate::Model::load_weights) takes just the weights. So set groups, frozen parameters,
+//! minibatches per step and a moving average before a training goes on from a file. The same training always writes the
+//! same bytes.
+//!
+//! A file counts as written by this crate only if its `format` says so. Other programs may use any of these keys for
+//! their own purposes; from their files only the tensors are read. [`import`] renames the tensors.
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -89,22 +96,22 @@ pub(crate) use open::{Opened, open};
 pub use position::Changes;
 pub(crate) use position::{Position, Start};
 
-/// Name of the moving averages of parameters, beside those of what an optimizer keeps.
+/// Name of the moving averages of parameters, beside the names of the optimizer's state.
 pub(crate) const AVERAGE: &str = "moving_average";
 
-/// Bytes of a header at the most, with room for names far longer than usual.
+/// Maximum size of a header in bytes, with room for names far longer than usual.
 #[cfg(not(target_arch = "wasm32"))]
 const HEADER_ROOM: u64 = 16 << 20;
 
-/// What an optimizer keeps under each name: of every parameter in the order of the network its values, row-major.
+/// The optimizer's state under each name: for every parameter, in network order, its values, row-major.
 pub(crate) type State = Vec<(&'static str, Vec<Vec<f32>>)>;
 
-/// What was read from a file.
+/// The contents of a file.
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) parameters: Parameters,
     pub(crate) state_of_layers: Parameters,
-    /// What is kept of every parameter, as [`State`], under the names that were asked for; what begins anew is absent.
+    /// State of every parameter, as in [`State`], under the requested names; `None` for state that starts anew.
     pub(crate) state: Vec<Option<Vec<Vec<f32>>>>,
     pub(crate) start: Start,
 }
@@ -121,7 +128,7 @@ fn shape_in_file(parameter: &ParameterSpec) -> Vec<usize> {
     }
 }
 
-/// A text of a file, which may be long or have line breaks, as it can stand in a message.
+/// A text from a file, made fit for a message: it may be long or contain line breaks.
 fn shown(text: &str) -> String {
     const MOST: usize = 200;
     let mut shown = String::new();
@@ -142,8 +149,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes that a checkpoint of this network may have at the most: parameters, what an optimizer keeps of them, the
-/// state of its layers, and a header. Some of it may be `f64`.
+/// Maximum size in bytes of a checkpoint of this network: parameters, optimizer state, the state of its layers, and a
+/// header. Some of the values may be `f64`.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn largest(graph: &Graph) -> u64 {
     let values = graph.parameter_count().saturating_add(state_count(graph));
@@ -152,7 +159,7 @@ pub(crate) fn largest(graph: &Graph) -> u64 {
         .saturating_add(HEADER_ROOM)
 }
 
-/// Number of values in the state of a network's layers.
+/// Number of values in the state of the network's layers.
 fn state_count(graph: &Graph) -> u64 {
     let sizes = graph
         .state
@@ -161,8 +168,8 @@ fn state_count(graph: &Graph) -> u64 {
     total(sizes)
 }
 
-/// Whether the host has room for a checkpoint with so many values of each parameter, `copied` of which are copied first:
-/// all of them are there as bytes twice, by tensor and in the file.
+/// Checks that the host has room for a checkpoint with `values` values per parameter, `copied` of which are copied
+/// first. The checkpoint exists twice as bytes: by tensor, and as the file.
 pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Result<(), Error> {
     let count = graph.parameter_count();
     let of_parameters = count.saturating_mul((copied + 2 * values) as u64);
@@ -171,7 +178,7 @@ pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Resul
     memory::check(what, bytes_of::<f32>(all))
 }
 
-/// The whole file. Parameters and state are all those of the network, in its order.
+/// Encodes the whole file. `parameters` and `state_of_layers` must be complete and in network order.
 pub(crate) fn encode(
     graph: &Graph,
     parameters: &Parameters,
@@ -220,13 +227,13 @@ pub(crate) fn encode(
 /// A training that goes on from a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed<'a> {
-    /// Names of what is kept of every parameter.
+    /// Names of the state that is kept of every parameter.
     pub(crate) roles: &'a [&'static str],
     pub(crate) position: &'a Position,
     pub(crate) changes: Changes,
 }
 
-/// A file's contents, if all of it is of this network and, where one is given, this training.
+/// Reads a file's contents, if all of it belongs to this network and, if one is given, to this training.
 pub(crate) fn decode(
     graph: &Graph,
     training: Option<Resumed<'_>>,
@@ -258,7 +265,7 @@ fn decode_file(
     let state = roles.iter().map(|role| taken.kept(role, begins_anew));
     let state = state.collect::<Result<Vec<_>, _>>()?;
     for (name, view) in &file.tensors {
-        // Weights alone may be taken from a file with the state of a training.
+        // The weights alone may be taken from a file that also has the state of a training.
         let is_left_out = begins_anew && name.starts_with(OPTIMIZER);
         if !taken.known.contains(name) && !is_left_out {
             let name = shown(name);
@@ -273,15 +280,15 @@ fn decode_file(
         state_of_layers,
         state,
         start: Start {
-            // Where something of it is not in the file all of it counts as new.
+            // If the file lacks some of the state, all of it counts as new.
             began: if lacks_some { start.step } else { start.began },
             ..start
         },
     })
 }
 
-/// Whether the file says that it is of this network, and of a training that goes on; one of another program
-/// says nothing of that.
+/// Checks that the file says that it belongs to this network and, for a training that goes on, has the state of a
+/// training. A file of another program says neither.
 fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), CheckpointError> {
     if !file.is_ours() {
         return if is_resumed {
@@ -306,11 +313,11 @@ fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), 
     Ok(())
 }
 
-/// The tensors that are taken out of a file.
+/// The tensors to take from a file.
 struct Taken<'a> {
     graph: &'a Graph,
     file: &'a File<'a>,
-    /// All names, those of what the optimizer keeps, too.
+    /// All names, including those of the optimizer's state.
     known: BTreeSet<String>,
 }
 
@@ -330,7 +337,7 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Parameters, or the state of layers.
+    /// Takes parameters, or the state of layers.
     fn named(&self, all: &[Parameter]) -> Result<Parameters, CheckpointError> {
         let values = all.iter().map(|Parameter { name, spec }| {
             let values = self.values(name.clone(), spec)?;
@@ -339,7 +346,7 @@ impl<'a> Taken<'a> {
         values.collect()
     }
 
-    /// What is kept of all parameters under one name. Where it may begin anew and the file has none of it, nothing.
+    /// Takes the state of all parameters under one name. `None` if it may start anew and the file has none of it.
     fn kept(
         &self,
         role: &str,
@@ -359,7 +366,7 @@ impl<'a> Taken<'a> {
         values.map(Some)
     }
 
-    /// Row-major values in the parameter's own shape.
+    /// Takes a tensor's values, row-major in the parameter's own shape.
     fn values(&self, name: String, parameter: &ParameterSpec) -> Result<Vec<f32>, CheckpointError> {
         let expected = shape_in_file(parameter);
         let tensors = &self.file.tensors;
@@ -399,7 +406,7 @@ fn bytes_in_file(parameter: &ParameterSpec, value: ArrayViewD<'_, f32>) -> Vec<u
     match parameter.layout {
         Layout::AsIs => value.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Layout::Transposed => {
-            // An array of a rank that is known is read several times as fast in another order than its own.
+            // ndarray reads an array of known rank several times as fast in another order than its own.
             let matrix = value.into_dimensionality::<Ix2>().expect("two extents");
             let values = matrix.t();
             values
@@ -410,7 +417,7 @@ fn bytes_in_file(parameter: &ParameterSpec, value: ArrayViewD<'_, f32>) -> Vec<u
     }
 }
 
-/// Row-major values in the parameter's own shape.
+/// A view of row-major values in the parameter's own shape.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn view<'a>(parameter: &ParameterSpec, values: &'a [f32]) -> ArrayViewD<'a, f32> {
     let view = ArrayViewD::from_shape(parameter.shape.extents(), values);

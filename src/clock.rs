@@ -1,4 +1,4 @@
-//! The time, in a browser too, where the standard library has none.
+//! The clock, which works in a browser too: the standard library has none there.
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use std::time::Instant;

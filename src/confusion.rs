@@ -1,4 +1,4 @@
-//! What a network makes of the examples of a data set.
+//! Predictions for the examples of a data set, and their confusion matrix.
 
 use std::fmt;
 
@@ -8,22 +8,24 @@ use crate::data::Labels;
 use crate::error::Error;
 use crate::reference::Float;
 
-/// Past this, a matrix takes more than 128 MiB.
+/// With more classes a matrix would take more than 128 MiB.
 const MOST_CLASSES: usize = 4_096;
-/// Past this, a line of `Display` has no room for the counts.
+/// With more classes a line of `Display` would have no room for the counts.
 const MOST_COLUMNS: usize = 20;
 
-/// What a network says of an example.
+/// A network's prediction for one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prediction {
-    /// The class of the largest logit, of equal ones the first. NaN is never the largest; where all are NaN, 0.
+    /// The class of the largest logit; the first of equal ones. NaN is never the largest; if all are NaN, the class is
+    /// 0.
     pub class: u32,
-    /// Its probability, softmax of the logits, 0…1; NaN when a logit is no finite number.
+    /// Probability of the class, by softmax of the logits, 0…1; NaN when a logit is not finite.
     pub probability: f64,
 }
 
 impl Prediction {
-    /// From the logits of an example: `1 / Σ_c exp(z_c − z_largest)`. Of none it is class 0, and NaN.
+    /// Makes a prediction from the logits of an example: `1 / Σ_c exp(z_c − z_largest)`. With no logits, it is class 0
+    /// and NaN.
     ///
     /// ```
     /// use wgrad::Prediction;
@@ -49,8 +51,8 @@ impl Prediction {
     }
 }
 
-/// How often examples of each class were taken for each. `Display` prints a table with a row for every
-/// class: its examples, its [`ClassMetrics`], and up to 20 classes what they were taken for.
+/// A confusion matrix: how often examples of each class were predicted as each class. `Display` prints a table with a
+/// row for every class: its examples, its [`ClassMetrics`], and, for up to 20 classes, its predicted classes.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -77,18 +79,18 @@ pub struct Confusion {
     counts: Array2<usize>,
 }
 
-/// How well a network knows a class, with the definitions of scikit-learn; 0/0 counts as 0, as it does
-/// there by default.
+/// How well a network recognizes a class, with the definitions of scikit-learn. 0/0 counts as 0, which is
+/// scikit-learn's default too.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ClassMetrics {
     /// Examples of this class.
     pub examples: usize,
-    /// Share of what was taken for this class that is of it; 0 when nothing was.
+    /// Share of the predictions of this class that are right; 0 when it is never predicted.
     pub precision: f64,
-    /// Share of the examples of this class that were taken for it; 0 when there are none.
+    /// Share of the examples of this class that are predicted as this class; 0 when there are none.
     pub recall: f64,
-    /// Harmonic mean of both, `2 · hits / (examples + taken for it)`; 0 when both are 0.
+    /// Harmonic mean of precision and recall, `2 · hits / (examples + predictions)`; 0 when both are 0.
     pub f1: f64,
 }
 
@@ -96,8 +98,8 @@ impl Confusion {
     /// Counts predictions by the labels of the same examples.
     ///
     /// # Errors
-    /// [`Error::Count`] when there are not as many of both, [`Error::Setting`] when a predicted class is
-    /// none of the labels' or they have more than 4,096.
+    /// [`Error::Count`] when there are more or fewer predictions than labels, [`Error::Setting`] when a predicted class
+    /// is not a class of the labels, or the labels have more than 4,096 classes.
     pub fn new(labels: &Labels, predictions: &[Prediction]) -> Result<Self, Error> {
         let classes = labels.classes();
         if labels.len() != predictions.len() {
@@ -130,8 +132,8 @@ impl Confusion {
         Ok(Self { counts })
     }
 
-    /// Counts of labels that do not exclude each other, one by one: for each a table of 0 (it does not apply) and 1 (it
-    /// applies). `outputs` are logits, (rows, labels), which say yes where they are above 0, and no where they are NaN, too;
+    /// Counts labels that do not exclude each other: for each label a table of classes 0 (it does not apply) and 1 (it
+    /// applies). `outputs` are logits, (rows, labels): above 0 predicts 1; anything else, NaN included, predicts 0.
     /// `targets` are 0 or 1.
     ///
     /// ```
@@ -147,7 +149,7 @@ impl Confusion {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many targets as outputs, [`Error::Setting`] when a target is neither 0
+    /// [`Error::Shape`] when targets and outputs have different shapes, [`Error::Setting`] when a target is neither 0
     /// nor 1.
     pub fn of_labels<F: Float>(
         outputs: ArrayView2<'_, F>,
@@ -176,13 +178,13 @@ impl Confusion {
         Ok(counts.into_iter().map(of_label).collect())
     }
 
-    /// (classes, classes): examples by their label, a row for each, and by the class predicted.
+    /// The matrix, (classes, classes): a row for each label, a column for each predicted class.
     #[must_use]
     pub fn counts(&self) -> ArrayView2<'_, usize> {
         self.counts.view()
     }
 
-    /// Share of all examples whose prediction is their label, 0…1; 0 when there are none.
+    /// Share of all examples whose prediction is their label, 0…1; 0 when there are no examples.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         share(self.counts.diag().sum(), self.counts.sum())
@@ -205,7 +207,7 @@ impl Confusion {
     }
 }
 
-/// The harmonic mean of precision and recall, from the hits of a class, its examples, and what was taken for it.
+/// The harmonic mean of precision and recall, from the hits, examples and predictions of a class.
 pub(crate) fn f1(hits: usize, examples: usize, taken: usize) -> f64 {
     share(2 * hits, examples + taken)
 }
@@ -249,7 +251,7 @@ impl fmt::Display for Confusion {
     }
 }
 
-/// Number of rows whose largest logit is their label's.
+/// Number of rows whose largest logit is that of their label.
 pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
     assert_eq!(logits.nrows(), labels.len(), "rows and labels");
     let pairs = logits.outer_iter().zip(labels);
@@ -258,7 +260,7 @@ pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> us
         .count()
 }
 
-/// Number of outputs of rows that are above 0 where their target is above 0.5, and not where it is not. NaN is neither.
+/// Number of outputs that are above 0 exactly where their target is above 0.5. NaN never counts.
 pub(crate) fn correct_labels<F: Float>(
     logits: ArrayView2<'_, F>,
     targets: ArrayView2<'_, F>,
@@ -270,7 +272,8 @@ pub(crate) fn correct_labels<F: Float>(
     pairs.filter(is_right).count()
 }
 
-/// Where the largest of a row is; of equal ones the first. NaN is none, so that of nothing but NaN it is 0.
+/// Index of the largest value of a row; the first of equal ones. NaN is never the largest; if all are NaN, the index is
+/// 0.
 pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
     let mut best = 0;
     for (class, &logit) in row.iter().enumerate() {

@@ -1,12 +1,13 @@
-//! The convolutional networks of "Deep Learning from Scratch", chapters 7 and 8, as descriptions.
+//! The convolutional networks of "Deep Learning from Scratch", chapters 7 and 8, as network descriptions.
 
 use crate::init::Init;
 use crate::network::Sequential;
 use crate::ops::{Conv2d, Dropout, Linear, MaxPool2d, Relu, Size2};
 use crate::shape::Shape;
 
-/// The network of chapter 7: `Conv2d → Relu → MaxPool2d(2×2) → Linear → Relu → Linear`, weights `std`·N(0, 1), biases 0. With
-/// its defaults it has 433,890 parameters, and the book's text says that it tells 98.96 % of MNIST's test images.
+/// The network of chapter 7: `Conv2d → Relu → MaxPool2d(2×2) → Linear → Relu → Linear`, weights `std`·N(0, 1), biases
+/// 0. With its default settings it has 433,890 parameters. The book's text reports an accuracy of 98.96 % on MNIST's
+/// test images.
 ///
 /// ```
 /// use wgrad::SimpleConvNet;
@@ -42,14 +43,14 @@ impl Default for SimpleConvNet {
 }
 
 impl SimpleConvNet {
-    /// For images of (channels, height, width); 1×28×28 to begin with.
+    /// Sets the shape of an image, (channels, height, width). Default: 1×28×28.
     #[must_use]
     pub fn input(mut self, image: impl Into<Shape>) -> Self {
         self.input = image.into();
         self
     }
 
-    /// With so many filters of this size; 30 of 5×5 to begin with.
+    /// Sets the number of filters and their size. Default: 30 of 5×5.
     #[must_use]
     pub fn filters(mut self, filters: usize, kernel: impl Into<Size2>) -> Self {
         self.filters = filters;
@@ -57,21 +58,21 @@ impl SimpleConvNet {
         self
     }
 
-    /// With so many outputs of the first `Linear`; 100 to begin with.
+    /// Sets the number of outputs of the first `Linear`. Default: 100.
     #[must_use]
     pub fn hidden(mut self, hidden: usize) -> Self {
         self.hidden = hidden;
         self
     }
 
-    /// For so many classes; 10 to begin with.
+    /// Sets the number of classes. Default: 10.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// With this standard deviation of the initial weights; 0.01 to begin with.
+    /// Sets the standard deviation of the initial weights. Default: 0.01.
     #[must_use]
     pub fn weight_std(mut self, std: f32) -> Self {
         self.std = std;
@@ -93,8 +94,8 @@ impl SimpleConvNet {
     }
 }
 
-/// The network of chapter 8: six convolutions of 3×3 and two fully connected layers, with dropout behind both of these,
-/// all weights by He's initialisation. The book's text says that it tells 99.38 % of MNIST's test images.
+/// The network of chapter 8: six convolutions of 3×3 and two fully connected layers, each of these followed by dropout.
+/// All weights start with He initialization. The book's text reports an accuracy of 99.38 % on MNIST's test images.
 ///
 /// ```
 /// use wgrad::DeepConvNet;
@@ -123,28 +124,28 @@ impl Default for DeepConvNet {
 }
 
 impl DeepConvNet {
-    /// For images of (channels, height, width); 1×28×28 to begin with.
+    /// Sets the shape of an image, (channels, height, width). Default: 1×28×28.
     #[must_use]
     pub fn input(mut self, image: impl Into<Shape>) -> Self {
         self.input = image.into();
         self
     }
 
-    /// With so many outputs of the first `Linear`; 50 to begin with.
+    /// Sets the number of outputs of the first `Linear`. Default: 50.
     #[must_use]
     pub fn hidden(mut self, hidden: usize) -> Self {
         self.hidden = hidden;
         self
     }
 
-    /// For so many classes; 10 to begin with.
+    /// Sets the number of classes. Default: 10.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// With this probability that an element is dropped; 0.5 to begin with.
+    /// Sets the probability that dropout drops an element. Default: 0.5.
     #[must_use]
     pub fn dropout(mut self, p: f32) -> Self {
         self.dropout = p;
@@ -160,7 +161,7 @@ impl DeepConvNet {
         };
         let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
         let mut network = Sequential::input(self.input);
-        // The fourth has a padding of 2, so that 14 pixels become 16, which pooling halves twice.
+        // The fourth convolution has a padding of 2: 14 pixels become 16, which pooling halves twice.
         for [first, second] in [[(16, 1), (16, 1)], [(32, 1), (32, 2)], [(64, 1), (64, 1)]] {
             for (outputs, padding) in [first, second] {
                 network = network.layer(conv(outputs, padding)).layer(Relu);

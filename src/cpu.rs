@@ -1,5 +1,5 @@
-//! The engine of machines without a GPU driver: networks and their training on the CPU, in `f32`, or in `f64` to
-//! compare. What is fast here has its definition in [`crate::reference`].
+//! The engine for machines without a GPU driver: networks and their training on the CPU, in `f32`, or in `f64` for
+//! comparison. The code here is fast; [`crate::reference`] defines its results.
 
 mod activation;
 mod conv2d;

@@ -1,4 +1,4 @@
-//! What a training runs on.
+//! The device that a training runs on.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::ops::{Loss, Optimizer};
 use crate::train::Train;
 use crate::trainer::Trainer;
 
-/// A GPU or the processor, and why it was chosen: `Display` says both.
+/// A GPU or the CPU, and the reason why it was chosen: `Display` prints both.
 ///
 /// ```
 /// use wgrad::Device;
@@ -37,16 +37,17 @@ const SOFTWARE: &str = "a software driver, which runs the shaders on the process
     tests";
 
 impl Device {
-    /// The best GPU of this machine, else the processor: the CPU engine is faster than a software driver that runs the
-    /// shaders there.
+    /// The best GPU of this machine, or else the CPU engine, which is faster than a software driver that runs the
+    /// shaders on the CPU.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn auto() -> Self {
         Self::auto_among(0, 1)
     }
 
-    /// [`auto`](Self::auto) for one of several processes of this machine, of number `place` from 0: each takes a GPU of its
-    /// own, as far as there are as many as good as the best. It says where they share one.
+    /// [`auto`](Self::auto) for one of several processes on this machine; `place` is the process's number, from 0. Each
+    /// process takes a GPU of its own, as long as there are enough that are as good as the best one.
+    /// [`because`](Self::because) says if processes share a GPU.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn auto_among(place: usize, processes: usize) -> Self {
@@ -67,19 +68,19 @@ impl Device {
         Self { gpu: None, because }
     }
 
-    /// Whatever runs the shaders: the best GPU of this machine, else a software driver.
+    /// The best GPU of this machine, or else a software driver: whatever runs the shaders.
     ///
     /// # Errors
-    /// As [`Gpu::new`].
+    /// The errors of [`Gpu::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn shaders() -> Result<Self, Error> {
         Self::shaders_among(0, 1)
     }
 
-    /// [`shaders`](Self::shaders) for one of several processes of this machine: see [`auto_among`](Self::auto_among).
+    /// [`shaders`](Self::shaders) for one of several processes on this machine: see [`auto_among`](Self::auto_among).
     ///
     /// # Errors
-    /// As [`Gpu::new`].
+    /// The errors of [`Gpu::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn shaders_among(place: usize, processes: usize) -> Result<Self, Error> {
         let gpu = Gpu::builder().number(place).build()?;
@@ -91,10 +92,10 @@ impl Device {
         Ok(Self::among(gpu, because, (place, processes)))
     }
 
-    /// Says which of the GPUs it is, and whether other processes use it, too.
+    /// Adds to the reason which of the GPUs it is, and whether other processes use it too.
     #[cfg(not(target_arch = "wasm32"))]
     fn among(gpu: Gpu, because: &str, (place, processes): (usize, usize)) -> Self {
-        // A single one need not know, and starts without looking at all of them once more.
+        // A single process need not know this, and starts faster without listing all adapters again.
         if processes == 1 {
             return Self::with_gpu(gpu, because);
         }
@@ -104,7 +105,7 @@ impl Device {
         Self::with_gpu(gpu, because)
     }
 
-    /// This GPU, with a reason to be shown.
+    /// This GPU, with a reason to show.
     #[must_use]
     pub fn with_gpu(gpu: Gpu, because: impl Into<String>) -> Self {
         Self {
@@ -113,7 +114,7 @@ impl Device {
         }
     }
 
-    /// The processor, with a reason to be shown.
+    /// The CPU, with a reason to show.
     #[must_use]
     pub fn cpu(because: impl Into<String>) -> Self {
         Self {
@@ -122,13 +123,13 @@ impl Device {
         }
     }
 
-    /// The GPU, unless it is the processor.
+    /// The GPU, or `None` for the CPU.
     #[must_use]
     pub fn gpu(&self) -> Option<&Gpu> {
         self.gpu.as_ref()
     }
 
-    /// Why it was chosen.
+    /// The reason why this device was chosen.
     #[must_use]
     pub fn because(&self) -> &str {
         &self.because
@@ -140,10 +141,10 @@ impl Device {
         self.gpu.as_ref().map_or("cpu", |gpu| &gpu.info().name)
     }
 
-    /// A training there, with whatever plan is the fastest: see [`Trainer::new`] and [`cpu::Trainer::new`].
+    /// A training on this device, with its fastest plan: see [`Trainer::new`] and [`cpu::Trainer::new`].
     ///
     /// # Errors
-    /// As there, and as [`Sequential::build`] or [`Sequential::on_cpu`].
+    /// The errors of these functions and of [`Sequential::build`] or [`Sequential::on_cpu`].
     pub fn trainer(
         &self,
         network: &Sequential,
@@ -169,10 +170,11 @@ impl Device {
         })
     }
 
-    /// A training there on rows that are given to each step: see [`Trainer::online`] and [`cpu::Trainer::online`].
+    /// A training on this device, on rows that are given to each step: see [`Trainer::online`] and
+    /// [`cpu::Trainer::online`].
     ///
     /// # Errors
-    /// As there, and as [`Sequential::build`] or [`Sequential::on_cpu`].
+    /// The errors of these functions and of [`Sequential::build`] or [`Sequential::on_cpu`].
     pub fn online(
         &self,
         network: &Sequential,
@@ -185,10 +187,10 @@ impl Device {
         })
     }
 
-    /// A training there on a stream of rows: see [`Trainer::streamed`] and [`cpu::Trainer::streamed`].
+    /// A training on this device, on a stream of rows: see [`Trainer::streamed`] and [`cpu::Trainer::streamed`].
     ///
     /// # Errors
-    /// As there, and as [`Sequential::build`] or [`Sequential::on_cpu`].
+    /// The errors of these functions and of [`Sequential::build`] or [`Sequential::on_cpu`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn streamed(
         &self,
@@ -213,7 +215,7 @@ impl Device {
     }
 }
 
-/// Why a process has the GPU that it has, of so many.
+/// The reason why a process has its GPU, of `gpus` equally good ones.
 #[cfg(not(target_arch = "wasm32"))]
 fn among(because: &str, place: usize, processes: usize, gpus: usize) -> String {
     let own = place % gpus;

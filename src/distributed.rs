@@ -1,10 +1,10 @@
-//! Training by several processes: each computes the gradients of some minibatches of a step, and all update by the same
-//! mean. [`Train::distribute`](crate::Train::distribute) begins it.
+//! Training by several processes: each computes the gradients of some minibatches of a step, and all of them update by
+//! the same mean. [`Train::distribute`](crate::Train::distribute) starts it.
 //!
-//! A step of [`accumulate`](crate::Train::accumulate)`(shards)` minibatches is shared out: they are the shards. They are
-//! those of one process alone, as sampling is a function of seed, step and row. Their gradients are added on the host, in
-//! pairs, in an order that depends on the number of shards alone. So 1, 2 and 4 processes on equal devices give the same
-//! bits, which `MPI_SUM` of floats would not.
+//! The processes share the minibatches of a step, which [`accumulate`](crate::Train::accumulate)`(shards)` sets: each
+//! minibatch is a shard. The shards are the same minibatches that a single process would draw, because sampling is a
+//! function of seed, step and row. The host adds their gradients in pairs, in an order that depends only on the number
+//! of shards. So 1, 2 and 4 processes on equal devices give the same bits, which `MPI_SUM` of floats would not.
 //!
 //! ```
 //! use wgrad::data::{Sampling, synthetic};
@@ -47,30 +47,33 @@ pub(crate) use data_parallel::{
 };
 pub use threads::Threads;
 
-/// The processes that train together, as one of them sees them. All call the same methods in the same order.
+/// The processes that train together, as one of them sees them. All processes must call the same methods in the same
+/// order.
 pub trait World: Debug + Send + Sync {
-    /// Which of them this is, from 0.
+    /// The number of this process, from 0.
     fn rank(&self) -> usize;
 
-    /// How many there are.
+    /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Sends the parts of `sent`, as long as each other, to the processes in turn; `received` gets what each has sent to
-    /// this one, `counts` numbers from each.
+    /// Sends one part of `sent` to each process, in the order of their ranks; all parts have the same length.
+    /// `received` gets the parts that the processes have sent to this one, in the same order: `counts[rank]` numbers
+    /// from each.
     ///
     /// # Errors
-    /// [`Error::Process`] when one of them has left.
+    /// [`Error::Process`] when a process has left.
     fn all_to_all(&self, sent: &[u32], received: &mut [u32], counts: &[usize])
     -> Result<(), Error>;
 
-    /// Sends the same to all; `received` gets what each has sent, in turn, all as long as each other.
+    /// Sends `sent` to all processes. `received` gets what each has sent, in the order of their ranks; all send the
+    /// same length.
     ///
     /// # Errors
-    /// [`Error::Process`] when one of them has left.
+    /// [`Error::Process`] when a process has left.
     fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error>;
 }
 
-/// How a training is shared out among processes.
+/// How a training is divided among processes.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     pub(crate) world: Arc<dyn World>,
@@ -78,7 +81,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// All update by the mean gradient of every step.
+    /// All processes update by the mean gradient of every step.
     pub fn new(world: impl World + 'static) -> Self {
         Self {
             world: Arc::new(world),
@@ -86,13 +89,14 @@ impl Distribution {
         }
     }
 
-    /// Each process takes `steps` steps by the gradients of its own shards; then the parameters and what the optimizer
-    /// keeps are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't use large mini-batches, use local SGD",
-    /// 2018). Messages are fewer by this factor. It is another training than that of one process, with bits of its own for
-    /// each number of processes. Losses that `steps` returns are means over the processes; those that are kept
-    /// ([`Train::losses`](crate::Train::losses)) are of this process's shards. What is frozen is not sent.
+    /// Averages parameters instead of gradients: each process takes `steps` steps by the gradients of its own shards.
+    /// Then the parameters and the optimizer's state are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't
+    /// use large mini-batches, use local SGD", 2018). This sends messages `steps` times less often. The training
+    /// differs from that of one process, and its bits depend on the number of processes. Losses that `steps` returns
+    /// are means over the processes; the losses that are kept ([`Train::losses`](crate::Train::losses)) are those of
+    /// this process's shards. Frozen parameters are not sent.
     ///
-    /// Post-local SGD of the same paper begins by gradients, where parameters change the most:
+    /// Post-local SGD of the same paper starts with averaged gradients, while parameters change the most:
     ///
     /// ```
     /// use wgrad::distributed::{Distribution, Threads};
@@ -115,17 +119,17 @@ impl Distribution {
     }
 }
 
-/// What cannot be shared among processes.
+/// The error for a step that processes cannot share.
 pub(crate) fn not_distributed(what: &str) -> Error {
     let expected =
         "steps on a data set by steps, advance or advance_within, which its processes share";
     Error::setting("step of a distributed training", expected, what)
 }
 
-/// Whether all processes have the same bytes.
+/// Checks that all processes have the same bytes.
 ///
 /// # Errors
-/// [`Error::Setting`] that names the first process whose are not those of process 0, on all of them.
+/// [`Error::Setting`] on all processes; it names the first process whose bytes differ from those of process 0.
 pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<(), Error> {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let all: Vec<[u32; 8]> = gathered(world, bytemuck::cast(digest))?;
@@ -140,10 +144,10 @@ pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<
     same(what, &all, found)
 }
 
-/// Whether all processes say the same of something, in up to 256 bytes.
+/// Checks that all processes say the same about something, in the first 256 bytes.
 ///
 /// # Errors
-/// As [`check_same`].
+/// The errors of [`check_same`].
 pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(), Error> {
     let mut own = [0u8; 256];
     let length = words.len().min(own.len());
@@ -157,7 +161,7 @@ pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(
     same(what, &all, found)
 }
 
-/// What all processes have, in turn.
+/// What all processes have, in the order of their ranks.
 fn gathered<const N: usize>(world: &dyn World, own: [u32; N]) -> Result<Vec<[u32; N]>, Error> {
     let mut all = vec![[0; N]; world.size()];
     world.all_gather(&own, all.as_flattened_mut())?;

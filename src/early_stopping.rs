@@ -1,4 +1,4 @@
-//! Trainings that end when they get no better.
+//! Stops a training that no longer improves.
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::Examples;
@@ -7,7 +7,7 @@ use crate::metric::Metric;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::train::Train;
 
-/// Says when a training gets no better by a [`Metric`] on examples that it is not trained on, and has it keep its best
+/// Says when a training no longer improves by a [`Metric`] on examples outside of its training data, and keeps its best
 /// parameters.
 ///
 /// ```
@@ -36,7 +36,7 @@ pub struct EarlyStopping {
     least: f64,
     evaluations: Option<usize>,
     best: Option<f64>,
-    /// The last one that counted as better.
+    /// The last metric that counted as better.
     reference: Option<f64>,
     latest: Option<f64>,
     since_best: usize,
@@ -44,7 +44,7 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Stops after `patience` evaluations in a row, at least 1, none of which was better than the best before them.
+    /// Stops after `patience` evaluations in a row (at least 1) without an improvement over the best before them.
     #[must_use]
     pub const fn new(metric: Metric, patience: usize) -> Self {
         Self {
@@ -60,14 +60,14 @@ impl EarlyStopping {
         }
     }
 
-    /// Counts as better only what is better by more than this: a finite number, 0 or above; 0 to begin with. Parameters are
-    /// kept where they are better at all.
+    /// Counts only an improvement by more than `least`: a finite number, 0 or above. Default: 0. Parameters are kept
+    /// after any improvement.
     #[must_use]
     pub const fn least(self, least: f64) -> Self {
         Self { least, ..self }
     }
 
-    /// Stops after so many evaluations in any case.
+    /// Stops after `most` evaluations in any case.
     #[must_use]
     pub const fn evaluations(self, most: usize) -> Self {
         Self {
@@ -77,11 +77,11 @@ impl EarlyStopping {
     }
 
     /// Evaluates a training, keeps its parameters if they are the best so far
-    /// ([`Trainer::keep_if_best`](crate::Trainer::keep_if_best)), and says whether it should go on. A metric that is no
-    /// number is not better.
+    /// ([`Trainer::keep_if_best`](crate::Trainer::keep_if_best)), and returns whether the training should go on. A
+    /// metric that is NaN is never better.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting makes no sense; as [`Trainer::metric`](crate::Trainer::metric) and
+    /// [`Error::Setting`] when a setting is invalid, and the errors of [`Trainer::metric`](crate::Trainer::metric) and
     /// [`Trainer::keep_if_best`](crate::Trainer::keep_if_best).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn goes_on(
@@ -92,18 +92,18 @@ impl EarlyStopping {
         self.check()?;
         let metric = trainer.metric(self.metric, &examples.into())?;
         if self.made == 0 {
-            // What an earlier training kept may be of another metric.
+            // The parameters that an earlier training kept may be the best by another metric.
             trainer.forget_best();
         }
         trainer.keep_if_best(self.lower_is_better(metric))?;
         self.observe(metric)
     }
 
-    /// Takes the metric of the next evaluation, where the program makes it by itself, and says whether the training should
-    /// go on.
+    /// Takes the metric of the next evaluation, for a program that evaluates by itself. Returns whether the training
+    /// should go on.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting makes no sense.
+    /// [`Error::Setting`] when a setting is invalid.
     pub fn observe(&mut self, metric: f64) -> Result<bool, Error> {
         self.check()?;
         self.made += 1;
@@ -127,13 +127,13 @@ impl EarlyStopping {
         Ok(has_more && self.since_best < self.patience)
     }
 
-    /// What it stops by.
+    /// The metric that decides when to stop.
     #[must_use]
     pub const fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// The best metric so far: that of the parameters that are kept.
+    /// The best metric so far, which is that of the kept parameters.
     #[must_use]
     pub const fn best(&self) -> Option<f64> {
         self.best
@@ -186,7 +186,7 @@ mod tests {
         let metrics = [0.5, 0.6, 0.6, 0.7, 0.65, 0.7, 0.9];
         assert_eq!(ends_after(accuracy(), &metrics), 6);
         assert_eq!(ends_after(accuracy().evaluations(3), &metrics), 3);
-        // Better than 0.5 by no more than 0.1, twice.
+        // Both are better than 0.5, but by no more than 0.15.
         assert_eq!(
             ends_after(accuracy().least(0.15), &[0.5, 0.6, 0.65, 0.9]),
             3
@@ -206,7 +206,7 @@ mod tests {
         let mut stopping = EarlyStopping::new(Metric::Accuracy, 2).least(0.1);
         assert!(stopping.observe(0.5).unwrap() && stopping.observe(0.55).unwrap());
         assert_eq!(stopping.best(), Some(0.55));
-        // Better than 0.5 by more than 0.1, as what does not count is no measure.
+        // Better than 0.5 by more than 0.1: 0.55 did not count, so it is not the reference.
         assert!(stopping.observe(0.62).unwrap());
         assert!(stopping.observe(0.6).unwrap() && !stopping.observe(0.61).unwrap());
         assert_eq!(stopping.best(), Some(0.62));

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, and its text.
+//! Everything that can go wrong, with its messages.
 
 mod binding;
 mod buffer;
@@ -40,16 +40,16 @@ pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 pub(crate) use words::{joined, number};
 
-/// Everything that can go wrong, as facts: what was being done, what was expected, what was
-/// found, and in its message what to do about it.
+/// Everything that can go wrong, as facts: what was being done, what was expected and what was found. The message also
+/// says what to do about it.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A data set or its files are not as they should be.
+    /// A data set or its files are invalid.
     #[error(transparent)]
     Data(#[from] DataError),
 
-    /// A checkpoint could not be written or taken.
+    /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 
@@ -58,26 +58,26 @@ pub enum Error {
     #[error(transparent)]
     Onnx(#[from] OnnxError),
 
-    /// A kernel could not be interpreted, so that nothing is known of it.
+    /// A kernel could not be interpreted, so the sanitizer knows nothing about it.
     #[cfg(not(target_arch = "wasm32"))]
     #[error("{kernel} was not sanitized: {reason}")]
     Sanitize {
         /// Shader and entry point.
         kernel: String,
-        /// What the interpreter says.
+        /// The interpreter's message.
         reason: String,
     },
 
-    /// No adapter matches what was asked for.
+    /// No adapter matches the request.
     #[error(
         "no GPU adapter found for {wanted}; adapters present: {}. {}",
         listed(found),
         no_adapter(found)
     )]
     NoAdapter {
-        /// What was asked for, for example `any adapter` or `name containing "NVIDIA"`.
+        /// What was requested, for example `any adapter` or `name containing "NVIDIA"`.
         wanted: String,
-        /// The adapters that are there.
+        /// The adapters that are present.
         found: Vec<String>,
     },
 
@@ -89,7 +89,7 @@ pub enum Error {
     NoDevice {
         /// Name of the adapter.
         adapter: String,
-        /// What the adapter said.
+        /// The adapter's message.
         reason: String,
     },
 
@@ -102,7 +102,7 @@ pub enum Error {
     Limit {
         /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
         what: String,
-        /// Name of the limit, as `wgpu::Limits` spells it where it is one of those.
+        /// Name of the limit, spelled as in `wgpu::Limits` if it is one of those.
         limit: &'static str,
         /// How much is needed.
         needed: u64,
@@ -110,7 +110,7 @@ pub enum Error {
         available: u64,
     },
 
-    /// The host has too little memory for what was asked for, so that nothing of it was allocated.
+    /// The host has too little memory for the request, so nothing was allocated.
     #[error(
         "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network, fewer examples or fewer rows \
          at a time, or {}",
@@ -121,11 +121,11 @@ pub enum Error {
     Memory {
         /// What needs it, for example `a training of 4,346,934,160 parameters`.
         what: String,
-        /// Bytes needed, all together.
+        /// Bytes needed in total.
         needed: u64,
-        /// Bytes that can be had.
+        /// Bytes available.
         available: u64,
-        /// What limits them, for example `the limit of ulimit -v`.
+        /// What limits the memory, for example `the limit of ulimit -v`.
         limit: &'static str,
     },
 
@@ -146,7 +146,7 @@ pub enum Error {
     DeviceLost {
         /// What was being done.
         doing: String,
-        /// What the driver said.
+        /// The driver's message.
         reason: String,
     },
 
@@ -159,7 +159,7 @@ pub enum Error {
     Timeout {
         /// What was being done.
         doing: String,
-        /// How long was waited.
+        /// How long the program waited.
         after: Duration,
     },
 
@@ -168,11 +168,11 @@ pub enum Error {
     Gpu {
         /// What was being done.
         doing: String,
-        /// What wgpu said.
+        /// wgpu's message.
         message: String,
     },
 
-    /// A tensor or plan is of another device.
+    /// A tensor or plan belongs to another device.
     #[error(
         "{what} belongs to another Gpu than the one it is used with. Make it with that one, or share one Gpu: \
          each Gpu::new and Gpu::from_wgpu is another, a clone is the same"
@@ -182,25 +182,25 @@ pub enum Error {
         what: String,
     },
 
-    /// A setting is outside of what it may be.
+    /// A setting is outside of its allowed range.
     #[error("{name} must be {expected}; it is {found}")]
     Setting {
         /// The setting, for example `batch`.
         name: String,
-        /// What it may be.
+        /// The allowed values.
         expected: String,
-        /// What it is.
+        /// The actual value.
         found: String,
     },
 
-    /// Two things that must have the same shape do not.
+    /// Two things that must have the same shape differ.
     #[error("{what}: expected shape {expected}, found {found}. {remedy}")]
     Shape {
-        /// What has the shape.
+        /// The thing that has the shape.
         what: String,
-        /// Rows and their shape, as expected.
+        /// Number of rows and their shape, as expected.
         expected: Box<TensorShape>,
-        /// Rows and their shape, as found.
+        /// Number of rows and their shape, as found.
         found: Box<TensorShape>,
         /// What to do about it.
         remedy: &'static str,
@@ -209,7 +209,7 @@ pub enum Error {
     /// There are more or fewer of something than there should be.
     #[error("{what}: expected {expected}, found {found}")]
     Count {
-        /// What is counted, for example `parameters of the network`.
+        /// The things that are counted, for example `parameters of the network`.
         what: String,
         /// How many there should be.
         expected: usize,
@@ -222,18 +222,18 @@ pub enum Error {
     Binding {
         /// Shader and entry point, for example `relu::forward`.
         kernel: String,
-        /// What does not fit.
+        /// The mistake.
         mistake: BindingFault,
     },
 
-    /// A buffer from outside the crate cannot be used as it was asked for.
+    /// A buffer from outside the crate cannot be used in this way.
     #[error("{doing} is not possible, as the buffer of {label} {fault}")]
     Buffer {
-        /// The label of the tensor, or of the buffer where no tensor is known.
+        /// The label of the tensor, or of the buffer if no tensor is known.
         label: String,
         /// What was being done, for example `reading y`.
         doing: String,
-        /// Why not.
+        /// The reason.
         fault: BufferFault,
     },
 
@@ -250,9 +250,9 @@ pub enum Error {
         remedy: &'static str,
     },
 
-    /// The iterator of a [`Stream`](crate::data::Stream) gave an error in place of a block. All steps of whole windows
-    /// before it are taken, and the rows of the window that it interrupts are kept: the next call goes on with the block
-    /// behind it.
+    /// The iterator of a [`Stream`](crate::data::Stream) returned an error instead of a block. All steps of complete
+    /// windows before this block are taken, and the rows of the interrupted window are kept: the next call goes on with
+    /// the block after it.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "block {block} of the stream could not be had: {source}. {} of this call came right before it; to go on with \
@@ -260,16 +260,17 @@ pub enum Error {
         steps_taken(losses)
     )]
     Stream {
-        /// The block, counted from 0.
+        /// Number of the block, from 0.
         block: u64,
-        /// What the iterator says.
+        /// The iterator's error.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// The losses before it, of the same call; of the last 16,384 steps at most where the call returns no losses.
+        /// The losses of the steps of the same call before the error; at most the last 16,384, where the call returns
+        /// no losses.
         losses: Vec<f32>,
     },
 
-    /// A block of a [`Stream`](crate::data::Stream) has other rows than the network and its loss take. It is left out;
-    /// else as [`Stream`](Self::Stream).
+    /// The rows of a block of a [`Stream`](crate::data::Stream) do not fit the network and its loss. The block is
+    /// skipped; otherwise everything is as in [`Stream`](Self::Stream).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "block {block} of the stream: expected {expected}, found {found}. {} of this call came right before it; make \
@@ -277,57 +278,58 @@ pub enum Error {
         steps_taken(losses)
     )]
     Block {
-        /// The block, counted from 0.
+        /// Number of the block, from 0.
         block: u64,
-        /// The rows that the network and its loss take.
+        /// The rows that the network and its loss need.
         expected: String,
         /// The rows of the block.
         found: String,
-        /// The losses before it, of the same call; of the last 16,384 steps at most where the call returns no losses.
+        /// The losses of the steps of the same call before the error; at most the last 16,384, where the call returns
+        /// no losses.
         losses: Vec<f32>,
     },
 
-    /// A layer, loss or optimizer is not what it says it is: see [`check_layer`](crate::check_layer),
+    /// A check of a layer, loss or optimizer found a fault: see [`check_layer`](crate::check_layer),
     /// [`check_loss`](crate::check_loss) and [`check_optimizer`](crate::check_optimizer).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(transparent)]
     Check(#[from] CheckError),
 
-    /// The fused plan was asked for where it cannot be had.
+    /// The fused plan was requested but is not possible.
     #[error(
         "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses"
     )]
     Plan(Unfused),
 
-    /// A process of a [distributed](crate::distributed) training has left it, by an error of its own.
+    /// A process of a [distributed](crate::distributed) training has left it, because of an error of its own.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "process {rank} has left the training: its own message says why. Start all of them again, from the last \
          checkpoint"
     )]
     Process {
-        /// Which one.
+        /// The rank of that process.
         rank: usize,
     },
 
-    /// Training ran away: the loss is no number, or of classes no longer below 2²⁴, up to which an `f32`
-    /// tells losses apart that differ by 1.
+    /// Training diverged: the loss is infinite or NaN, or a loss of classes has reached 2²⁴. Up to there an `f32`
+    /// distinguishes losses that differ by 1.
     #[error("training diverged: the loss of step {step} is {loss:e}. {remedy}")]
     Diverged {
         /// The first step, counted from 1, whose minibatch had such a loss.
         step: u64,
-        /// That loss: infinite or not a number, or of classes at least 2²⁴.
+        /// That loss: infinite or NaN, or, for classes, at least 2²⁴.
         loss: f32,
-        /// The learning rate of the last update before that loss, by its schedule; where there was none, that of the
+        /// The learning rate, by its schedule, of the last update before that loss; if there was no update, that of the
         /// step itself.
         learning_rate: f32,
-        /// The losses before it, of the same call.
+        /// The losses of the same call before it.
         losses: Vec<f32>,
-        /// What to do about it, by the settings and the data of this training.
+        /// What to do about it, given the settings and the data of this training.
         remedy: String,
     },
 
-    /// A training that has diverged was to be saved.
+    /// A diverged training cannot be saved.
     #[error(
         "not saved: the training diverged at step {step}. Take a file that was saved before: give its weights by \
          set_weights to a training with a lower learning rate"
@@ -338,7 +340,7 @@ pub enum Error {
     },
 }
 
-/// The message, which says what to do: a `main` that returns an error prints this.
+/// Prints the message, which says what to do: a `main` that returns an error prints this.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -346,7 +348,7 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// The same, where a setting is that of something in particular.
+    /// Names the thing that an invalid setting belongs to.
     pub(crate) fn of(self, place: &str) -> Self {
         match self {
             Self::Setting {
@@ -389,13 +391,13 @@ impl Error {
     }
 }
 
-/// The limit that no device lifts: kernels index with `u32`.
+/// The limit that no device can raise: kernels index with `u32`.
 pub(crate) const ELEMENTS: &str = "elements of a tensor, which kernels count with u32";
 
 /// The limit of [`GpuBuilder::flops_per_dispatch`](crate::gpu::GpuBuilder::flops_per_dispatch).
 pub(crate) const FLOPS_PER_DISPATCH: &str = "flops_per_dispatch";
 
-/// What else there is to do where a limit is too low.
+/// What else to do about a limit that is too low.
 fn or_lift(limit: &str) -> &'static str {
     match limit {
         ELEMENTS => "",

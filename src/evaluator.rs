@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 /// Rows evaluated at a time: enough to keep a GPU busy.
 const ROWS: usize = 1_000;
 
-/// Data sets on the GPU, to be evaluated again: each for as long as the program itself keeps it.
+/// Data sets on the GPU, kept for later evaluations as long as the program keeps them.
 #[derive(Debug, Default)]
 pub(crate) struct DataSets {
     sets: Vec<DataSet>,
@@ -32,12 +32,12 @@ pub(crate) struct DataSets {
 struct DataSet {
     memory: Memory,
     resident: Resident,
-    /// Recorded at its first evaluation.
+    /// The evaluation, recorded when it is first needed.
     evaluator: Option<Evaluator>,
 }
 
 impl DataSets {
-    /// With one that is uploaded.
+    /// Starts with a data set that is already on the GPU.
     pub(crate) fn with(examples: &Examples, resident: Resident) -> Self {
         let mut sets = Self { sets: Vec::new() };
         sets.add(examples, resident);
@@ -52,7 +52,8 @@ impl DataSets {
         });
     }
 
-    /// This one, uploaded at its first use. Those that the program has dropped can never be asked for again.
+    /// Returns this data set, uploaded at its first use. Frees the data sets that the program has dropped, because
+    /// nothing can use them again.
     fn get(&mut self, gpu: &Gpu, examples: &Examples) -> Result<&mut DataSet, Error> {
         self.sets.retain(|set| {
             let is_kept = set.memory.strong_count() > 0;
@@ -77,7 +78,7 @@ impl DataSets {
         Ok(&self.get(gpu, examples)?.resident)
     }
 
-    /// Recorded at its first use, of the chunks that `own` chooses from so many.
+    /// The evaluation of a data set, recorded at its first use. `own` chooses the chunks to evaluate from their number.
     pub(crate) fn evaluator(
         &mut self,
         model: &Model,
@@ -93,13 +94,13 @@ impl DataSets {
         Ok(set.evaluator.insert(evaluator))
     }
 
-    /// Evaluations are recorded again.
+    /// Drops all recorded evaluations; they are recorded again when needed.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn forget_evaluators(&mut self) {
         self.sets.iter_mut().for_each(|set| set.evaluator = None);
     }
 
-    /// What evaluations run that were asked for.
+    /// The plans of all recorded evaluations.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
         let evaluators = self.sets.iter().filter_map(|set| set.evaluator.as_ref());
         evaluators.flat_map(|evaluator| &evaluator.plans)
@@ -111,15 +112,14 @@ impl DataSets {
         }
     }
 
-    /// How many there are.
+    /// Number of data sets.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.sets.len()
     }
 }
 
-/// A pass over a whole data set, recorded once: forward, losses, sums per chunk of rows. A plan is
-/// what one submit does.
+/// A pass over a whole data set, recorded once: forward, losses, and sums per chunk of rows. Each plan is one submit.
 #[derive(Debug)]
 pub(crate) struct Evaluator {
     plans: Vec<Plan>,
@@ -127,10 +127,10 @@ pub(crate) struct Evaluator {
     sums: Sums,
 }
 
-/// What was found of the chunks.
+/// The results of all chunks.
 #[derive(Debug)]
 pub(crate) struct Totals {
-    /// (chunks, 2): the sum of losses and the number of hits of each; 0 of those that were not evaluated.
+    /// (chunks, 2): the sum of losses and the number of hits of each chunk; 0 for chunks that were not evaluated.
     pub(crate) values: Vec<f32>,
     sums: Sums,
 }
@@ -141,13 +141,13 @@ impl Totals {
     }
 }
 
-/// What the totals of chunks are of.
+/// How the results of chunks add up to an evaluation.
 #[derive(Debug, Clone)]
 struct Sums {
-    /// What makes of a chunk's sum of losses the sum that is divided by the weight of all examples.
+    /// A chunk's factor turns its sum of losses into its part of the weighted sum over all examples.
     factors: Vec<f64>,
     weight: f64,
-    /// Number of all outputs that are right or wrong; none where there is no such thing.
+    /// Number of all outputs that can be right or wrong; `None` if the loss compares values.
     of: Option<usize>,
 }
 
@@ -186,16 +186,16 @@ impl Sums {
     }
 }
 
-/// Rows of a chunk: as many as fit the memory, a submit, and the loops of a software driver.
+/// Rows per chunk: as many as memory, a submit and the loops of a software driver allow.
 fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
     let classes = model.graph().outputs() as u64;
-    // `metrics::evaluate` has 64 invocations, and each loops over the classes of its rows.
+    // `metrics::evaluate` has 64 invocations; each loops over the classes of its rows.
     let rounds = SOFTWARE_ITERATIONS / (classes + 2);
     let by_loops = 64
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
             .saturating_sub(1);
-    // Each hit counts in the `f32` in which they are summed.
+    // The hits of a chunk are summed in `f32`, which must count each of them.
     let by_hits = match targets {
         TargetKind::Probabilities => (1 << f32::MANTISSA_DIGITS) / model.graph().outputs(),
         TargetKind::Classes | TargetKind::Values => ROWS,
@@ -204,7 +204,7 @@ fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
     most.max(1).min(examples)
 }
 
-/// Forward passes over a data set, a chunk of rows at a time, in the same memory.
+/// Forward passes over a data set, one chunk of rows at a time, all in the same memory.
 struct Chunks<'a> {
     model: &'a Model,
     data: &'a Resident,
@@ -230,7 +230,7 @@ impl<'a> Chunks<'a> {
         self.data.len().div_ceil(self.rows)
     }
 
-    /// Records a chunk's examples and their way to the logits; returns those of the tensors that it takes.
+    /// Records a chunk from gathering its examples to the logits. Returns the pass with just the chunk's rows.
     fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -247,7 +247,7 @@ impl<'a> Chunks<'a> {
         Ok(pass)
     }
 
-    /// Submits a chunk's pass. The future has a copy of its outputs, which the next chunk does not overwrite.
+    /// Submits a chunk's pass. The future reads a copy of the outputs, which the next chunk does not overwrite.
     fn submit(
         &self,
         chunk: usize,
@@ -307,7 +307,7 @@ impl Evaluator {
         })
     }
 
-    /// Submits the pass at once; the future waits for its totals.
+    /// Submits the pass at once; the future waits for its results.
     pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Totals, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);
@@ -325,7 +325,7 @@ impl Evaluator {
         let mut before = None;
         for plan in &self.plans {
             let submitted = gpu.submit(plan, 1)?;
-            // A future leaves its thread to others: it submits all of them at once.
+            // A future must not block its thread, so it submits all plans at once.
             if may_block() {
                 gpu.wait_in_turn(&mut before, submitted)?;
             }
@@ -334,7 +334,7 @@ impl Evaluator {
     }
 }
 
-/// What the model says of every example, a chunk after another.
+/// The model's predictions for every example, one chunk after another.
 pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Prediction>, Error> {
     let all = Chunks::new(model, TargetKind::Classes, data)?;
     let mut predictions = Vec::with_capacity(data.len());
@@ -345,7 +345,7 @@ pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Pr
     Ok(predictions)
 }
 
-/// Submits the passes at once; the future waits for what the model gives for every example, (examples, outputs).
+/// Submits the passes at once; the future waits for the model's outputs for every example, (examples, outputs).
 pub(crate) fn outputs(
     model: &Model,
     examples: &Examples,
@@ -360,7 +360,7 @@ pub(crate) fn outputs(
     for chunk in 0..all.count() {
         let (submitted, read) = all.submit(chunk)?;
         reads.push(read);
-        // A future leaves its thread to others: it submits all of them at once.
+        // A future must not block its thread, so it submits all chunks at once.
         if may_block() {
             gpu.wait_in_turn(&mut before, submitted)?;
         }

@@ -1,16 +1,16 @@
-//! What a file is that is none of those that this crate reads, as far as its bytes tell.
+//! Recognizes files that this crate cannot read, as far as their bytes tell.
 
 use Format::{Archive, Ggml, Packed, Page, Picture, Table};
 
-/// A kind of file.
+/// A kind of file, recognized by its bytes.
 #[derive(Debug)]
 pub(crate) struct FileKind {
-    /// What it is called.
+    /// What messages call it.
     pub(crate) name: String,
     pub(crate) format: Format,
 }
 
-/// What a file holds, by which its reader knows what to do with it.
+/// The format of a file; it tells the reader what to advise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Archive,
@@ -24,7 +24,7 @@ pub(crate) enum Format {
     LfsPointer,
     Page,
     Json,
-    /// Of a model in several files.
+    /// The index of a model in several files.
     Index,
     Text,
     Pickle,
@@ -38,7 +38,7 @@ pub(crate) enum Format {
     Ggml,
 }
 
-/// How files begin, what they are called, and what they hold.
+/// Beginnings of files, with the names and formats of their kinds.
 const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"\x89PNG", "a PNG picture", Picture),
     (b"\xff\xd8\xff", "a JPEG picture", Picture),
@@ -75,15 +75,15 @@ const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"\0\0\x08\x03", "an IDX file of images", Format::Idx),
 ];
 
-/// Bytes at either end of a file in which names and words are looked for.
+/// Bytes at either end of a file that are searched for names and words.
 const SEARCHED: usize = 64 << 10;
-/// Where a tar archive says that it is one.
+/// Offset of the mark of a tar archive.
 const TAR: usize = 257;
-/// Behind the number of its protocol, what a pickle of PyTorch's first format begins with.
+/// The start of a pickle in PyTorch's first format, after the protocol number.
 const TORCH_PICKLE: &[u8] = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
 
 impl FileKind {
-    /// `None` where the bytes, of the start of a file at least, tell nothing.
+    /// Recognizes a file by its bytes, which must include its start. `None` if they tell nothing.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let begins = |(start, ..): &&(&[u8], &str, Format)| bytes.starts_with(start);
         if let Some(&(_, name, format)) = BEGINNINGS.iter().find(begins) {
@@ -116,7 +116,7 @@ impl FileKind {
             ] => ("a WebP picture", Picture),
             [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => ("a BMP picture", Picture),
             [b'P', b'5' | b'6', b'\n' | b' ', ..] => ("a PGM or PPM picture", Picture),
-            // Fields 1 and 2 of its message: the format's version, and the program that wrote it.
+            // Fields 1 and 2 of ONNX's message: the version of the format, and the program that wrote the file.
             [0x08, 3..=32, 0x12, ..] => ("an ONNX file", Format::Onnx),
             _ if bytes
                 .get(TAR..)
@@ -137,7 +137,7 @@ impl FileKind {
     }
 }
 
-/// By the names of its members.
+/// Recognizes a zip archive by the names of its members.
 fn of_zip(bytes: &[u8]) -> (&'static str, Format) {
     let has = |member: &str| has(bytes, member);
     if has("archive_format") || has("serialized_exported_program") {
@@ -164,8 +164,8 @@ fn of_zip(bytes: &[u8]) -> (&'static str, Format) {
     }
 }
 
-/// Whether it is a pickle of protocol 0 or 1, which have no mark: a dictionary, a list, or a class by its
-/// module and its name.
+/// Whether it is a pickle of protocol 0 or 1, which has no mark: a dictionary, a list, or a class given by module and
+/// name.
 fn is_early_pickle(bytes: &[u8]) -> bool {
     match *bytes {
         [b'(', b'd' | b'l', b'p', b'0'..=b'9', ..] | [b'}' | b']', b'q', 0..32, ..] => true,
@@ -183,12 +183,12 @@ fn is_early_pickle(bytes: &[u8]) -> bool {
     }
 }
 
-/// Bytes at the start by which a text is told.
+/// Bytes at the start that identify a text.
 const SHOWN: usize = 256;
 
 fn of_text(bytes: &[u8]) -> Option<FileKind> {
     let start = &bytes[..bytes.len().min(SHOWN)];
-    // A character may be cut off at the end.
+    // The last character may be cut off.
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => {
@@ -229,7 +229,7 @@ fn of_text(bytes: &[u8]) -> Option<FileKind> {
     ))
 }
 
-/// Whether a word lies near the start or the end of a file.
+/// Whether a word occurs near the start or the end of a file.
 fn has(bytes: &[u8], word: &str) -> bool {
     let end = &bytes[bytes.len().saturating_sub(SEARCHED)..];
     let start = &bytes[..bytes.len().min(SEARCHED)];

@@ -1,14 +1,14 @@
-//! Files that are written whole: at every moment, whatever ends the process, either the old one is there
-//! or the new one.
+//! Writes files atomically: whenever the process ends, and for whatever reason, either the old file is there or the new
+//! one.
 //!
-//! The new file is written beside the old, and takes its name once it is on the disk. On Linux it has no name
-//! until it is whole, and one of its own for the instant in which it replaces another. Elsewhere, and on file
-//! systems that have no such files, it is called `.wgrad-….tmp`. What a process that was killed has left, the
-//! next [`check`] in that directory removes.
+//! The new file is written beside the old one, and gets its name once it is on the disk. On Linux it has no name while
+//! it is written, and a temporary name only for the instant in which it replaces another file. Elsewhere, and on file
+//! systems without unnamed files, it is called `.wgrad-….tmp` while it is written. If a process was killed, the next
+//! [`check`] in that directory removes what it left behind.
 //!
-//! A link stays, and what it points to is written, be it there or not. Permissions and owner stay as they
-//! are. Where a file can be written to but not replaced (its directory is read-only, it is mounted by itself,
-//! or it is somebody else's) it is written in place: then a crash in the middle can leave a part of both.
+//! A link stays a link: its target is written, whether the target exists or not. Permissions and owner stay the same. A
+//! file that can be written to but not replaced is written in place (its directory is read-only, the file is a mount
+//! point, or it belongs to another user). A crash during such a write can leave a mixture of both files.
 
 mod scratch;
 
@@ -21,14 +21,14 @@ use std::time::Duration;
 
 use scratch::{Old, Scratch};
 
-/// Why a file cannot be written.
+/// The reason why a file cannot be written.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 #[error("cannot write {}: {source}. {}", path.display(), remedy(source.kind()))]
 pub struct FileError {
-    /// The file, as it was named.
+    /// The path as the caller gave it.
     pub path: PathBuf,
-    /// What the system says, or what it is instead of a regular file.
+    /// The system's error, or what the path is instead of a regular file.
     pub source: io::Error,
 }
 
@@ -40,18 +40,18 @@ fn remedy(error: io::ErrorKind) -> &'static str {
     }
 }
 
-/// The message, which says what to do: a `main` that returns an error prints this.
+/// Prints the message, which says what to do: a `main` that returns an error prints this.
 impl fmt::Debug for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Links are followed at most so many times, as the system does.
+/// The most links that are followed, as in the system.
 const MOST_LINKS: usize = 40;
 
-/// Whether [`write()`] can write a file there, before the hours of work that it would hold. A file that is
-/// there stays as it is, and none is made.
+/// Checks that [`write()`] can write a file there, before hours of work depend on it. An existing file stays unchanged,
+/// and no file is created.
 ///
 /// ```
 /// use wgrad::files;
@@ -64,22 +64,22 @@ const MOST_LINKS: usize = 40;
 /// ```
 ///
 /// # Errors
-/// [`FileError`] when it is a directory, a device, a pipe or a socket, may not be written to, another program
-/// keeps a lock on it, or the directory in which it would be new is not there or may not be written to.
+/// [`FileError`] when the path is a directory, a device, a pipe or a socket; when the file may not be written to, or
+/// another program keeps a lock on it; or when the directory of a new file does not exist or may not be written to.
 pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
         let target = Target::of(path)?;
         scratch::sweep(target.directory());
         match &target.old {
-            // At worst it is written in place.
+            // At worst the file is written in place.
             Some(old) => wait_for_others(&old.file),
             None => scratch::probe(target.directory()),
         }
     })
 }
 
-/// Writes a whole file, in place of the one that is there.
+/// Writes a whole file, and replaces the existing one.
 ///
 /// ```
 /// use wgrad::files;
@@ -93,7 +93,8 @@ pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
 /// ```
 ///
 /// # Errors
-/// As [`check`], but for locks, or [`FileError`] when there is no room: the old file is still there then.
+/// The errors of [`check`], except for locks; [`FileError`] also when there is no room: then the old file is still
+/// there.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
@@ -107,7 +108,7 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     })
 }
 
-/// Whether two names are of one file: the same spelled in two ways, a link, or a second name of its contents.
+/// Whether two paths name the same file: the same path spelled in two ways, a link, or a second name of its contents.
 ///
 /// ```
 /// use wgrad::files;
@@ -135,17 +136,17 @@ fn named(path: &Path, write: impl FnOnce() -> io::Result<()>) -> Result<(), File
     })
 }
 
-/// Where a file is to be written.
+/// The place where a file is to be written.
 #[derive(Debug)]
 struct Target {
-    /// No link.
+    /// The path after following links.
     path: PathBuf,
-    /// The file that is there.
+    /// The existing file, if any.
     old: Option<Old>,
 }
 
 impl Target {
-    /// Of a file that is new, or regular and may be written to.
+    /// The target for a path, if it is new, or a regular file that may be written to.
     fn of(path: &Path) -> io::Result<Self> {
         let ends_in_separator = path.as_os_str().as_encoded_bytes().last();
         let is_directory =
@@ -159,7 +160,7 @@ impl Target {
         match fs::metadata(path) {
             Ok(metadata) => {
                 check_regular(&metadata)?;
-                // Who protects a file from writing does not want it replaced, either.
+                // A file that is protected from writing should not be replaced either.
                 let file = File::options().write(true).open(path)?;
                 Ok(Self {
                     path: follow(path)?,
@@ -182,21 +183,21 @@ impl Target {
         let directory = self.directory();
         let is_written = match &self.old {
             None => scratch::write_new(&self.path, directory, bytes)?,
-            // A file that is open here may have lost its name, or given it to another.
+            // The open file may have been removed, or another file may have its name now.
             Some(old) if !self.is_named(old) => return Err(io::ErrorKind::ResourceBusy.into()),
             Some(_) => false,
         };
         if !is_written {
             let write = || Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path);
             match write() {
-                // Swept by another machine that knows nothing of our locks.
+                // The temporary file was removed by another machine, which does not see our locks.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => {
                     write()?;
                 }
                 written => written?,
             }
         }
-        // The name itself; where directories cannot be opened, the system sees to it.
+        // Flushes the new name too; where directories cannot be opened, the system takes care of it.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
         Ok(())
     }
@@ -206,7 +207,7 @@ impl Target {
     }
 
     fn write_in_place(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-        // Against another process that does the same; not all file systems have locks.
+        // Guards against another process that does the same; some file systems have no locks.
         let _ = file.lock();
         let written = overwrite(&mut file, bytes);
         let _ = file.unlock();
@@ -217,7 +218,7 @@ impl Target {
 fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
     let old = file.metadata()?.len();
     let most = usize::try_from(old).unwrap_or(usize::MAX).min(bytes.len());
-    // What is longer than the old file first: should there be no room for it, that one is whole still.
+    // The part beyond the old length is written first: if there is no room for it, the old file is still whole.
     let (head, tail) = bytes.split_at(most);
     file.seek(SeekFrom::Start(most as u64))?;
     if let Err(error) = file.write_all(tail).and_then(|()| file.sync_all()) {
@@ -230,12 +231,13 @@ fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Another process that writes such a file in place is done soon; one that keeps it, as it adds to it, is not.
+/// Waits for another process that writes the file in place: that takes only a moment. A process that keeps its lock,
+/// for example to append to the file, is an error.
 fn wait_for_others(file: &File) -> io::Result<()> {
     for _ in 0..20 {
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
-            // Not all file systems have locks.
+            // Some file systems have no locks.
             Err(TryLockError::Error(_)) => return Ok(()),
             Ok(()) => return file.unlock(),
         }
@@ -246,7 +248,7 @@ fn wait_for_others(file: &File) -> io::Result<()> {
     ))
 }
 
-/// Whether it is for want of a right, not of room, that a file was not replaced.
+/// Whether a file was not replaced because the process may not replace it, and not because there is no room.
 fn forbids_replacing(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     let kinds = [
@@ -258,7 +260,7 @@ fn forbids_replacing(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// What a link points to in the end, be it there or not; of a file, itself.
+/// The final target of a link, whether it exists or not; a file that is no link is its own target.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -267,7 +269,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(path),
         }
     }
-    // A circle of links has an error of the system's own.
+    // For a circle of links the system has its own error.
     fs::metadata(&path).map(|_| path)
 }
 
@@ -278,7 +280,7 @@ fn directory(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-/// The same for all spellings of a name, also of a file that is not there yet.
+/// A path that is the same for all spellings of a name, even for a file that does not exist yet.
 fn absolute(path: &Path) -> PathBuf {
     let whole = fs::canonicalize(path).ok();
     let in_directory = || {

@@ -1,4 +1,4 @@
-//! Whether rows and data sets fit a network: the one place that both engines ask.
+//! Checks whether rows and data sets fit a network, for both engines.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::ops::Optimizer;
 use crate::ops::{Loss, TargetKind};
 use crate::reference::{Float, Targets};
 
-/// Whether a network takes the rows of examples, and a loss compares what they have.
+/// Checks that examples fit a network, and that their targets fit a loss.
 pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> Result<(), Error> {
     let found = kind_of(examples);
     if loss.targets().stored() != found {
@@ -49,7 +49,7 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
     }
 }
 
-/// Whether targets, so many in a row, are what a loss takes for probabilities.
+/// Checks that targets, `outputs` per row, are probabilities.
 fn check_probabilities<'a, F: Float>(
     loss: &str,
     what: &str,
@@ -72,7 +72,7 @@ fn check_probabilities<'a, F: Float>(
     ))
 }
 
-/// What is known of each example.
+/// The kind of targets that the examples have.
 pub(crate) fn kind_of(examples: &Examples) -> TargetKind {
     match examples.labels() {
         Some(_) => TargetKind::Classes,
@@ -80,14 +80,15 @@ pub(crate) fn kind_of(examples: &Examples) -> TargetKind {
     }
 }
 
-/// Whether the host has room for what a network gives for so many rows.
+/// Checks that the host has room for a network's outputs for so many rows.
 pub(crate) fn check_outputs<F>([rows, outputs]: [usize; 2]) -> Result<(), Error> {
     let what = || format!("the outputs of {rows} rows");
     let values = (rows as u64).saturating_mul(outputs as u64);
     memory::check(what, bytes_of::<F>(values))
 }
 
-/// The windows of a stream whose rows a network takes and a loss compares, for an optimizer whose settings make sense.
+/// The windows of a stream, whose rows are checked against the network and the loss. Also checks the optimizer's
+/// settings.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn windows(
     graph: &Graph,
@@ -108,7 +109,7 @@ pub(crate) fn windows(
     if indices.is_empty() && probabilities.is_none() {
         return Windows::new(stream, layout, batch);
     }
-    // A block of other rows is told as such.
+    // `Windows` reports a block with another layout.
     let stream = stream.checked(move |table| {
         if Layout::of(table) != layout {
             return Ok(());
@@ -125,7 +126,8 @@ pub(crate) fn windows(
     Windows::new(stream, layout, batch)
 }
 
-/// Whether a network takes the rows of examples and has an output for each of their classes or values.
+/// Checks that a network has an input for each feature and an output for each class or value, and that features that
+/// must be indices are valid ones.
 pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Error> {
     let expected = [graph.features(), graph.outputs()];
     let found = [examples.width(), examples.outputs()];
@@ -143,7 +145,7 @@ pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Err
     ))
 }
 
-/// Whether examples have classes to be predicted.
+/// Checks that examples have classes to predict.
 pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     if examples.labels().is_some() {
         return Ok(());
@@ -157,7 +159,7 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     })
 }
 
-/// Whether rows have as many columns as a network has features.
+/// Checks that rows have as many columns as a network has features.
 pub(crate) fn check_columns(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<(), Error> {
     let features = graph.features();
     if columns == features {
@@ -171,10 +173,10 @@ pub(crate) fn check_columns(graph: &Graph, [rows, columns]: [usize; 2]) -> Resul
     ))
 }
 
-/// Columns of rows that are indices: see [`Graph::indices`].
+/// Columns of a row that are indices: see [`Graph::indices`].
 pub(crate) type Indices = (Range<usize>, usize, String);
 
-/// Whether a network takes rows: as many columns as it has features, and indices that its layers know.
+/// Checks that rows fit a network: as many columns as it has features, and indices that its layers know.
 pub(crate) fn check_features<F: Float>(graph: &Graph, x: ArrayView2<'_, F>) -> Result<(), Error> {
     check_columns(graph, x.dim().into())?;
     for indices in graph.indices() {
@@ -203,7 +205,7 @@ fn check_table(indices: &[Indices], table: &Table) -> Result<(), Error> {
     indices.try_for_each(|indices| check_indices(table.name(), indices, rows.clone()))
 }
 
-/// Whether some columns of all rows are integers below a number.
+/// Checks that the given columns of all rows are integers from 0 and below a number.
 pub(crate) fn check_indices<'a, F: Float>(
     what: &str,
     (columns, below, layer): &Indices,
@@ -228,7 +230,7 @@ pub(crate) fn check_indices<'a, F: Float>(
     Ok(())
 }
 
-/// Whether there is a row: none has no mean.
+/// Checks that there is at least one row, because no rows have no mean.
 pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     match rows {
         0 => Err(Error::setting(
@@ -240,7 +242,7 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     }
 }
 
-/// Whether a matrix has the rows and columns that a pass was made for.
+/// Checks that a matrix has the rows and columns that a pass was made for.
 pub(crate) fn check_of_pass(
     what: &str,
     expected: [usize; 2],
@@ -259,8 +261,8 @@ pub(crate) fn check_of_pass(
     }
 }
 
-/// Whether there are rows of the network's features, and for each what a loss compares: the index of a class, or
-/// values.
+/// Checks that there are rows of the network's features, and a target for each that fits the loss: the index of a
+/// class, or values.
 pub(crate) fn check_targets<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,
@@ -281,23 +283,24 @@ pub(crate) fn check_targets<F: Float>(
         Targets::Values(values) => {
             let expected = [rows, graph.outputs()];
             let found: [usize; 2] = values.dim().into();
-            match expected == found {
-                true if loss.targets() == TargetKind::Probabilities => {
-                    check_probabilities(&loss.describe(), "the targets", expected[1], values)
-                }
-                true => Ok(()),
-                false => Err(Error::shape(
+            if expected != found {
+                Err(Error::shape(
                     "values (examples, outputs)",
                     expected,
                     found,
                     "Give each row as many values as the network has outputs",
-                )),
+                ))
+            } else if loss.targets() == TargetKind::Probabilities {
+                check_probabilities(&loss.describe(), "the targets", expected[1], values)
+            } else {
+                Ok(())
             }
         }
     }
 }
 
-/// The same of rows that a step is taken on, whose numbers are finite: others would ruin the parameters.
+/// [`check_targets`] for rows of a training step: all their numbers must also be finite, or they would ruin the
+/// parameters.
 pub(crate) fn check_given<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,
@@ -313,7 +316,7 @@ pub(crate) fn check_given<F: Float>(
 }
 
 fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Error> {
-    // A whole row at a time is faster than to stop at the first.
+    // Testing a whole row at a time is faster than stopping at the first fault.
     let is_finite = |row: &ArrayView1<'_, F>| row.fold(true, |all, value| all & value.is_finite());
     match rows.rows().into_iter().position(|row| !is_finite(&row)) {
         None => Ok(()),
@@ -333,7 +336,7 @@ fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Err
     }
 }
 
-/// Whether there is the index of one of so many classes for each row.
+/// Checks that there is a valid class index for each row.
 fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error> {
     if labels.len() != rows {
         return Err(Error::Count {
@@ -352,7 +355,7 @@ fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error
     }
 }
 
-/// Whether there is a finite weight for each row.
+/// Checks that there is a finite weight for each row.
 pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), Error> {
     if weights.len() != rows {
         return Err(Error::Count {
@@ -371,10 +374,10 @@ pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), 
     }
 }
 
-/// Minibatches of a step: each has dispatches of its own, which take some 25 KB of the host.
+/// The most minibatches of a step: each has its own dispatches, which take about 25 KB of the host's memory.
 const MOST_ACCUMULATED: usize = 1024;
 
-/// Whether a step can have so many minibatches.
+/// Checks that a step can have so many minibatches.
 pub(crate) fn check_accumulated(
     minibatches: usize,
     batch: usize,
@@ -397,7 +400,7 @@ pub(crate) fn check_accumulated(
     ))
 }
 
-/// A training whose rows are not drawn has one minibatch a step.
+/// The error for a training whose rows are not drawn from a data set: its steps have one minibatch.
 pub(crate) fn nothing_to_accumulate() -> Error {
     let expected = "those of a data set, made with Trainer::new: take larger minibatches of a stream, give more rows at \
                     a time, or take a Pass and an Updater";

@@ -1,4 +1,4 @@
-//! The device: the only place that submits work or reads it back.
+//! The GPU device: the only place that submits work or reads results back.
 
 mod adapter;
 mod buffer_fault;
@@ -36,7 +36,7 @@ pub(crate) use wait::{Completion, Finished, may_block};
 #[cfg(not(target_arch = "wasm32"))]
 use watcher::Watcher;
 
-/// A GPU device with its queue and compiled kernels. Cloning shares them.
+/// A GPU device with its queue and compiled kernels. Clones share them.
 ///
 /// ```no_run
 /// let gpu = wgrad::Gpu::new()?;
@@ -64,7 +64,7 @@ struct Shared {
     faults: Arc<Mutex<Faults>>,
     #[cfg(not(target_arch = "wasm32"))]
     watcher: Watcher,
-    /// Submits of plans.
+    /// Number of submits of plans.
     #[cfg(test)]
     submits: std::sync::atomic::AtomicUsize,
 }
@@ -73,25 +73,25 @@ struct Shared {
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     kind: AdapterKind,
-    /// None with the kernels for hardware.
+    /// `None` with the kernels for hardware.
     driver: Option<SoftwareDriver>,
     timeout: Duration,
-    /// Whether kernels of this crate are compiled with bounds checks, too.
+    /// Whether this crate's own kernels are compiled with bounds checks too.
     checks_bounds: bool,
     flops_per_dispatch: u64,
 }
 
 impl Gpu {
-    /// The best adapter of this machine: a real GPU before a software driver.
+    /// Opens the best adapter of this machine: a hardware GPU before a software driver.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when there is none, [`Error::NoDevice`] when it refuses.
+    /// [`Error::NoAdapter`] when there is no adapter, [`Error::NoDevice`] when it refuses to open a device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
 
-    /// Chooses by name, backend or kind.
+    /// Chooses an adapter by name, backend or kind.
     #[must_use]
     pub fn builder() -> GpuBuilder {
         GpuBuilder::default()
@@ -100,7 +100,7 @@ impl Gpu {
     /// [`new`](Self::new) without blocking, for the web.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub async fn request() -> Result<Self, Error> {
         Self::builder().request().await
     }
@@ -112,20 +112,20 @@ impl Gpu {
         pollster::block_on(adapter::list())
     }
 
-    /// Works inside a device that the calling program owns: wrapped once, and cloned where it is needed, as
-    /// tensors are those of the `Gpu` that made them. Its error handlers stay as they are;
-    /// errors of wgrad's own commands are caught in error scopes.
+    /// Wraps a device that the calling program owns. Wrap it once and clone the `Gpu` where you need it: tensors belong
+    /// to the `Gpu` that made them. The device's error handlers stay unchanged; errors of wgrad's own commands are
+    /// caught in error scopes.
     ///
-    /// Its limits are those that the program asked for. `wgpu::Limits::default()`, which every browser
-    /// grants, is enough for all kernels; a device with less has [`Error::Limit`] name the kernel that needs
-    /// more, and [`Fusion::Auto`](crate::Fusion) takes steps that it can run. [`GpuBuilder::wrap`] does the same with other
-    /// settings.
+    /// The limits are those that the program asked for. `wgpu::Limits::default()`, which every browser grants, is
+    /// enough for all kernels. On a device with lower limits, [`Error::Limit`] names the kernel that needs more, and
+    /// [`Fusion::Auto`](crate::Fusion) chooses steps that the device can run. [`GpuBuilder::wrap`] does the same with
+    /// other settings.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::builder().wrap(device, queue)
     }
 
-    /// A device that nobody else has: its error handlers are ours to set.
+    /// A device that this crate has opened for itself, so that it may set the error handlers.
     fn own(device: wgpu::Device, queue: wgpu::Queue, settings: Settings) -> Self {
         let faults: Arc<Mutex<Faults>> = Arc::default();
         let on_error = Arc::clone(&faults);
@@ -159,7 +159,7 @@ impl Gpu {
             #[cfg(test)]
             submits: Default::default(),
         };
-        // In a browser nothing is shared between threads.
+        // A browser shares nothing between threads.
         #[cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
         let shared = Arc::new(shared);
         Self { shared }
@@ -171,51 +171,52 @@ impl Gpu {
         &self.shared.device
     }
 
-    /// Its queue.
+    /// The device's queue.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
     }
 
-    /// Its limits.
+    /// The device's limits.
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.shared.limits
     }
 
-    /// What the adapter says of itself.
+    /// What the adapter says about itself.
     #[must_use]
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.shared.info
     }
 
-    /// Whose kernels it gets: what the adapter is, unless [`GpuBuilder::kernels_for`] said otherwise.
+    /// The kind of adapter that kernels are chosen for: the adapter's own, unless [`GpuBuilder::kernels_for`] set
+    /// another.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.shared.settings.kind
     }
 
-    /// Whose of the kernels for software drivers it gets; none where it gets those for hardware.
+    /// The software driver that kernels are chosen for; `None` for the kernels for hardware.
     #[must_use]
     pub fn software_driver(&self) -> Option<SoftwareDriver> {
         self.shared.settings.driver
     }
 
-    /// Floating-point operations that one dispatch may have: see [`GpuBuilder::flops_per_dispatch`].
+    /// The most floating-point operations of one dispatch: see [`GpuBuilder::flops_per_dispatch`].
     #[must_use]
     pub fn flops_per_dispatch(&self) -> u64 {
         self.shared.settings.flops_per_dispatch
     }
 
-    /// Whether the adapter runs shaders on the CPU, whatever its kernels are.
+    /// Whether the adapter runs shaders on the CPU, whichever kernels it gets.
     pub(crate) fn is_software(&self) -> bool {
         AdapterKind::of(&self.shared.info) == AdapterKind::Software
     }
 
-    /// Whether the host has so many bytes for copies, beside what a software driver takes of its memory.
+    /// Checks that the host has so many bytes for copies, besides the memory that a software driver takes.
     ///
     /// # Errors
-    /// [`Error::Memory`] when it has not.
+    /// [`Error::Memory`] when it does not.
     pub(crate) fn check_host(
         &self,
         what: impl FnOnce() -> String,
@@ -228,7 +229,7 @@ impl Gpu {
         }
     }
 
-    /// Counts one more submit of a plan; how many there were before.
+    /// Adds to the number of submits of plans, and returns the number before.
     #[cfg(test)]
     pub(crate) fn count_submits(&self, more: usize) -> usize {
         let submits = &self.shared.submits;
@@ -250,8 +251,8 @@ impl Gpu {
             .min(limits.max_buffer_size)
     }
 
-    /// Whether `what` `owner` has made may be used here. wgpu tells devices apart by numbers, which
-    /// start anew with each instance: it would take another's buffer for one of this device.
+    /// Checks that a thing that `owner` has made may be used here. wgpu identifies objects by numbers that start anew
+    /// in each instance, so it would mistake another device's buffer for one of this device.
     pub(crate) fn check_owner(
         &self,
         owner: &Self,
@@ -264,7 +265,7 @@ impl Gpu {
         }
     }
 
-    /// Submits what was written and nothing else, so that the copies that wgpu keeps until then are freed.
+    /// Submits pending writes and nothing else: this frees the copies that wgpu keeps until a submit.
     pub(crate) fn flush(&self) -> Result<wgpu::SubmissionIndex, Error> {
         self.guarded("submitting what was written", || self.queue().submit([]))
     }
@@ -304,7 +305,7 @@ impl Gpu {
     }
 }
 
-/// A panic elsewhere must not turn into one here.
+/// Locks a mutex, even after a panic elsewhere, which must not cause one here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

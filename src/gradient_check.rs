@@ -1,5 +1,5 @@
-//! The gradient check of "Deep Learning from Scratch", chapter 5: backpropagation against central
-//! differences, and the GPU against both.
+//! The gradient check of "Deep Learning from Scratch", chapter 5: compares backpropagation with central differences,
+//! and the GPU with the reference.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use crate::ops::Loss;
 use crate::reference::Targets;
 use crate::shape::Shape;
 
-/// How far two gradients of the same parameter are apart: absolute differences of its elements.
+/// How far apart two gradients of the same parameter are: the absolute differences of their elements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Their mean.
+    /// Mean of the differences.
     pub mean: f64,
-    /// The largest of them; NaN when any is NaN.
+    /// Largest of the differences; NaN when any is NaN.
     pub max: f64,
 }
 
@@ -30,7 +30,7 @@ impl Difference {
             .for_each(|absolute, a, b| *absolute = (a - b).abs());
         Self {
             mean: absolute.sum() / absolute.len() as f64,
-            // Not `f64::max`, which would pass over NaN.
+            // Not `f64::max`, which would ignore NaN.
             max: absolute.fold(
                 0.0,
                 |max: f64, &x| if max.is_nan() || x <= max { max } else { x },
@@ -43,9 +43,9 @@ impl Difference {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ParameterRow {
-    /// For example `layers.0.weight`.
+    /// Name of the parameter, for example `layers.0.weight`.
     pub name: String,
-    /// Its shape.
+    /// Shape of the parameter.
     pub shape: Shape,
     /// Central differences against backpropagation, both by the `f64` reference.
     pub numerical: Difference,
@@ -53,11 +53,11 @@ pub struct ParameterRow {
     pub gpu: Difference,
 }
 
-/// A row for every parameter, in the order of the network. `Display` prints them as a table.
+/// The checks of all parameters, in network order. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct GradientReport {
-    /// The rows.
+    /// One row for each parameter.
     pub rows: Vec<ParameterRow>,
 }
 
@@ -85,12 +85,13 @@ impl fmt::Display for GradientReport {
     }
 }
 
-/// Compares the gradients of the mean loss of `x` (rows, features) by every parameter: central differences with
-/// backpropagation, and the GPU with the reference. All as in an evaluation: nothing is dropped, and state stays.
+/// Compares the gradients of the mean loss of `x` (rows, features) with respect to every parameter: central differences
+/// with backpropagation, and the GPU with the reference. Everything runs as in evaluation: dropout drops nothing, and
+/// state stays the same.
 ///
-/// Central differences take two forward passes per trainable value. Where a rectifier's input is
-/// within their step of 0, they straddle its kink and are wrong, not backpropagation: differences
-/// are then as large as the gradient itself, for the parameters of that unit.
+/// Central differences take two forward passes per trainable value. If a rectifier's input is within a step of 0, the
+/// differences straddle its kink and are wrong, while backpropagation is right: then the reported differences for the
+/// parameters of that unit are as large as the gradient itself.
 ///
 /// ```no_run
 /// use wgrad::ops::SoftmaxCrossEntropy;
@@ -107,7 +108,7 @@ impl fmt::Display for GradientReport {
 /// ```
 ///
 /// # Errors
-/// As [`Model::gradient`].
+/// The errors of [`Model::gradient`].
 #[expect(
     clippy::needless_pass_by_value,
     reason = "a view is a reference: ndarray and its users pass them by value"

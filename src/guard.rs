@@ -1,10 +1,10 @@
-//! Tensors between guard bands, which show what a kernel touches outside of them: for the checks of layers and
-//! losses, and for this crate's own tests.
+//! Tensors between guard bands, which show accesses outside of them: for the checks of layers, losses and optimizers,
+//! and for this crate's own tests.
 //!
-//! Kernels of this crate are compiled without bounds checks, so that a test has to see what they touch. Every tensor
-//! here has a guard band in front of its elements and one behind them, the latter inside of the binding. Around what
-//! a kernel reads lies NaN: who reads there computes NaN. Around what it writes lies a number, so that NaN in its
-//! place is seen (NaN computed from NaN may have the same bits).
+//! Kernels of this crate are compiled without bounds checks, so a test has to detect what they touch. Every tensor here
+//! has a guard band before its elements and one after them; the second band is inside of the binding. Around an input
+//! lies NaN: a kernel that reads there computes NaN. Around an output lies a number, so that a NaN written there is
+//! noticed (a NaN computed from NaN may have the same bits).
 
 use std::fmt;
 use std::ops::Range;
@@ -17,25 +17,25 @@ use crate::tensor::Tensor;
 
 /// Bits of the guard bands of inputs: a NaN.
 const INPUT_GUARD: u32 = 0x7fc0_dead;
-/// Bits of those of everything else: 1234.5678.
+/// Bits of the guard bands of all other tensors: 1234.5678.
 const OUTPUT_GUARD: u32 = 0x449a_522b;
 /// Bits of an output before it is written: another NaN.
 const POISON: u32 = 0x7fc0_beef;
-/// Elements in front, a multiple of every offset alignment.
+/// Elements of the first guard band: a multiple of every offset alignment.
 const FRONT: usize = 64;
 
-/// What a tensor holds before kernels run, as bits, and what they may do to it.
+/// The bits of a tensor before kernels run, and what kernels may do to them.
 #[derive(Debug, Clone, Copy)]
 pub enum Contents<'a> {
-    /// It stays as it is.
+    /// Kernels must not change it.
     Input(&'a [u32]),
-    /// Anything may happen within its elements.
+    /// Kernels may change its elements.
     Changed(&'a [u32]),
-    /// It is written everywhere.
+    /// Kernels must write all its elements.
     Output,
 }
 
-/// A tensor that is to be between guard bands.
+/// Describes a tensor to place between guard bands.
 #[derive(Debug, Clone)]
 pub struct GuardSpec<'a> {
     label: String,
@@ -45,10 +45,10 @@ pub struct GuardSpec<'a> {
 }
 
 impl<'a> GuardSpec<'a> {
-    /// Of `f32`. As many bits are given as the shape has elements.
+    /// A tensor of `f32`. `contents` must have as many bits as the shape has elements.
     ///
     /// # Panics
-    /// When there are more or fewer.
+    /// When there are more or fewer bits than elements.
     pub fn new(
         label: impl Into<String>,
         shape: impl Into<TensorShape>,
@@ -67,7 +67,7 @@ impl<'a> GuardSpec<'a> {
         }
     }
 
-    /// The same, of `u32`.
+    /// Makes it a tensor of `u32`.
     #[must_use]
     pub fn of_u32(self) -> Self {
         Self {
@@ -76,19 +76,19 @@ impl<'a> GuardSpec<'a> {
         }
     }
 
-    /// The tensor, in a buffer of its own.
+    /// Places the tensor in a buffer of its own.
     ///
     /// # Errors
-    /// As [`Tensor::zeros`].
+    /// The errors of [`Tensor::zeros`].
     pub fn place(&self, gpu: &Gpu) -> Result<Guarded, Error> {
         let buffer = Tensor::zeros(gpu, &*self.label, [1, self.room()], Element::U32)?;
         self.placed(gpu, &buffer, 0)
     }
 
-    /// Several tensors in one buffer, as those of one role are in a network.
+    /// Places several tensors in one buffer, as a network does with tensors of one role.
     ///
     /// # Errors
-    /// As [`Tensor::zeros`].
+    /// The errors of [`Tensor::zeros`].
     pub fn place_together(specs: &[Self], gpu: &Gpu) -> Result<Vec<Guarded>, Error> {
         let rooms = specs.iter().map(Self::room);
         let room = rooms.fold(0, usize::saturating_add);
@@ -105,16 +105,15 @@ impl<'a> GuardSpec<'a> {
         placed.collect()
     }
 
-    /// Elements that it takes of a buffer with its guard bands, of which the one behind it is wide enough for
-    /// a block of rows, of any kernel, that starts at the last element. Where that is too much for a number, no device
-    /// has it.
+    /// Elements of a buffer that the tensor takes with its guard bands. The second band has room for a block of rows,
+    /// of any kernel, that starts at the last element. On overflow it is `usize::MAX`, which no device can allocate.
     fn room(&self) -> usize {
         let columns = self.shape.row.len().min(1024);
         let room = self.shape.len().saturating_add(FRONT + 40 * columns + 1024);
         room.checked_next_multiple_of(FRONT).unwrap_or(usize::MAX)
     }
 
-    /// From an element of a buffer on, a multiple of [`FRONT`].
+    /// Places the tensor in `buffer` at element `start`, a multiple of [`FRONT`].
     fn placed(&self, gpu: &Gpu, buffer: &Tensor, start: usize) -> Result<Guarded, Error> {
         let guard = match self.contents {
             Contents::Input(_) => INPUT_GUARD,
@@ -158,33 +157,33 @@ enum Role {
 #[derive(Debug)]
 pub struct Guarded {
     tensor: Tensor,
-    /// The same with its guard bands.
+    /// The tensor with its guard bands.
     whole: Tensor,
     before: Vec<u32>,
     role: Role,
 }
 
-/// What happened to a tensor that is not as it should be.
+/// What is wrong with a tensor after kernels have run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {
-    /// An output was not written whole: the first element that was left out.
+    /// An output was not completely written: the first element that was left out.
     Unwritten {
-        /// Its index.
+        /// Index of the element.
         element: usize,
     },
     /// Elements of an input were written.
     Input {
-        /// How many of them changed.
+        /// Number of elements that changed.
         count: usize,
     },
     /// Elements before the start were written.
     Before {
-        /// How many.
+        /// Number of elements.
         count: usize,
     },
-    /// Elements behind the end were written.
+    /// Elements after the end were written.
     Behind {
-        /// How many.
+        /// Number of elements.
         count: usize,
     },
 }
@@ -201,7 +200,7 @@ impl fmt::Display for Touch {
 }
 
 impl Guarded {
-    /// What kernels are given.
+    /// The tensor to pass to kernels.
     #[must_use]
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
@@ -210,7 +209,7 @@ impl Guarded {
     /// The bits of the elements after kernels have run, or what is wrong with the tensor.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub async fn read(&self, gpu: &Gpu) -> Result<Result<Vec<u32>, Touch>, Error> {
         let mut after: Vec<u32> = gpu.read_async(&self.whole).await?;
         let end = FRONT + self.tensor.len();

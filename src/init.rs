@@ -11,28 +11,28 @@ use crate::error::{Error, number};
 use crate::memory::{self, bytes_of};
 use crate::shape::Shape;
 
-/// How a parameter starts.
+/// How a parameter is initialized.
 ///
-/// `fan_in` is how many inputs an output is a sum of, and `fan_out` how many outputs an input is part of: the
-/// layer states both, in its [`ParameterSpec`](crate::ops::ParameterSpec). Those of a
-/// [`Linear`](crate::ops::Linear)'s weight are its inputs and outputs.
+/// `fan_in` is the number of inputs that an output is a sum of, and `fan_out` the number of outputs that an input is
+/// part of. The layer states both in its [`ParameterSpec`](crate::ops::ParameterSpec). For the weight of a
+/// [`Linear`](crate::ops::Linear) they are its inputs and outputs.
 ///
 /// The same seed gives the same values on every platform.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Init {
-    /// [`HeNormal`](Self::HeNormal) where a layer that rectifies follows, such as [`Relu`](crate::ops::Relu), and
-    /// [`LecunNormal`](Self::LecunNormal) elsewhere: outputs then start about as large as inputs.
+    /// [`HeNormal`](Self::HeNormal) if a rectifying layer follows, such as [`Relu`](crate::ops::Relu), and
+    /// [`LecunNormal`](Self::LecunNormal) otherwise: then outputs start about as large as inputs.
     Auto,
     /// All 0.
     Zeros,
     /// All 1.
     Ones,
-    /// All the same.
+    /// All equal to this number.
     Constant(f32),
     /// Normally distributed around 0.
     Normal {
-        /// Standard deviation; the book's is 0.01.
+        /// Standard deviation; the book uses 0.01.
         std: f32,
     },
     /// Uniform in −b…b.
@@ -61,21 +61,21 @@ pub enum Init {
     #[doc(alias = "KaimingNormal")]
     #[doc(alias = "kaiming_normal")]
     HeNormal,
-    /// Uniform in −b…b, `b = √(3 / fan_in)` (Le Cun, Bottou, Orr and Müller, 1998): for layers with no rectifier.
+    /// Uniform in −b…b, `b = √(3 / fan_in)` (Le Cun, Bottou, Orr and Müller, 1998): for layers without a rectifier.
     /// PyTorch's `kaiming_uniform_` with `nonlinearity="linear"`.
     LecunUniform,
     /// Normally distributed around 0, with a standard deviation of `√(1 / fan_in)` (Le Cun, Bottou, Orr and Müller,
     /// 1998). PyTorch's `kaiming_normal_` with `nonlinearity="linear"`.
     LecunNormal,
-    /// By a function of each element's index: see [`Init::function`].
+    /// Computed from each element's index by a function: see [`Init::function`].
     Function(Function),
 }
 
-/// A function that gives the element at each index of a parameter.
+/// A function that computes the element at each index of a parameter.
 #[derive(Clone)]
 pub struct Function(Arc<Value>);
 
-/// Of an index.
+/// A function of an index.
 type Value = dyn Fn(&[usize]) -> f32 + Send + Sync;
 
 impl fmt::Debug for Function {
@@ -84,7 +84,8 @@ impl fmt::Debug for Function {
     }
 }
 
-/// No value is more than 30 deviations away: the chance of one is below 10⁻¹⁹⁷.
+/// The largest standard deviation: no value is more than 30 deviations away, because the chance of that is below
+/// 10⁻¹⁹⁷.
 const LARGEST_STD: f32 = 1e37;
 
 /// A distribution around 0.
@@ -94,7 +95,7 @@ enum Draw {
     Uniform { bound: f32 },
 }
 
-/// How values are found.
+/// How values are computed.
 #[derive(Debug)]
 enum Rule<'a> {
     Constant(f32),
@@ -103,8 +104,8 @@ enum Rule<'a> {
 }
 
 impl Init {
-    /// By a function of the index of each element, which has as many numbers as the parameter has extents. It is
-    /// called more than once for each, and gives the same every time.
+    /// Initializes by a function of each element's index, which has as many numbers as the parameter has extents. The
+    /// function is called more than once for each index, and must give the same value every time.
     ///
     /// ```
     /// use wgrad::ops::Linear;
@@ -121,7 +122,7 @@ impl Init {
         Self::Function(Function(Arc::new(value)))
     }
 
-    /// Whether its setting makes sense.
+    /// Checks that the setting is valid.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (name, expected, found) = match *self {
             Self::Normal { std } if !(0.0..=LARGEST_STD).contains(&std) => (
@@ -142,7 +143,7 @@ impl Init {
         Err(Error::setting(name, expected, number(found)))
     }
 
-    /// Whether every value of the parameter of this name will be finite, where [`check`](Self::check) cannot tell.
+    /// Checks that every value of the parameter `name` will be finite, as far as [`check`](Self::check) cannot tell.
     pub(crate) fn check_values(
         &self,
         name: &str,
@@ -175,7 +176,8 @@ impl Init {
         found
     }
 
-    /// Values for a parameter of this shape, row-major, the same for the same seed and stream on every platform.
+    /// Values for a parameter of this shape, row-major. The same seed and stream give the same values on every
+    /// platform.
     pub(crate) fn values(
         &self,
         shape: &Shape,
@@ -200,7 +202,7 @@ impl Init {
                 std * value
             }
             Draw::Uniform { bound } => {
-                // In 0…1 in steps of 2⁻²⁴, so that only the product is rounded.
+                // In 0…1 in steps of 2⁻²⁴, so only the product is rounded.
                 let value: f32 = StandardUniform.sample(&mut rng);
                 bound * (2.0 * value - 1.0)
             }
@@ -235,7 +237,7 @@ fn root(numerator: f32, fan: usize) -> f32 {
     (numerator / fan as f32).sqrt()
 }
 
-/// All indices of a shape in row-major order.
+/// Calls `see` with every index of a shape, in row-major order.
 fn for_each_index(shape: &Shape, mut see: impl FnMut(&[usize])) {
     let extents = shape.extents();
     let mut index = vec![0; extents.len()];

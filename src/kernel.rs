@@ -1,9 +1,8 @@
 //! The contract between a WGSL entry point and the Rust that drives it.
 //!
-//! A [`Kernel`] says in a `const` what the shader says in WGSL: binding numbers, names and
-//! access, the layout of the block of settings, the workgroup size, the values of `override` constants.
-//! `Contract::faults` parses the shader and compares the two; a test does so for all of this crate's,
-//! [`check_layer`] for those of a layer of yours.
+//! A [`Kernel`] repeats in a `const` what the shader says in WGSL: binding numbers, names and access, the layout of the
+//! block of settings, the workgroup size, and the values of `override` constants. `Contract::faults` parses the shader
+//! and compares the two. A test does so for all kernels of this crate, and [`check_layer`] for those of your layers.
 //!
 //! ```
 //! use wgrad::kernel::{Binding, Constant, Kernel};
@@ -48,36 +47,36 @@ pub use constant::{Constant, Scalar};
 /// Bytes of workgroup memory that every browser grants.
 pub(crate) const WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// Where the block of a kernel's settings lies.
+/// Address space of a kernel's block of settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Block {
-    /// `var<uniform>`: what GPUs read fastest.
+    /// `var<uniform>`, the fastest for GPUs to read.
     Uniform,
     /// `var<storage, read>`.
     Storage,
 }
 
-/// Whether a kernel's shader is compiled with the checks that keep its indices within their buffers
-/// and its loops finite.
+/// Whether a kernel's shader is compiled with the checks that keep its indices within their buffers and its loops
+/// finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
     pub(crate) is_proven: bool,
 }
 
 impl Trust {
-    /// With them: every kernel from outside this crate.
+    /// With the checks: every kernel from outside this crate.
     pub(crate) const CHECKED: Self = Self { is_proven: false };
-    /// Without them: this crate's own, whose bounds its tests hold.
+    /// Without the checks: this crate's own kernels, whose tests show that they stay within bounds.
     pub(crate) const PROVEN: Self = Self { is_proven: true };
 }
 
-/// One member of a kernel's block.
+/// A member of a kernel's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// Name of the member.
     pub name: &'static str,
-    /// Byte offset.
+    /// Offset of the member in bytes.
     pub offset: usize,
 }
 
@@ -96,29 +95,29 @@ macro_rules! fields {
 /// A kernel whose WGSL is part of the program.
 pub type Kernel<U> = KernelRef<'static, U>;
 
-/// A WGSL entry point: group 0, block of settings `U` at binding 0, storage buffers from binding 1.
+/// A WGSL entry point: all bindings in group 0, the block of settings `U` at binding 0, storage buffers from binding 1.
 ///
-/// It borrows its texts and is copied cheaply, so that a layer that makes its WGSL at run time keeps that
-/// text, and makes a kernel of it whenever it records.
+/// It borrows its texts and is cheap to copy. So a layer that makes its WGSL at run time keeps that text, and makes a
+/// kernel from it whenever it records.
 #[non_exhaustive]
 pub struct KernelRef<'k, U: 'static> {
     /// File name of the shader without `.wgsl`.
     pub shader: &'k str,
-    /// The WGSL itself.
+    /// The WGSL source.
     pub source: &'k str,
     /// Name of the entry point.
     pub entry: &'k str,
     /// Storage buffers, in binding order.
     pub bindings: &'k [Binding<&'k str>],
-    /// Members of the block; none where it is no struct.
+    /// Members of the block; empty if it is not a struct.
     pub fields: &'static [Field],
-    /// Its `override` constants: what is compiled is compiled for their values.
+    /// The `override` constants: the shader is compiled for their values.
     pub constants: &'k [Constant<&'k str>],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
-    /// Where the block lies.
+    /// Address space of the block.
     pub block: Block,
-    /// Whether it is compiled with bounds checks.
+    /// Whether the shader is compiled with bounds checks.
     pub(crate) trust: Trust,
     /// The Rust type of the block.
     pub(crate) uniform: PhantomData<U>,
@@ -143,8 +142,8 @@ impl<U> fmt::Debug for KernelRef<'_, U> {
 }
 
 impl<'k, U> KernelRef<'k, U> {
-    /// A kernel in workgroups of 64, without constants, its block a uniform without named members (a `u32`,
-    /// say), compiled with bounds checks. The methods below state the rest.
+    /// Makes a kernel with workgroups of 64, no constants, and bounds checks. Its block is a uniform without named
+    /// members, such as a `u32`. The methods below change the rest.
     #[must_use]
     pub const fn new(
         shader: &'k str,
@@ -166,19 +165,19 @@ impl<'k, U> KernelRef<'k, U> {
         }
     }
 
-    /// With a block that is a struct of these members: [`fields!`](crate::fields) lists them.
+    /// Sets the members of a block that is a struct: [`fields!`](crate::fields) lists them.
     #[must_use]
     pub const fn fields(self, fields: &'static [Field]) -> Self {
         Self { fields, ..self }
     }
 
-    /// With these constants in place of those that it has. A dispatch needs values of all of them.
+    /// Replaces the constants. A dispatch needs values for all of them.
     #[must_use]
     pub const fn constants(self, constants: &'k [Constant<&'k str>]) -> Self {
         Self { constants, ..self }
     }
 
-    /// In workgroups of this size.
+    /// Sets the workgroup size.
     #[must_use]
     pub const fn workgroup_size(self, workgroup_size: [u32; 3]) -> Self {
         Self {
@@ -187,20 +186,20 @@ impl<'k, U> KernelRef<'k, U> {
         }
     }
 
-    /// With its block there.
+    /// Sets the address space of the block.
     #[must_use]
     pub const fn block(self, block: Block) -> Self {
         Self { block, ..self }
     }
 
-    /// The contract without the type of the block.
+    /// The contract of the kernel, without the type of the block.
     #[must_use]
     pub fn contract(&self) -> Contract {
         self.untyped()
             .contract_of(self.source.into(), size_of::<U>())
     }
 
-    /// The same for a block of any type: code for it is compiled once.
+    /// The same kernel without the type of its block, so that code for it is compiled only once.
     pub(crate) const fn untyped(&self) -> KernelRef<'k, ()> {
         let Self {
             shader,
@@ -236,7 +235,7 @@ impl<'k, U> KernelRef<'k, U> {
 }
 
 impl KernelRef<'_, ()> {
-    /// The contract with a block of so many bytes, where the text of the source is there already.
+    /// The contract with a block of `uniform_size` bytes, for a source that is already an `Arc`.
     pub(crate) fn contract_of(&self, source: Arc<str>, uniform_size: usize) -> Contract {
         #[cfg(wgrad_faults)]
         let source = fault::planted(source);
@@ -267,13 +266,13 @@ fn product(sizes: [u32; 3]) -> u32 {
     sizes.into_iter().fold(1, u32::saturating_mul)
 }
 
-/// What a [`Kernel`] promises about its shader, to be compared with the shader itself.
+/// What a [`Kernel`] declares about its shader, for a comparison with the shader itself.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Contract {
     /// File name of the shader without `.wgsl`.
     pub shader: String,
-    /// The WGSL itself.
+    /// The WGSL source.
     pub source: Arc<str>,
     /// Name of the entry point.
     pub entry: String,
@@ -281,20 +280,20 @@ pub struct Contract {
     pub bindings: Vec<Binding<String>>,
     /// Members of the block.
     pub fields: &'static [Field],
-    /// Its `override` constants.
+    /// The `override` constants.
     pub constants: Vec<Constant<String>>,
     /// Size of the block in bytes.
     pub uniform_size: usize,
-    /// Where the block lies.
+    /// Address space of the block.
     pub block: Block,
-    /// Whether it is compiled with bounds checks.
+    /// Whether the shader is compiled with bounds checks.
     pub(crate) trust: Trust,
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
 }
 
 impl Contract {
-    /// `shader::entry`, as messages name it.
+    /// The kernel's name in messages, `shader::entry`.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}::{}", self.shader, self.entry)
@@ -306,8 +305,8 @@ impl Contract {
         product(self.workgroup_size)
     }
 
-    /// Bytes of workgroup memory that the entry point takes, as WebGPU counts them: each variable in whole
-    /// 16 bytes. WGSL that is not valid takes none, as it does not compile. A browser knows by itself.
+    /// Bytes of workgroup memory that the entry point needs, as WebGPU counts them: each variable rounded up to 16
+    /// bytes. 0 for invalid WGSL, which does not compile, and 0 in a browser, which checks by itself.
     #[must_use]
     pub fn workgroup_bytes(&self) -> u32 {
         #[cfg(not(target_arch = "wasm32"))]
@@ -317,8 +316,8 @@ impl Contract {
         bytes
     }
 
-    /// Everything in which the WGSL differs from this contract, or is more than WebGPU grants on every
-    /// device; where it is no valid WGSL, naga's message.
+    /// Every difference between the WGSL and this contract, and everything that exceeds what WebGPU grants on every
+    /// device; for invalid WGSL, naga's message.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn faults(&self) -> Vec<String> {

@@ -1,12 +1,12 @@
-//! The few things that were asked for last.
+//! A small cache.
 
-/// How many are kept.
+/// Number of things that are kept.
 const KEPT: usize = 4;
 
-/// The few that were asked for last, of things that are slow to make.
+/// Keeps the most recently used of things that are slow to make.
 #[derive(Debug)]
 pub(crate) struct Latest<T> {
-    /// The latest behind.
+    /// In order of use, the latest last.
     kept: Vec<T>,
 }
 
@@ -17,8 +17,8 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T> Latest<T> {
-    /// The one that `is_it`, or else what `make` makes, in place of the one that nobody has asked for the longest: that
-    /// is gone before.
+    /// Returns the thing for which `is_it` is true, or else the result of `make`. If there are too many, the least
+    /// recently used one is dropped before `make` is called.
     pub(crate) fn find_or_make<E>(
         &mut self,
         is_it: impl FnMut(&T) -> bool,
@@ -38,7 +38,7 @@ impl<T> Latest<T> {
         Ok(&mut self.kept[latest])
     }
 
-    /// Keeps none of them.
+    /// Drops everything.
     pub(crate) fn forget(&mut self) {
         self.kept.clear();
     }
@@ -66,12 +66,12 @@ mod tests {
         for expected in [true, false] {
             assert!((0..KEPT).all(|number| is_made(&mut latest, number) == expected));
         }
-        // In place of 0, so that 0 takes the place of 1.
+        // The new number replaces 0, and then 0 replaces 1.
         assert!(is_made(&mut latest, KEPT));
         assert!(is_made(&mut latest, 0));
         assert!(!is_made(&mut latest, 2));
         assert!(is_made(&mut latest, 1));
-        // What fails is not kept.
+        // A failed one is not kept.
         let failed = latest.find_or_make(|_| false, || Err("no room"));
         assert_eq!(failed, Err("no room"));
         assert_eq!(latest.kept.len(), KEPT - 1);

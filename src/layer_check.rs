@@ -1,40 +1,42 @@
-//! A layer checked in one call: its kernels against their WGSL, the GPU against the reference, the
-//! reference against central differences of itself.
+//! Checks a layer in one call: its kernels against their WGSL, the GPU against the reference, and the reference against
+//! its own central differences.
 //!
 //! # How far apart GPU and reference may be
 //!
-//! The check knows no formula, so that it cannot derive an error bound from one. An element that is
-//! `v` by the `f64` reference may be off by the sum of
+//! The check does not know the layer's formula, so it cannot derive an error bound from it. Where the `f64` reference
+//! gives `v`, the GPU's element may differ by the sum of
 //!
-//! - `tolerance · (1 + |v|)`, by default 1e-5: what WGSL lets its `tanh` be off by. `exp`, `log`, `sqrt` and
-//!   divisions are held to less; exact arithmetic needs less. In the
-//!   gradient of a parameter each position of each row may be off by as much: `tolerance · (positions + |v|)`, where
-//!   a row of C×H×W has H·W positions and a row of features one;
-//! - what the reference's result moves by when each of its operands moves by `8·√n` roundings to one side or
-//!   the other, `n` being the largest of positions, features and outputs. A sum of `n` products in single precision
-//!   is as good as that, and so is an `exp`, whose error grows with its argument;
-//! - four times what the reference in `f32` is off by: a formula that cancels does so on a GPU as well.
+//! - `tolerance · (1 + |v|)`, by default 1e-5: the error that WGSL allows for `tanh`. It allows less for `exp`, `log`,
+//!   `sqrt` and division, and exact arithmetic needs less. For the gradient of a parameter, each position of each row
+//!   may add this error: `tolerance · (positions + |v|)`, where a row of C×H×W has H·W positions and a row of features
+//!   has one;
+//! - the distance that the reference's result moves when each operand moves up or down by `8·√n` roundings, where `n`
+//!   is the largest of positions, features and outputs. This covers a sum of `n` products in single precision, and an
+//!   `exp`, whose error grows with its argument;
+//! - four times the error of the reference in `f32`: a formula that suffers from cancellation there does so on a GPU as
+//!   well.
 //!
-//! `sin` and `cos` may be off by 2⁻¹¹ in −π…π, and by anything elsewhere: a layer of these needs a
-//! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs) of its own.
+//! WGSL allows `sin` and `cos` an error of 2⁻¹¹ in −π…π and any error elsewhere. A layer that uses them needs its own
+//! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs).
 //!
-//! A GPU may fuse a product with a sum that it is added to, and does not round it then. So where a kernel takes a value
-//! from itself, as the mean of a single value from that, and computes the product twice, the rounding of the product is
-//! left, times what follows. Store it, and read it the second time.
+//! A GPU may fuse a product with the sum it is added to, and then it does not round the product. So if a kernel
+//! subtracts a value from itself (for example the mean of a single value from that value) and computes the product
+//! twice, the product's rounding error remains, and later factors multiply it. Store the product once and read it the
+//! second time.
 //!
-//! Mistakes are much larger: where a derivative lacks a term, the difference is that term.
+//! Real mistakes are much larger: if a derivative lacks a term, the difference is that term.
 //!
 //! # How far apart the reference and central differences may be
 //!
-//! Both are `f64`. A difference over `±h`, `h = 2⁻¹⁷·max(1, |u|)`, may be off by the sum of
+//! Both are `f64`. A difference over `±h`, with `h = 2⁻¹⁷·max(1, |u|)`, may be off by the sum of
 //!
-//! - its rounding, `16·ε·Σ|dy·y|/h` over the outputs that change;
-//! - twice what it changes by when `h` is halved: where the second derivative jumps, the error halves too;
-//! - half of what the slopes to the left and to the right differ by: at a kink any slope in between is right;
-//! - 1e-7 of the slope, plus 1, for the rest.
+//! - its rounding error, `16·ε·Σ|dy·y|/h` over the outputs that change;
+//! - twice the change when `h` is halved: where the second derivative jumps, the error is halved too;
+//! - half the distance between the left and the right slope: at a kink any slope in between is right;
+//! - 1e-7 of the slope, plus 1e-7, for everything else.
 //!
-//! Of each tensor at most 256 elements are looked at, spread evenly, in minibatches of up to 64 values, or the smallest
-//! where all have more.
+//! Only minibatches of up to 64 values are differenced, or the smallest ones if all have more. At most 256 elements of
+//! each tensor are tested, evenly spread.
 
 mod case;
 mod compare;
@@ -57,10 +59,10 @@ use crate::shape::TensorShape;
 use case::{Case, check_spec, footprint};
 use on_gpu::OnGpu;
 
-/// The most elements that a tensor may have in the minibatch of 2053×2053.
+/// The most elements that any tensor may have for the 2053×2053 minibatch to be tried.
 const FOLDED_ELEMENTS: usize = 1 << 23;
 
-/// Checks a layer as [`LayerCheck`] does by default.
+/// Checks a layer with the default settings of [`LayerCheck`].
 ///
 /// ```
 /// use wgrad::ops::Gelu;
@@ -73,12 +75,12 @@ const FOLDED_ELEMENTS: usize = 1 << 23;
 /// ```
 ///
 /// # Errors
-/// As [`LayerCheck::run`].
+/// The errors of [`LayerCheck::run`].
 pub fn check_layer(gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
     LayerCheck::default().run(gpu, layer)
 }
 
-/// How a layer is checked.
+/// The settings of a layer check.
 ///
 /// ```
 /// use wgrad::ops::LeakyRelu;
@@ -91,7 +93,7 @@ pub fn check_layer(gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct LayerCheck {
-    /// None: those that every layer of features takes.
+    /// `None`: the default shapes, which every layer of features takes.
     shapes: Option<Vec<TensorShape>>,
     inputs: RangeInclusive<f32>,
     tolerance: f64,
@@ -110,26 +112,27 @@ impl Default for LayerCheck {
 }
 
 impl LayerCheck {
-    /// Minibatches to try, as `[rows, features]` or `(rows, shape of a row)`, for a layer that does not take every
-    /// number of features. Default: 1×1, odd ones, some around a workgroup of 64, and 2053×2053, which is more than
-    /// one dispatch dimension holds (left out where that would make a tensor of over 2²³ values).
+    /// Sets the minibatches to try, as `[rows, features]` or `(rows, shape of a row)`, for a layer that does not take
+    /// every number of features. Default: 1×1, odd shapes, some around a workgroup of 64, and 2053×2053, which is more
+    /// than one dispatch dimension holds (left out if it would make a tensor of over 2²³ values).
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Values that `x` may have, for a formula that is not meant for all. Default: −100…100, most of
-    /// them in −4…4, with zeros of both signs and repeats. A layer that [takes
-    /// indices](crate::ops::LayerSpec::indices_below) is given those instead.
+    /// Sets the range of the values of `x`, for a formula that is not meant for all numbers. Default: −100…100, most of
+    /// them in −4…4, with zeros of both signs and repeated values. A layer that [takes
+    /// indices](crate::ops::LayerSpec::indices_below) gets indices instead.
     #[must_use]
     pub fn inputs(mut self, inputs: RangeInclusive<f32>) -> Self {
         self.inputs = inputs;
         self
     }
 
-    /// How passes are [sanitized](crate::sanitize()) whose tensors have no more elements than this, all together. Default: 4,096
-    /// elements, in three orders, not compared with the device. 0 leaves it out.
+    /// Sets how passes are [sanitized](crate::sanitize()), and the most elements that all tensors of such a pass may
+    /// have together. Default: 4,096 elements, in three orders, not compared with the device. 0 turns the sanitizer
+    /// off.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -139,7 +142,7 @@ impl LayerCheck {
         self
     }
 
-    /// What a result may be off by, relative to 1 and to itself: see [the module](self). Default: 1e-5.
+    /// Sets the allowed error of a result, relative to 1 and to the result: see [the module](self). Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
@@ -148,23 +151,23 @@ impl LayerCheck {
 
     /// Checks a layer, in this order:
     ///
-    /// 1. *contract*: every kernel that it dispatches declares what its WGSL says;
-    /// 2. every element of its results and of what it keeps is written, none outside of them, and no result is NaN;
-    ///    state changes in the forward pass of training alone;
-    /// 3. *forward*: `y` on the GPU is that of the reference in `f64`, and after a pass in training so is the state;
+    /// 1. *contract*: every kernel that the layer dispatches declares what its WGSL says;
+    /// 2. every element of the results and of the kept values is written, nothing is written outside of them, and no
+    ///    result is NaN; state changes only in the forward pass in training;
+    /// 3. *forward*: `y` on the GPU matches the reference in `f64`, and so does the state after a pass in training;
     /// 4. *gradient*: the reference's backward pass is the derivative of its forward pass;
-    /// 5. *backward*: `dx` and the gradients by all parameters on the GPU are those of the reference.
+    /// 5. *backward*: `dx` and the gradients of all parameters on the GPU match the reference.
     ///
-    /// Passes are as in evaluation; as in training, with something to draw from; and as of the first layer
-    /// of a network in training, where nobody reads `dx`. The GPU's backward pass is given what the GPU has kept, the
-    /// reference's what the reference has kept: the two need not keep the same. Parameters lie in one buffer, as do
-    /// their gradients and the state.
+    /// The passes run as in evaluation, as in training (with random numbers to draw), and as for the first layer of a
+    /// network in training, where `dx` is not needed. The GPU's backward pass gets what the GPU's forward pass has
+    /// kept, the reference's backward pass what the reference has kept: the two need not keep the same values. All
+    /// parameters lie in one buffer, as do all their gradients and all the state.
     ///
     /// # Errors
-    /// [`Error::Check`] with the first thing that is wrong, what [`Layer::spec`] and the passes say, [`Error::Binding`]
-    /// when a dispatch does not fit its kernel, [`Error::Setting`] when a shape, the inputs or the tolerance make no
-    /// sense, or a name or initial values that the layer states; [`Error::Memory`] or [`Error::Limit`] when a tensor is
-    /// larger than this machine or the device can hold; or as [`Gpu::submit`] and [`Gpu::read`].
+    /// [`Error::Check`] with the first fault found; any error of [`Layer::spec`] and of the passes; [`Error::Binding`]
+    /// when a dispatch does not fit its kernel; [`Error::Setting`] when a shape, the inputs, the tolerance, or a name
+    /// or initial values that the layer states are invalid; [`Error::Memory`] or [`Error::Limit`] when a tensor is
+    /// larger than this machine or the device can hold; and the errors of [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
         let ranges = [("inputs", &self.inputs)];
         check_settings(self.shapes.as_deref(), &ranges, self.tolerance)?;
@@ -220,7 +223,7 @@ impl LayerCheck {
                 })?;
             check_spec(layer, &minibatch.row, &spec)?;
             calls.push((spec.clone(), minibatch, Call::Evaluation));
-            // One row, or one feature, shows nothing more in the other ways to call a layer.
+            // One row or one feature shows nothing new in the other calls.
             if minibatch.dims().contains(&1) && self.shapes.is_none() {
                 continue;
             }
@@ -232,7 +235,7 @@ impl LayerCheck {
         self.drawn(gpu, layer, &calls)
     }
 
-    /// The cases, if there is memory for all of them.
+    /// The cases, after a check that there is memory for all of them.
     fn drawn<'a>(
         &self,
         gpu: &Gpu,
@@ -274,7 +277,7 @@ fn refused(layer: &dyn Layer, minibatch: TensorShape, error: &Error) -> Error {
     .into()
 }
 
-/// Elements of the largest tensor.
+/// Number of elements of the largest tensor.
 fn largest(spec: &LayerSpec, minibatch: TensorShape) -> usize {
     let values = spec.parameters.iter().chain(&spec.state);
     let values = values.map(|spec| spec.shape.len());
@@ -284,19 +287,19 @@ fn largest(spec: &LayerSpec, minibatch: TensorShape) -> usize {
     values.chain(kept).fold(y.max(minibatch.len()), usize::max)
 }
 
-/// What a check has found, everything within its bounds; `Display` prints it as a table.
+/// The results of a check, all within their bounds; `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LayerReport {
     /// Name of the layer.
     pub layer: String,
-    /// Kernels that are what their WGSL says.
+    /// Kernels that declare what their WGSL says.
     pub kernels: Vec<String>,
-    /// Their dispatches that were interpreted, with nothing found.
+    /// Dispatches of these kernels that were interpreted without a finding.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with what in it the interpreter does not know.
+    /// Kernels that could not be interpreted, each with the reason.
     pub not_sanitized: BTreeMap<String, String>,
-    /// A row for every tensor of every minibatch.
+    /// One row per comparison of a tensor in a minibatch.
     pub rows: Vec<Comparison>,
 }
 

@@ -1,10 +1,10 @@
-//! A loss checked in one call: its kernels against their WGSL, the GPU against the reference, the reference against
-//! central differences of itself.
+//! Checks a loss in one call: its kernels against their WGSL, the GPU against the reference, and the reference against
+//! its own central differences.
 //!
-//! How far apart they may be is as in [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss
-//! of `v`; `tolerance · (1/rows + |v|)` for an element of the gradient, which is that of a mean over the rows.
+//! The bounds are those of [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss of `v`, and
+//! `tolerance · (1/rows + |v|)` for an element of the gradient, which is the gradient of a mean over the rows.
 //!
-//! A loss of one's own, with its check and a training, is the whole program `examples/custom_loss.rs`:
+//! A custom loss, with its check and a training, is the whole program `examples/custom_loss.rs`:
 //!
 //! ```
 #![doc = include_str!("../examples/custom_loss.rs")]
@@ -28,7 +28,7 @@ use crate::sanitize::{Sanitized, Sanitizer};
 use crate::shape::TensorShape;
 use case::{Case, OnGpu, footprint};
 
-/// Checks a loss as [`LossCheck`] does by default.
+/// Checks a loss with the default settings of [`LossCheck`].
 ///
 /// ```
 /// use wgrad::ops::SoftmaxCrossEntropy;
@@ -41,12 +41,12 @@ use case::{Case, OnGpu, footprint};
 /// ```
 ///
 /// # Errors
-/// As [`LossCheck::run`].
+/// The errors of [`LossCheck::run`].
 pub fn check_loss(gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
     LossCheck::default().run(gpu, loss)
 }
 
-/// How a loss is checked.
+/// The settings of a loss check.
 ///
 /// ```
 /// use wgrad::ops::MeanSquaredError;
@@ -59,10 +59,10 @@ pub fn check_loss(gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct LossCheck {
-    /// None: those that every loss takes.
+    /// `None`: the default shapes, which every loss takes.
     shapes: Option<Vec<TensorShape>>,
     outputs: RangeInclusive<f32>,
-    /// None: those that every loss of its kind takes.
+    /// `None`: the default range, which every loss of this kind takes.
     targets: Option<RangeInclusive<f32>>,
     tolerance: f64,
     has_derivative: bool,
@@ -83,33 +83,35 @@ impl Default for LossCheck {
 }
 
 impl LossCheck {
-    /// Minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1, odd ones, some around
-    /// a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds. Those of a loss with
-    /// [class weights](Loss::class_weights) have as many outputs as there are weights.
+    /// Sets the minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1, odd shapes,
+    /// some around a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds. For a loss with
+    /// [class weights](Loss::class_weights), the default shapes have one output per weight.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Values that the network's outputs may have, for a formula that is not meant for all. Default: −100…100, most
-    /// of them in −4…4, with zeros of both signs and repeats.
+    /// Sets the range of the network's outputs, for a formula that is not meant for all numbers. Default: −100…100,
+    /// most of them in −4…4, with zeros of both signs and repeated values.
     #[must_use]
     pub fn outputs(mut self, outputs: RangeInclusive<f32>) -> Self {
         self.outputs = outputs;
         self
     }
 
-    /// Values that they are compared with, where [`Loss::targets`] says values or probabilities; drawn in the same way.
-    /// Default: as the outputs, and 0…1 for probabilities. Of classes there are as many as outputs.
+    /// Sets the range of the targets, where [`Loss::targets`] says values or probabilities; they are drawn like the
+    /// outputs. Default: −100…100, and 0…1 for probabilities. Where it says classes, there are as many classes as
+    /// outputs.
     #[must_use]
     pub fn targets(mut self, targets: RangeInclusive<f32>) -> Self {
         self.targets = Some(targets);
         self
     }
 
-    /// How passes are [sanitized](crate::sanitize()) whose tensors have no more elements than this, all together. Default: 4,096
-    /// elements, in three orders, not compared with the device. 0 leaves it out.
+    /// Sets how passes are [sanitized](crate::sanitize()), and the most elements that all tensors of such a pass may
+    /// have together. Default: 4,096 elements, in three orders, not compared with the device. 0 turns the sanitizer
+    /// off.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -119,15 +121,15 @@ impl LossCheck {
         self
     }
 
-    /// What a result may be off by, relative to 1 and to itself: see [the module](self). Default: 1e-5.
+    /// Sets the allowed error of a result, relative to 1 and to the result: see [the module](self). Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Leaves out the comparison with central differences, for a loss whose gradient is on purpose another than the
-    /// derivative of its mean, as that of [`RelativeL2`](crate::ops::RelativeL2).
+    /// Leaves out the comparison with central differences, for a loss whose gradient intentionally differs from the
+    /// derivative of its mean, such as [`RelativeL2`](crate::ops::RelativeL2).
     #[must_use]
     pub fn without_derivative(mut self) -> Self {
         self.has_derivative = false;
@@ -136,19 +138,19 @@ impl LossCheck {
 
     /// Checks a loss, in this order:
     ///
-    /// 1. *contract*: every kernel that it dispatches declares what its WGSL says;
-    /// 2. every element of `losses` and `doutputs` is written, none outside of them, and none is NaN;
-    /// 3. the reference returns the mean over the rows, weighted by what [`Loss::class_weights`] says;
-    /// 4. the loss of every row on the GPU is that of the reference in `f64`;
-    /// 5. *gradient*: the reference's gradient is the derivative of its mean, unless it is
-    ///    [without](Self::without_derivative);
-    /// 6. the gradient of the mean on the GPU is that of the reference.
+    /// 1. *contract*: every kernel that the loss dispatches declares what its WGSL says;
+    /// 2. every element of `losses` and `doutputs` is written, nothing is written outside of them, and none is NaN;
+    /// 3. the reference returns the mean over the rows, weighted by [`Loss::class_weights`];
+    /// 4. every row's loss on the GPU matches the reference in `f64`;
+    /// 5. *gradient*: the reference's gradient is the derivative of its mean, unless the check is
+    ///    [without](Self::without_derivative) it;
+    /// 6. the gradient of the mean on the GPU matches the reference.
     ///
     /// # Errors
-    /// [`Error::Check`] with the first thing that is wrong, what [`Loss::forward_backward`] says, [`Error::Binding`]
-    /// when a dispatch does not fit its kernel, [`Error::Setting`] when a shape, a range or the tolerance makes no
-    /// sense; [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold; or as
-    /// [`Gpu::submit`] and [`Gpu::read`].
+    /// [`Error::Check`] with the first fault found; any error of [`Loss::check`] and [`Loss::forward_backward`];
+    /// [`Error::Binding`] when a dispatch does not fit its kernel; [`Error::Setting`] when a shape, a range or the
+    /// tolerance is invalid; [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the
+    /// device can hold; and the errors of [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
         let targets = self.targets_of(loss)?;
         let ranges = [("outputs", &self.outputs), ("targets", &targets)];
@@ -221,19 +223,19 @@ impl LossCheck {
     }
 }
 
-/// What a check has found, everything within its bounds; `Display` prints it as a table.
+/// The results of a check, all within their bounds; `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LossReport {
     /// The loss, as it describes itself.
     pub loss: String,
-    /// Kernels that are what their WGSL says.
+    /// Kernels that declare what their WGSL says.
     pub kernels: Vec<String>,
-    /// Their dispatches that were interpreted, with nothing found.
+    /// Dispatches of these kernels that were interpreted without a finding.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with what in it the interpreter does not know.
+    /// Kernels that could not be interpreted, each with the reason.
     pub not_sanitized: BTreeMap<String, String>,
-    /// A row for `losses` and for `doutputs` of every minibatch.
+    /// A row for `losses` and one for `doutputs`, for every minibatch.
     pub rows: Vec<Comparison>,
 }
 

@@ -1,4 +1,4 @@
-//! Numbers by name that say how good the outputs of a network are.
+//! Metrics: named numbers that say how good a network's outputs are.
 
 mod ranks;
 
@@ -14,8 +14,9 @@ use crate::probability::softmax;
 use crate::reference::{Float, Targets};
 use ranks::area_under_curve;
 
-/// A number by name that says how good outputs are, as scikit-learn defines it, but that classes which a network has and a
-/// data set has not count as well. `Display` prints its name, which `parse` takes.
+/// A metric with a name, defined as in scikit-learn, except that classes absent from the data set count as well.
+///
+/// `Display` prints the name, and `parse` reads it.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -28,32 +29,35 @@ use ranks::area_under_curve;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// [`Trainer::metric`](crate::Trainer::metric) computes it for a data set during a training, and
-/// [`EarlyStopping`](crate::EarlyStopping) stops by it.
+/// [`Trainer::metric`](crate::Trainer::metric) computes a metric for a data set during training, and
+/// [`EarlyStopping`](crate::EarlyStopping) uses one to decide when to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Metric {
-    /// `loss`: the mean loss of the training; the lower, the better. The only one that needs a training.
+    /// `loss`: the mean of the loss that the trainer minimizes. Lower is better. The only metric that needs a trainer.
     Loss,
-    /// `accuracy`, 0 to 1: of classes the share of rows whose largest logit is their class's; of labels that do not depend
-    /// on each other the share of outputs on the right side of 0, for targets on both sides of 1/2.
+    /// `accuracy`, 0 to 1. For classes: the share of rows whose largest logit is that of the row's class. For
+    /// independent labels: the share of outputs on the right side of 0, where a target above 1/2 means the positive
+    /// side.
     Accuracy,
-    /// `f1`, 0 to 1: the harmonic mean of precision and recall; of two classes that of class 1, else the mean of those of all classes,
-    /// or of all labels. One with neither examples nor predictions counts as 0.
+    /// `f1`, 0 to 1: the harmonic mean of precision and recall. With two classes it is the F1 of class 1; otherwise it
+    /// is the mean over all classes or labels. A class or label with neither examples nor predictions counts as 0.
     F1,
-    /// `roc_auc`, 0 to 1: the area under the ROC curve, which is the probability that an example of the class gets a higher score than one that
-    /// is not of it, where equal scores count as half; of two classes that of class 1, else the mean over all classes, each
-    /// against the rest by its probability, or over all labels.
+    /// `roc_auc`, 0 to 1: the area under the ROC curve. It is the probability that an example of a class gets a higher
+    /// score than an example of another class; equal scores count as half. With two classes it is the area of class 1.
+    /// With more classes it is the mean over all classes, each against the rest by its probability. For labels it is
+    /// the mean over all labels.
     RocAuc,
-    /// `r2`, at most 1: the share of the targets' variance that the outputs explain, the mean over outputs.
+    /// `r2`, at most 1: the share of the targets' variance that the outputs explain, averaged over the outputs.
     R2,
-    /// `mae`: the mean absolute difference of outputs and targets, in the units of both; the lower, the better. Of a table
-    /// whose targets are scaled these are deviations: times the deviation of the target it is in the target's own unit.
+    /// `mae`: the mean absolute difference between outputs and targets, in their units. Lower is better. If a table's
+    /// targets are standardized, the unit is one standard deviation: multiply by the target's deviation to get its own
+    /// unit.
     MeanAbsoluteError,
 }
 
 impl Metric {
-    /// All of them.
+    /// All metrics.
     pub const ALL: [Self; 6] = [
         Self::Loss,
         Self::Accuracy,
@@ -63,7 +67,7 @@ impl Metric {
         Self::MeanAbsoluteError,
     ];
 
-    /// Its name.
+    /// The metric's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -76,7 +80,7 @@ impl Metric {
         }
     }
 
-    /// Whether a higher number is a better one.
+    /// Whether a higher value is better.
     #[must_use]
     pub const fn is_higher_better(self) -> bool {
         match self {
@@ -85,14 +89,17 @@ impl Metric {
         }
     }
 
-    /// The number for `outputs`, (rows, outputs): logits of classes or labels, or values. Where an output is NaN so are
-    /// `roc_auc`, `r2` and `mae`; `accuracy` counts it as wrong, and `f1` as a no.
+    /// The metric's value for `outputs` (rows, outputs): logits of classes or labels, or values.
+    ///
+    /// If an output is NaN, `roc_auc`, `r2` and `mae` are NaN; `accuracy` counts it as wrong, and `f1` as a negative
+    /// prediction.
     ///
     /// # Errors
-    /// [`Error::Setting`] for [`Loss`](Self::Loss), when there are no rows, when the metric is of classes and the targets
-    /// are values, or the other way round, when values of labels are neither 0 nor 1 (between them for `accuracy`), or when all or
-    /// none of the rows are of a class whose curve is asked for; [`Error::Shape`] or [`Error::Count`] when outputs and targets
-    /// differ in number.
+    /// - [`Error::Setting`] for [`Loss`](Self::Loss); when there are no rows; when the metric needs classes and the
+    ///   targets are values, or the reverse; when a class is not below the number of outputs; when targets of labels
+    ///   are neither 0 nor 1 (for `accuracy`: outside 0 to 1); or when `roc_auc` needs the curve of a class or label
+    ///   that has no rows or all of them.
+    /// - [`Error::Shape`] or [`Error::Count`] when outputs and targets differ in number.
     pub fn of<F: Float>(
         self,
         outputs: ArrayView2<'_, F>,
@@ -136,7 +143,7 @@ impl Metric {
         Error::setting(name, expected.name(), found.name())
     }
 
-    /// Whether there is a target for each row, and one that the metric takes.
+    /// Checks that each row has a target that the metric accepts.
     fn check<F: Float>(
         self,
         outputs: ArrayView2<'_, F>,
@@ -202,7 +209,7 @@ impl Metric {
         }
     }
 
-    /// The number for the outputs of a whole data set.
+    /// The metric's value for the outputs of a whole data set.
     pub(crate) fn of_examples<F: Float>(
         self,
         outputs: ArrayView2<'_, F>,
@@ -238,7 +245,7 @@ impl FromStr for Metric {
     }
 }
 
-/// That of class 1 of two, or else the mean over all classes.
+/// The F1 of class 1 if there are two classes, otherwise the mean over all classes.
 fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
     let classes = outputs.ncols();
     let [mut hits, mut examples, mut taken] = [0; 3].map(|count| vec![count; classes]);
@@ -256,7 +263,7 @@ fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
     }
 }
 
-/// The mean over all labels.
+/// The mean F1 over all labels.
 fn f1_of_labels<F: Float>(
     outputs: ArrayView2<'_, F>,
     values: ArrayView2<'_, F>,
@@ -302,8 +309,8 @@ fn auc_of_labels<F: Float>(
     Ok(areas.sum::<Result<f64, Error>>()? / outputs.ncols() as f64)
 }
 
-/// The mean over outputs of `1 − Σ(y − t)² / Σ(t − mean)²`. Where the targets do not vary it is 1 for outputs that are
-/// equal to them, else 0.
+/// The mean over outputs of `1 − Σ(y − t)² / Σ(t − mean)²`. For constant targets: 1 if all outputs equal them,
+/// otherwise 0.
 fn r2<F: Float>(outputs: ArrayView2<'_, F>, values: ArrayView2<'_, F>) -> f64 {
     let columns = outputs.axis_iter(Axis(1)).zip(values.axis_iter(Axis(1)));
     let of_column = |(y, t): (ArrayView1<'_, F>, ArrayView1<'_, F>)| {

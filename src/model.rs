@@ -1,4 +1,4 @@
-//! A network on a GPU, and how its passes are recorded.
+//! A network on a GPU, and the recording of its passes.
 
 mod backward;
 #[cfg(not(target_arch = "wasm32"))]
@@ -41,25 +41,25 @@ pub struct Model {
     graph: Arc<Graph>,
     parameters: Arena,
     state: Arena,
-    /// What forward passes write between their first and last layer: one after another, in the same memory.
+    /// Memory that all forward passes share for the values between their first and last layer.
     scratch: Arc<Mutex<Vec<Tensor>>>,
 }
 
 impl Sequential {
-    /// Puts the network with its initial parameters on a GPU.
+    /// Builds the network with its initial parameters on a GPU.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a layer does not take what it is given, records nothing or leaves part of its output
-    /// unwritten, a parameter is empty, or nothing can be trained;
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it, [`Error::Memory`] when the host has
-    /// no room for its initial values.
+    /// - [`Error::Setting`] when a layer does not accept its input, records no kernel or leaves part of its output
+    ///   unwritten, when a parameter is empty, or when nothing can be trained.
+    /// - [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold the network.
+    /// - [`Error::Memory`] when the host has no room for its initial values.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
         Model::new(gpu, self, self.graph()?, None)
     }
 }
 
 impl Model {
-    /// With parameters and state that are given, or the initial ones.
+    /// Builds with the `given` parameters and state, or with the initial ones.
     fn new(
         gpu: &Gpu,
         spec: &Sequential,
@@ -96,32 +96,32 @@ impl Model {
         Ok(model)
     }
 
-    /// The device it is on.
+    /// The GPU that holds the model.
     #[must_use]
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
-    /// What it was built from.
+    /// The description from which the model was built.
     #[must_use]
     pub fn spec(&self) -> &Sequential {
         &self.spec
     }
 
-    /// Numbers in a row of features: the elements of all inputs.
+    /// Number of features per row: the elements of all inputs.
     #[must_use]
     pub fn features(&self) -> usize {
         self.graph.features()
     }
 
-    /// Shape of what it gives for a row.
+    /// Shape of the output for one row.
     #[must_use]
     pub fn output(&self) -> Shape {
         self.graph.output().shape
     }
 
-    /// What a row of features is made of, where the network was made by [`Sequential::of`], or the file has it that it was
-    /// loaded from.
+    /// The columns that make up a row of features, if the network was made by [`Sequential::of`] or its file contains
+    /// them.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
         self.graph.columns.as_ref().map(|of| &of.columns)
@@ -131,17 +131,17 @@ impl Model {
         &self.graph
     }
 
-    /// The parameters in the order of the network.
+    /// The parameters in the network's order.
     pub(crate) fn parameter_arena(&self) -> &Arena {
         &self.parameters
     }
 
-    /// Zeros in the shapes of the parameters.
+    /// An arena of zeros in the shapes of the parameters.
     pub(crate) fn like_parameters(&self, role: &str) -> Result<Arena, Error> {
         like_parameters(&self.gpu, &self.graph, role)
     }
 
-    /// What the first layer best takes of features: bytes as they are, or floats.
+    /// The element type in which the first layer best takes features: bytes where it supports them, otherwise floats.
     pub(crate) fn input_element(&self, features: &Tensor) -> Element {
         match self.graph.first_use() {
             Some(first) if first.layer.takes_bytes(&self.gpu) => features.element(),
@@ -150,7 +150,7 @@ impl Model {
     }
 }
 
-/// One value after another, so that the host never has all of them.
+/// Writes one tensor after another, so that the host never holds all values at once.
 fn write_each<'a>(
     gpu: &Gpu,
     arena: &Arena,
@@ -160,12 +160,12 @@ fn write_each<'a>(
     both.try_for_each(|(tensor, (_, values))| gpu.write(tensor, &values))
 }
 
-/// Zeros in the shapes of the parameters of a network.
+/// An arena of zeros in the shapes of a network's parameters.
 pub(crate) fn like_parameters(gpu: &Gpu, graph: &Graph, role: &str) -> Result<Arena, Error> {
     arena(gpu, role, &graph.parameters)
 }
 
-/// Zeros in the shapes of parameters, under their names.
+/// An arena of zeros in the shapes of `parameters`, with names derived from theirs.
 fn arena(gpu: &Gpu, role: &str, parameters: &[Parameter]) -> Result<Arena, Error> {
     let spec = |Parameter { name, spec }: &Parameter| {
         ArenaSpec::new(format!("{role}.{name}"), spec.tensor_shape()).decays(spec.decays)
@@ -174,14 +174,14 @@ fn arena(gpu: &Gpu, role: &str, parameters: &[Parameter]) -> Result<Arena, Error
     Arena::zeros(gpu, role, &specs)
 }
 
-/// Whether the host has room for what building a network takes of it.
+/// Checks that the host has the memory that building a network takes.
 fn check_host(gpu: &Gpu, graph: &Graph) -> Result<(), Error> {
     let sizes = graph.parameters.iter().chain(&graph.state);
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
     let largest = sizes.clone().max().unwrap_or(0);
     let all = total(sizes);
-    // Initial values of one parameter, and copies of all of them on their way to the device. The memory of a
-    // software driver is the host's: the parameters are there, too.
+    // The host needs the initial values of one parameter, and copies of all values on their way to the device. A
+    // software driver's memory is the host's, so the parameters themselves count too.
     let copies = if gpu.is_software() { 2 } else { 1 };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");

@@ -6,16 +6,17 @@ use crate::network::Sequential;
 use crate::ops::{BatchNorm, Dropout, Layer, Linear, Relu};
 use crate::shape::Shape;
 
-/// The networks of chapter 6 of "Deep Learning from Scratch", `MultiLayerNet` and `MultiLayerNetExtend`: any number of
-/// hidden layers, each `Linear → batch normalisation → activation → dropout`, of which the second and the last are left
-/// out unless they are asked for, and a `Linear` with an output per class behind them.
+/// The networks of chapter 6 of "Deep Learning from Scratch": `MultiLayerNet` and `MultiLayerNetExtend`.
 ///
-/// With the book's defaults: `Relu`, weights as [`Init::HeNormal`] in all layers, the last one included, and biases 0.
-/// What the book calls Xavier's standard deviation, √(1 / inputs), is [`Init::LecunNormal`] here.
+/// There are any number of hidden layers, each `Linear → batch normalization → activation → dropout`, and then a
+/// `Linear` with one output per class. Batch normalization and dropout are left out unless requested.
 ///
-/// Weight decay is the optimizer's: `Sgd::new(0.01).weight_decay(0.1)` adds 0.1·W to the gradient by every weight W and
-/// leaves biases alone, as the book's `weight_decay_lambda = 0.1` does. The book reports the loss with the penalty
-/// ½·0.1·ΣW² added; here a loss has no penalty.
+/// The defaults are the book's: `Relu`, weights as [`Init::HeNormal`] in all layers including the last, and biases 0.
+/// Xavier's standard deviation in the book, √(1 / inputs), is [`Init::LecunNormal`] here.
+///
+/// Weight decay belongs to the optimizer: `Sgd::new(0.01).weight_decay(0.1)` adds 0.1·W to the gradient of every
+/// weight W and leaves biases alone, like the book's `weight_decay_lambda = 0.1`. The book adds the penalty ½·0.1·ΣW²
+/// to the loss that it reports; here a loss has no penalty.
 ///
 /// ```
 /// use wgrad::ops::{Sgd, Sigmoid, SoftmaxCrossEntropy};
@@ -46,7 +47,7 @@ pub struct MultiLayerNet<A = Relu> {
 }
 
 impl MultiLayerNet {
-    /// For examples of a shape, with hidden layers of these widths, and so many classes.
+    /// A network for examples of shape `input`, with hidden layers of the given widths.
     #[must_use]
     pub fn new(input: impl Into<Shape>, hidden: impl Into<Vec<usize>>, classes: usize) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl MultiLayerNet {
 }
 
 impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
-    /// With another activation behind each hidden layer.
+    /// Uses another activation after each hidden layer.
     #[must_use]
     pub fn activation<B: Layer + Clone + 'static>(self, activation: B) -> MultiLayerNet<B> {
         MultiLayerNet {
@@ -76,21 +77,21 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
         }
     }
 
-    /// Starts the weights of all layers in another way.
+    /// Initializes the weights of all layers in another way.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight_init = init;
         self
     }
 
-    /// Normalises what each hidden layer's `Linear` gives by [`BatchNorm`], with its default settings.
+    /// Normalizes the output of each hidden layer's `Linear` by [`BatchNorm`] with its default settings.
     #[must_use]
     pub fn batch_norm(mut self) -> Self {
         self.has_batch_norm = true;
         self
     }
 
-    /// Drops each activation with probability `p` in training: at least 0, below 1.
+    /// Drops each activation with probability `p` in training: 0 ≤ `p` < 1.
     #[must_use]
     pub fn dropout(mut self, p: f32) -> Self {
         self.dropout = Some(p);

@@ -1,8 +1,8 @@
 //! Networks as [ONNX](https://onnx.ai), the format that inference runtimes read: ONNX Runtime, browsers, phones.
 //!
-//! [`cpu::Network::to_onnx`](crate::cpu::Network::to_onnx) and [`Model::to_onnx`](crate::Model::to_onnx) give the bytes
-//! of a file, `export_onnx` writes it. The file has the network as it predicts: nothing is dropped, and batch
-//! normalization takes its running mean and variance. The same network gives the same bytes.
+//! [`cpu::Network::to_onnx`](crate::cpu::Network::to_onnx) and [`Model::to_onnx`](crate::Model::to_onnx) return the
+//! bytes of a file; `export_onnx` writes the file. It contains the network as it predicts: nothing is dropped, and
+//! batch normalization uses its running mean and variance. The same network gives the same bytes.
 //!
 //! ```
 //! use wgrad::Sequential;
@@ -24,56 +24,59 @@
 //!
 //! # Input and output
 //!
-//! | name | type | what it is |
+//! | name | type | content |
 //! |---|---|---|
-//! | `x` | float32, (`rows`, features) | what `predict` takes: all inputs of a row, one after another |
-//! | `y` | float32, (`rows`, outputs) | what `predict` gives, element by element: an image is flattened |
+//! | `x` | float32, (`rows`, features) | the input of `predict`: all inputs of a row, one after another |
+//! | `y` | float32, (`rows`, outputs) | the output of `predict`, element by element: an image is flattened |
 //!
-//! The number of rows is left open. `x` is features as the network sees them: of a data set of bytes, `byte / 255`.
-//! `y` is logits of classes, or values. Neither softmax nor sigmoid is added, as both belong to the loss.
+//! The number of rows is left open. `x` holds features as the network sees them: `byte / 255` for a data set of bytes.
+//! `y` holds logits of classes, or values. The file adds neither softmax nor sigmoid, because both belong to the loss.
 //!
 //! # Names
 //!
-//! Every value of the network is in the file under its own name: the one that
-//! [`named`](crate::Sequential::named) gave, or `layers.0`, `values.3`, `input`, `inputs.1`. An only input of one
-//! extent is `x` itself, and a last value of one extent is `y` itself. A value that was named `x` or `y` has the name
-//! that it has without. An operator has the name of what it gives.
+//! The file contains every value of the network under its own name: the one given by
+//! [`named`](crate::Sequential::named), or `layers.0`, `values.3`, `input`, `inputs.1`. If the network has one input
+//! and that has one extent, it is `x` itself; if the last value has one extent, it is `y` itself. Any other value that
+//! was named `x` or `y` gets its automatic name instead. An operator has the name of its output.
 //!
-//! Initializers are named as parameters and state are, `layers.0.weight` and `layers.1.running_mean`, and lie as in
-//! [`Parameters`]: the weight of a `Linear` is (inputs, outputs). A layer that is used several times
-//! has them once. What belongs to a value beside is named behind it: `layers.2.flat`, `input.shape`.
+//! Initializers have the names of parameters and state, such as `layers.0.weight` and `layers.1.running_mean`, and the
+//! layout of [`Parameters`]: the weight of a `Linear` is (inputs, outputs). A layer that is used several times has its
+//! initializers once. Names of a value's auxiliary values and constants begin with that value's automatic name:
+//! `layers.2.flat`, `input.shape`.
 //!
 //! # Operators
 //!
-//! Those of opset 17 ([`OPSET`]), which came with version 8 of the format ([`IR_VERSION`]): ONNX Runtime 1.12 or newer.
+//! The operators are those of opset 17 ([`OPSET`]), introduced with version 8 of the format ([`IR_VERSION`]). ONNX
+//! Runtime 1.12 or newer reads them.
 //!
 //! | layer | operators |
 //! |---|---|
-//! | `Linear` | `Gemm`, behind a `Flatten` where its input has several extents |
+//! | `Linear` | `Gemm`, after a `Flatten` if its input has several extents |
 //! | `Conv2d` | `Conv` |
 //! | `MaxPool2d` | `MaxPool` |
-//! | `AvgPool2d` | `AveragePool`, in which padding counts; `GlobalAveragePool` of a whole image |
+//! | `AvgPool2d` | `AveragePool`, which counts padding; `GlobalAveragePool` for a whole image |
 //! | `Flatten` | `Flatten` |
 //! | `BatchNorm` | `BatchNormalization` |
 //! | `LayerNorm` | `LayerNormalization` |
-//! | `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` | the same |
+//! | `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` | the operator of the same name |
 //! | `Gelu` | `Div`, `Erf`, `Add`, `Mul`, `Mul`: `x·(1 + erf(x/√2))·½` |
-//! | `Frequency` | `Reshape`, `Mul`, `Round`, `Sub`, `Add`, `Mul`, `Sin`, `Flatten`: a cosine is a sine a quarter of a turn on |
+//! | `Frequency` | `Reshape`, `Mul`, `Round`, `Sub`, `Add`, `Mul`, `Sin`, `Flatten`: cos x is sin(x + π/2) |
 //! | `OneBlob` | `Reshape`, `Mul`, `Sub`, `Mul`, `Mul`, `Exp`, `Flatten` |
-//! | `SphericalHarmonics` | `Reshape`, `Pow`, `ReduceProd`, `MatMul`: monomials, and their coefficients |
+//! | `SphericalHarmonics` | `Reshape`, `Pow`, `ReduceProd`, `MatMul`: monomials times their coefficients |
 //! | `Dropout` | `Identity` |
-//! | `Embedding` | `Cast` to int64, `Gather`, behind a `Flatten` where its input has several extents |
-//! | an input | `Slice` where there are several, `Reshape` where it has several extents |
+//! | `Embedding` | `Cast` to int64, `Gather`, after a `Flatten` if its input has several extents |
+//! | an input | `Slice` if there are several inputs, `Reshape` if it has several extents |
 //! | a sum, a concatenation | `Add`, `Concat` along the first extent of an example |
 //!
-//! An index of an `Embedding` is not checked by the file: `Cast` cuts off what is behind the point, and a runtime may
-//! count an index below 0 from the end.
+//! The file does not check the index of an `Embedding`: `Cast` drops the fraction, and a runtime may count an index
+//! below 0 from the end.
 //!
 //! # What is refused
 //!
-//! A layer from outside of the crate ([`OnnxError::Layer`]), `HashGrid` ([`OnnxError::NoOperator`]), a file of 2 GiB or more ([`OnnxError::TooLarge`]), as
-//! protobuf has no larger ones, and values that are not finite ([`OnnxError::NotFinite`]), by which a checkpoint is
-//! refused, too.
+//! - a layer from outside the crate ([`OnnxError::Layer`]);
+//! - `HashGrid` ([`OnnxError::NoOperator`]);
+//! - a file of 2 GiB or more ([`OnnxError::TooLarge`]): protobuf allows no larger one;
+//! - values that are not finite ([`OnnxError::NotFinite`]): a checkpoint refuses them, too.
 
 mod encodings;
 mod layers;
@@ -95,31 +98,31 @@ use proto::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto, Te
 
 pub use crate::error::OnnxError;
 
-/// Version of the operators: those of ONNX 1.12, the first with `LayerNormalization`.
+/// Version of the operator set: that of ONNX 1.12, the first with `LayerNormalization`.
 pub const OPSET: i64 = 17;
-/// Version of the format: that of ONNX 1.12.
+/// Version of the file format: that of ONNX 1.12.
 pub const IR_VERSION: i64 = 8;
 
-/// Bytes of a protobuf message at the most.
+/// The largest protobuf message, in bytes.
 const MOST_BYTES: u64 = i32::MAX as u64;
-/// Bytes that a tensor takes at the most beside its values, its name and its extents: numbers that say how long each
-/// part of it is, and by how much it makes such numbers around it longer.
+/// Bound on a tensor's bytes besides its values, name and extents: its own length prefixes, and the growth of the
+/// length prefixes around it.
 const LENGTHS: u64 = 32;
 
-/// A file without its parameters yet.
+/// A file that does not contain its parameters yet.
 #[derive(Debug)]
 pub(crate) struct File {
     model: ModelProto,
-    /// Bytes that it takes with them at the most.
+    /// Upper bound on the file's bytes, parameters included.
     bytes: u64,
 }
 
 impl File {
-    /// The file of a network. Nothing that is large is allocated.
+    /// The file of a network. Allocates nothing large.
     ///
     /// # Errors
-    /// [`Error::Onnx`] when a layer is from outside of the crate or the file would be too large, [`Error::Memory`] when
-    /// the host has no room for it.
+    /// [`Error::Onnx`] when a layer is from outside the crate, no operator computes it, or the file would be too
+    /// large; [`Error::Memory`] when the host has no room for the file.
     pub(crate) fn of(graph: &Graph) -> Result<Self, Error> {
         let model = ModelProto {
             ir_version: IR_VERSION,
@@ -151,13 +154,13 @@ impl File {
             }
             .into());
         }
-        // The values by name, as bytes by tensor, and in the file.
+        // Three copies: the values by name, each tensor's bytes, and the file.
         let what = || format!("a network of {parameters} parameters as ONNX");
         memory::check(what, bytes.saturating_mul(3))?;
         Ok(Self { model, bytes })
     }
 
-    /// The bytes, with all parameters and state of the network.
+    /// Encodes the file with all parameters and state of the network.
     ///
     /// # Errors
     /// [`Error::Onnx`] when a value is not finite.
@@ -192,12 +195,12 @@ impl File {
     }
 }
 
-/// Parameters and state, in order.
+/// Parameters, then state, in the network's order.
 fn all(graph: &Graph) -> impl Iterator<Item = &Parameter> {
     graph.parameters.iter().chain(&graph.state)
 }
 
-/// Writes a file whole.
+/// Writes the file as [`files::write`] does.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(files::write(path, bytes).map_err(OnnxError::Write)?)

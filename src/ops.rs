@@ -1,7 +1,7 @@
-//! Layers, losses and optimizers on the GPU, one file each beside its shader.
+//! Layers, losses and optimizers on the GPU: one file each, next to its shader.
 //!
-//! An op is plain data. It says its shapes and *records* its kernels into a
-//! [`Recorder`](crate::plan::Recorder); it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
+//! An op is plain data. It declares its shapes and *records* its kernels into a [`Recorder`](crate::plan::Recorder);
+//! it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
 
 mod ada_grad;
 mod adam;
@@ -106,7 +106,7 @@ pub use update::{Update, UpdatePart};
 pub use window::Size2;
 pub(crate) use window::Window;
 
-/// The contracts of all kernels here.
+/// The contracts of all kernels in this module.
 pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
@@ -149,8 +149,7 @@ pub(crate) fn contracts() -> Vec<Contract> {
     .concat()
 }
 
-/// Sizes are bounded by what a buffer holds, far below
-/// `u32::MAX`: more is a bug of ours.
+/// Converts a size for a shader. A buffer bounds sizes far below `u32::MAX`, so a larger one is a bug of this crate.
 pub(crate) fn to_u32(count: usize) -> u32 {
     assert!(
         u32::try_from(count).is_ok(),

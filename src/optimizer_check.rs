@@ -1,31 +1,32 @@
-//! An optimizer checked in one call: its kernels against their WGSL, the GPU against the reference, the reference
-//! against what holds of every rule.
+//! Checks an optimizer in one call: its kernels against their WGSL, the GPU against the reference, and the reference
+//! against properties of every optimizer.
 //!
 //! # How far apart GPU and reference may be
 //!
-//! Every step of the reference begins with what the GPU's last step has left, so that the bound is that of one
-//! update. The check knows no formula. An element that an update takes from `u` to `v`, by the reference in `f64`,
-//! may be off by the sum of
+//! Every step of the reference starts from the result of the GPU's last step, so the bound is that of one update. The
+//! check knows no formula. If the reference in `f64` updates an element from `u` to `v`, the element may be off by the
+//! sum of
 //!
-//! - `tolerance · |v − u|`, by default 1e-5: WGSL lets a division be off by 2.5 ULP (3e-7) and a root by 4.5, an `exp`
-//!   or a `pow` by more;
-//! - what the result moves by when one kind of operand moves by 8 roundings to one side or the other, summed over the
-//!   kinds: parameters, gradients, each value of the state, the learning rate. A result that depends on other
-//!   elements, as by a norm over `n`, is a sum: there it is `8·√n` roundings;
-//! - 1.2e-38, below which GPUs may take a number for 0.
+//! - `tolerance · |v − u|`, by default 1e-5: WGSL allows an error of 2.5 ULP (3e-7) for a division, 4.5 ULP for a
+//!   square root, and more for `exp` and `pow`;
+//! - the change of the result when one kind of operand moves by 8 roundings up or down, summed over the kinds:
+//!   parameters, gradients, each value of the state, the learning rate. A result that depends on other elements, such
+//!   as a norm over `n`, is a sum; for it the operands move by `8·√n` roundings;
+//! - 1.2e-38, below which GPUs may treat a number as 0.
 //!
-//! There is no absolute part: where a parameter is 0 the bound is relative to the step alone, so that a formula that is
-//! off by a thousandth of a step is seen however small the learning rate. The reference in `f32` is held to the same.
+//! There is no absolute part. Where a parameter is 0, the bound is relative to the step alone, so a formula that is
+//! off by a thousandth of a step is detected at any learning rate. The reference in `f32` has to meet the same bound.
 //!
-//! # What holds of every rule
+//! # Properties of every optimizer
 //!
-//! A rule has no derivative to compare with differences. The reference must do what any rule does:
+//! An optimizer has no derivative that differences could check. Instead, the reference must do what every optimizer
+//! does:
 //!
-//! - with the same operands it gives the same result twice;
-//! - with a learning rate of 0, from a state of zeros and with a weight decay of 0, it moves no parameter. (A decay
-//!   that does not depend on the learning rate is allowed, and so is a velocity that the learning rate is part of.)
-//! - the sum of `p²/2` over parameters `p`, of which the gradient is `p`, is lower after some steps with a small
-//!   learning rate: a sign that is wrong in the WGSL and in the reference alike is seen there.
+//! - With the same operands it gives the same result twice.
+//! - With a learning rate of 0, a state of zeros and a weight decay of 0, it moves no parameter. A decay that does not
+//!   depend on the learning rate is allowed, and so is a velocity that includes the learning rate.
+//! - It lowers the sum of `p²/2` over parameters `p`, whose gradient is `p`, within some steps at a small learning
+//!   rate. This detects a sign that is wrong in both the WGSL and the reference.
 
 mod case;
 mod compare;
@@ -52,13 +53,13 @@ use compare::Compare;
 use on_gpu::{OnGpu, Taken};
 use twin::Twin;
 
-/// The fewest steps from the first on: gradients that are others, the same again, and zero are among them.
+/// Fewest early steps: one of them draws new gradients, one repeats the last ones, and one has gradients of zero.
 const LEAST_STEPS: u64 = 5;
 
-/// Elements of parameters in groups, where the check chooses them: few enough to be sanitized.
+/// Most elements of a default parameter in the case with groups: few enough to interpret.
 const GROUPED: usize = 128;
 
-/// Checks an optimizer as [`OptimizerCheck`] does by default.
+/// Checks an optimizer with the default [`OptimizerCheck`].
 ///
 /// ```
 /// use wgrad::ops::{Adam, Optimizer};
@@ -71,12 +72,12 @@ const GROUPED: usize = 128;
 /// ```
 ///
 /// # Errors
-/// As [`OptimizerCheck::run`].
+/// The errors of [`OptimizerCheck::run`].
 pub fn check_optimizer(gpu: &Gpu, optimizer: &dyn Optimizer) -> Result<OptimizerReport, Error> {
     OptimizerCheck::default().run(gpu, optimizer)
 }
 
-/// How an optimizer is checked.
+/// Settings of an optimizer check.
 ///
 /// ```
 /// use wgrad::ops::Sgd;
@@ -89,7 +90,7 @@ pub fn check_optimizer(gpu: &Gpu, optimizer: &dyn Optimizer) -> Result<Optimizer
 /// ```
 #[derive(Debug, Clone)]
 pub struct OptimizerCheck {
-    /// None: those that are known to make trouble.
+    /// `None`: default shapes, known to cause trouble.
     shapes: Option<Vec<TensorShape>>,
     parameters: RangeInclusive<f32>,
     gradients: RangeInclusive<f32>,
@@ -114,47 +115,46 @@ impl Default for OptimizerCheck {
 }
 
 impl OptimizerCheck {
-    /// Shapes of parameters to try: each alone, and in turns as parameters of seven groups. Default: one element, odd
-    /// ones, some around a workgroup of 64, and, for one step, 2053×2053, which is more than one dispatch dimension
-    /// holds.
+    /// Shapes of parameters: each alone, and in rotation as parameters of seven groups. Default: one element, odd
+    /// sizes, sizes near a workgroup of 64, and, for one step, 2053×2053, which exceeds one dispatch dimension.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Values that parameters may have before the first step. Default: −100…100, most of them in −4…4, with zeros of
-    /// both signs and repeats.
+    /// Range of parameters before the first step. Default: −100…100, most of them in −4…4, with zeros of both signs
+    /// and repeated values.
     #[must_use]
     pub fn parameters(mut self, parameters: RangeInclusive<f32>) -> Self {
         self.parameters = parameters;
         self
     }
 
-    /// Values that gradients may have; drawn in the same way.
+    /// Range of gradients. They are drawn in the same way, with the same default.
     #[must_use]
     pub fn gradients(mut self, gradients: RangeInclusive<f32>) -> Self {
         self.gradients = gradients;
         self
     }
 
-    /// Steps from the first on, at least 5, two late ones (1,000,003 and the next) after them. Default: 6.
+    /// Number of early steps, at least 5; two late steps (1,000,003 and the next) follow. Default: 6.
     #[must_use]
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
         self
     }
 
-    /// Steps of the reference after which the sum of `p²/2` must be lower than before, and their learning rate.
-    /// Default: 100 with 0.001. 0 steps leave it out, for what is not meant to descend.
+    /// Steps of the reference that must lower the sum of `p²/2`, and their learning rate. Default: 100 steps at 0.001.
+    /// With 0 steps this check is left out, for optimizers that are not meant to descend.
     #[must_use]
     pub fn descent(mut self, steps: u64, learning_rate: f32) -> Self {
         self.descent = (steps, learning_rate);
         self
     }
 
-    /// How updates are [sanitized](crate::sanitize()) whose tensors have no more elements than this, all together.
-    /// Default: 4,096 elements, in three orders, not compared with the device. 0 leaves it out.
+    /// [Sanitizes](crate::sanitize()) updates whose tensors have at most `elements` elements in total, with this
+    /// sanitizer. Default: 4,096 elements, three orders, no comparison with the device. 0 elements turn it off.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -164,7 +164,7 @@ impl OptimizerCheck {
         self
     }
 
-    /// What a result may be off by, relative to its change: see [the module](self). Default: 1e-5.
+    /// Allowed error of a result relative to its change: see [the module](self). Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
@@ -173,28 +173,30 @@ impl OptimizerCheck {
 
     /// Checks an optimizer, in this order:
     ///
-    /// 1. [`Optimizer::check`] takes its settings; its text, the names of its state and what
-    ///    [`Optimizer::with_learning_rate`] returns fit together;
-    /// 2. *contract*: every kernel that it dispatches declares what its WGSL says;
-    /// 3. nothing is written outside of parameters and state, gradients change only where the reference's
-    ///    [`prepare`](crate::reference::Optimizer::prepare) changes them, nothing of a frozen parameter does, no result
-    ///    is NaN, and the same step gives the same bits twice;
-    /// 4. the reference does what [holds of every rule](self);
-    /// 5. every parameter and all that is kept of it is after each step what the reference makes of it in `f64`: of
-    ///    one parameter; of several in blocks and groups, which have a multiple of the learning rate, a weight decay
-    ///    of their own or none, or are frozen; and of one in more than one dispatch dimension.
+    /// 1. [`Optimizer::check`] accepts its settings; its description, the names of its state and the optimizer
+    ///    returned by [`Optimizer::with_learning_rate`] are consistent.
+    /// 2. *Contract*: every dispatched kernel declares what its WGSL contains.
+    /// 3. Besides parameters and state, only gradients change, and only where the reference's
+    ///    [`prepare`](crate::reference::Optimizer::prepare) changes them. Nothing of a frozen parameter changes, no
+    ///    result is NaN, and the same step gives the same bits twice.
+    /// 4. The reference has the [properties of every optimizer](self).
+    /// 5. After each step, every parameter and all of its state match what the reference computes in `f64`. The cases
+    ///    are one parameter; several in blocks and groups, which multiply the learning rate, have a weight decay of
+    ///    their own or none, or are frozen; and one parameter that needs more than one dispatch dimension.
     ///
-    /// Steps begin with the first. Coefficients lie in a ring of five rows, of which all but that of the step are NaN.
-    /// One step has those of the optimizer with half the learning rate, as after
-    /// [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate); one has the gradients of the step before, one
-    /// has gradients of 0.
+    /// Steps begin with the first. Coefficients lie in a ring of five rows; all rows except that of the step are NaN.
+    /// One step uses half the learning rate, as after
+    /// [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate); one repeats the gradients of the step
+    /// before, and one has gradients of 0.
     ///
     /// # Errors
-    /// [`Error::Check`] with the first thing that is wrong, what [`Optimizer::check`] and
-    /// [`Optimizer::update`] say, [`Error::Binding`] when a dispatch does not fit its kernel, [`Error::Setting`] when
-    /// a setting of the check makes no sense, or a schedule gives a learning rate that is negative or not a number;
-    /// [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold; or as
-    /// [`Gpu::submit`] and [`Gpu::read`].
+    /// - [`Error::Check`] with the first failure.
+    /// - The errors of [`Optimizer::check`] and [`Optimizer::update`].
+    /// - [`Error::Binding`] when a dispatch does not fit its kernel.
+    /// - [`Error::Setting`] when a setting of the check makes no sense, or a schedule gives a learning rate that is
+    ///   negative or not a number.
+    /// - [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold.
+    /// - The errors of [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, optimizer: &dyn Optimizer) -> Result<OptimizerReport, Error> {
         self.check_settings()?;
         let what = "Optimizer::describe";
@@ -232,7 +234,8 @@ impl OptimizerCheck {
         })
     }
 
-    /// What holds of every rule: whether it takes a weight decay, and how far it descends.
+    /// Checks the properties of every optimizer. Returns whether it uses weight decay, and the sums before and after
+    /// descent.
     fn check_twin(
         &self,
         twin: &Twin<'_>,
@@ -279,7 +282,7 @@ impl OptimizerCheck {
         }
     }
 
-    /// What is tried, if there is memory for it.
+    /// The cases of this check, if there is memory for them.
     fn cases(&self, gpu: &Gpu, both: [&dyn Optimizer; 2], name: &str) -> Result<Vec<Case>, Error> {
         let by_default = || SHAPES.into_iter().map(TensorShape::from).collect();
         let shapes: Vec<TensorShape> = self.shapes.clone().unwrap_or_else(by_default);
@@ -309,24 +312,25 @@ impl OptimizerCheck {
     }
 }
 
-/// What a check has found, everything within its bounds; `Display` prints it as a table.
+/// Results of a check that found no failure; `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerReport {
-    /// The optimizer, as it describes itself.
+    /// The optimizer's description of itself.
     pub optimizer: String,
-    /// Kernels that are what their WGSL says.
+    /// Kernels whose declarations match their WGSL.
     pub kernels: Vec<String>,
-    /// Their dispatches that were interpreted, with nothing found.
+    /// Dispatches of these kernels that were interpreted without a finding.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with what in it the interpreter does not know.
+    /// Kernels that could not be interpreted, each with the construct that the interpreter does not know.
     pub not_sanitized: BTreeMap<String, String>,
-    /// Whether a weight decay of a [`Group`](crate::ops::Group) changes anything: not of a rule without one.
+    /// Whether the weight decay of a [`Group`](crate::ops::Group) has any effect. False if the optimizer has no weight
+    /// decay.
     pub takes_decay: bool,
     /// The sum of `p²/2` before and after the steps of [`OptimizerCheck::descent`].
     pub descent: Option<[f64; 2]>,
-    /// A row for each parameter of each case, and for all that is kept of it, over all steps: the element that comes
-    /// nearest to its bound.
+    /// For each parameter of each case, and for each tensor of its state: the element that comes nearest to its bound
+    /// over all steps.
     pub rows: Vec<Comparison>,
 }
 

@@ -1,21 +1,21 @@
-//! How fast steps are taken, measured.
+//! Measured speed of training steps.
 
 use std::time::Duration;
 
-/// Of what was known before a measurement, so much is kept. A completion that the host sees late makes one time long
-/// and the next short: sums over several let both cancel.
+/// Weight of earlier measurements when a new one arrives. If the host notices one completion late, that time is too
+/// long and the next too short; summing over several submits cancels both errors.
 const KEPT: f64 = 0.75;
 
-/// Seconds of a step, learned from submits of known length.
+/// Duration of a step, learned from submits with a known number of steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
-    /// Sums over past submits, older ones with less weight.
+    /// Sum over past submits; older ones have less weight.
     steps: f64,
     seconds: f64,
 }
 
 impl Pace {
-    /// So many steps took the device so long.
+    /// Records that the device took this time for so many steps.
     pub(crate) fn record(&mut self, steps: usize, took: Duration) {
         if steps == 0 {
             return;
@@ -24,7 +24,7 @@ impl Pace {
         self.seconds = KEPT * self.seconds + took.as_secs_f64();
     }
 
-    /// How many whole steps fit in a time; `None` where nothing is known.
+    /// Number of whole steps that fit in `time`; `None` if nothing was measured yet.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -34,7 +34,7 @@ impl Pace {
         self.share_within(time).map(|steps| steps as usize)
     }
 
-    /// The same, where a part of a step counts, too.
+    /// [`steps_within`](Self::steps_within) with fractions of a step.
     pub(crate) fn share_within(&self, time: Duration) -> Option<f64> {
         let is_known = self.steps > 0.0 && self.seconds > 0.0;
         is_known.then(|| self.steps * time.as_secs_f64() / self.seconds)
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(pace.steps_within(Duration::MAX), Some(usize::MAX));
     }
 
-    /// A device that another program slows down is followed within some submits.
+    /// If another program slows the device down, the pace follows within a few submits.
     #[test]
     fn what_was_long_ago_is_forgotten() {
         let mut pace = Pace::default();

@@ -27,27 +27,27 @@ pub use submit::Plan;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use submit::Recorded;
 
-/// WebGPU's end of one dispatch dimension.
+/// WebGPU's limit on workgroups per dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;
 
-/// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less
-/// a margin for the short loops that it unrolls.
+/// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less a margin for the
+/// short loops that it unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
-/// What one dispatch costs, by counting: nothing here is measured.
+/// Cost of one dispatch: counted, not measured.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Cost {
     /// Floating-point operations of all invocations together.
     pub flops: u64,
-    /// Loop iterations of the longest invocation; the look that ends a loop is one of them.
+    /// Loop iterations of the longest invocation, including the final test that ends each loop.
     pub iterations: u64,
-    /// Bytes moved if each is moved once; `None` when that is all that is bound.
+    /// Bytes moved if each byte moves once; `None` stands for the bytes of all bound tensors.
     pub bytes: Option<u64>,
 }
 
 impl Cost {
-    /// So many floating-point operations.
+    /// A cost of `flops` floating-point operations.
     #[must_use]
     pub const fn new(flops: u64) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl Cost {
         }
     }
 
-    /// With so many loop iterations of the longest invocation.
+    /// Sets the loop iterations of the longest invocation.
     #[must_use]
     pub const fn iterations(self, iterations: u64) -> Self {
         Self { iterations, ..self }
     }
 
-    /// With so many bytes moved.
+    /// Sets the bytes moved.
     #[must_use]
     pub const fn bytes(self, bytes: u64) -> Self {
         Self {
@@ -73,17 +73,17 @@ impl Cost {
     }
 }
 
-/// Collects dispatches; [`finish`](Recorder::finish) makes their bind groups.
+/// Collects dispatches; [`finish`](Recorder::finish) creates their bind groups.
 ///
-/// Nothing runs here: layers, losses and optimizers record, and [`Gpu`] alone submits.
+/// Nothing runs here: layers, losses and optimizers record, and only [`Gpu`] submits.
 #[derive(Debug)]
 pub struct Recorder<'gpu> {
     gpu: &'gpu Gpu,
     pending: Vec<Pending>,
     uniforms: Vec<u8>,
-    /// The texts of the kernels, each once.
+    /// The WGSL of the kernels, each text once.
     sources: Vec<Arc<str>>,
-    /// The first dispatch that does not fit its kernel.
+    /// The first error: a dispatch that does not fit its kernel or the device.
     fault: Option<Error>,
 }
 
@@ -109,23 +109,23 @@ impl<'gpu> Recorder<'gpu> {
         }
     }
 
-    /// The device recorded for.
+    /// The device for which this recorder records.
     #[must_use]
     pub fn gpu(&self) -> &'gpu Gpu {
         self.gpu
     }
 
-    /// Floating-point operations recorded so far, or `u64::MAX` where there are more.
+    /// Floating-point operations recorded so far, or `u64::MAX` if there are more.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.pending.iter().map(|pending| pending.cost.flops))
     }
 
-    /// Adds one dispatch of as many workgroups as there are, folded into two dimensions where one
-    /// would be too long: shaders take `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
+    /// Adds one dispatch of `workgroups` workgroups. They are folded into two dimensions if one would be too long:
+    /// shaders compute their index as `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
     ///
-    /// Where the tensors are not those of the kernel's contract, or one of its constants has no value,
-    /// [`finish`](Self::finish) says so.
+    /// If the tensors do not match the kernel's contract, or a constant of the kernel has no value,
+    /// [`finish`](Self::finish) returns the error.
     pub fn dispatch<U: Pod>(
         &mut self,
         kernel: &KernelRef<'_, U>,
@@ -169,7 +169,7 @@ impl<'gpu> Recorder<'gpu> {
         });
     }
 
-    /// A text as the recorder keeps it: many dispatches have the same one.
+    /// The recorder's own copy of a kernel's text, which many dispatches share.
     fn shared(&mut self, source: &str) -> Arc<str> {
         if let Some(shared) = self.sources.iter().find(|shared| shared.as_ref() == source) {
             return Arc::clone(shared);
@@ -179,7 +179,7 @@ impl<'gpu> Recorder<'gpu> {
         shared
     }
 
-    /// The workgroups of a dispatch in two dimensions, if it fits its kernel and this device.
+    /// The workgroups of a dispatch in two dimensions, if the dispatch fits its kernel and this device.
     fn check(
         &self,
         contract: &Contract,
@@ -206,18 +206,18 @@ impl<'gpu> Recorder<'gpu> {
         })
     }
 
-    /// Workgroups of a dispatch dimension: where there are more, they are folded into two.
+    /// Most workgroups in one dispatch dimension; more are folded into two.
     fn workgroups_in_a_row(&self) -> u64 {
         let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
         MAX_WORKGROUPS.min(limit.into())
     }
 
-    /// Contracts of the kernels recorded so far, whether their dispatches fit them or not.
+    /// Contracts of all kernels recorded so far, including those of faulty dispatches.
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
         self.pending.iter().map(|pending| &pending.contract)
     }
 
-    /// [`dispatch`](Self::dispatch) with one invocation for each of `invocations`.
+    /// [`dispatch`](Self::dispatch) with at least `invocations` invocations, in whole workgroups.
     pub fn dispatch_each<U: Pod>(
         &mut self,
         kernel: &KernelRef<'_, U>,
@@ -231,15 +231,15 @@ impl<'gpu> Recorder<'gpu> {
         self.dispatch(kernel, uniform, tensors, workgroups, cost);
     }
 
-    /// Compiles what is not compiled yet, its kernels side by side, and makes the bind groups.
+    /// Compiles the kernels that are not compiled yet, in parallel, and creates the bind groups.
     ///
     /// # Errors
-    /// [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or
-    /// optimizer that recorded it. [`Error::OtherGpu`] when a tensor is another's. [`Error::Limit`] when a
-    /// kernel needs more than the device allows, would loop longer than the driver lets it, or has more
-    /// [floating-point operations](Gpu::flops_per_dispatch) than one dispatch may have,
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a
-    /// kernel.
+    /// - [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or optimizer that
+    ///   recorded it.
+    /// - [`Error::OtherGpu`] when a tensor belongs to another device.
+    /// - [`Error::Limit`] when a kernel needs more than the device allows, would loop longer than the driver permits,
+    ///   or has more [floating-point operations](Gpu::flops_per_dispatch) than one dispatch may have.
+    /// - [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -309,7 +309,7 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
     })
 }
 
-/// In two dimensions of at most `most`, if it can be had.
+/// Folds workgroups into two dimensions of at most `most` each; `None` if they do not fit.
 fn fold(workgroups: u64, most: u64) -> Option<[u32; 2]> {
     let x = workgroups.min(most);
     let y = workgroups.div_ceil(x.max(1));
@@ -345,7 +345,7 @@ fn bind(
     })
 }
 
-/// Bytes of all tensors bound.
+/// Bytes of all bound tensors.
 fn bound(pending: &Pending) -> u64 {
     total(pending.tensors.iter().map(Tensor::bytes))
 }

@@ -1,4 +1,4 @@
-//! Outputs of rows that are asked for one after another, on a GPU.
+//! Repeated predictions on a GPU.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::model::{Model, read_matrix};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// A forward pass over so many rows.
+/// A recorded forward pass over a fixed number of rows.
 #[derive(Debug)]
 struct Pass {
     x: Tensor,
@@ -36,13 +36,13 @@ impl Pass {
     }
 }
 
-/// Passes over the numbers of rows that were asked for last, each recorded once.
+/// Recorded passes for the most recently used numbers of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Passes(Latest<Pass>);
 
 impl Passes {
-    /// Submits a pass over rows with the parameters of the time of this call; the future waits for their outputs (rows,
-    /// outputs). Of no rows there are no outputs.
+    /// Submits a pass over the rows of `x` with the present parameters. The future waits for the outputs (rows,
+    /// outputs); for no rows they are empty.
     pub(crate) fn predict(
         &mut self,
         model: &Model,
@@ -75,9 +75,11 @@ impl Passes {
     }
 }
 
-/// A network that is asked for the outputs of rows again and again, on a GPU: a pass is recorded at the first call with as
-/// many rows, and kept for the last four numbers of rows. [`cpu::Predictor`](crate::cpu::Predictor) is the same on the CPU,
-/// where a row of a small network takes microseconds; here it takes the way to the device and back.
+/// Predicts outputs again and again on a GPU.
+///
+/// A pass is recorded at the first call with a new number of rows; the passes for the last four numbers of rows are
+/// kept. [`cpu::Predictor`](crate::cpu::Predictor) does the same on the CPU, where a row of a small network takes
+/// microseconds. Here a call takes at least the way to the device and back.
 ///
 /// ```
 /// use wgrad::ndarray::Array2;
@@ -101,7 +103,7 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Predicts by this model.
+    /// Creates a predictor for this model.
     #[must_use]
     pub fn new(model: Model) -> Self {
         Self {
@@ -112,10 +114,10 @@ impl Predictor {
         }
     }
 
-    /// Predicts by the network that a file holds: see [`Model::load`].
+    /// Creates a predictor for the network in a file: see [`Model::load`].
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`Model::load`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>, gpu: &Gpu) -> Result<Self, Error> {
         Ok(Self::new(Model::load(path, gpu)?))
@@ -127,16 +129,16 @@ impl Predictor {
         &self.model
     }
 
-    /// The model, and nothing else.
+    /// Returns the model and drops the recorded passes.
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
     }
 
-    /// Outputs of a row of features: logits of classes or labels, or values. They stay until the next call.
+    /// Outputs for one row of features: logits of classes or labels, or values. They stay valid until the next call.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict).
+    /// The errors of [`predict`](Self::predict).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predict_row(&mut self, x: &[f32]) -> Result<&[f32], Error> {
         let x = ArrayView1::from(x).insert_axis(Axis(0));
@@ -144,12 +146,12 @@ impl Predictor {
         Ok(self.outputs.as_slice().unwrap_or_default())
     }
 
-    /// Outputs (rows, outputs) of rows `x` (rows, features). They stay until the next call. Many rows go through the device
-    /// a part at a time.
+    /// Outputs (rows, outputs) for the rows of `x` (rows, features). They stay valid until the next call. Many rows go
+    /// through the device in parts.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Setting`] when a column is to be an index and is
-    /// none, [`Error::Memory`] without room for the outputs, or an error of the device.
+    /// [`Error::Shape`] when `x` has another number of columns; [`Error::Setting`] when a column should contain
+    /// indices and does not; [`Error::Memory`] when there is no room for the outputs; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predict(&mut self, x: ArrayView2<'_, f32>) -> Result<ArrayView2<'_, f32>, Error> {
         check_features(self.model.graph(), x)?;
@@ -167,11 +169,12 @@ impl Predictor {
         Ok(self.outputs.view())
     }
 
-    /// [`predict`](Self::predict) without blocking a browser's main thread, of rows that fit the device at once: with the
-    /// parameters of the time of this call.
+    /// [`predict`](Self::predict) without blocking a browser's main thread. All rows must fit the device at once. The
+    /// outputs are for the parameters at the time of this call.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), or [`Error::Limit`] or [`Error::OutOfMemory`] without room for so many rows.
+    /// The errors of [`predict`](Self::predict), and [`Error::Limit`] or [`Error::OutOfMemory`] when there is no room
+    /// for so many rows.
     pub fn predict_async(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -180,7 +183,7 @@ impl Predictor {
     }
 }
 
-/// Rows of a pass, at the most: enough to keep a GPU busy.
+/// Most rows per pass: enough to keep a GPU busy.
 #[cfg(not(target_arch = "wasm32"))]
 const MOST_ROWS: usize = 4096;
 
@@ -212,7 +215,7 @@ mod tests {
             let x = rows(count);
             let y = predictor.predict(x.view())?.to_owned();
             assert_eq!(y, predictor.model().predict(x.view())?);
-            // The pass that was used last is asked for again: it is not made.
+            // The pass must be in the cache: looking for it again must not make a new one.
             let found = predictor.passes.0.find_or_make(
                 |pass| pass.x.rows() == count,
                 || unreachable!("it was recorded"),

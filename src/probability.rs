@@ -1,4 +1,4 @@
-//! What logits say: probabilities, and classes drawn by them.
+//! Probabilities from logits, and classes drawn from them.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
@@ -6,10 +6,10 @@ use crate::error::{Error, TargetKind};
 use crate::random::{sampling_key, threefry};
 use crate::reference::Float;
 
-/// Probabilities of classes by their logits, (rows, classes): `softmax(z)[c] = e^z[c] / Σ_k e^z[k]` in each row, for outputs
-/// of a network that [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy) has trained.
+/// Probabilities of classes from their logits (rows, classes): in each row, `softmax(z)[c] = e^z[c] / Σ_k e^z[k]`. Use
+/// it on outputs of a network trained with [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy).
 ///
-/// Logits of any finite size give no overflow. A row with an infinite or NaN logit is NaN.
+/// Finite logits never overflow. A row that contains an infinite or NaN logit becomes NaN.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -33,8 +33,8 @@ pub fn softmax<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     probabilities
 }
 
-/// Probabilities of labels that do not depend on each other, by their logits: `1 / (1 + e^−z)` for each, for outputs of a
-/// network that a binary cross-entropy has trained. NaN stays NaN.
+/// Probabilities of independent labels from their logits: `1 / (1 + e^−z)` for each. Use it on outputs of a network
+/// trained with a binary cross-entropy. NaN stays NaN.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -54,10 +54,10 @@ pub fn sigmoid<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     })
 }
 
-/// Makes probabilities of outputs, (rows, outputs).
+/// Turns outputs (rows, outputs) into probabilities.
 type ProbabilitiesOf<F> = fn(ArrayView2<'_, F>) -> Array2<F>;
 
-/// What makes probabilities of the outputs that a loss compares.
+/// The function that turns outputs into probabilities, for a loss with these targets.
 pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<ProbabilitiesOf<F>, Error> {
     match targets {
         TargetKind::Classes => Ok(softmax),
@@ -70,12 +70,13 @@ pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<Probabil
     }
 }
 
-/// Draws classes by their probabilities: each draw is a function of the seed and of how many there were before, the same
-/// on every machine.
+/// Draws classes according to their probabilities.
 ///
-/// A temperature of 1 draws by softmax of the logits, a lower one the likely classes more often, 0 always the likeliest (of equal ones any, as
-/// often as the others);
-/// a higher one evens them out: the logits are divided by it.
+/// Each draw is a function of the seed and of the number of earlier draws, the same on every machine.
+///
+/// The logits are divided by the temperature. A temperature of 1 draws from the softmax of the logits; a lower one
+/// prefers likely classes more, and a higher one evens the probabilities out. A temperature of 0 always draws the
+/// likeliest class; equally likely ones are drawn equally often.
 ///
 /// ```
 /// use wgrad::ClassSampler;
@@ -96,7 +97,7 @@ pub struct ClassSampler {
 }
 
 impl ClassSampler {
-    /// Draws at temperature 1.
+    /// A sampler with this seed, at temperature 1.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -106,7 +107,7 @@ impl ClassSampler {
         }
     }
 
-    /// Divides logits by this: a finite number, 0 or above.
+    /// Sets the temperature, a finite number of at least 0.
     #[must_use]
     pub const fn temperature(self, temperature: f64) -> Self {
         Self {
@@ -115,10 +116,11 @@ impl ClassSampler {
         }
     }
 
-    /// Draws a class by the logits of a row.
+    /// Draws a class from the logits of one row.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the temperature makes no sense, there is no logit, or one is infinite or NaN.
+    /// [`Error::Setting`] when the temperature is negative or not finite, when there are no logits, or when a logit is
+    /// infinite or NaN.
     pub fn draw<F: Float>(&mut self, logits: ArrayView1<'_, F>) -> Result<u32, Error> {
         let temperature = self.temperature;
         if !(temperature.is_finite() && temperature >= 0.0) {
@@ -134,7 +136,7 @@ impl ClassSampler {
         }
         let logits = || logits.iter().map(|logit| logit.into_f64());
         let largest = logits().fold(f64::NEG_INFINITY, f64::max);
-        // By a formula of its own, as exponentials of the standard library have other last bits on other systems.
+        // `libm`, because the last bits of the standard library's `exp` differ between systems.
         let weight = move |logit: f64| {
             if logit == largest {
                 1.0
@@ -162,7 +164,7 @@ impl ClassSampler {
         Ok(class)
     }
 
-    /// The next number, at least 0 and below 1.
+    /// The next random number in [0, 1).
     fn next(&mut self) -> f64 {
         #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
         let counter = [self.drawn as u32, (self.drawn >> 32) as u32];

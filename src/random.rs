@@ -1,6 +1,6 @@
-//! Random numbers as a function of a key and a counter: the same on every device, in any order.
+//! Random numbers that are functions of a key and a counter: the same on every device, in any order.
 
-/// Threefry-2x32 with 20 rounds: a counter and a key in, 64 random bits out.
+/// Threefry-2x32 with 20 rounds: turns a key and a counter into 64 random bits.
 ///
 /// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 #[must_use]
@@ -8,7 +8,7 @@ pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     threefry_inlined(key, counter)
 }
 
-/// The same, part of the loop that calls it, so that the loop becomes one over vectors.
+/// [`threefry`], inlined into the calling loop so that the loop vectorizes.
 #[inline(always)]
 pub(crate) fn threefry_inlined(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]];
@@ -43,23 +43,23 @@ fn add_keys([x, y]: [u32; 2], keys: [u32; 2], group: u32) -> [u32; 2] {
     [x.wrapping_add(keys[0]), y]
 }
 
-/// The key under which minibatches are drawn.
+/// The key for drawing minibatches.
 pub(crate) fn minibatch_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [1, 0])
 }
 
-/// The key under which rows are put in an order before they are split: another than that of minibatches, which would
-/// otherwise go through the parts of a split in its order.
+/// The key for ordering rows before a split. It differs from the minibatch key; otherwise minibatches would go through
+/// the parts of a split in the order of the split.
 pub(crate) fn split_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [4, 0])
 }
 
-/// The key under which a layer of a network draws.
+/// The key for a layer's draws.
 pub(crate) fn layer_key(seed: u64, layer: u32) -> [u32; 2] {
     threefry(halves(seed), [2, layer])
 }
 
-/// The key under which a layer draws in a part of a step's minibatch: in the first its own.
+/// The key for a layer's draws in one part of a step's minibatch. The first part uses the layer's own key.
 pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
     match part {
         0 => key,
@@ -67,7 +67,7 @@ pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
     }
 }
 
-/// The key under which classes are drawn by their probabilities.
+/// The key for drawing classes according to their probabilities.
 pub(crate) fn sampling_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [5, 0])
 }
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(all.len(), seeds.len() * 23);
     }
 
-    /// Known answers of Random123, the authors' own implementation.
+    /// Known answers from Random123, the authors' own implementation.
     #[test]
     fn threefry_gives_the_known_answers() {
         let all = u32::MAX;

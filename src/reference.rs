@@ -1,5 +1,7 @@
-//! The book's formulas on ndarray, as they are defined: the oracle of the tests. It shares no code and no algorithm
-//! with [`crate::ops`], nor with [`crate::cpu`], which computes some of them in a faster way.
+//! The book's formulas on ndarray, written as they are defined: the oracle of the tests.
+//!
+//! This module shares no code and no algorithm with [`crate::ops`] or [`crate::cpu`]; the latter computes some
+//! formulas in a faster way.
 
 mod ada_grad;
 mod adam;
@@ -73,19 +75,19 @@ pub use tanh::Tanh;
 
 /// `f32` or `f64`.
 pub trait Float: NdFloat {
-    /// The nearest value of this type.
+    /// The value of this type nearest to `value`.
     fn from_f64(value: f64) -> Self;
 
-    /// As `f64`, exactly.
+    /// The same number as `f64`; the conversion is exact.
     fn into_f64(self) -> f64;
 
-    /// The layer of this precision out of both.
+    /// The layer of `twin` in this precision.
     fn of(twin: &Twin) -> &dyn Layer<Self>;
 
-    /// The optimizer of this precision out of both.
+    /// The optimizer of `rule` in this precision.
     fn rule(rule: &Rule) -> &dyn Optimizer<Self>;
 
-    /// The loss of this precision out of both.
+    /// The loss of `criterion` in this precision.
     fn criterion(criterion: &Criterion) -> &dyn Loss<Self>;
 }
 
@@ -134,12 +136,12 @@ impl Float for f64 {
     }
 }
 
-/// A layer as its formulas. Both passes write into arrays that exist.
+/// A layer as its formulas. Both passes write into existing arrays.
 pub trait Layer<F>: Debug + Send + Sync {
     /// `y = layer(x)`.
     fn forward(&self, pass: Forward<'_, F>);
 
-    /// The gradients by the parameters, and by `x` where it is wanted.
+    /// Computes the gradients with respect to the parameters, and to `x` if that one is wanted.
     fn backward(&self, pass: Backward<'_, F>);
 }
 
@@ -151,7 +153,7 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// From a layer that is written once for both.
+    /// A twin from a layer that is generic over both precisions.
     pub fn of<L: Layer<f32> + Layer<f64> + Clone + 'static>(layer: L) -> Self {
         Self {
             single: Arc::new(layer.clone()),
@@ -159,8 +161,7 @@ impl Twin {
         }
     }
 
-    /// An activation by a function of `x` and its derivative: `y = f(x)`, `dx = dy·f′(x)`, element by
-    /// element.
+    /// An activation, from a function of `x` and its derivative, applied to each element: `y = f(x)`, `dx = dy·f′(x)`.
     ///
     /// ```
     /// use wgrad::reference::Twin;
@@ -178,14 +179,14 @@ impl Twin {
 
 /// An optimizer as its formula.
 pub trait Optimizer<F>: Debug + Send + Sync {
-    /// Changes all gradients before the updates of a step.
+    /// Changes all gradients before a step's updates.
     fn prepare(&self, gradients: &mut [Array2<F>]) {
         let _ = gradients;
     }
 
-    /// Changes a parameter by its gradient; `state` is what
-    /// [`Optimizer::state`](crate::ops::Optimizer::state) names, of this parameter. Each element changes by its own
-    /// gradient and state alone: of a large parameter it is called with some rows at a time.
+    /// Updates a parameter by its gradient. `state` holds this parameter's values of
+    /// [`Optimizer::state`](crate::ops::Optimizer::state), in that order. Each element may depend only on its own
+    /// gradient and state, because a large parameter is updated some rows at a time.
     fn update(
         &self,
         at: UpdateStep<F>,
@@ -203,7 +204,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// From an optimizer that is written once for both.
+    /// A rule from an optimizer that is generic over both precisions.
     pub fn of<O: Optimizer<f32> + Optimizer<f64> + Clone + 'static>(optimizer: O) -> Self {
         Self {
             single: Arc::new(optimizer.clone()),
@@ -214,7 +215,7 @@ impl Rule {
 
 /// A loss as its formula.
 pub trait Loss<F>: Debug + Send + Sync {
-    /// The mean loss of rows of outputs, and its gradient by them.
+    /// Computes the mean loss of the rows of outputs, and its gradient with respect to the outputs.
     fn forward_backward(&self, pass: LossPass<'_, F>) -> F;
 }
 
@@ -226,7 +227,7 @@ pub struct Criterion {
 }
 
 impl Criterion {
-    /// From a loss that is written once for both.
+    /// A criterion from a loss that is generic over both precisions.
     pub fn of<L: Loss<f32> + Loss<f64> + Clone + 'static>(loss: L) -> Self {
         Self {
             single: Arc::new(loss.clone()),

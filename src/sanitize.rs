@@ -1,30 +1,31 @@
-//! Plans, interpreted: every dispatch checked for data races, barriers that not all reach, accesses out of bounds
-//! and reads of unwritten workgroup memory, without a GPU that shows them.
+//! Interprets plans. Every dispatch is checked for data races, barriers that not all invocations reach, accesses out
+//! of bounds, and reads of unwritten workgroup memory, even on a device where such errors have no effect.
 //!
-//! A software driver runs the invocations of a workgroup in turns, so that a missing barrier changes nothing there. On a
-//! GPU it is a wrong result once in a thousand steps. The interpreter of [`wgsl_sanitizer`] watches every access
-//! instead. It starts each dispatch from what the device's tensors hold, binds exactly the elements of each tensor, so that
-//! a read of its neighbour in the same buffer is out of bounds, and goes through invocations in several orders. Then
-//! the device runs the dispatch, and what it has made is compared.
+//! A software driver runs the invocations of a workgroup in turn, so a missing barrier changes nothing there. On a GPU
+//! it gives a wrong result once in a thousand steps. The interpreter of [`wgsl_sanitizer`] watches every access
+//! instead. It starts each dispatch from the contents of the device's tensors. It binds exactly the elements of each
+//! tensor, so a read from a neighboring tensor in the same buffer is out of bounds. It runs the invocations in several
+//! orders. Then the device runs the dispatch, and the results are compared.
 //!
 //! # How far apart device and interpreter may be
 //!
-//! Integers are the same. For floats both compute the same formula, and may differ by what WGSL grants to each
-//! operation, which nobody can derive from a result alone. So the dispatch is interpreted [four times more](RUNS), with every
-//! operation off by a random part of what it is granted
-//! ([`Rounding::Granted`](wgsl_sanitizer::Rounding::Granted)). An element may be off by
+//! Integers must be equal. For floats, both compute the same formula, and may differ by the error that WGSL allows for
+//! each operation. The result alone does not tell how much that is. So the dispatch is interpreted [four more
+//! times](RUNS), and every operation is off by a random part of its allowed error
+//! ([`Rounding::Granted`](wgsl_sanitizer::Rounding::Granted)). An element may be off by the sum of
 //!
-//! - [eight times](SPREAD) what it moved by in the run that moved it most: of four runs, all within an eighth of the
-//!   deviation that is usual happens to one element in a hundred thousand, and the next term covers that;
-//! - 2⁻²⁰ of the largest magnitude in its tensor, for elements that happened to move little;
-//! - the smallest normal number, as devices may take smaller ones for 0.
+//! - [eight times](SPREAD) its largest change in these runs. In one element out of a hundred thousand, all four runs
+//!   stay within an eighth of the usual deviation; the next term covers that case.
+//! - 2⁻²⁰ of the largest magnitude in its tensor, for elements that happened to change little.
+//! - the smallest normal number, because devices may treat smaller ones as 0.
 //!
-//! Mistakes are much larger: a term that is left out of a sum is that term.
+//! Mistakes are much larger: a term that is missing from a sum is an error of its full size.
 //!
 //! # NaN
 //!
-//! A device may take a comparison with NaN either way ([`NanComparisons`]). Which way one device takes it says nothing
-//! about others: with [`Sanitizer::nan_comparisons`] a plan is interpreted alone, each time with another way.
+//! A device may decide a comparison with NaN either way ([`NanComparisons`]), and one device's choice says nothing
+//! about other devices. With [`Sanitizer::nan_comparisons`] a plan is only interpreted; run it once for each way to
+//! decide.
 
 mod compare;
 mod interpret;
@@ -39,12 +40,12 @@ use crate::plan::Plan;
 pub use compare::Difference;
 use interpret::Interpreter;
 
-/// Runs with results that are off by a random part of what WGSL grants.
+/// Number of runs whose operations are off by a random part of the error that WGSL allows.
 pub const RUNS: u64 = 4;
-/// How much farther than those a device may be.
+/// How many times the largest change in those runs a device's result may be off.
 pub const SPREAD: f64 = 8.0;
 
-/// Checks a plan as [`Sanitizer`] does by default.
+/// Checks a plan with the default [`Sanitizer`].
 ///
 /// ```
 /// use wgrad::kernel::Element;
@@ -64,18 +65,18 @@ pub const SPREAD: f64 = 8.0;
 /// ```
 ///
 /// # Errors
-/// As [`Sanitizer::run`].
+/// The errors of [`Sanitizer::run`].
 pub fn sanitize(gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
     Sanitizer::default().run(gpu, plan)
 }
 
-/// How a plan is checked.
+/// Settings for checking a plan.
 #[derive(Debug, Clone)]
 pub struct Sanitizer {
     orders: Vec<Order>,
     files: Vec<(String, String)>,
     is_compared: bool,
-    /// Where all is interpreted alone.
+    /// If set, plans are only interpreted, and NaN comparisons are decided in this way.
     nan_comparisons: Option<NanComparisons>,
 }
 
@@ -91,23 +92,22 @@ impl Default for Sanitizer {
 }
 
 impl Sanitizer {
-    /// In which orders invocations take their turns. Default: forward, backward, and one at random.
+    /// Orders in which the invocations run. Default: forward, backward, and one random order.
     #[must_use]
     pub fn orders(mut self, orders: impl IntoIterator<Item = Order>) -> Self {
         self.orders = orders.into_iter().collect();
         self
     }
 
-    /// Files that sources are put together from: names and texts. Where a source has the text of one in it, places
-    /// are told by that file, and counted in it.
+    /// Names and texts of the files from which sources are assembled. If a source contains the text of one, places in
+    /// it are reported by that file's name and line.
     #[must_use]
     pub fn files(mut self, files: impl IntoIterator<Item = (String, String)>) -> Self {
         self.files = files.into_iter().collect();
         self
     }
 
-    /// Whether what the device makes is compared with what the interpreter makes, which takes
-    /// [more runs](RUNS). Default: true.
+    /// Whether the results of device and interpreter are compared, which takes [more runs](RUNS). Default: true.
     #[must_use]
     pub fn compared(mut self, is_compared: bool) -> Self {
         self.is_compared = is_compared;
@@ -118,8 +118,8 @@ impl Sanitizer {
         self.is_compared && self.nan_comparisons.is_none()
     }
 
-    /// Interprets alone, with comparisons with NaN that come out so: the device runs nothing and nothing is compared;
-    /// tensors hold what the interpreter makes. Default: comparisons are IEEE 754's, and the device runs the plan.
+    /// Only interprets, and decides comparisons with NaN in this way. The device runs nothing and nothing is compared;
+    /// tensors receive the interpreter's results. Default: comparisons follow IEEE 754, and the device runs the plan.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -150,13 +150,15 @@ impl Sanitizer {
         self
     }
 
-    /// Interprets all dispatches of a plan, and runs those in which nothing was found on the device. Afterwards tensors
-    /// hold what the plan makes of them once, up to the first dispatch with a finding.
+    /// Interprets all dispatches of a plan, and runs those without a finding on the device. Afterwards the tensors
+    /// hold the result of running the plan once, up to the first dispatch with a finding.
     ///
     /// # Errors
-    /// [`Error::Sanitize`] when the interpreter does not know something that a kernel does: tensors are then what they
-    /// were. [`Error::Setting`] when there is no order; [`Error::OtherGpu`] when the plan is another's; or as
-    /// [`Gpu::read`], [`Gpu::write`] and [`Gpu::submit`].
+    /// - [`Error::Sanitize`] when a kernel contains a construct that the interpreter does not know; no tensor has
+    ///   changed then.
+    /// - [`Error::Setting`] when there is no order of invocations.
+    /// - [`Error::OtherGpu`] when the plan belongs to another device.
+    /// - The errors of [`Gpu::read`], [`Gpu::write`] and [`Gpu::submit`].
     pub fn run(&self, gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
         plan.check_gpu(gpu)?;
         if self.orders.is_empty() {
@@ -167,7 +169,7 @@ impl Sanitizer {
             });
         }
         let mut interpreter = Interpreter::new(self);
-        // Nothing is run of what cannot be interpreted to its end.
+        // Parse all kernels first: a plan that cannot be interpreted to its end must not run at all.
         let kernels = plan.recorded().map(|recorded| interpreter.kernel(recorded));
         let kernels: Vec<_> = kernels.collect::<Result<_, _>>()?;
         let mut dispatches = Vec::new();
@@ -201,34 +203,34 @@ impl Sanitizer {
     }
 }
 
-/// What was found in one dispatch.
+/// Findings in one dispatch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Sanitized {
-    /// Shader and entry point.
+    /// Name of the shader and the entry point.
     pub kernel: String,
-    /// Its basic blocks, in the order of [`Report::reached`].
+    /// The kernel's basic blocks, in the order of [`Report::reached`].
     pub blocks: Vec<Block>,
-    /// What the interpreter says.
+    /// The interpreter's report.
     pub report: Report,
-    /// Of each tensor of floats that it writes, the element that comes nearest to its bound; of integers the first that is not
-    /// the same.
+    /// For each tensor that the kernel may write: of floats, the element nearest to its bound; of integers, the first
+    /// that differs.
     pub differences: Vec<Difference>,
 }
 
 impl Sanitized {
-    /// Whether nothing was found, and the device made what the interpreter did.
+    /// Whether nothing was found and the device's results match the interpreter's.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.report.is_clean() && self.differences.iter().all(Difference::is_within)
     }
 }
 
-/// What was found in a plan; `Display` prints it all.
+/// Findings in a plan; `Display` prints all of them.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SanitizeReport {
-    /// The dispatches in order, up to the first in which the interpreter found something.
+    /// The dispatches in order, up to the first with a finding of the interpreter.
     pub dispatches: Vec<Sanitized>,
 }
 
@@ -239,7 +241,7 @@ impl SanitizeReport {
         self.dispatches.iter().all(Sanitized::is_clean)
     }
 
-    /// Everything that was found, with the kernel that it was found in.
+    /// All findings, each with the name of its kernel.
     pub fn findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
         self.dispatches.iter().flat_map(|dispatch| {
             let findings = dispatch.report.findings.iter();
@@ -247,7 +249,7 @@ impl SanitizeReport {
         })
     }
 
-    /// Instructions that the interpreter ran.
+    /// Number of instructions that the interpreter ran.
     #[must_use]
     pub fn operations(&self) -> u64 {
         let operations = self.dispatches.iter();

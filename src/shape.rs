@@ -1,4 +1,4 @@
-//! Shapes: of one example or parameter, and of a tensor of many rows.
+//! Shapes of an example, a parameter, or a tensor of many rows.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ const MAX_RANK: usize = 4;
 
 /// The extents of one example or one parameter, row-major: `784`, `1×28×28`, `64×3×3×3`.
 ///
-/// An image is (channels, height, width), as in PyTorch, so that flattening it changes nothing in memory.
+/// An image is (channels, height, width), as in PyTorch; flattening it leaves the order in memory unchanged.
 ///
 /// ```
 /// use wgrad::Shape;
@@ -18,7 +18,7 @@ const MAX_RANK: usize = 4;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Those behind the rank are 1.
+    /// Extents beyond the rank are 1.
     extents: [usize; MAX_RANK],
     rank: usize,
 }
@@ -36,14 +36,14 @@ impl Shape {
         self.rank
     }
 
-    /// Number of elements: the product of the extents, or `usize::MAX` where it is larger.
+    /// Number of elements: the product of the extents, or `usize::MAX` if it is larger.
     #[must_use]
     pub fn len(&self) -> usize {
         let extents = self.extents.iter();
         extents.fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
-    /// Whether an extent is 0: nothing has such a shape.
+    /// Whether any extent is 0, so that there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -51,7 +51,7 @@ impl Shape {
 }
 
 impl Shape {
-    /// One to four extents; else none.
+    /// A shape from one to four extents; `None` for any other number.
     pub(crate) fn of_extents(extents: &[usize]) -> Option<Self> {
         let mut all = [1; MAX_RANK];
         all.get_mut(..extents.len())?.copy_from_slice(extents);
@@ -98,10 +98,10 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// The shape of a tensor: so many rows of a [`Shape`] each. Shown as `100 × 1×28×28`.
+/// The shape of a tensor: a number of rows, each of the same [`Shape`]. Displayed as `100 × 1×28×28`.
 ///
-/// Of a minibatch a row is an example. Of a parameter with several extents the first is the number of rows; a
-/// parameter with one is a single row. Kernels that need no more see [rows and columns](Self::dims).
+/// A row of a minibatch is one example. A parameter with several extents has its first extent as the number of rows; a
+/// parameter with one extent is a single row. Kernels that need less detail see [rows and columns](Self::dims).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorShape {
     /// Number of rows.
@@ -111,7 +111,7 @@ pub struct TensorShape {
 }
 
 impl TensorShape {
-    /// That of a parameter.
+    /// The tensor shape of a parameter.
     #[must_use]
     pub fn of_parameter(shape: &Shape) -> Self {
         match *shape.extents() {
@@ -122,33 +122,33 @@ impl TensorShape {
         }
     }
 
-    /// Rows and columns, a column being an element of a row.
+    /// Rows and columns: each element of a row is a column.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         [self.rows, self.row.len()]
     }
 
-    /// Number of elements, or `usize::MAX` where it is larger.
+    /// Number of elements, or `usize::MAX` if it is larger.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.saturating_mul(self.row.len())
     }
 
-    /// Whether there are no rows, or nothing in them.
+    /// Whether there are no rows or the rows have no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Rows and columns.
+/// From `[rows, columns]`.
 impl From<[usize; 2]> for TensorShape {
     fn from([rows, columns]: [usize; 2]) -> Self {
         Self::from((rows, columns))
     }
 }
 
-/// Rows, and the shape of each.
+/// From the number of rows and the shape of a row.
 impl<S: Into<Shape>> From<(usize, S)> for TensorShape {
     fn from((rows, row): (usize, S)) -> Self {
         Self {

@@ -8,33 +8,33 @@ use crate::error::{Error, number};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Optimizer, TargetKind};
 
-/// Losses of classes from here on count as divergence: neighbouring `f32` are 2 apart, so that the loss cannot
-/// tell a probability from one e times as large. Training that runs away need not overflow: when
-/// every rectifier is dead, the last biases swing for ever, and the loss stays finite.
+/// Class losses from here on count as divergence. Neighboring `f32` values are 2 apart here, so the loss cannot
+/// distinguish a probability from one that is e times larger. Diverging training need not overflow: when every
+/// rectifier is dead, the last biases oscillate forever, and the loss stays finite.
 pub(crate) const LARGEST_LOSS: f32 = 16_777_216.0;
-/// Standardized columns hardly reach this; larger ones are worth scaling.
+/// Standardized columns rarely exceed this magnitude; columns that do are worth scaling.
 const SCALED: f32 = 5.0;
 
-/// What a trainer remembers of its losses, with what it needs to name the cause of a divergence.
+/// A trainer's record of its losses, with everything needed to name the cause of a divergence.
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
     rule: Rule,
-    /// Those before it whose losses are still kept, each with the step, counted from 0, from which on it was no longer.
+    /// Earlier rules whose losses are still kept, each with the step, counted from 0, at which it ended.
     before: Arc<VecDeque<(u64, Rule)>>,
     targets: TargetKind,
-    /// Where it has a data set.
+    /// The data set, if there is one.
     examples: Option<Examples>,
-    /// Steps taken when the present parameters came from outside.
+    /// Number of steps taken when the present parameters were set from outside.
     began_at: u64,
-    /// Shared with the futures that read losses; new with each set of parameters from outside.
+    /// Shared with the futures that read losses; replaced when parameters are set from outside.
     found: Arc<Mutex<Found>>,
 }
 
-/// What losses have shown.
+/// Results of judging the losses.
 #[derive(Debug, Default)]
 struct Found {
     divergence: Option<Divergence>,
-    /// The losses of steps before this one, counted from 0, were looked at.
+    /// Losses of all steps before this one, counted from 0, have been judged.
     judged: u64,
 }
 
@@ -42,7 +42,7 @@ struct Found {
 #[derive(Debug, Clone)]
 struct Rule {
     optimizer: Arc<dyn Optimizer>,
-    /// Multiples of the learning rate that groups of parameters have.
+    /// Factors that groups apply to the learning rate.
     multiples: Vec<f32>,
 }
 
@@ -72,7 +72,7 @@ impl Soundness {
         }
     }
 
-    /// The steps after so many are by this optimizer, with groups that have these multiples of its learning rate.
+    /// Uses this optimizer after the first `steps` steps; `multiples` are the groups' factors of its learning rate.
     pub(crate) fn set_rule(
         &mut self,
         steps: u64,
@@ -84,13 +84,13 @@ impl Soundness {
             multiples,
         };
         let rule = std::mem::replace(&mut self.rule, rule);
-        // Changes one after another before a step leave the rule of the last step.
+        // Of several changes before the next step, only the first replaces a rule that a step has used.
         if self.before.back().is_some_and(|(end, _)| *end >= steps) {
             return;
         }
         let before = Arc::make_mut(&mut self.before);
         before.push_back((steps, rule));
-        // The update of a step shows in the loss of the next.
+        // An update shows in the loss of the next step, so keep a rule one step longer than its losses.
         while before
             .front()
             .is_some_and(|(end, _)| end + (HISTORY as u64) < steps)
@@ -99,13 +99,13 @@ impl Soundness {
         }
     }
 
-    /// How a step, counted from 0, updates parameters.
+    /// The rule that updates the parameters in a step, counted from 0.
     fn rule_of(&self, step: u64) -> &Rule {
         let at = self.before.partition_point(|(end, _)| *end <= step);
         self.before.get(at).map_or(&self.rule, |(_, rule)| rule)
     }
 
-    /// The parameters came from outside after so many steps: what was found before says nothing of them.
+    /// The parameters were set from outside after `steps` steps: earlier findings say nothing about them.
     pub(crate) fn begin_anew(&mut self, steps: u64) {
         self.began_at = steps;
         self.before = Arc::default();
@@ -115,7 +115,7 @@ impl Soundness {
         }));
     }
 
-    /// Steps of whose losses nobody has looked at those behind.
+    /// Number of steps whose losses have been judged; all later losses are unjudged.
     pub(crate) fn judged(&self) -> u64 {
         self.found().judged
     }
@@ -124,13 +124,13 @@ impl Soundness {
         self.found().divergence.is_some()
     }
 
-    /// Fails with the divergence that was found before.
+    /// Fails if a divergence was found before.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let known = self.found().divergence;
         known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
     }
 
-    /// Fails where the parameters after so many steps have given a loss that was not sound.
+    /// Fails if the parameters after `steps` steps gave a loss that was not sound.
     pub(crate) fn check_saving(&self, steps: u64) -> Result<(), Error> {
         match self.found().divergence {
             Some(Divergence { step, .. }) if step <= steps + 1 => Err(Error::NotSaved { step }),
@@ -138,7 +138,7 @@ impl Soundness {
         }
     }
 
-    /// [`judge`](Self::judge), of the last losses that are kept: what nobody looked at before them is lost.
+    /// [`judge`](Self::judge) for the last kept losses: earlier unjudged losses are lost.
     pub(crate) fn judge_last(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
         let mut found = self.found();
         found.judged = found.judged.max(before);
@@ -146,8 +146,8 @@ impl Soundness {
         self.judge(before, losses)
     }
 
-    /// Fails at the first loss that is not sound, and remembers it; `before` steps had been taken. Losses of parameters that
-    /// others from outside have replaced count no more.
+    /// Fails at the first loss that is not sound, and remembers it. `before` is the number of steps before the first
+    /// loss. Losses of parameters that were since replaced from outside are ignored.
     pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
         let end = before + losses.len() as u64;
         let is_old = |at: usize| before + (at as u64) < self.began_at;
@@ -169,7 +169,7 @@ impl Soundness {
         Err(self.error(here, losses[..at].to_vec()))
     }
 
-    /// A loss of values may be as large as they are.
+    /// Losses of values have no upper bound: they may be as large as the values.
     pub(crate) fn is_sound(&self, loss: f32) -> bool {
         loss.is_finite() && (self.targets != TargetKind::Classes || loss < LARGEST_LOSS)
     }
@@ -189,12 +189,12 @@ impl Soundness {
         }
     }
 
-    /// The step, counted from 0, whose update was the last before the loss of a step, counted from 1.
+    /// The step, counted from 0, of the last update before the loss of step `step`, counted from 1.
     fn last_update(&self, step: u64) -> Option<u64> {
         step.checked_sub(2).filter(|_| step > self.began_at + 1)
     }
 
-    /// What can have led to the loss of this step, and only that.
+    /// Advice that names only possible causes of this step's loss.
     fn remedy(&self, step: u64) -> String {
         let scaling = self
             .scaling()
@@ -243,7 +243,7 @@ impl Soundness {
         }
     }
 
-    /// Bytes are seen as 0 to 1.
+    /// Advice to scale large features or targets of a table. Bytes need none: the network sees them as 0 to 1.
     fn scaling(&self) -> Option<String> {
         let Some(Examples::Table(table)) = &self.examples else {
             return None;

@@ -1,4 +1,4 @@
-//! How one step of training becomes dispatches: layer by layer, with the network's head fused, or fused into two.
+//! Turns a training step into dispatches: layer by layer, with the network's head fused, or fused into two dispatches.
 
 mod batch;
 mod fused;
@@ -27,55 +27,58 @@ pub use batch::Batch;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use shards::Shards;
 
-/// Past this, the vectors that record a pass grow and each dispatch costs more.
+/// With more dispatches, the vectors that record a pass grow, and each dispatch costs more.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
-/// How long a submit should take where it is known how fast steps are: well below the 2 s after which a system takes a
-/// device for hung, and so long that no device idles between two.
+/// Target duration of a submit once the speed of steps is known. It is well below the 2 s after which a system takes a
+/// device for hung, and long enough that no device idles between two submits.
 const SUBMIT: Duration = Duration::from_millis(250);
 
-/// Which dispatches make a step of training. All compute the same step, up to rounding.
+/// The dispatches of a training step. All choices compute the same step, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Fusion {
-    /// The faster of the others on this adapter, by a rule that needs no measurement.
+    /// The fastest choice for this adapter, by a rule that needs no measurement.
     #[default]
     Auto,
-    /// One or more dispatches for each layer and pass: every network, loss and optimizer.
+    /// One or more dispatches for each layer and pass. Works for every network, loss and optimizer.
     Layers,
-    /// Two dispatches: multilayer perceptrons trained by plain SGD on softmax cross-entropy.
+    /// Two dispatches. Works for multilayer perceptrons trained by plain SGD on softmax cross-entropy.
     Fused,
-    /// Layer by layer up to the network's head, the chain of at most 8 [`Linear`](crate::ops::Linear) layers at its end of
-    /// at most 128 inputs and outputs each, 1,023 in all: its forward pass, the loss and its backward pass are one
-    /// dispatch, in which a block of rows stays in workgroup memory, and a second one sums its gradients. Behind a
-    /// layer may be a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`, and before the head whatever there is, an
-    /// encoding say. Any optimizer; losses that are local to a row: `MeanSquaredError`, `RelativeL2`, `Huber`,
-    /// `BinaryCrossEntropy` and `SoftmaxCrossEntropy` without weights of classes. Rows have no weights, and no
-    /// parameter of the head is frozen.
+    /// Layer by layer up to the network's head, and two dispatches for the head.
+    ///
+    /// The head is the chain of at most 8 [`Linear`](crate::ops::Linear) layers at the network's end, with at most 128
+    /// inputs and outputs each and 1,023 in all. One dispatch computes its forward pass, the loss and its backward
+    /// pass; a block of rows stays in workgroup memory. A second dispatch sums the gradients.
+    ///
+    /// A layer of the head may have a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu` after it. Anything may come
+    /// before the head, for example an encoding. Any optimizer works. The loss must be local to a row:
+    /// `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy`, or `SoftmaxCrossEntropy` without class
+    /// weights. Rows have no weights, and no parameter of the head is frozen.
     Head,
 }
 
-/// What a step needs to know of a training.
+/// The parts of a training that a step needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Training<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a dyn Loss,
     pub(crate) updater: &'a Updater,
     pub(crate) rows: Rows<'a>,
-    /// Losses of past steps, (1, capacity).
+    /// Losses of past steps (1, capacity).
     pub(crate) history: &'a Tensor,
 }
 
-/// The rows of a step.
+/// The source of a step's rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows<'a> {
-    /// Minibatches of a data set.
+    /// Minibatches drawn from a data set.
     Minibatches(Minibatches<'a>),
-    /// What is in these tensors when the step is taken.
+    /// The contents of these tensors when the step runs.
     Tensors(&'a Batch),
 }
 
-/// Rows that are drawn from a data set.
+/// Minibatches drawn from a data set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Minibatches<'a> {
     pub(crate) resident: &'a Resident,
@@ -84,18 +87,18 @@ pub(crate) struct Minibatches<'a> {
     pub(crate) sampling: &'a Sampling,
 }
 
-/// The minibatches whose gradients make a step.
+/// The minibatches of a step; the step uses their mean gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// How many a step has.
+    /// Number of minibatches per step.
     pub(crate) of_step: usize,
-    /// The first that are computed here, and how many are: other processes may compute the others.
+    /// The first minibatch computed here, and how many are computed here: other processes may compute the others.
     pub(crate) first: usize,
     pub(crate) count: usize,
 }
 
 impl Parts {
-    /// All of so many.
+    /// All minibatches of a step, computed here.
     pub(crate) fn all(of_step: usize) -> Self {
         Self {
             of_step,
@@ -115,19 +118,19 @@ pub(crate) struct Steps {
     runner: Box<dyn Runner>,
     /// `Layers`, `Fused` or `Head`.
     fusion: Fusion,
-    /// Why `Layers` was taken, where both were to choose from.
+    /// Why `Layers` was taken when the choice was `Auto`.
     unfused: Option<Unfused>,
     pace: Pace,
-    /// Steps that the submit before was granted by time.
+    /// Number of steps granted to the last submit.
     granted: Option<usize>,
 }
 
-/// One way to run steps.
+/// A way to run steps.
 trait Runner: Debug + wgpu::WasmNotSendSync {
     /// The dispatches of one step.
     fn step(&self) -> &Plan;
 
-    /// All that it runs, in the order in which it does so first.
+    /// All plans of the runner, in the order of their first run.
     fn plans(&self) -> Vec<&Plan> {
         vec![self.step()]
     }
@@ -135,13 +138,13 @@ trait Runner: Debug + wgpu::WasmNotSendSync {
     /// Whether a step reads the optimizer's coefficients.
     fn reads_coefficients(&self) -> bool;
 
-    /// Plans that take some steps, at most so many and at least one, each to be run so many times; and how many steps.
+    /// Plans for at least one and at most `most` steps, each with its number of runs; and the number of steps.
     fn next(&mut self, most: usize) -> (Vec<(&Plan, usize)>, usize);
 
-    /// The parameters came from outside.
+    /// The parameters were set from outside.
     fn parameters_changed(&mut self);
 
-    /// The step counter came from outside.
+    /// The step counter was set from outside.
     fn step_count_changed(&mut self);
 }
 
@@ -156,7 +159,7 @@ impl Steps {
         }
     }
 
-    /// Records the steps of a training as `fusion` asks.
+    /// Records the steps of a training in the way that `fusion` requests.
     pub(crate) fn record(training: &Training<'_>, fusion: Fusion) -> Result<Self, Error> {
         if fusion == Fusion::Layers {
             return layers::record(training, None);
@@ -186,13 +189,13 @@ impl Steps {
         }
     }
 
-    /// One step on rows in tensors, as a plan to be run as it is.
+    /// Records one step on rows in tensors, as a plan to run directly.
     pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
         layers::step(training, head::if_faster(training).ok().as_ref())
     }
 
-    /// Submits some steps at once, at most so many: what ends well before a system takes the device for hung. One that is
-    /// longer by itself is several submits, of which the last is returned.
+    /// Submits at most `most` steps at once, few enough to end well before a system takes the device for hung. A
+    /// single step that is longer is split into several submits, of which the last is returned.
     pub(crate) fn submit(
         &mut self,
         gpu: &Gpu,
@@ -216,7 +219,7 @@ impl Steps {
         Ok((gpu.submit_all(plans, budget)?, steps))
     }
 
-    /// Puts steps into a compute pass of the caller's.
+    /// Encodes steps into the caller's compute pass.
     pub(crate) fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) {
         let mut left = count;
         while left > 0 {
@@ -230,17 +233,17 @@ impl Steps {
         }
     }
 
-    /// The device took so long for a submit of so many steps.
+    /// Records that the device took this time for so many steps.
     pub(crate) fn learn(&mut self, steps: usize, took: Duration) {
         self.pace.record(steps, took);
     }
 
-    /// How fast it was measured to take them.
+    /// The measured speed of these steps.
     pub(crate) fn pace(&self) -> Pace {
         self.pace
     }
 
-    /// Takes steps in another way from now on. What was measured counts on where they have about as much to do.
+    /// Replaces the steps. The measured speed is kept if the new steps have about as much work.
     pub(crate) fn become_like(&mut self, other: Self) {
         let alike = |of: fn(&Plan) -> u64| {
             let [old, new] = [self.step(), other.step()].map(of);
@@ -263,7 +266,7 @@ impl Steps {
         self.runner.step()
     }
 
-    /// All that steps run, in the order in which they do so first.
+    /// All plans of the steps, in the order of their first run.
     pub(crate) fn plans(&self) -> Vec<&Plan> {
         self.runner.plans()
     }
@@ -289,8 +292,9 @@ impl Steps {
     }
 }
 
-/// Steps of a submit: as many as were counted, until it is measured how many take [`SUBMIT`]. Those are taken up to 10
-/// times what was counted, and no more than twice as many as in the submit before, so that one wrong time does no harm.
+/// Number of steps in a submit. Without a measurement it is the counted number; afterwards it is the measured number
+/// that takes [`SUBMIT`]. That number is limited to 10 times the counted one and to twice the last submit's, so that
+/// one wrong measurement does no harm.
 fn granted(counted: usize, measured: Option<usize>, before: usize) -> usize {
     let most = counted.saturating_mul(10).min(before.saturating_mul(2));
     measured.map_or(counted, |measured| measured.clamp(1, most))

@@ -12,7 +12,7 @@ use crate::shape::{Shape, TensorShape};
 
 pub use arena::{Arena, ArenaSpec};
 
-/// Rows of one [`Shape`] each, dense and row-major in a GPU buffer; a vector is one row.
+/// A dense, row-major array in a GPU buffer: rows of the same [`Shape`]. A vector is one row.
 ///
 /// Cloning shares the buffer.
 #[derive(Clone)]
@@ -20,14 +20,14 @@ pub struct Tensor {
     gpu: Gpu,
     label: String,
     buffer: wgpu::Buffer,
-    /// Byte range of the buffer that kernels bind: at least the elements.
+    /// Byte range of the buffer that kernels bind; it contains at least the elements.
     offset: u64,
     span: u64,
     shape: TensorShape,
     element: Element,
 }
 
-/// Label, shape and element type.
+/// Shows label, shape and element type.
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tensor")
@@ -39,7 +39,7 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor in its own zeroed buffer. Its shape is `[rows, columns]`, or `(rows, shape of a row)`:
+    /// A tensor in its own zeroed buffer. `shape` is `[rows, columns]` or `(rows, shape of a row)`:
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -51,8 +51,9 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is empty, [`Error::Limit`] when it is larger than the device allows or has more than
-    /// 2³² − 1 elements, which kernels count with a `u32`, [`Error::OutOfMemory`] when the device has no room.
+    /// [`Error::Setting`] when the tensor is empty; [`Error::Limit`] when it is larger than the device allows or has
+    /// more than 2³² − 1 elements, because kernels count them with a `u32`; [`Error::OutOfMemory`] when the device has
+    /// no room.
     pub fn zeros(
         gpu: &Gpu,
         label: impl Into<String>,
@@ -74,18 +75,19 @@ impl Tensor {
         })
     }
 
-    /// A tensor in a buffer of this device that exists, bound from byte `offset` for `span` bytes, which may
-    /// be more than its elements need.
+    /// A tensor in an existing buffer of this device. Kernels bind `span` bytes from byte `offset`; the span may be
+    /// larger than the elements need.
     ///
-    /// The buffer must be this device's: wgpu does not say whose a buffer is, and knows it by a number that
-    /// a buffer of this device may have as well.
+    /// The buffer must belong to this device. wgpu does not reveal the owner of a buffer; it identifies a buffer by a
+    /// number that a buffer of this device may have as well.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is empty, `offset` is none that the device can bind, or the elements do not fit in
-    /// the span or the span in the buffer; [`Error::Limit`] when the span is larger than the device allows, or there are
-    /// more than 2³² − 1 elements;
-    /// [`Error::Buffer`] when the buffer has no `STORAGE` usage or has been destroyed, [`Error::OtherGpu`] when wgpu
-    /// tells that it is another device's. (In a browser wgpu tells later, in the tab's console.)
+    /// - [`Error::Setting`] when the tensor is empty, the device cannot bind at `offset`, the elements do not fit in
+    ///   the span, or the span does not fit in the buffer.
+    /// - [`Error::Limit`] when the span is larger than the device allows, or there are more than 2³² − 1 elements.
+    /// - [`Error::Buffer`] when the buffer has no `STORAGE` usage or has been destroyed.
+    /// - [`Error::OtherGpu`] when wgpu reports that the buffer belongs to another device. In a browser it reports this
+    ///   later, in the tab's console.
     pub fn in_buffer(
         gpu: &Gpu,
         label: impl Into<String>,
@@ -105,7 +107,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// The same in a buffer of this crate's: from a byte on, for so many.
+    /// [`in_buffer`](Self::in_buffer) for a buffer of this crate: `span` bytes from byte `offset`.
     fn within(
         gpu: &Gpu,
         label: String,
@@ -167,7 +169,7 @@ impl Tensor {
     /// The first `rows` rows of this tensor, sharing its buffer.
     ///
     /// # Panics
-    /// When the tensor has fewer rows, or none is asked for: a tensor is never empty.
+    /// When `rows` is 0 or larger than the tensor's number of rows: a tensor is never empty.
     #[must_use]
     pub fn first_rows(&self, rows: usize) -> Self {
         assert!(
@@ -182,7 +184,8 @@ impl Tensor {
         }
     }
 
-    /// So many rows from `first` on, sharing its buffer. They begin where the device can bind a tensor.
+    /// `rows` rows from row `first` on, sharing this tensor's buffer. They must start where the device can bind a
+    /// tensor.
     pub(crate) fn rows_from(&self, first: usize, rows: usize) -> Self {
         let skipped = 4 * (first * self.columns()) as u64;
         let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
@@ -201,7 +204,7 @@ impl Tensor {
         }
     }
 
-    /// Elements of a vector from `first` up to `end`, sharing its buffer. They begin where the device can bind a tensor.
+    /// Elements `first..end` of a vector, sharing its buffer. They must start where the device can bind a tensor.
     pub(crate) fn elements(&self, first: usize, end: usize) -> Self {
         if first == 0 && end == self.len() {
             return self.clone();
@@ -223,7 +226,7 @@ impl Tensor {
         }
     }
 
-    /// Its first elements as another tensor, sharing its buffer.
+    /// The first elements of this tensor in another shape, sharing its buffer.
     pub(crate) fn reshaped(&self, label: String, shape: impl Into<TensorShape>) -> Self {
         let shape = shape.into();
         assert!(
@@ -242,7 +245,7 @@ impl Tensor {
     /// The first `columns` elements of a vector, sharing its buffer.
     ///
     /// # Panics
-    /// When the tensor is no vector, or has fewer elements, or none is asked for: a tensor is never empty.
+    /// When the tensor is no vector, or `columns` is 0 or larger than its number of elements: a tensor is never empty.
     #[must_use]
     pub fn first_columns(&self, columns: usize) -> Self {
         assert!(
@@ -262,7 +265,7 @@ impl Tensor {
         &self.label
     }
 
-    /// Its rows, and their shape.
+    /// Number of rows, and the shape of each.
     #[must_use]
     pub fn shape(&self) -> TensorShape {
         self.shape
@@ -274,7 +277,7 @@ impl Tensor {
         self.shape.row
     }
 
-    /// Rows and columns: what kernels see that need no more.
+    /// Rows and columns, for kernels that need no more detail.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         self.shape.dims()
@@ -286,7 +289,7 @@ impl Tensor {
         self.shape.rows
     }
 
-    /// Number of columns: elements of a row.
+    /// Number of columns: the elements of a row.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.shape.row.len()
@@ -317,18 +320,18 @@ impl Tensor {
         (&self.buffer, self.offset)
     }
 
-    /// Whether elements of both have the same memory.
+    /// Whether the elements of both share any memory.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let [ends, others] = [self, other].map(|tensor| tensor.offset + tensor.bytes());
         self.buffer == other.buffer && self.offset < others && other.offset < ends
     }
 
-    /// Whether it may be used on `gpu`.
+    /// Checks that the tensor may be used on `gpu`.
     pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || self.label.clone())
     }
 
-    /// Whether it has elements of this type.
+    /// Checks that the elements have this type.
     pub(crate) fn check_element(&self, expected: Element) -> Result<(), Error> {
         if self.element == expected {
             return Ok(());
@@ -348,7 +351,7 @@ impl Tensor {
     }
 }
 
-/// A tensor is never empty, and kernels can count its elements.
+/// Checks that the shape is not empty and that kernels can count its elements.
 fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
     if shape.is_empty() {
         let name = format!("shape of {label}");
@@ -367,7 +370,7 @@ fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
     })
 }
 
-/// Bytes of four-byte elements.
+/// Bytes of a shape's four-byte elements, or `u64::MAX` if there are more.
 fn bytes_of(shape: TensorShape) -> u64 {
     (shape.len() as u64).saturating_mul(4)
 }
@@ -380,7 +383,7 @@ pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<u64,
     Ok(needed)
 }
 
-/// Whether a kernel can bind as many bytes for a tensor.
+/// Checks that a kernel can bind this number of bytes for one tensor.
 fn check_span(gpu: &Gpu, label: &str, shape: TensorShape, needed: u64) -> Result<(), Error> {
     let available = gpu.largest_binding();
     if needed <= available {

@@ -1,4 +1,4 @@
-//! Training, whatever it runs on.
+//! Training on any engine.
 
 mod engines;
 
@@ -29,16 +29,18 @@ use crate::reference::Targets;
 #[cfg(doc)]
 use crate::trainer::Trainer;
 
-/// An answer of the time of the question: whatever happens until it is awaited does not change it.
+/// A result as of the time of the call: nothing that happens until it is awaited changes it.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
-/// An answer of the time of the question: whatever happens until it is awaited does not change it.
+/// A result as of the time of the call: nothing that happens until it is awaited changes it.
 #[cfg(target_arch = "wasm32")]
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
-/// A training on a GPU, [`Trainer`], or on the processor, [`cpu::Trainer`]: for programs that are written once for
-/// both. Each method is that of the same name there, or of the network there, with the same errors. A name that ends in
-/// `_async` is answered later; the same name without it, where there is one, waits for the answer.
+/// A training on a GPU ([`Trainer`]) or on the CPU ([`cpu::Trainer`]), for programs that are written once for both.
+///
+/// Each method does what the method of the same name does in the trainer or its network, with the same errors. A
+/// method whose name ends in `_async` returns a future. The method without that ending, if there is one, waits for the
+/// result.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -58,20 +60,20 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub trait Train: Debug + wgpu::WasmNotSend {
-    /// Begins `count` steps and returns; on the processor, takes them. Their losses are among [`losses`](Self::losses).
+    /// Starts `count` steps and returns; on the CPU, takes them. [`losses`](Self::losses) returns their losses.
     ///
     /// # Errors
     /// As [`Trainer::advance`].
     fn advance(&mut self, count: usize) -> Result<(), Error>;
 
-    /// Begins as many steps as fit a time, once a frame, and returns how many; on the processor, takes them, and at least
-    /// one, of a stream, too.
+    /// Starts as many steps as fit in `time` and returns their number; call it once per frame. On the CPU it takes
+    /// them: at least one, also from a stream.
     ///
     /// # Errors
     /// As [`Trainer::advance_within`].
     fn advance_within(&mut self, time: Duration) -> Result<usize, Error>;
 
-    /// Begins a step on rows that are given now; on the processor, takes it.
+    /// Starts a step on the given rows; on the CPU, takes it.
     ///
     /// # Errors
     /// As [`Trainer::advance_on`].
@@ -81,7 +83,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         targets: Targets<'_, f32>,
     ) -> Result<(), Error>;
 
-    /// The same with a weight of each row.
+    /// [`advance_on`](Self::advance_on) with a weight for each row.
     ///
     /// # Errors
     /// As [`Trainer::advance_on_weighted`].
@@ -92,34 +94,34 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         weights: &[f32],
     ) -> Result<(), Error>;
 
-    /// Steps begun.
+    /// Number of steps started.
     fn steps_taken(&self) -> u64;
 
-    /// Ready when all steps begun are done.
+    /// Waits until all steps started so far are done.
     fn done(&self) -> Later<()>;
 
-    /// Losses of the last `count` steps, of 16,384 at the most: earlier ones are gone.
+    /// Losses of the last `count` steps, at most 16,384: earlier ones are not kept.
     fn losses_async(&self, count: usize) -> Later<Vec<f32>>;
 
     /// Mean loss and accuracy over a data set.
     fn evaluate_async(&mut self, examples: &dyn ToExamples) -> Later<Evaluation>;
 
-    /// Outputs (rows, outputs) of rows `x` (rows, features).
+    /// Outputs (rows, outputs) for the rows of `x` (rows, features).
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
-    /// What the network gives for every example of a data set, (examples, outputs).
+    /// Outputs for every example of a data set (examples, outputs).
     fn outputs_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
-    /// The probability of every class for every example, (examples, classes).
+    /// Probability of every class for every example (examples, classes).
     fn probabilities_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
-    /// How good the outputs for a data set are.
+    /// The value of a metric for a data set.
     fn metric_async(&mut self, metric: Metric, examples: &dyn ToExamples) -> Later<f64>;
 
     /// All parameters.
     fn parameters_async(&self) -> Later<Parameters>;
 
-    /// The parameter of this name.
+    /// The parameter with this name.
     fn parameter_async(&self, name: &str) -> Later<ArrayD<f32>>;
 
     /// The state of all layers.
@@ -131,7 +133,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// As [`Trainer::set_parameters`].
     fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error>;
 
-    /// Replaces the parameter of this name.
+    /// Replaces the parameter with this name.
     ///
     /// # Errors
     /// As [`Trainer::set_parameter`].
@@ -155,7 +157,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// The state of the training as a safetensors file.
     fn to_safetensors_async(&self) -> Later<Vec<u8>>;
 
-    /// Goes on from such a file.
+    /// Continues from a file made by [`to_safetensors_async`](Self::to_safetensors_async).
     ///
     /// # Errors
     /// As [`Trainer::set_safetensors`].
@@ -163,53 +165,53 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Goes on from such a file, whose training may differ in what `changes` names.
+    /// Continues from such a file, whose training may differ in the properties that `changes` names.
     ///
     /// # Errors
     /// As [`Trainer::set_safetensors_with`].
     fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error>;
 
-    /// Takes the weights alone out of a file.
+    /// Takes only the weights from a file.
     ///
     /// # Errors
     /// As [`Trainer::set_weights`].
     fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error>;
 
-    /// How a step is made, in a line.
+    /// Describes in one line how a step is computed.
     fn plan_in_words(&self) -> String;
 
-    /// Frees what is on a GPU at once, where dropping it would leave it there until a browser collects its garbage. The
-    /// training is of no use afterwards.
+    /// Frees the GPU memory at once; dropping the trainer would leave it allocated until a browser collects its
+    /// garbage. The trainer cannot be used afterwards.
     fn destroy(&self);
 
-    /// The optimizer as it is now.
+    /// The present optimizer.
     fn optimizer(&self) -> &dyn Optimizer;
 
-    /// Goes on with another learning rate.
+    /// Continues with another learning rate.
     ///
     /// # Errors
     /// As [`Trainer::set_learning_rate`].
     fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error>;
 
-    /// Goes on with another optimizer.
+    /// Continues with another optimizer.
     ///
     /// # Errors
     /// As [`Trainer::set_optimizer`].
     fn set_optimizer(&mut self, optimizer: Box<dyn Optimizer>) -> Result<(), Error>;
 
-    /// Updates parameters in another way than the optimizer says.
+    /// Gives a group of parameters its own update settings.
     ///
     /// # Errors
     /// As [`Trainer::set_group`].
     fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error>;
 
-    /// Makes each step of so many minibatches from now on.
+    /// Computes each following step from this number of minibatches.
     ///
     /// # Errors
     /// As [`Trainer::accumulate`].
     fn accumulate(&mut self, minibatches: usize) -> Result<(), Error>;
 
-    /// Shares the steps from now on out among processes.
+    /// Shares all following steps among processes.
     ///
     /// # Errors
     /// As [`Trainer::distribute`].
@@ -225,38 +227,38 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     /// The moving average, if one is kept.
     fn averaged_async(&self) -> Later<Option<Parameters>>;
 
-    /// Leaves parameters as they are from now on.
+    /// Freezes parameters: they keep their values from now on.
     ///
     /// # Errors
     /// As [`Trainer::freeze`].
     fn freeze(&mut self, parameters: &str) -> Result<(), Error>;
 
-    /// Goes on with frozen parameters.
+    /// Resumes updating frozen parameters.
     ///
     /// # Errors
     /// As [`Trainer::unfreeze`].
     fn unfreeze(&mut self, parameters: &str) -> Result<(), Error>;
 
-    /// Metric and step of the parameters that are kept. An [`EarlyStopping`](crate::EarlyStopping) keeps them by its metric
-    /// with the sign turned where a higher one is better.
+    /// Metric and step of the kept parameters. [`EarlyStopping`](crate::EarlyStopping) negates its metric if higher is
+    /// better.
     fn best(&self) -> Option<(f64, u64)>;
 
-    /// Keeps no parameters any more.
+    /// Drops the kept parameters.
     fn forget_best(&mut self);
 
-    /// Keeps a copy of the parameters if `metric` is the lowest so far.
+    /// Keeps a copy of the parameters if `metric` is the lowest so far; returns whether it does.
     ///
     /// # Errors
     /// As [`Trainer::keep_if_best`].
     fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error>;
 
-    /// Takes the parameters that are kept for those of the training.
+    /// Restores the kept parameters.
     ///
     /// # Errors
     /// As [`Trainer::restore_best`].
     fn restore_best(&mut self) -> Result<(), Error>;
 
-    /// Returns when all steps begun are done.
+    /// Waits until all steps started so far are done.
     ///
     /// # Errors
     /// As [`Gpu::wait`](crate::Gpu::wait).
@@ -265,7 +267,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.done())
     }
 
-    /// Losses of the last `count` steps, of 16,384 at the most.
+    /// Losses of the last `count` steps, at most 16,384.
     ///
     /// # Errors
     /// As [`Trainer::losses`].
@@ -274,7 +276,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.losses_async(count))
     }
 
-    /// Outputs (rows, outputs) of rows `x` (rows, features).
+    /// Outputs (rows, outputs) for the rows of `x` (rows, features).
     ///
     /// # Errors
     /// As [`Trainer::predict_async`].
@@ -283,7 +285,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.predict_async(x))
     }
 
-    /// What the network gives for every example of a data set, (examples, outputs).
+    /// Outputs for every example of a data set (examples, outputs).
     ///
     /// # Errors
     /// As [`Trainer::outputs`].
@@ -292,7 +294,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.outputs_async(examples))
     }
 
-    /// The probability of every class for every example, (examples, classes).
+    /// Probability of every class for every example (examples, classes).
     ///
     /// # Errors
     /// As [`Trainer::probabilities`].
@@ -301,7 +303,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.probabilities_async(examples))
     }
 
-    /// How good the outputs for a data set are.
+    /// The value of a metric for a data set.
     ///
     /// # Errors
     /// As [`Trainer::metric`].
@@ -319,7 +321,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.parameters_async())
     }
 
-    /// The parameter of this name.
+    /// The parameter with this name.
     ///
     /// # Errors
     /// As [`Model::parameter`](crate::Model::parameter).
@@ -346,11 +348,11 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         block_on(self.averaged_async())
     }
 
-    /// Whether a stream has ended and all of its minibatches were trained on.
+    /// Whether a stream has ended and all of its minibatches were used.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_finished(&self) -> bool;
 
-    /// How many rows at the end of a stream fill no minibatch, once it is finished.
+    /// Number of rows at the end of a stream that do not fill a minibatch, once the stream is finished.
     #[cfg(not(target_arch = "wasm32"))]
     fn rows_left(&self) -> Option<usize>;
 
@@ -361,14 +363,14 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// Takes a step on rows that are given now; returns their loss.
+    /// Takes a step on the given rows; returns its loss.
     ///
     /// # Errors
     /// As [`Trainer::step_on`].
     #[cfg(not(target_arch = "wasm32"))]
     fn step_on(&mut self, x: ArrayView2<'_, f32>, targets: Targets<'_, f32>) -> Result<f32, Error>;
 
-    /// The same with a weight of each row.
+    /// [`step_on`](Self::step_on) with a weight for each row.
     ///
     /// # Errors
     /// As [`Trainer::step_on_weighted`].
@@ -387,7 +389,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn evaluate(&mut self, examples: &dyn ToExamples) -> Result<Evaluation, Error>;
 
-    /// What every example is taken for.
+    /// The predicted class of every example, and its probability.
     ///
     /// # Errors
     /// As [`Trainer::predictions`].
@@ -401,7 +403,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     #[cfg(not(target_arch = "wasm32"))]
     fn save(&self, path: &Path) -> Result<(), Error>;
 
-    /// Goes on from a file.
+    /// Continues from a file.
     ///
     /// # Errors
     /// As [`Trainer::resume`].
@@ -410,7 +412,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         self.resume_with(path, Changes::new())
     }
 
-    /// Goes on from a file, whose training may differ in what `changes` names.
+    /// Continues from a file, whose training may differ in the properties that `changes` names.
     ///
     /// # Errors
     /// As [`Trainer::resume_with`].

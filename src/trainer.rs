@@ -46,8 +46,10 @@ use budget::Budget;
 use given::Room;
 use source::{Source, Work, check_host};
 
-/// Trains a [`Model`] by minibatch gradient descent. Weights, data set, sampling, step counter and
-/// losses stay on the GPU; the CPU writes nothing per step and reads when asked.
+/// Trains a [`Model`] by minibatch gradient descent.
+///
+/// Weights, data set, sampling, step counter and losses stay on the GPU. The CPU writes nothing per step and reads
+/// only on request.
 ///
 /// ```no_run
 /// use wgrad::data::{Sampling, synthetic};
@@ -72,20 +74,20 @@ pub struct Trainer {
     loss: Box<dyn Loss>,
     updater: Updater,
     source: Source,
-    /// What processes share, where there are several.
+    /// State shared between processes, if there are several.
     #[cfg(not(target_arch = "wasm32"))]
     data_parallel: Option<Box<DataParallel>>,
     history: Tensor,
-    /// Steps on the numbers of rows that were given last.
+    /// Recorded steps for the most recently given numbers of rows.
     given: Latest<Room>,
-    /// Steps that were taken elsewhere, before a resume: their losses are not here.
+    /// Steps taken by another trainer before a resume: their losses are not in `history`.
     steps_elsewhere: u64,
     soundness: Soundness,
     data_sets: DataSets,
     /// Parameters, and the state of the layers.
     best: Best<[Arena; 2]>,
     budget: Budget,
-    /// Passes over the numbers of rows that were predicted last.
+    /// Recorded passes for the most recently predicted numbers of rows.
     passes: Passes,
 }
 
@@ -93,8 +95,9 @@ impl Trainer {
     /// Records the training of `model` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, sampling or a setting of the loss or the optimizer make no sense, [`Error::Shape`]
-    /// when the data set does not fit the network, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold it.
+    /// [`Error::Setting`] when the batch, the sampling or a setting of the loss or the optimizer makes no sense;
+    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Limit`] or [`Error::OutOfMemory`] when
+    /// the GPU cannot hold it.
     pub fn new(
         model: Model,
         loss: impl Loss + 'static,
@@ -107,10 +110,10 @@ impl Trainer {
         Self::with_fusion(model, loss, optimizer, examples, batch, sampling, fusion)
     }
 
-    /// [`new`](Self::new) with dispatches of one's own choice.
+    /// [`new`](Self::new) with a choice of the step's dispatches.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or [`Error::Plan`] when the steps cannot be fused and should be.
+    /// The errors of [`new`](Self::new), and [`Error::Plan`] when `fusion` asks for fused steps that are not possible.
     pub fn with_fusion(
         model: Model,
         loss: impl Loss + 'static,
@@ -129,7 +132,7 @@ impl Trainer {
         probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
             let summary = Summary::of(model.graph());
-            // With what of it is on its way to the device.
+            // The data set, and the part of it that is on its way to the device.
             let of_examples = examples.bytes().saturating_add(PIECES * PIECE);
             check_host(&summary, optimizer.state().len(), batch, (of_examples, ""))?;
         }
@@ -156,9 +159,9 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Records the training of `model` on what is in tensors of the program's own when a step is taken: its kernels may
-    /// change them between steps, in the same queue. [`advance`](Self::advance) submits steps, and
-    /// [`encode`](Self::encode) puts them into a compute pass of the program's.
+    /// Records the training of `model` on the program's own tensors. Each step uses their contents at the time when it
+    /// runs: the program's kernels may change them between steps in the same queue. [`advance`](Self::advance) submits
+    /// steps, and [`encode`](Self::encode) puts them into the program's compute pass.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -183,8 +186,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense or a tensor has the wrong element
-    /// type, [`Error::Shape`] when one does not fit the network, [`Error::OtherGpu`] when one is another device's,
-    /// [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
+    /// type; [`Error::Shape`] when a tensor does not fit the network; [`Error::OtherGpu`] when it belongs to another
+    /// device; [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
     pub fn external(
         model: Model,
         loss: impl Loss + 'static,
@@ -203,10 +206,10 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Trains `model` on rows that are given to each step: `step_on`, or [`advance_on`](Self::advance_on).
+    /// Trains `model` on rows that each step receives: `step_on`, or [`advance_on`](Self::advance_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense, [`Error::Limit`] or
+    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense; [`Error::Limit`] or
     /// [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
     pub fn online(
         model: Model,
@@ -267,7 +270,7 @@ impl Trainer {
         &self.model
     }
 
-    /// The model as trained so far, and nothing else.
+    /// Returns the model as trained so far, and drops the rest.
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
@@ -276,12 +279,13 @@ impl Trainer {
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
-    /// neither it is taken nor any of the 16,384 steps that it is among; of a stream, whose end nobody knows, the steps
-    /// before it are taken, and [`losses`](Self::losses) has theirs. [`Error::Diverged`] when a loss is not a number
-    /// below 2²⁴: then no more steps are taken and nothing is saved, until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
-    /// [`set_parameters`](Self::set_parameters) bring other parameters: those of all layers are enough.
-    /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
+    /// - [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. Steps are
+    ///   taken in blocks of 16,384, and no step of that block is taken. On a stream, whose length is unknown, the
+    ///   steps before it are taken, and [`losses`](Self::losses) returns their losses.
+    /// - [`Error::Diverged`] when a loss is not a number below 2²⁴ (for values: not finite). Then no more steps are
+    ///   taken and nothing is saved until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
+    ///   [`set_parameters`](Self::set_parameters) replaces the parameters of all layers.
+    /// - [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         block_on(self.steps_async(count))
@@ -309,7 +313,7 @@ impl Trainer {
             let is_sound = self.soundness.judge(from, &read).is_ok();
             losses.extend(read);
             if !is_sound {
-                // With the losses of the whole call.
+                // This error contains the losses of the whole call.
                 self.soundness.judge(first, &losses)?;
             }
             #[cfg(not(target_arch = "wasm32"))]
@@ -321,7 +325,7 @@ impl Trainer {
         Ok(losses)
     }
 
-    /// Writes what the next steps read of the optimizer.
+    /// Writes the optimizer's coefficients for the next steps, if the steps read them.
     fn announce(&mut self, steps: usize) -> Result<(), Error> {
         if self.source.expect_steps()?.reads_coefficients() {
             self.updater.announce(steps)
@@ -330,8 +334,8 @@ impl Trainer {
         }
     }
 
-    /// At most so many steps in one submit; how many it has. A step counts as taken once it is submitted, whatever
-    /// happens while waiting for it: the GPU counts on.
+    /// Submits at most `most` steps at once; returns their number. A step counts as taken once it is submitted,
+    /// whatever happens while waiting for it, because the GPU counts it as well.
     fn submit(&mut self, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         let steps = self.source.expect_steps()?;
         let (submitted, steps) = steps.submit(self.model.gpu(), most)?;
@@ -339,8 +343,9 @@ impl Trainer {
         Ok((submitted, steps))
     }
 
-    /// Few submits of many steps each, and no more than two under way, so that the device has work and no queue grows.
-    /// Returns how many there were: fewer where a stream has no more. So many are asked for `behind` them.
+    /// Submits `steps` steps in a few long submits, at most two in flight, so that the device stays busy and the queue
+    /// stays short. Returns the number of steps taken: fewer if a stream ends. `behind` more steps will be requested
+    /// afterwards.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(unused_variables, reason = "a stream reads ahead by it")
@@ -361,7 +366,7 @@ impl Trainer {
             let finished = gpu.finished(submitted)?;
             if let Some((finished, steps)) = before.replace((finished, now)) {
                 let done = finished.end().await?;
-                // When the first began is not known; the others begin when the one before them is done.
+                // The start of the first submit is unknown; every other one starts when the one before it ends.
                 if let (Some(done), Some(began)) = (done, done_before) {
                     let took = done.duration_since(began);
                     self.source.expect_steps()?.learn(steps, took);
@@ -372,14 +377,14 @@ impl Trainer {
         Ok(steps)
     }
 
-    /// Steps taken, of those before a [`resume`](Self::resume) too.
+    /// Number of steps taken, including those before a [`resume`](Self::resume).
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.updater.steps_taken()
     }
 
-    /// Frees the data sets on the GPU at once; the trainer is of no use afterwards. In a browser, where
-    /// dropping it would leave them there until garbage is collected.
+    /// Frees the data sets on the GPU at once; the trainer cannot be used afterwards. In a browser, dropping the
+    /// trainer would leave them allocated until garbage is collected.
     pub fn destroy(&self) {
         self.data_sets.destroy();
     }

@@ -13,8 +13,9 @@ use crate::ops::{Linear, Relu};
 /// The standard deviation of the book's initial weights.
 const STD: f32 = 0.01;
 
-/// The network of chapter 5 of "Deep Learning from Scratch", with the book's five functions: `Linear → Relu →
-/// Linear`, softmax cross-entropy, weights 0.01·N(0, 1) and biases 0.
+/// The network of chapter 5 of "Deep Learning from Scratch", with the book's five functions.
+///
+/// It is `Linear → Relu → Linear` with softmax cross-entropy, weights drawn as 0.01·N(0, 1), and biases 0.
 ///
 /// ```no_run
 /// use wgrad::{Gpu, TwoLayerNet};
@@ -43,7 +44,7 @@ impl TwoLayerNet {
             .layer(linear(classes))
     }
 
-    /// The network on a GPU.
+    /// Builds the network on a GPU.
     ///
     /// # Errors
     /// As [`Sequential::build`].
@@ -58,13 +59,13 @@ impl TwoLayerNet {
         Ok(Self { model })
     }
 
-    /// The model within: its parameters, for example.
+    /// The underlying model, for example to read its parameters.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// The model within, to be trained.
+    /// Returns the underlying model, for example to train it.
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model

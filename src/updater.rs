@@ -1,4 +1,4 @@
-//! Parameters that change by their gradients.
+//! Updates of parameters by their gradients.
 
 use std::sync::Arc;
 
@@ -16,36 +16,36 @@ use crate::ops::{Group, Optimizer, Update, check_below_one, coefficients, metric
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// Steps whose coefficients are written at a time, at the least.
+/// Coefficients are written for at least this many steps at a time.
 const ANNOUNCED: u64 = 256;
 
-/// An optimizer with what it keeps from step to step, for the parameters of one model: the last part of a step. The
-/// others are those of a [`Pass`], where there is an example.
+/// An optimizer and its state for the parameters of one model: the last part of a training step. A [`Pass`] does the
+/// other parts, and its documentation has an example.
 #[derive(Debug)]
 pub struct Updater {
     gpu: Gpu,
     graph: Arc<Graph>,
-    /// Those of the model.
+    /// The model's parameters.
     parameters: Arena,
     optimizer: Arc<dyn Optimizer>,
     groups: Groups,
-    /// What the optimizer keeps, an arena for each of its names.
+    /// The optimizer's state: one arena for each of its names.
     state: Vec<Arena>,
     average: Option<Average>,
-    /// (slots, 4): see [`Update::coefficients`].
+    /// Coefficients (slots, 4): see [`Update::coefficients`].
     coefficients: Tensor,
-    /// Steps up to here have their coefficients on the device.
+    /// Steps before this one have their coefficients on the device.
     written: u64,
-    /// (1, 1): steps taken, as the device counts them.
+    /// The device's count of steps taken, (1, 1).
     step_count: Tensor,
     steps_taken: u64,
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer's state was last zeroed.
     began: u64,
-    /// The updates by the gradients of the passes that came last.
+    /// Recorded updates for the most recently used passes, found by their gradients.
     recorded: Latest<(Arena, Plan)>,
 }
 
-/// How an updater updates.
+/// The changeable settings of an updater.
 #[derive(Debug)]
 pub(crate) struct Settings {
     optimizer: Arc<dyn Optimizer>,
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
     began: u64,
 }
 
-/// Moving averages of all parameters.
+/// Moving average of all parameters.
 #[derive(Debug, Clone)]
 struct Average {
     decay: f32,
@@ -63,11 +63,11 @@ struct Average {
 }
 
 impl Updater {
-    /// With nothing kept yet.
+    /// Creates an updater with zeroed state.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when
-    /// the GPU has no room for what it keeps.
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense; [`Error::OutOfMemory`] or [`Error::Limit`]
+    /// when the GPU has no room for its state.
     pub fn new(model: &Model, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
         let gpu = model.gpu();
@@ -94,20 +94,20 @@ impl Updater {
         })
     }
 
-    /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass. Submits, and returns
-    /// at once. What it submits is recorded once for each pass, and kept for the last four, with
-    /// their gradients.
+    /// Updates all parameters by the gradients of the pass's last [`backward`](Pass::backward). Submits and returns at
+    /// once. The dispatches are recorded once for each pass; those of the last four passes are kept, with the passes'
+    /// gradients.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the pass is of another model, or the schedule gives a learning rate that is negative or not
-    /// a number; or an error of the device.
+    /// [`Error::Setting`] when the pass or the updater belongs to another model, or the schedule gives a learning rate
+    /// that is negative or not a number; or an error of the device.
     pub fn update(&mut self, model: &mut Model, pass: &mut Pass) -> Result<(), Error> {
         let gpu = self.gpu.clone();
         self.step(model, pass, |plan| gpu.submit(plan, 1).map(drop))
     }
 
-    /// [`update`](Self::update) within the caller's own compute pass. It counts as made once it is recorded: submit it
-    /// before any others of this updater.
+    /// [`update`](Self::update) within the caller's own compute pass. The update counts as made once it is encoded:
+    /// submit it before any other update of this updater.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -123,7 +123,7 @@ impl Updater {
         })
     }
 
-    /// Whether a model is the one that this is for.
+    /// Checks that this updater belongs to the model.
     fn check_model(&self, model: &Model) -> Result<(), Error> {
         if model.parameter_arena().is_same(&self.parameters) {
             return Ok(());
@@ -132,7 +132,7 @@ impl Updater {
         Err(Error::setting("model of an updater", expected, "another"))
     }
 
-    /// Runs the update by the gradients of a pass, which is recorded unless it was before.
+    /// Runs the update by the gradients of a pass. Records it unless it is already recorded.
     fn step(
         &mut self,
         model: &Model,
@@ -159,7 +159,7 @@ impl Updater {
         Ok(())
     }
 
-    /// Records an update of a model, which does not count the step.
+    /// Records an update of the model. It does not count the step.
     pub(crate) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -185,8 +185,8 @@ impl Updater {
         Ok(())
     }
 
-    /// Writes the coefficients of the next `count` steps, if they are not there: of many steps at a time. What was
-    /// submitted before still sees the old values.
+    /// Writes the coefficients of the next `count` steps if they are not on the device, for many steps at a time. Work
+    /// submitted before still reads the old values.
     pub(crate) fn announce(&mut self, count: usize) -> Result<(), Error> {
         let needed = self.steps_taken + count as u64;
         if needed <= self.written {
@@ -205,7 +205,7 @@ impl Updater {
                 match coefficients(&*self.optimizer, step, self.began) {
                     Ok(of_step) => values.push(of_step),
                     Err(error) if step < needed => return Err(error),
-                    // Nobody has asked for it yet.
+                    // This step was not requested yet.
                     Err(_) => {
                         until = step;
                         break;
@@ -219,17 +219,17 @@ impl Updater {
         Ok(())
     }
 
-    /// So many more steps were submitted, which the device counts.
+    /// Counts `count` steps that were submitted; the device counts them itself.
     pub(crate) fn advance(&mut self, count: usize) {
         self.steps_taken += count as u64;
     }
 
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer's state was last zeroed.
     pub(crate) fn began(&self) -> u64 {
         self.began
     }
 
-    /// Counts on from another step, with what is kept since `began`.
+    /// Continues counting from another step, with state that was zeroed at step `began`.
     pub(crate) fn count_from(&mut self, steps_taken: u64, began: u64) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         self.gpu.write(&self.step_count, &[steps_taken as u32])?;
@@ -237,42 +237,42 @@ impl Updater {
         Ok(())
     }
 
-    /// Updates made so far.
+    /// Number of updates made so far.
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.steps_taken
     }
 
-    /// (1, 1): the same on the device.
+    /// The number of updates on the device, (1, 1).
     pub(crate) fn step_count(&self) -> &Tensor {
         &self.step_count
     }
 
-    /// The optimizer as it is now.
+    /// The present optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Arc<dyn Optimizer> {
         &self.optimizer
     }
 
-    /// Goes on with another learning rate, before any schedule.
+    /// Continues with another learning rate, to which any schedule applies.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is no finite number above 0.
+    /// [`Error::Setting`] when it is not a finite number above 0.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         let optimizer = self.optimizer.with_learning_rate(learning_rate);
         optimizer.check()?;
         self.optimizer = optimizer;
-        // The kernels read the rate among the coefficients.
+        // The kernels read the learning rate from the coefficients.
         self.written = 0;
         Ok(())
     }
 
-    /// Goes on with another optimizer. What both keep under the same name goes on; all else that it keeps begins with
-    /// zeros. The steps count on.
+    /// Continues with another optimizer. State that both optimizers keep under the same name continues; the rest
+    /// starts at zero. The step count continues.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
-    /// no room for what it keeps; then nothing is changed.
+    /// [`Error::Setting`] when a setting of the optimizer makes no sense; [`Error::OutOfMemory`] or [`Error::Limit`]
+    /// when the GPU has no room for its state. Then nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
@@ -297,7 +297,7 @@ impl Updater {
         Ok(())
     }
 
-    /// What can be changed of it; what is kept from step to step is shared.
+    /// The changeable settings. They share the state arenas with this updater.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             optimizer: Arc::clone(&self.optimizer),
@@ -308,7 +308,7 @@ impl Updater {
         }
     }
 
-    /// Goes on as it was when it had these settings.
+    /// Restores earlier settings.
     pub(crate) fn restore(&mut self, settings: Settings) {
         (self.optimizer, self.groups) = (settings.optimizer, settings.groups);
         (self.state, self.average) = (settings.state, settings.average);
@@ -316,56 +316,58 @@ impl Updater {
         self.recorded.forget();
     }
 
-    /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.
+    /// The groups of the parameters, which [`set_group`](Self::set_group) sets.
     pub(crate) fn groups(&self) -> &Groups {
         &self.groups
     }
 
-    /// The gradients that an update reads.
+    /// The gradients that an update needs.
     pub(crate) fn wanted(&self) -> Wanted {
         self.groups.wanted()
     }
 
-    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
-    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
-    /// (`*.bias`).
+    /// Gives a group of parameters its own update settings. `parameters` is the name of one parameter
+    /// (`layers.0.weight`), the part of names before a point (`layers.0`), or a pattern in which `*` stands for any
+    /// characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
-    /// then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches, no parameter would be trained, or a setting of the group makes no
+    /// sense. Then nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)?;
         self.recorded.forget();
         Ok(())
     }
 
-    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group).
+    /// Freezes parameters: they keep their values from now on. Their names are given as in
+    /// [`set_group`](Self::set_group).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    /// [`Error::Setting`] when no parameter matches, or no parameter would be trained.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)?;
         self.recorded.forget();
         Ok(())
     }
 
-    /// Goes on with frozen parameters.
+    /// Resumes updating frozen parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant.
+    /// [`Error::Setting`] when no parameter matches.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, false)?;
         self.recorded.forget();
         Ok(())
     }
 
-    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
-    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Whoever sets the
-    /// parameters from outside calls it again, so that it does not go on from those before.
+    /// Keeps a moving average of all parameters from now on. It starts at the present parameters, and after each
+    /// update `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better than the
+    /// parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). After
+    /// setting the parameters from outside, call this again; otherwise the average continues from the old parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1; [`Error::OutOfMemory`] without room for it.
+    /// [`Error::Setting`] when the model is not the updater's, or `decay` is not in 0 ≤ `decay` < 1;
+    /// [`Error::OutOfMemory`] when there is no room for the average.
     pub fn average(&mut self, model: &Model, decay: f32) -> Result<(), Error> {
         self.check_model(model)?;
         check_below_one("decay of the moving average", decay)?;
@@ -378,7 +380,7 @@ impl Updater {
     /// Reads the moving average, if one is kept.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the model is another than that of this updater; else as
+    /// [`Error::Setting`] when the model is not the updater's, and the errors of
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn averaged_async(
         &self,
@@ -399,7 +401,7 @@ impl Updater {
     /// Reads the moving average, if one is kept.
     ///
     /// # Errors
-    /// As [`averaged_async`](Self::averaged_async).
+    /// The errors of [`averaged_async`](Self::averaged_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn averaged(&self, model: &Model) -> Result<Option<Parameters>, Error> {
         block_on(self.averaged_async(model))
@@ -411,14 +413,14 @@ impl Updater {
         Some((average.decay, &average.values))
     }
 
-    /// What is kept from step to step, by the names that a checkpoint has for it.
+    /// The state and the moving average, by their names in a checkpoint.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (&'static str, &Arena)> {
         let of_optimizer = self.optimizer.state().iter().copied().zip(&self.state);
         let average = self.average.as_ref().map(|of| (AVERAGE, &of.values));
         of_optimizer.chain(average)
     }
 
-    /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
+    /// Zeroes the optimizer's state, and restarts a moving average at the present parameters.
     pub(crate) fn forget(&mut self, model: &Model) -> Result<(), Error> {
         (self.began, self.written) = (self.steps_taken, 0);
         for block in self.state.iter().flat_map(Arena::blocks) {
@@ -427,7 +429,7 @@ impl Updater {
         self.begin_average(model, None)
     }
 
-    /// Has the moving average begin anew with the present parameters, or with the one of a name.
+    /// Restarts the moving average at the present parameters: all of them, or the one with this name.
     pub(crate) fn begin_average(&self, model: &Model, name: Option<&str>) -> Result<(), Error> {
         match (&self.average, name) {
             (None, _) => Ok(()),

@@ -1,4 +1,5 @@
-//! Accuracy on 1000 training images with and without batch normalisation, for 16 standard deviations of the initial weights.
+//! Accuracy on 1000 training images with and without batch normalization, for 16 standard deviations of the initial
+//! weights.
 
 use std::error::Error;
 
@@ -12,7 +13,7 @@ use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 
 const IMAGES: usize = 1_000;
-/// Powers of 10 of the largest standard deviation and the smallest.
+/// Powers of 10 of the largest and the smallest standard deviation.
 const POWERS: [f64; 2] = [0.0, -4.0];
 
 #[derive(Debug, clap::Args)]
@@ -21,13 +22,13 @@ pub(crate) struct Args {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Standard deviations of the initial weights, from 1 down to 0.0001
+    /// Number of standard deviations of the initial weights, from 1 to 0.0001
     #[arg(long, default_value_t = 16, value_parser = count)]
     scales: usize,
-    /// Passes over the 1000 images
+    /// Training passes over the 1000 images
     #[arg(long, default_value_t = 20, value_parser = count)]
     epochs: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
 }

@@ -9,7 +9,7 @@ use plotters::prelude::{
     RGBColor, SVGBackend, SeriesLabelPosition, Text, WHITE,
 };
 
-/// Colours that people who see no red or no green tell apart, too.
+/// Colours that people with red-green colour blindness can distinguish.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 90, 181),
     RGBColor(220, 50, 32),
@@ -19,7 +19,7 @@ const COLOURS: [RGBColor; 5] = [
 ];
 const PALE: RGBColor = RGBColor(190, 190, 190);
 
-/// Below this width a panel has room for few labels, and the names of curves stand above all panels.
+/// A panel narrower than this has few labels, and the names of curves are above all panels.
 const NARROW: u32 = 300;
 const HEAD: u32 = 24;
 
@@ -29,7 +29,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 #[derive(Debug, Clone)]
 pub(crate) struct Panel {
     title: String,
-    /// What the axes show.
+    /// Names of the axes.
     axes: [String; 2],
     ranges: [Range<f64>; 2],
     curves: Vec<Curve>,
@@ -48,14 +48,14 @@ enum Look {
     Line,
     /// A line with a dot at each point.
     Dots,
-    /// What lies between the curve and 0.
+    /// The area between the curve and 0.
     Area,
-    /// A thin grey line without a name.
+    /// A thin gray line without a name.
     Background,
 }
 
 impl Panel {
-    /// No curves yet.
+    /// A panel without curves.
     pub(crate) fn new(title: impl Into<String>, x: Range<f64>, y: Range<f64>) -> Self {
         Self {
             title: title.into(),
@@ -66,13 +66,13 @@ impl Panel {
         }
     }
 
-    /// Says in the lower right corner which curve is which, where they rise.
+    /// Puts the legend into the lower right corner, for rising curves.
     pub(crate) fn legend_below(mut self) -> Self {
         self.legend = SeriesLabelPosition::LowerRight;
         self
     }
 
-    /// Says what the axes show.
+    /// Names the axes.
     pub(crate) fn axes(mut self, x: &str, y: &str) -> Self {
         self.axes = [x.to_owned(), y.to_owned()];
         self
@@ -88,12 +88,12 @@ impl Panel {
         self.curve(label, Look::Dots, points)
     }
 
-    /// Adds a grey curve.
+    /// Adds a gray curve.
     pub(crate) fn background(self, points: Vec<(f64, f64)>) -> Self {
         self.curve("", Look::Background, points)
     }
 
-    /// Adds a histogram: so many bins of equal width over the x axis, as high as their counts.
+    /// Adds a histogram: bins of equal width over the x axis, with the counts as heights.
     pub(crate) fn histogram(self, counts: &[usize]) -> Self {
         let Range { start, end } = self.ranges[0].clone();
         let edge = |bin: usize| start + (end - start) * bin as f64 / counts.len() as f64;
@@ -185,14 +185,14 @@ impl Panel {
     }
 }
 
-/// A number at an axis, without digits that say nothing.
+/// A number at an axis, without trailing zeros.
 fn tick(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0" } else { text }.to_owned()
 }
 
-/// Draws panels row after row, each as large as `size`. The first says which curve is which, in all of them.
+/// Draws the panels in rows, each of size `size`. The first panel has the legend for all of them.
 pub(crate) fn draw(
     panels: &[Panel],
     columns: usize,
@@ -224,7 +224,7 @@ pub(crate) fn draw(
     Ok(svg)
 }
 
-/// Names of curves in one line, each beside a sample.
+/// Writes the names of curves in one line, each with a sample.
 fn write_names(area: &Area<'_>, names: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut left = 50;
     for (name, colour) in names.iter().zip(COLOURS) {
@@ -236,7 +236,7 @@ fn write_names(area: &Area<'_>, names: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every n-th point, and the last: about `most` of them.
+/// Every n-th point and the last one: about `most` points in all.
 pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(most).max(1);
     let last = points.len().saturating_sub(1);

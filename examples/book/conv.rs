@@ -1,4 +1,4 @@
-//! What the experiments with convolutional networks share: the training of chapters 7 and 8, and trained weights.
+//! Code shared by the experiments with convolutional networks: the training of chapters 7 and 8, and trained weights.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ pub(crate) struct TrainArgs {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Passes over the training data
+    /// Training passes over the training data
     #[arg(long, default_value_t = 20, value_parser = count)]
     epochs: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
-    /// Training images at most
+    /// Most training images to use
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true, value_parser = count)]
     images: usize,
-    /// Images of each data set on which it is evaluated after each epoch
+    /// Images of each data set that are evaluated after each epoch
     #[arg(long, default_value_t = 1_000, value_parser = count)]
     evaluated: usize,
     /// Write the trained weights to this file. Default: the name of the experiment, in the current directory
@@ -35,16 +35,16 @@ pub(crate) struct TrainArgs {
     save: Option<PathBuf>,
 }
 
-/// Where trained weights are.
+/// The file with trained weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WeightsArgs {
-    /// Trained weights. Default: where the training writes them
+    /// Trained weights. Default: the default file of the training experiment
     #[arg(long, value_name = "FILE.safetensors")]
     weights: Option<PathBuf>,
 }
 
 impl WeightsArgs {
-    /// The file, which this training has written.
+    /// The file, which the experiment `training` writes.
     pub(crate) fn path(&self, training: &str) -> Result<PathBuf, Failure> {
         let path = self.weights.clone();
         let path = path.unwrap_or_else(|| file_of(training));
@@ -63,8 +63,8 @@ fn file_of(training: &str) -> PathBuf {
     format!("{training}.safetensors").into()
 }
 
-/// Trains a network as the book's chapters 7 and 8 do, by Adam with a learning rate of 0.001: draws the accuracies on the
-/// first images of both data sets after each epoch, evaluates on all test images in the end, and writes the weights.
+/// Trains a network as in the book's chapters 7 and 8, by Adam with a learning rate of 0.001. Draws the accuracies on
+/// the first images of both data sets after each epoch, evaluates on all test images at the end, and saves the weights.
 pub(crate) fn train(
     args: &TrainArgs,
     training: &str,
@@ -113,13 +113,13 @@ pub(crate) fn train(
     Ok(())
 }
 
-/// A network with trained weights, to evaluate with.
+/// A network with trained weights, for evaluation.
 pub(crate) fn trained(
     device: &Device,
     network: &Sequential,
     weights: &Path,
 ) -> Result<Box<dyn Train>, Box<dyn Error>> {
-    // Nothing is trained: any optimizer will do.
+    // Nothing is trained, so any optimizer will do.
     let mut trainer = device.online(network, SoftmaxCrossEntropy, Sgd::new(0.1))?;
     trainer.set_weights(&std::fs::read(weights)?)?;
     Ok(trainer)

@@ -1,4 +1,4 @@
-//! The filters of chapter 7's first layer, before and after training, and what they make of a digit.
+//! The filters of chapter 7's first layer before and after training, and their output for a digit.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::train_convnet;
 
 /// The first layer's weight, (filters, 1, rows, columns).
 const WEIGHT: &str = "layers.0.weight";
-/// Filters that are applied.
+/// Number of filters that are applied.
 const APPLIED: usize = 16;
 
 #[derive(Debug, clap::Args)]
@@ -33,12 +33,12 @@ pub(crate) struct ApplyArgs {
     data: DataArgs,
     #[command(flatten)]
     weights: WeightsArgs,
-    /// Test image that the filters are applied to
+    /// Index of the test image to which the filters are applied
     #[arg(long, default_value_t = 0)]
     image: usize,
 }
 
-/// The filters before training, as the seed has them, and after it.
+/// Draws the initial filters of the seed, and the trained filters.
 pub(crate) fn visualize(args: &VisualizeArgs) -> Result<(), Box<dyn Error>> {
     let weights = args.weights.path(train_convnet::NAME)?;
     let lab = Lab::open(&args.lab, "visualize-filter")?;
@@ -60,7 +60,7 @@ pub(crate) fn visualize(args: &VisualizeArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A digit, and what the first filters make of it.
+/// Draws a digit, and the output of the first filters for it.
 pub(crate) fn apply(args: &ApplyArgs) -> Result<(), Box<dyn Error>> {
     let weights = args.weights.path(train_convnet::NAME)?;
     let (lab, data) = Lab::with_data(&args.lab, &args.data, "apply-filter")?;
@@ -69,7 +69,7 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), Box<dyn Error>> {
     let x = Array2::from_shape_fn((1, bytes.len()), |(_, at)| f32::from(bytes[at]) / 255.0);
     let network = SimpleConvNet::default().spec();
     let parameters = conv::trained(&lab.device, &network, &weights)?.parameters()?;
-    // Of all that the network's values are for this image, what the convolution gives.
+    // All values of the network for this image; only the convolution's output is needed.
     let values = match lab.device.gpu() {
         Some(gpu) => {
             let mut model = network.build(gpu)?;
@@ -111,8 +111,8 @@ fn pictures(filters: &ArrayD<f32>) -> Vec<Picture> {
     filters.axis_iter(Axis(0)).map(picture).collect()
 }
 
-/// The root of the mean squared difference of horizontal neighbours in a filter, in standard deviations of all weights:
-/// √2 where neighbours know nothing of each other, less where filters are smooth.
+/// The root mean square difference of horizontally adjacent weights in a filter, in standard deviations of all weights.
+/// It is √2 if adjacent weights are independent, and less if filters are smooth.
 fn roughness(filters: &ArrayD<f32>) -> f64 {
     let columns = Axis(filters.ndim() - 1);
     let width = filters.len_of(columns);

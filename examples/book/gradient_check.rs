@@ -1,5 +1,5 @@
-//! Gradients by backpropagation beside central differences, both in f64, and beside the engine's in f32: chapter 7's
-//! convolutional network on a random image, and chapter 6's network on a digit.
+//! Gradients by backpropagation compared with central differences, both in f64, and with the engine's gradients in f32:
+//! for chapter 7's convolutional network on a random image, and for chapter 6's network on a digit.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::chart::{self, Panel};
 use crate::common::{DataArgs, Failure, line};
 use crate::lab::{Lab, LabArgs, count};
 
-/// The most by which central differences, and the engine, may differ from backpropagation on average.
+/// The largest mean differences allowed between backpropagation and central differences, and between it and the engine.
 const NUMERICAL: f64 = 1e-7;
 const ENGINE: f64 = 1e-6;
 
@@ -24,12 +24,12 @@ pub(crate) struct Args {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Units of each hidden layer of the network on a digit
+    /// Units per hidden layer of the network for the digit
     #[arg(long, default_value_t = 100, value_parser = count)]
     hidden: usize,
 }
 
-/// A parameter's mean absolute differences to backpropagation in f64.
+/// A parameter's mean absolute differences from backpropagation in f64.
 struct Row {
     name: String,
     numerical: f64,

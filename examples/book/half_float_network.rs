@@ -1,5 +1,5 @@
-//! Chapter 8's trained network with weights and images as numbers of 16 bits. The book computes in such numbers, too; here
-//! weights and images are rounded to them, and sums have 32 bits, as in the units of GPUs that multiply them.
+//! Chapter 8's trained network with 16-bit weights and images. The book also computes in 16 bits. Here weights and
+//! images are rounded to 16 bits, and sums have 32 bits, as in the matrix units of GPUs.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::conv::{self, WeightsArgs};
 use crate::lab::{Lab, LabArgs};
 use crate::train_deepnet;
 
-/// Powers of 10 that the histogram shows, and bins for each.
+/// Range of the histogram in powers of 10, and bins per power.
 const POWERS: [i32; 2] = [-8, 0];
 const BINS_OF_A_POWER: usize = 4;
 
@@ -56,12 +56,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The nearest number of 16 bits.
+/// The nearest 16-bit number.
 fn rounded(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
-/// The images in numbers of 16 bits.
+/// The images, rounded to 16-bit numbers.
 fn halves(images: &Dataset) -> Result<Table, Box<dyn Error>> {
     let pixel = |(image, at): (usize, usize)| rounded(f32::from(images.row(image)[at]) / 255.0);
     let pixels = Array2::from_shape_fn((images.len(), images.width()), pixel);
@@ -78,7 +78,7 @@ fn accuracy(predictions: &[Prediction], labels: &[u32]) -> f64 {
     right.count() as f64 / labels.len() as f64
 }
 
-/// How much the probability of the class that is read changes: a histogram over powers of 10.
+/// A histogram, over powers of 10, of the changes of the predicted class's probability.
 fn changes(single: &[Prediction], half: &[Prediction]) -> Panel {
     let [least, most] = POWERS.map(f64::from);
     let mut counts = vec![0; (POWERS[1] - POWERS[0]).unsigned_abs() as usize * BINS_OF_A_POWER];

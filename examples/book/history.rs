@@ -1,22 +1,22 @@
-//! Trainings with evaluations between their epochs.
+//! Trainings that evaluate after every epoch.
 
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{Optimizer, SoftmaxCrossEntropy};
 use wgrad::{Device, Error, Sequential, Train};
 
-/// How a training went.
+/// The course of a training.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     /// The loss of each step.
     pub(crate) losses: Vec<f32>,
-    /// Of each data set the accuracy before the first step and after each epoch.
+    /// For each data set, the accuracy before the first step and after each epoch.
     pub(crate) accuracies: Vec<Vec<f64>>,
-    /// Whether the loss became so large, or no number, that the training ended there.
+    /// Whether the training ended early because the loss diverged.
     pub(crate) has_diverged: bool,
 }
 
 impl History {
-    /// Epochs and the accuracies on a data set.
+    /// The points (epoch, accuracy) for a data set.
     pub(crate) fn curve(&self, data_set: usize) -> Vec<(f64, f64)> {
         let accuracies = self.accuracies[data_set].iter().enumerate();
         accuracies
@@ -33,7 +33,7 @@ impl History {
     }
 }
 
-/// A training of softmax cross-entropy whose minibatches are drawn as the book's: each image uniformly from all.
+/// A trainer for softmax cross-entropy. Each image of a minibatch is drawn uniformly from all images, as in the book.
 pub(crate) fn trainer(
     device: &Device,
     spec: &Sequential,
@@ -51,7 +51,7 @@ pub(crate) fn epoch(train: &Dataset, batch: usize) -> usize {
     (train.len() / batch).max(1)
 }
 
-/// Takes `epochs` of so many steps, and evaluates on each of the data sets before the first and behind each.
+/// Trains for `epochs` times `steps` steps. Evaluates on each data set before the first epoch and after each one.
 pub(crate) fn train(
     trainer: &mut dyn Train,
     epochs: usize,

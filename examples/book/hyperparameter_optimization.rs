@@ -1,4 +1,4 @@
-//! A random search for learning rate and weight decay: 500 images, of which a fifth is held out to judge by.
+//! A random search for learning rate and weight decay on 500 images. A fifth of them is held out for validation.
 
 use std::error::Error;
 
@@ -15,11 +15,11 @@ use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 
 const IMAGES: usize = 500;
-/// Of the images, those that are held out.
+/// The share of the images that is held out.
 const VALIDATION: f64 = 0.2;
-/// Trials that the figure shows.
+/// Trials shown in the figure.
 const SHOWN: usize = 20;
-/// Powers of 10 between which λ and the learning rate are drawn.
+/// Ranges of the powers of 10 from which λ and the learning rate are drawn.
 const DECAYS: [f64; 2] = [-8.0, -4.0];
 const RATES: [f64; 2] = [-6.0, -2.0];
 
@@ -29,13 +29,13 @@ pub(crate) struct Args {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Networks trained
+    /// Number of networks to train
     #[arg(long, default_value_t = 100, value_parser = count)]
     trials: usize,
-    /// Passes of each over its images
+    /// Training passes of each network over its images
     #[arg(long, default_value_t = 50, value_parser = count)]
     epochs: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
 }
@@ -120,7 +120,7 @@ fn report(args: &Args, lab: &Lab, trials: &[Trial]) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// 10 to a power drawn uniformly.
+/// 10 to a power that is drawn uniformly.
 fn power_of_10([from, to]: [f64; 2], rng: &mut ChaCha8Rng) -> f32 {
     let share: f64 = StandardUniform.sample(rng);
     #[expect(clippy::cast_possible_truncation, reason = "rounded")]
@@ -128,7 +128,7 @@ fn power_of_10([from, to]: [f64; 2], rng: &mut ChaCha8Rng) -> f32 {
     value
 }
 
-/// The examples in another order (Fisher and Yates).
+/// The examples in random order (Fisher and Yates).
 fn shuffled(all: &Dataset, rng: &mut ChaCha8Rng) -> Result<Dataset, Box<dyn Error>> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     for last in (1..order.len()).rev() {

@@ -1,4 +1,4 @@
-//! What every experiment has: a device, the data, and a file for its figure.
+//! The parts of every experiment: a device, the data, and a file for the figure.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::common::{self, DataArgs, Failure, line};
 /// The options of every experiment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LabArgs {
-    /// What computes: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the engine on ndarray; `auto` takes a hardware
-    /// GPU, else the CPU
+    /// Where to compute: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the CPU engine; `auto` takes a hardware GPU
+    /// if there is one, otherwise the CPU engine
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
-    /// File of the figure. Default: the name of the experiment, in the current directory
+    /// File for the figure. Default: the name of the experiment, in the current directory
     #[arg(long, value_name = "FILE.svg")]
     out: Option<PathBuf>,
 
-    /// Decides initial weights and minibatches
+    /// Seed of initial weights and minibatches
     #[arg(long, default_value_t = 42)]
     seed: u64,
 }
@@ -35,7 +35,7 @@ enum DeviceChoice {
 }
 
 impl LabArgs {
-    /// Where the figure goes, which can be written there.
+    /// The path of the figure. Fails if the file cannot be written.
     fn figure(&self, experiment: &str) -> Result<PathBuf, Failure> {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| format!("{experiment}.svg").into());
@@ -52,7 +52,7 @@ impl LabArgs {
     }
 }
 
-/// Where an experiment is made.
+/// The device, seed and output file of an experiment.
 #[derive(Debug)]
 pub(crate) struct Lab {
     pub(crate) device: Device,
@@ -61,7 +61,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Opens the device, and prints which. Fails where the figure could not be written.
+    /// Opens the device and prints it. Fails if the figure could not be written.
     pub(crate) fn open(args: &LabArgs, experiment: &str) -> Result<Self, Failure> {
         let out = args.figure(experiment)?;
         let seed = args.seed;
@@ -70,7 +70,7 @@ impl Lab {
         Ok(Self { device, seed, out })
     }
 
-    /// The same with the data set that was asked for.
+    /// Opens the device and the requested data set, and prints both. Fails if the figure could not be written.
     pub(crate) fn with_data(
         args: &LabArgs,
         data: &DataArgs,
@@ -99,13 +99,13 @@ fn unwritable(out: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-/// The value of an option that counts something: at least 1.
+/// Parses the value of an option that counts something: at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
     let count = text.parse().ok().filter(|&count| count > 0);
     count.ok_or("expected a whole number of at least 1")
 }
 
-/// The examples from `first` on, as many as `count`, of a data set; of a smaller one those that there are.
+/// `count` examples of a data set, beginning with `first`; fewer if the data set ends before.
 pub(crate) fn part(all: &Dataset, first: usize, count: usize) -> Result<Dataset, Box<dyn Error>> {
     let rows = first.min(all.len())..first.saturating_add(count).min(all.len());
     let features = &all.features()[rows.start * all.width()..rows.end * all.width()];

@@ -1,4 +1,4 @@
-//! The losses of several trainings in one chart.
+//! Compares the losses of several trainings in one chart.
 
 use std::error::Error;
 
@@ -18,23 +18,23 @@ pub(crate) struct Args {
     pub(crate) lab: LabArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// Minibatches of each training
+    /// Minibatches per training
     #[arg(long, default_value_t = 2_000, value_parser = count)]
     steps: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 128, value_parser = count)]
     batch: usize,
 }
 
-/// A training by name.
+/// A training: name, network and optimizer.
 pub(crate) type Entry = (&'static str, Sequential, Box<dyn Optimizer>);
 
-/// The network of both comparisons: four hidden layers of 100, `ReLU`.
+/// The network of both comparisons: four hidden layers of 100 units with `ReLU`.
 pub(crate) fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 4], train.labels().classes())
 }
 
-/// Makes the trainings one after another, draws the losses, smoothed, and prints the last of them.
+/// Runs the trainings one after another, draws the smoothed losses, and prints the last one of each.
 pub(crate) fn compare(
     args: &Args,
     lab: &Lab,
@@ -65,7 +65,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// A name without what a key cannot have.
+/// The name with characters replaced that a key cannot have.
 fn key(name: &str) -> String {
     name.to_ascii_lowercase().replace([' ', '='], "_")
 }

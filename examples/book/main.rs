@@ -1,14 +1,14 @@
-//! The experiments of "Deep Learning from Scratch" (Saitoh), chapters 3 to 8: each trains what the book trains, draws the
-//! book's figure as an SVG file, and prints the numbers that go with it.
+//! The experiments of "Deep Learning from Scratch" (Saitoh), chapters 3 to 8. Each experiment trains like the book,
+//! draws the book's figure as an SVG file, and prints the numbers that belong to it.
 //!
 //! ```text
 //! cargo run --release --example book -- --help
 //! cargo run --release --example book -- optimizer-compare-mnist --out optimizers.svg
 //! ```
 //!
-//! An experiment is called as the book's program is. The defaults are the book's settings; `--steps`, `--epochs` and the
-//! like make it smaller. The last line is for programs: `key=value` pairs between spaces. `docs/book.md` shows all
-//! figures, and says what in wgrad each class and function of the book is.
+//! Experiments have the names of the book's programs. The defaults are the book's settings; `--steps`, `--epochs` and
+//! similar options make an experiment smaller. The last line is for programs: `key=value` pairs separated by spaces.
+//! `docs/book.md` shows all figures, and lists wgrad's counterpart of each class and function of the book.
 
 mod chart;
 mod history;
@@ -48,7 +48,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// An experiment of "Deep Learning from Scratch": trains, draws the book's figure, prints its numbers.
+/// Runs an experiment of "Deep Learning from Scratch": trains, draws the book's figure, prints its numbers.
 #[derive(Debug, Parser)]
 #[command(name = "book", version)]
 struct Args {
@@ -58,39 +58,39 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Experiment {
-    /// Chapter 3: reads the test digits with a network of two hidden layers of sigmoids
+    /// Chapter 3: classify the test digits with a network of two hidden sigmoid layers
     NeuralnetMnist(neuralnet_mnist::Args),
-    /// Chapter 4: loss and accuracy of a two-layer network as it learns
+    /// Chapter 4: loss and accuracy of a two-layer network during training
     TrainNeuralnet(train_neuralnet::Args),
-    /// Chapter 6: the ways of four optimizers down f(x, y) = x²/20 + y²
+    /// Chapter 6: paths of four optimizers down f(x, y) = x²/20 + y²
     OptimizerCompareNaive(optimizer_compare_naive::Args),
-    /// Chapter 6: the losses of four optimizers on MNIST
+    /// Chapter 6: losses of four optimizers on MNIST
     OptimizerCompareMnist(optimizer_compare_mnist::Args),
-    /// Chapter 6: what five layers make of random inputs, by how their weights start
+    /// Chapter 6: activations of five layers on random inputs, for different initial weights
     WeightInitActivationHistogram(weight_init_activation_histogram::Args),
-    /// Chapter 6: losses by how the weights start
+    /// Chapter 6: losses for different initial weights
     WeightInitCompare(weight_init_compare::Args),
-    /// Chapter 6: accuracy with and without batch normalisation, by how the weights start
+    /// Chapter 6: accuracy with and without batch normalization, for different initial weights
     BatchNormTest(batch_norm_test::Args),
-    /// Chapters 6 and 7: gradients by backpropagation beside central differences
+    /// Chapters 6 and 7: gradients by backpropagation compared with central differences
     GradientCheck(gradient_check::Args),
-    /// Chapter 6: 300 images by heart, with and without weight decay
+    /// Chapter 6: overfit 300 images, with and without weight decay
     OverfitWeightDecay(overfit::WeightDecayArgs),
-    /// Chapter 6: 300 images by heart, with and without dropout
+    /// Chapter 6: overfit 300 images, with and without dropout
     OverfitDropout(overfit::DropoutArgs),
-    /// Chapter 6: a random search for learning rate and weight decay
+    /// Chapter 6: random search for learning rate and weight decay
     HyperparameterOptimization(hyperparameter_optimization::Args),
-    /// Chapter 7: trains a network of a convolution and two fully connected layers
+    /// Chapter 7: train a network of one convolution and two fully connected layers
     TrainConvnet(train_convnet::Args),
-    /// Chapter 7: the filters of its convolution before and after training
+    /// Chapter 7: filters of its convolution before and after training
     VisualizeFilter(filters::VisualizeArgs),
-    /// Chapter 7: what these filters make of a digit
+    /// Chapter 7: output of these filters for a digit
     ApplyFilter(filters::ApplyArgs),
-    /// Chapter 8: trains a network of six convolutions and two fully connected layers
+    /// Chapter 8: train a network of six convolutions and two fully connected layers
     TrainDeepnet(train_deepnet::Args),
-    /// Chapter 8: the digits that this network reads wrongly
+    /// Chapter 8: digits that this network misclassifies
     MisclassifiedMnist(misclassified_mnist::Args),
-    /// Chapter 8: the same network with numbers of 16 bits
+    /// Chapter 8: the same network with 16-bit numbers
     HalfFloatNetwork(half_float_network::Args),
 }
 

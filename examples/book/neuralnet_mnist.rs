@@ -1,5 +1,5 @@
-//! Reads the test digits with a network of two hidden layers of sigmoids, 784 → 50 → 100 → 10. The book takes given weights
-//! for it; here they are trained first, by Adam.
+//! Classifies the test digits with a network of two hidden sigmoid layers, 784 → 50 → 100 → 10. The book loads given
+//! weights; here they are trained first, by Adam.
 
 use std::error::Error;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::history::{self, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 use crate::picture::{Picture, Section, page};
 
-/// Digits that the figure shows.
+/// Number of digits in the figure.
 const SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
@@ -22,10 +22,10 @@ pub(crate) struct Args {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Passes over the training data, which give the weights that the book has in a file
+    /// Training passes over the training data; the book loads trained weights from a file instead
     #[arg(long, default_value_t = 5, value_parser = count)]
     epochs: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
 }

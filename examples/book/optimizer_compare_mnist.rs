@@ -1,4 +1,4 @@
-//! The losses of four optimizers on MNIST: 784 → 100 → 100 → 100 → 100 → 10, `ReLU`, He's weights.
+//! The losses of four optimizers on MNIST: 784 → 100 → 100 → 100 → 100 → 10, `ReLU`, He's initial weights.
 
 use std::error::Error;
 

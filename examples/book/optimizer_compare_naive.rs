@@ -1,7 +1,8 @@
-//! The ways of SGD, Momentum, `AdaGrad` and Adam down f(x, y) = x²/20 + y² from (−7, 2).
+//! The paths of SGD, Momentum, `AdaGrad` and Adam down f(x, y) = x²/20 + y² from (−7, 2).
 //!
-//! f is the mean squared error of a network without biases on two examples whose targets are 0: its weights are (x, y),
-//! its inputs (√⅒, 0) and (0, √2), so that the mean over both is ½(x²/10 + 2y²). So every step is one of the library.
+//! f is the mean squared error of a network without biases on two examples whose targets are 0. Its weights are (x, y)
+//! and its inputs (√⅒, 0) and (0, √2), so that the mean over both is ½(x²/10 + 2y²). Thus the library computes every
+//! step.
 
 use std::error::Error;
 
@@ -13,16 +14,16 @@ use crate::chart::{self, Panel};
 use crate::common::line;
 use crate::lab::{Lab, LabArgs, count};
 
-/// Where all begin.
+/// The starting point of all paths.
 const START: [f32; 2] = [-7.0, 2.0];
-/// What the book adds to the root of `AdaGrad`.
+/// The number that the book's `AdaGrad` adds to the square root.
 const EPSILON: f32 = 1e-7;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     lab: LabArgs,
-    /// Updates by each optimizer
+    /// Updates per optimizer
     #[arg(long, default_value_t = 30, value_parser = count)]
     steps: usize,
 }
@@ -62,7 +63,7 @@ fn f((x, y): (f64, f64)) -> f64 {
     x * x / 20.0 + y * y
 }
 
-/// The points from the first to the last.
+/// The points of the path, including the starting point.
 fn descend(
     device: &Device,
     optimizer: Box<dyn Optimizer>,
@@ -86,7 +87,7 @@ fn descend(
     Ok(way)
 }
 
-/// Where f is `level`: an ellipse.
+/// The ellipse on which f is `level`.
 fn contour(level: f64) -> Vec<(f64, f64)> {
     let at = |index: u32| {
         let angle = std::f64::consts::TAU * f64::from(index) / 48.0;

@@ -1,5 +1,5 @@
-//! A network of six hidden layers learns 300 images by heart: accuracy on them beside that on the test images, with and
-//! without what the book holds against it, weight decay or dropout.
+//! A network of six hidden layers overfits 300 images: accuracy on them and on the test images, with and without weight
+//! decay or dropout, which the book uses against overfitting.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use crate::common::{DataArgs, line};
 use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 
-/// Images to learn.
+/// Number of training images.
 const IMAGES: usize = 300;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Common {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Common {
 pub(crate) struct WeightDecayArgs {
     #[command(flatten)]
     common: Common,
-    /// Passes over the 300 images
+    /// Training passes over the 300 images
     #[arg(long, default_value_t = 201, value_parser = count)]
     epochs: usize,
     /// λ of the penalty `½λΣW²`
@@ -42,7 +42,7 @@ pub(crate) struct WeightDecayArgs {
 pub(crate) struct DropoutArgs {
     #[command(flatten)]
     common: Common,
-    /// Passes over the 300 images
+    /// Training passes over the 300 images
     #[arg(long, default_value_t = 301, value_parser = count)]
     epochs: usize,
     /// Probability that an activation is dropped
@@ -50,7 +50,7 @@ pub(crate) struct DropoutArgs {
     dropout: f32,
 }
 
-/// With and without weight decay.
+/// Trains with and without weight decay.
 pub(crate) fn weight_decay(args: &WeightDecayArgs) -> Result<(), Box<dyn Error>> {
     let (lab, data) = args.common.open("overfit-weight-decay")?;
     let network = network(&data.train);
@@ -61,7 +61,7 @@ pub(crate) fn weight_decay(args: &WeightDecayArgs) -> Result<(), Box<dyn Error>>
     compare(&args.common, &lab, &data, args.epochs, &trainings)
 }
 
-/// With and without dropout.
+/// Trains with and without dropout.
 pub(crate) fn dropout(args: &DropoutArgs) -> Result<(), Box<dyn Error>> {
     let (lab, data) = args.common.open("overfit-dropout")?;
     let plain = network(&data.train);
@@ -93,7 +93,7 @@ fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 6], train.labels().classes())
 }
 
-/// A training's name, network and optimizer, and λ.
+/// Name, network, optimizer and λ of a training.
 type Training = (String, MultiLayerNet, Sgd, f32);
 
 fn compare(
@@ -147,7 +147,7 @@ fn panel(name: &str, epochs: usize, history: &History) -> Panel {
     panel.line("test", thinned(&history.curve(1), 200))
 }
 
-/// `½λΣW²` over all weights, which the book adds to the loss that it reports.
+/// The penalty `½λΣW²` over all weights. The book adds it to the loss that it reports.
 fn penalty(parameters: &Parameters, lambda: f32) -> f64 {
     let weights = parameters.iter().filter(|(_, value)| value.ndim() > 1);
     let squares = weights.flat_map(|(_, value)| value.iter().map(|&w| f64::from(w).powi(2)));

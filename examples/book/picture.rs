@@ -1,23 +1,23 @@
-//! Grey pictures side by side, as paths of SVG: an image inside of an SVG file is not shown everywhere.
+//! Grey pictures side by side, as SVG paths: not every viewer shows an image inside of an SVG file.
 
 use std::fmt::Write as _;
 
-/// Greys that are told apart, from white to black.
+/// Number of grey levels, from white to black.
 const GREYS: usize = 12;
 const MARGIN: usize = 10;
 const LINE: usize = 18;
 
-/// A picture, row after row: 0 is white, 1 black.
+/// A picture in row-major order: 0 is white, 1 is black.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
     pub(crate) width: usize,
     pub(crate) ink: Vec<f32>,
-    /// Lines below it.
+    /// Lines of text below the picture.
     pub(crate) caption: Vec<String>,
 }
 
 impl Picture {
-    /// Numbers of any size, the smallest as white and the largest as black.
+    /// Maps numbers to grey levels: the smallest to white, the largest to black.
     pub(crate) fn of_numbers(width: usize, numbers: &[f32], caption: Vec<String>) -> Self {
         let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
         let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -44,7 +44,7 @@ impl Picture {
         self.ink.len().div_ceil(self.width)
     }
 
-    /// The picture in a frame, with its caption below.
+    /// Draws the picture in a frame, with its caption below.
     fn draw(&self, svg: &mut String, [left, top]: [usize; 2], scale: usize) {
         let width = self.width;
         let height = self.height();
@@ -61,7 +61,7 @@ impl Picture {
         }
     }
 
-    /// A path for each grey: runs of pixels that have it, as lines one pixel wide, half a pixel below their upper edge.
+    /// One path per grey level. It draws runs of pixels as lines of width 1 through the pixels' centers.
     fn paths(&self) -> String {
         let mut paths = vec![String::new(); GREYS];
         for (y, row) in self.ink.chunks(self.width).enumerate() {
@@ -88,7 +88,7 @@ impl Picture {
     }
 }
 
-/// 0 is white.
+/// The grey level, 0 for white.
 fn grey(ink: f32) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -99,7 +99,7 @@ fn grey(ink: f32) -> usize {
     grey
 }
 
-/// Pictures of one size below a title.
+/// Pictures of equal size below a title.
 #[derive(Debug)]
 pub(crate) struct Section {
     title: String,
@@ -112,7 +112,7 @@ impl Section {
         Self { title, pictures }
     }
 
-    /// Width and height of a picture with what is below and beside it.
+    /// Width and height of a picture including its caption and margin.
     fn cell(&self, scale: usize) -> [usize; 2] {
         let most = |of: fn(&Picture) -> usize| self.pictures.iter().map(of).max().unwrap_or(0);
         let lines = most(|picture| picture.caption.len());
@@ -123,7 +123,7 @@ impl Section {
     }
 }
 
-/// Sections below each other, with pictures row after row and each pixel `scale` wide.
+/// Draws sections below each other. Pictures fill the rows of a section, and each pixel is `scale` wide.
 pub(crate) fn page(sections: &[Section], columns: usize, scale: usize) -> String {
     let mut body = String::new();
     let mut width = 0;

@@ -1,11 +1,11 @@
 //! The book's smoothing of curves.
 
-/// Points of the window, and its shape.
+/// Number of points in the window, and its shape parameter.
 const WINDOW: usize = 11;
 const BETA: f64 = 2.0;
 
-/// Each value as the mean of the 11 around it, weighted by a Kaiser window with β = 2 (the book's `smooth_curve`). At its
-/// ends a curve is mirrored.
+/// Replaces each value by the mean of the 11 values around it, weighted by a Kaiser window with β = 2 (the book's
+/// `smooth_curve`). The curve is mirrored at its ends.
 pub(crate) fn smooth_curve(values: &[f32]) -> Vec<f64> {
     let window: Vec<f64> = (0..WINDOW).map(kaiser).collect();
     let sum: f64 = window.iter().sum();
@@ -19,7 +19,7 @@ pub(crate) fn smooth_curve(values: &[f32]) -> Vec<f64> {
     (0..values.len()).map(around).collect()
 }
 
-/// `I₀(β·√(1 − t²)) / I₀(β)`, t from −1 to 1 across the window.
+/// The window's weight, `I₀(β·√(1 − t²)) / I₀(β)`, with t from −1 to 1 across the window.
 fn kaiser(index: usize) -> f64 {
     let t = 2.0 * index as f64 / (WINDOW - 1) as f64 - 1.0;
     bessel(BETA * (1.0 - t * t).sqrt()) / bessel(BETA)
@@ -36,7 +36,7 @@ fn bessel(x: f64) -> f64 {
     sum
 }
 
-/// The index that stands half a window before `at`, mirrored where it is outside of 0 to `length`.
+/// The index half a window before `at`, mirrored into 0 to `length − 1`.
 fn mirrored(at: usize, length: usize) -> usize {
     let half = WINDOW / 2;
     let before = at.checked_sub(half).unwrap_or(half - at);

@@ -1,4 +1,4 @@
-//! Loss and accuracy of a two-layer network, 784 → 50 → 10 with sigmoids, as SGD trains it.
+//! Loss and accuracy of a two-layer network during training: 784 → 50 → 10 with sigmoids, by SGD.
 
 use std::error::Error;
 
@@ -16,10 +16,10 @@ pub(crate) struct Args {
     lab: LabArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Passes over the training data; the book takes 10,000 steps, which are almost 17
+    /// Training passes over the training data; the book takes 10,000 steps, which are almost 17 passes
     #[arg(long, default_value_t = 17, value_parser = count)]
     epochs: usize,
-    /// Images in a minibatch
+    /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
 }

@@ -1,5 +1,5 @@
-//! What five layers of 100 units make of 1000 rows of 100 numbers from N(0, 1), by how their weights start: a histogram of
-//! each layer's activations.
+//! Feeds 1000 rows of 100 numbers from N(0, 1) through five layers of 100 units, for different initial weights. Draws a
+//! histogram of each layer's activations.
 
 use std::error::Error;
 use std::ops::Range;
@@ -24,7 +24,7 @@ const BINS: usize = 30;
 pub(crate) struct Args {
     #[command(flatten)]
     lab: LabArgs,
-    /// What follows each layer
+    /// Activation after each layer
     #[arg(long, value_enum, default_value_t = Activation::Sigmoid)]
     activation: Activation,
     /// Rows of random inputs
@@ -48,7 +48,7 @@ impl Activation {
         }
     }
 
-    /// What the histograms show: of `ReLU` no more, as in the book.
+    /// The range of the histograms. For `ReLU` it ends at 1, as in the book.
     fn range(self) -> Range<f64> {
         match self {
             Self::Sigmoid | Self::Relu => 0.0..1.0,
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What each layer's activation gives.
+/// The outputs of each layer's activation.
 fn activations(
     device: &Device,
     x: &Array2<f32>,
@@ -111,7 +111,7 @@ fn activations(
         Some(gpu) => network.build(gpu)?.activations(x.view())?,
         None => network.on_cpu()?.activations(x.view())?,
     };
-    // The input comes first, then each layer and its activation.
+    // The input comes first; then each layer is followed by its activation.
     let of_layers = values.into_iter().skip(2).step_by(2);
     Ok(of_layers
         .map(|of| of.values.iter().copied().collect())
@@ -143,7 +143,7 @@ fn histogram(title: &str, values: &[f32], activation: Activation) -> Panel {
         }
     }
     if matches!(activation, Activation::Relu) {
-        // Half of all are 0, beside which nothing else could be seen: the figure ends at the book's 7 %.
+        // Half of the values are 0, and their bar would dwarf all others. So bars end at the book's 7 %.
         let most = values.len() * 7 / 100;
         counts = counts.map(|count| count.min(most));
     }

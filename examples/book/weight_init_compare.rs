@@ -1,4 +1,4 @@
-//! Losses by how the weights start: 784 → 100 → 100 → 100 → 100 → 10, `ReLU`, SGD.
+//! Losses for different initial weights: 784 → 100 → 100 → 100 → 100 → 10, `ReLU`, SGD.
 
 use std::error::Error;
 

@@ -1,11 +1,11 @@
-//! Calls of wgpu, counted by what it logs: those of a program and of the libraries that it uses alike.
+//! Counts calls of wgpu by its log messages, whether the program or one of its libraries makes them.
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// How a line of wgpu's log begins: of a submit, of a buffer that is mapped to be read, and of a wait for the device.
+/// The beginnings of wgpu's log messages for a submit, for mapping a buffer to read it, and for waiting for the device.
 const LOGGED: [&str; 3] = [
     "Queue::submit returned",
     "Buffer::map_async",
@@ -14,7 +14,7 @@ const LOGGED: [&str; 3] = [
 
 static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
 
-/// So many calls so far.
+/// Numbers of calls so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Calls {
     pub(crate) submits: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Calls {
     pub(crate) waits: usize,
 }
 
-/// Counts from now on. A program has one logger: this one.
+/// Starts counting. Uses the program's only logger.
 pub(crate) fn count() -> Result<(), String> {
     log::set_logger(&Counter).map_err(|error| error.to_string())?;
     log::set_max_level(LevelFilter::Trace);

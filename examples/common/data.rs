@@ -12,33 +12,33 @@ use wgrad::data::{DataError, Split, mnist, synthetic};
 
 use super::Failure;
 
-/// Decides the synthetic digits: always the same, so that runs can be compared.
+/// Seed of the synthetic digits. It is fixed, so that runs can be compared.
 const SYNTHETIC_SEED: u64 = 1;
 
-/// Which data set to use.
+/// The data set to use.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// Directory with the four IDX files of MNIST, plain or gzipped; where it holds several data sets, as
-    /// EMNIST's does, the directory and the name of one (`emnist/emnist-letters`); or `synthetic` for
-    /// built-in digits drawn from a fixed seed (a directory of that name is `./synthetic`). Default: the
-    /// directory named by the environment variable `MNIST_DIR`, else the user's cache directory,
-    /// into which MNIST is downloaded if need be; where that fails, synthetic digits
+    /// Data set: a directory with the four IDX files of MNIST, plain or gzipped; if it holds several data sets, like
+    /// EMNIST's, the directory and a data set's name (`emnist/emnist-letters`); or `synthetic` for built-in digits
+    /// drawn from a fixed seed (write `./synthetic` for a directory of that name). Default: the directory in the
+    /// environment variable `MNIST_DIR`, otherwise the user's cache directory, into which MNIST is downloaded if
+    /// necessary; if that fails, synthetic digits
     #[arg(long, value_name = "DIR|synthetic", value_parser = OsStringValueParser::new().try_map(Source::new))]
     pub(crate) data: Option<Source>,
 
-    /// Accept other data sets in the form of MNIST, for example Fashion-MNIST or those of EMNIST. The
-    /// number of classes is found by the labels; where they count from 1, label 1 becomes class 0
+    /// Accept other data sets in the format of MNIST, for example Fashion-MNIST or EMNIST. The labels determine the
+    /// number of classes; if they count from 1, label 1 becomes class 0
     #[arg(long)]
     pub(crate) unverified: bool,
 
-    /// Labels of another data set, the smallest and the largest, for example 1-26: it may have no others,
-    /// and needs no example of each. The smallest becomes class 0. Needs no --unverified
+    /// Smallest and largest label of another data set, for example 1-26. The data set may have no other labels, and
+    /// needs no example of each. The smallest label becomes class 0. Does not need --unverified
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) labels: Option<Labels>,
 }
 
 impl DataArgs {
-    /// Classes that the data probably have, before they are read.
+    /// The expected number of classes, before the data is read.
     #[allow(dead_code, reason = "of programs that compile for them meanwhile")]
     pub(crate) fn expected_classes(&self) -> usize {
         match &self.labels {
@@ -48,7 +48,7 @@ impl DataArgs {
     }
 }
 
-/// The labels that a data set may have.
+/// The smallest and the largest label that a data set may have.
 #[derive(Debug, Clone)]
 pub(crate) struct Labels(RangeInclusive<u8>);
 
@@ -67,17 +67,17 @@ impl FromStr for Labels {
     }
 }
 
-/// A data set by name.
+/// The data set to use.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// Digits that are drawn on the spot.
+    /// Digits drawn by the program.
     Synthetic,
-    /// Four IDX files: their directory, or that and the prefix of their names.
+    /// Four IDX files: their directory, or the directory followed by the prefix of the file names.
     Files(PathBuf),
 }
 
 impl Source {
-    /// Names of files need not be UTF-8.
+    /// Takes an `OsString`, because file names need not be UTF-8.
     fn new(name: OsString) -> Result<Self, &'static str> {
         match name.to_str() {
             Some("") => Err("--data is empty: name a directory, or synthetic"),
@@ -87,7 +87,7 @@ impl Source {
     }
 }
 
-/// A data set with its name and where it comes from.
+/// A data set with its name and origin.
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) split: Split,
@@ -132,9 +132,9 @@ impl Data {
     }
 }
 
-/// Opens a device with `open`, and loads the data set that was asked for, or the best there is when none
-/// was. What is on this machine is read beside; what takes a word to the user comes behind the device, and so
-/// do errors.
+/// Opens a device with `open`, and meanwhile reads the requested data set from this machine. If none was requested,
+/// uses the best one available. Errors of the device come first; only then is MNIST downloaded, with messages to the
+/// user.
 pub(crate) fn load<D>(
     args: &DataArgs,
     quiet: bool,
@@ -153,7 +153,7 @@ pub(crate) fn load<D>(
     Ok((device, data))
 }
 
-/// The data set that was asked for, or when none was, MNIST if this machine has it. Says nothing.
+/// Reads the requested data set. If none was requested, reads MNIST if this machine has it. Prints nothing.
 fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
     let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
     let named = named.map(|named| Source::Files(named.into()));
@@ -169,7 +169,7 @@ fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
     }
 }
 
-/// Downloads MNIST; where that fails, says so and draws synthetic digits.
+/// Downloads MNIST. If that fails, tells the user and draws synthetic digits.
 fn fetch(quiet: bool) -> Data {
     let reason = match mnist::cache_dir() {
         Some(cache) => match download(&cache, quiet) {
@@ -196,7 +196,7 @@ fn synthetic_digits() -> Data {
     )
 }
 
-/// Opens files that the user named; an error tells which option helps.
+/// Opens files that the user named. Its errors name the option that helps.
 fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
     open(path, args).map_err(|error| {
         let message = error.to_string();
@@ -242,7 +242,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
         ProgressBar::hidden()
     } else {
         eprintln_or_nothing(&format!("downloading MNIST into {}", cache.display()));
-        // Draws nothing where standard error is no terminal.
+        // Draws nothing if standard error is not a terminal.
         ProgressBar::no_length()
     };
     let template = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
@@ -260,7 +260,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
     open_mnist(cache)
 }
 
-/// Standard error may be closed, which is no reason to stop.
+/// Prints a line on standard error. If standard error is closed, goes on without it.
 fn eprintln_or_nothing(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }

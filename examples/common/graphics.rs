@@ -1,18 +1,18 @@
-//! What the examples of neural graphics share: the device that computes, the rows of a minibatch, and steps.
+//! Code shared by the neural graphics examples: choosing the device and the minibatch size, and training steps.
 
 use clap::ValueEnum;
 use wgrad::{Device, Error, Train};
 
 use crate::output::line;
 
-/// A device that is asked for.
+/// The engine that the user requests.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DeviceChoice {
     Gpu,
     Cpu,
 }
 
-/// The device that is asked for, or else a GPU where there is one; and rows of a minibatch that suit it. Says which it is.
+/// Opens the requested device, or else a GPU if there is one, and prints it. Returns it with a suitable minibatch size.
 pub(crate) fn open(
     choice: Option<DeviceChoice>,
 ) -> Result<(Device, usize), Box<dyn std::error::Error>> {
@@ -28,7 +28,7 @@ pub(crate) fn open(
     Ok((device, if is_gpu { 1 << 18 } else { 1 << 14 }))
 }
 
-/// Takes steps, and waits for them; their losses, of which the last 16,384 are kept.
+/// Takes training steps and waits for them. Returns their losses, at most the last 16,384.
 pub(crate) async fn take(trainer: &mut dyn Train, steps: usize) -> Result<Vec<f32>, Error> {
     trainer.advance(steps)?;
     trainer.done().await?;

@@ -1,4 +1,4 @@
-//! What the examples share: where the data comes from, and how a program ends.
+//! Code shared by the examples: loading data, output, and how a program ends.
 
 pub(crate) mod data;
 pub(crate) mod output;

@@ -8,25 +8,24 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a shell gives for a program that Ctrl-C has ended.
+/// Exit code that a shell reports for a program ended by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Whether an end was asked for.
+/// Whether the user has requested an end.
 pub(crate) static END_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// How often whoever waits looks whether an end was asked for, and for how long he waits then.
+/// How often a waiting thread checks whether an end was requested, and how long it goes on waiting after that.
 const LOOK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Why a program ends before its work is done.
+/// The reason why a program ends before its work is done.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something to tell the user, with what to do about it.
+    /// A message to the user, including what to do about it.
     Message(String),
-    /// The same of an output that cannot be written: the work itself is sound.
+    /// An output cannot be written. The work itself succeeded.
     Output(String),
-    /// An end that was asked for, or came as nobody reads standard output any more. The text follows
-    /// "interrupted".
+    /// The user requested an end, or standard output has no reader any more. The text follows "interrupted".
     Interrupted(String),
 }
 
@@ -56,7 +55,7 @@ impl From<Box<dyn Error>> for Failure {
     }
 }
 
-/// Of standard output.
+/// Converts an error of standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -73,7 +72,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What is written by a thread: whoever reads it may stop to read, and an end can be asked for meanwhile.
+/// Writes texts on a separate thread. Thus a reader that stops reading does not keep the program from ending when it is
+/// interrupted.
 #[derive(Debug)]
 pub(crate) struct Stream {
     texts: Sender<Vec<u8>>,
@@ -97,8 +97,8 @@ impl Stream {
         Ok(Self { texts, written })
     }
 
-    /// Waits until the text is written. Fails with [`io::ErrorKind::Interrupted`] when an end was asked for and
-    /// nobody reads: nothing more can be written then.
+    /// Waits until the text is written. Fails with [`io::ErrorKind::Interrupted`] if an end was requested and nothing
+    /// reads the output: nothing more can be written then.
     pub(crate) fn write(&self, text: Vec<u8>) -> io::Result<()> {
         let interrupted = || Err(io::ErrorKind::Interrupted.into());
         match self.texts.send(text) {
@@ -108,7 +108,7 @@ impl Stream {
     }
 }
 
-/// What a thread answers in time, unless an end is asked for.
+/// Waits for an answer of the thread, at most for `within`. Gives up early if an end is requested.
 pub(crate) fn answer<T>(thread: &Receiver<T>, within: Duration) -> Option<T> {
     let started = Instant::now();
     let mut late = Duration::ZERO;
@@ -123,7 +123,7 @@ pub(crate) fn answer<T>(thread: &Receiver<T>, within: Duration) -> Option<T> {
     None
 }
 
-/// Prints a line on standard output; unlike `println`, without a panic when that is closed.
+/// Prints a line on standard output. Unlike `println`, it does not panic if standard output is closed.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     static STDOUT: Mutex<Option<Stream>> = Mutex::new(None);
 
@@ -136,7 +136,7 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
 }
 
 fn open_stdout() -> io::Result<Stream> {
-    // The standard library takes what is written to such a file for written.
+    // The standard library ignores write errors of a file that is open for reading only.
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{OFlags, fcntl_getfl};
@@ -149,13 +149,13 @@ fn open_stdout() -> io::Result<Stream> {
     Stream::new(io::stdout())
 }
 
-/// Prints a line on standard error. When that is closed too, or nobody reads it, the exit code must do.
+/// Prints a line on standard error. If it is closed or nothing reads it, only the exit code tells of the failure.
 pub(crate) fn complain(text: &str) {
     let line = format!("{}\n", escaped(text)).into_bytes();
     let _ = Stream::new(io::stderr()).and_then(|stderr| stderr.write(line));
 }
 
-/// Runs a program: its failure is one line on standard error, and the exit code 1, or 130 when it was
+/// Runs a program. If it fails, prints one line on standard error and returns exit code 1, or 130 if it was
 /// interrupted.
 pub(crate) fn run<T: Termination, E: Into<Failure>>(
     program: impl FnOnce() -> Result<T, E>,
@@ -171,7 +171,7 @@ pub(crate) fn run<T: Termination, E: Into<Failure>>(
     }
 }
 
-/// Names of files may hold control characters, which would make more lines, or move the cursor.
+/// Escapes control characters, for example in file names: they could add lines or move the cursor.
 pub(crate) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {

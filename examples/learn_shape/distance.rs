@@ -1,11 +1,11 @@
-//! The exact signed distance to a closed surface of triangles: below 0 inside, above 0 outside.
+//! The exact signed distance to a closed surface of triangles: negative inside, positive outside.
 //!
-//! The distance is that to the closest point of all triangles, which a hierarchy of boxes finds. Its sign is that of
-//! `(p − c)·n`, where `c` is the closest point to `p` and `n` the angle-weighted pseudonormal there: of a face its
-//! normal, of an edge the sum of its two faces' normals, of a vertex the sum of its faces' normals, each times the
-//! angle of the face there. (Bærentzen and Aanæs, "Signed distance computation using the angle weighted
-//! pseudonormal", 2005, which proves that no other choice of `n` is needed; a face's normal alone is wrong near edges
-//! and vertices.)
+//! The distance is the distance to the closest point of all triangles, which a hierarchy of boxes finds. Its sign is
+//! the sign of `(p − c)·n`, where `c` is the point closest to `p` and `n` the angle-weighted pseudonormal at `c`. On a
+//! face, `n` is the face's normal; on an edge, the sum of its two faces' normals; at a vertex, the sum of its faces'
+//! normals, each multiplied by the face's angle there. (Bærentzen and Aanæs, "Signed distance computation using the
+//! angle weighted pseudonormal", 2005, prove that this sign is right. A face's normal alone is wrong near edges and
+//! vertices.)
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -16,21 +16,21 @@ use glam::{DVec3, Vec3};
 
 use crate::mesh::{Mesh, edges};
 
-/// Triangles of a box that is not divided any more, at the most.
+/// A box with at most this many triangles is not divided further.
 const LEAF: usize = 4;
 
-/// A surface that can be asked for distances.
+/// A surface, prepared for distance queries.
 #[derive(Debug)]
 pub(crate) struct Surface {
     triangles: Vec<Triangle>,
-    /// A box before what it consists of; the first box is around all.
+    /// All boxes, each before the boxes that it contains. The first box contains everything.
     boxes: Vec<Box3>,
 }
 
 #[derive(Debug, Clone)]
 struct Triangle {
     corners: [DVec3; 3],
-    /// Pseudonormals: of the face; of the edges from corner 0, 1 and 2 to the next one; of the corners.
+    /// Pseudonormals: of the face; of the edges from corners 0, 1 and 2 to the next one; of the corners.
     normals: [DVec3; 7],
 }
 
@@ -43,18 +43,18 @@ struct Box3 {
 
 #[derive(Debug, Clone, Copy)]
 enum Contents {
-    /// From one triangle to before another.
+    /// The triangles from the first index to before the second.
     Triangles(usize, usize),
-    /// The box that follows, and this one.
+    /// Two boxes: the next one in the list, and the one with this index.
     Boxes(usize),
 }
 
-/// The closest point of a triangle.
+/// The point of a triangle closest to a query point.
 #[derive(Debug, Clone, Copy)]
 struct Closest {
     squared_distance: f64,
     point: DVec3,
-    /// Of the place: the index among the triangle's pseudonormals.
+    /// Index of its pseudonormal among the triangle's pseudonormals.
     normal: usize,
 }
 
@@ -68,8 +68,8 @@ impl Surface {
         surface
     }
 
-    /// Makes the boxes of some triangles: halves by the order of their middles along the longest side, until few are
-    /// left.
+    /// Builds the boxes of a range of triangles. Halves the range along the longest side of the triangles' centers,
+    /// until few triangles are left.
     fn divide(&mut self, first: usize, end: usize) {
         let triangles = &mut self.triangles[first..end];
         let corners = triangles.iter().flat_map(|triangle| triangle.corners);
@@ -121,7 +121,7 @@ impl Surface {
                 Contents::Boxes(second) => {
                     let [first, second] = [at + 1, second]
                         .map(|child| (self.boxes[child].squared_distance(p), child));
-                    // The nearer one is looked at first: the other one may then be too far.
+                    // The nearer box is visited first; afterwards the other one may be too far away.
                     let is_first_nearer = first.0 <= second.0;
                     waiting.push(if is_first_nearer { second } else { first });
                     waiting.push(if is_first_nearer { first } else { second });
@@ -131,7 +131,7 @@ impl Surface {
         best
     }
 
-    /// The distances of many places, on all cores.
+    /// The signed distances of many points, computed on all cores.
     pub(crate) fn signed_distances(&self, places: &[Vec3]) -> Vec<f32> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -159,8 +159,8 @@ impl Triangle {
         self.corners.iter().sum::<DVec3>() / 3.0
     }
 
-    /// The foot of the perpendicular if it lies in the triangle, else the closest point of the edges. A triangle
-    /// without area has its edges alone.
+    /// The foot of the perpendicular if it lies in the triangle, otherwise the closest point of the edges. A triangle
+    /// without area consists only of its edges.
     fn closest(&self, p: DVec3) -> Closest {
         let normal = self.normals[0];
         let side = |i: usize| {
@@ -217,7 +217,7 @@ fn bounds(points: impl Iterator<Item = DVec3>) -> (DVec3, DVec3) {
     points.fold(none, |(low, high), point| (low.min(point), high.max(point)))
 }
 
-/// The triangles of a mesh with their pseudonormals.
+/// The triangles of a mesh, with their pseudonormals.
 fn triangles(mesh: &Mesh) -> Vec<Triangle> {
     let mut of_edges: HashMap<[usize; 2], DVec3> = HashMap::new();
     let mut of_vertices = vec![DVec3::ZERO; mesh.vertices.len()];

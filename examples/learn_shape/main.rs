@@ -1,15 +1,15 @@
-//! A network learns a shape: a position in, the signed distance to the shape's surface out, below 0 inside.
+//! A network learns a shape: it maps a position to the signed distance to the shape's surface, negative inside.
 //!
 //! ```text
 //! cargo run --release --example learn_shape -- --mesh shape.obj --out pictures
 //! ```
 //!
-//! Positions are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022,
-//! section 5.2), in a cube whose side is the unit of all distances. The network learns from places whose distance is
-//! computed exactly. Each line says the mean loss, the mean error of the distance near the surface, and how many
-//! samples a second the steps took; the shape as the network knows it is written as `step-….png`, beside the exact
-//! one, `target.png`. The last line says the errors at places that are drawn anew, and the share of pixels that show
-//! the shape in both the last picture and the exact one, or in neither.
+//! Positions in a cube are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives",
+//! 2022, section 5.2). The cube's side is the unit of all distances. The network learns from points whose distance is
+//! computed exactly. Each line reports the mean loss, the mean distance error near the surface, and the samples per
+//! second of the training steps. The shape as learned so far is written as `step-….png`, and the exact one as
+//! `target.png`. The last line reports the errors at newly drawn points, and the share of pixels on which the last
+//! picture and the exact one agree whether they show the shape.
 
 mod distance;
 #[path = "../common/graphics.rs"]
@@ -43,39 +43,39 @@ use output::line;
 use samples::{Places, Samples};
 use tracing::{Camera, Picture};
 
-/// Places that its error is measured at.
+/// Number of points at which the error is measured.
 const FRESH_SAMPLES: usize = 1 << 14;
-/// Where the Huber loss goes over from squares to absolute values: so early that it is the mean error, but for the last
-/// refinement.
+/// Where the Huber loss changes from squares to absolute values. It is so small that the loss is the mean absolute
+/// error, except for the last refinement.
 const DELTA: f32 = 1e-3;
-/// Rows predicted at a time: the least of these numbers that is enough, as a device prepares itself for each number
-/// anew.
+/// Rows per prediction: the smallest sufficient one of these numbers. A device prepares each number of rows separately,
+/// so there are few.
 const ROWS: [usize; 3] = [1 << 10, 1 << 12, 1 << 14];
 
 /// Learns a shape.
 #[derive(Debug, Parser)]
 struct Args {
-    /// An OBJ file of a closed surface; by default a knot that the program makes
+    /// OBJ file of a closed surface; without it, the program makes a knot
     #[arg(long)]
     mesh: Option<PathBuf>,
     /// Width and height of the pictures
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     size: u32,
-    /// Resolutions of the hash grid
+    /// Number of resolutions of the hash grid
     #[arg(long, default_value_t = 8)]
     levels: usize,
-    /// Entries of a resolution of the hash grid at the most, a power of two
+    /// Most entries per resolution of the hash grid, a power of two
     #[arg(long, default_value_t = 1 << 17)]
     table_size: usize,
     #[arg(long, default_value_t = 1_000)]
     steps: usize,
-    /// Places to learn from: one in eight anywhere in the cube, the others near the surface
+    /// Points to learn from: one in eight anywhere in the cube, the others near the surface
     #[arg(long, default_value_t = 1 << 20)]
     samples: usize,
-    /// Places in a minibatch. Default: 262144 on a GPU, 16384 without one
+    /// Points per minibatch [default: 262144 on a GPU, 16384 otherwise]
     #[arg(long)]
     batch: Option<usize>,
-    /// What computes: the GPU, or the CPU engine; by default a GPU where there is one
+    /// Where to compute: on a GPU, or with the CPU engine [default: a GPU if there is one]
     #[arg(long, value_enum)]
     device: Option<DeviceChoice>,
     /// Directory for the pictures
@@ -136,7 +136,7 @@ fn mesh(args: &Args) -> Result<Mesh, String> {
     Mesh::new(&positions, &triangles).map_err(|fault| format!("{}: {fault}", path.display()))
 }
 
-/// What the network learns from.
+/// Computes the samples that the network learns from.
 fn known(
     args: &Args,
     surface: &Surface,
@@ -152,7 +152,7 @@ fn known(
     Ok(known)
 }
 
-/// A training on the device that was asked for, and the rows of its minibatches.
+/// Returns a trainer on the requested device, and its minibatch size.
 fn trainer(
     args: &Args,
     known: &Samples,
@@ -169,8 +169,8 @@ fn trainer(
     Ok((trainer, batch))
 }
 
-/// Between which steps the training is looked at: a shape is there early and its detail late, so that the steps double
-/// from one picture to the next.
+/// Ranges of training steps between reports. The shape appears early and its detail late, so the number of steps
+/// doubles from one picture to the next.
 fn reports(steps: usize) -> Vec<(usize, usize)> {
     let mut ends: Vec<_> = (0..=6).rev().map(|halvings| steps >> halvings).collect();
     ends.retain(|&end| end > 0);
@@ -183,7 +183,7 @@ fn random(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// What the grid gives goes through a network of 64 units twice.
+/// The hash grid, followed by two hidden layers of 64 units.
 fn network(args: &Args) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     let grid = HashGrid::new()
@@ -199,7 +199,7 @@ fn network(args: &Args) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the paper on hash grids. What no sample has reached stays as it is.
+/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached.
 fn optimizer(args: &Args) -> impl wgrad::ops::Optimizer + use<> {
     let adam = Adam::new(1e-2).betas(0.9, 0.99).epsilon(1e-15).lazy();
     adam.scheduled(Schedule::cosine(args.steps as u64 + 1))
@@ -221,7 +221,7 @@ fn draw_learned(camera: &Camera, size: u32, trainer: &mut dyn Train) -> Result<P
     tracing::draw(camera, size, |places| predict(trainer, places))
 }
 
-/// The distances that the network knows.
+/// Predicts the distances with the network.
 fn predict(trainer: &mut dyn Train, places: &[Vec3]) -> Result<Vec<f32>, Error> {
     let most = ROWS[ROWS.len() - 1];
     let mut distances = Vec::with_capacity(places.len());
@@ -235,7 +235,7 @@ fn predict(trainer: &mut dyn Train, places: &[Vec3]) -> Result<Vec<f32>, Error> 
     Ok(distances)
 }
 
-/// Mean of the absolute differences.
+/// Mean absolute difference between predicted and exact distances.
 fn mean_error(trainer: &mut dyn Train, samples: &Samples) -> Result<f64, Error> {
     let found = predict(trainer, &samples.places)?;
     let pairs = found.iter().zip(&samples.distances);

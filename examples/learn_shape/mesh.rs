@@ -5,10 +5,10 @@ use std::f64::consts::TAU;
 
 use glam::{DVec2, DVec3};
 
-/// The longest side of a mesh in the unit cube: a tenth of the cube is left free at either end.
+/// Longest side of a mesh in the unit cube. A tenth of the cube stays free at either end.
 const LONGEST_SIDE: f64 = 0.8;
 
-/// A surface without holes whose triangles turn counterclockwise as seen from outside.
+/// A closed surface whose triangles are counterclockwise as seen from outside.
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) vertices: Vec<DVec3>,
@@ -17,10 +17,10 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Moves and scales a surface into the unit cube, and checks that it is closed: that each edge is one of exactly
-    /// two triangles, which go along it in opposite directions. Vertices at one place become one, as some programs
-    /// write a vertex for each face; a surface that is inside out is turned. What is not checked is whether the
-    /// surface crosses itself, where "inside" has no meaning.
+    /// Moves and scales a surface into the unit cube, and checks that it is closed: each edge must belong to exactly
+    /// two triangles that traverse it in opposite directions. Vertices at the same position are merged, because some
+    /// programs write one vertex per face. A surface that is inside out is turned. Whether the surface crosses itself
+    /// is not checked; there, "inside" has no meaning.
     pub(crate) fn new(positions: &[DVec3], triangles: &[[usize; 3]]) -> Result<Self, String> {
         let (vertices, index) = merged(positions);
         let triangles = triangles.iter().map(|corners| corners.map(|at| index[at]));
@@ -44,7 +44,7 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// The tube about a (2, 3) torus knot, with ridges that wind about it.
+    /// A tube along a (2, 3) torus knot, with ridges that wind around it.
     pub(crate) fn knot() -> Result<Self, String> {
         let centre = |angle: f64| {
             let around = 2.0 * angle;
@@ -62,7 +62,8 @@ impl Mesh {
         for ring in 0..rings {
             let angle = TAU * f64::from(ring) / f64::from(rings);
             let along = (centre(angle + 1e-4) - centre(angle - 1e-4)).normalize();
-            // A direction across the tube that comes back to itself after one round: away from the axis of the torus.
+            // Measure the angle around the tube from a direction that is continuous along the knot: away from the
+            // torus's axis.
             let place = centre(angle);
             let ring_of_torus = DVec2::new(place.x, place.y).normalize().extend(0.0);
             let away = place - ring_of_torus;
@@ -98,7 +99,7 @@ impl Mesh {
             *uses.entry(edge).or_default() += 1;
         }
         let found = |edge: [usize; 2]| uses.get(&edge).copied().unwrap_or(0);
-        // In the order of the file, so that a mesh has one message.
+        // In the order of the file, so that the same mesh always gives the same message.
         for [a, b] in self.triangles.iter().flat_map(edges) {
             let problem = match (found([a, b]), found([b, a])) {
                 (1, 1) => continue,
@@ -115,7 +116,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Scales all axes alike.
+    /// Scales all axes equally.
     fn fit(&mut self) -> Result<(), String> {
         let [mut low, mut high] = [DVec3::INFINITY, DVec3::NEG_INFINITY];
         for &vertex in self.triangles.iter().flatten() {
@@ -133,7 +134,8 @@ impl Mesh {
         Ok(())
     }
 
-    /// By the divergence theorem: a sum of the signed volumes of the tetrahedra between each triangle and the centre.
+    /// The volume by the divergence theorem: the sum of the signed volumes of the tetrahedra between triangles and
+    /// centre.
     fn volume(&self) -> f64 {
         let tetrahedron = |triangle| {
             let [a, b, c] = self.corners(triangle).map(|corner| corner - 0.5);
@@ -143,17 +145,17 @@ impl Mesh {
     }
 }
 
-/// The edges in the direction in which a triangle goes along them.
+/// The edges of a triangle, in the direction in which it traverses them.
 pub(crate) fn edges(&[a, b, c]: &[usize; 3]) -> [[usize; 2]; 3] {
     [[a, b], [b, c], [c, a]]
 }
 
-/// Places without doubles, and which of them each position has.
+/// Merges equal positions. Returns the distinct positions, and for each input the index of its position.
 fn merged(positions: &[DVec3]) -> (Vec<DVec3>, Vec<usize>) {
     let mut places = Vec::new();
     let mut known = HashMap::new();
     let index = positions.iter().map(|&position| {
-        // Of both zeros the positive one.
+        // Adding 0 turns −0 into +0.
         let bits = (position + 0.0).to_array().map(f64::to_bits);
         *known.entry(bits).or_insert_with(|| {
             places.push(position);

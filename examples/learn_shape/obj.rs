@@ -1,20 +1,20 @@
-//! A reader of OBJ files (Wavefront, "Object files", appendix B1 of the Advanced Visualizer's manual): positions of
-//! vertices, `v x y z`, and faces, `f a b c …`. Other lines say nothing about a shape, and are passed over.
+//! A reader of OBJ files (Wavefront, "Object files", appendix B1 of the Advanced Visualizer's manual). It reads vertex
+//! positions, `v x y z`, and faces, `f a b c …`. It ignores all other lines, which do not describe the shape.
 
 use std::fs;
 use std::path::Path;
 
 use glam::DVec3;
 
-/// Positions, and triangles as indices of three of them.
+/// Positions, and triangles of three indices into them.
 pub(crate) type Triangles = (Vec<DVec3>, Vec<[usize; 3]>);
 
-/// Reads a file. A face of more than three corners becomes a fan of triangles about its first one, which is right where
-/// the face is convex and flat. The error names the file, and the line if one is wrong.
+/// Reads a file. A face of more than three corners becomes a fan of triangles around its first corner, which is right
+/// for convex, flat faces. Errors name the file and, if a line is wrong, the line.
 pub(crate) fn read(path: &Path) -> Result<Triangles, String> {
     let name = path.display();
     let bytes = fs::read(path).map_err(|error| format!("cannot read the mesh {name}: {error}"))?;
-    // Names and comments, which nobody needs here, may be in any encoding.
+    // Names and comments are not needed, and may be in any encoding.
     parse(&String::from_utf8_lossy(&bytes)).map_err(|fault| match fault.line {
         Some(line) => format!("{name}, line {line}: {}", fault.text),
         None => format!("{name}: {}", fault.text),
@@ -58,7 +58,7 @@ pub(crate) fn parse(text: &str) -> Result<Triangles, Fault> {
     Ok((positions, triangles))
 }
 
-/// Three coordinates. What may follow, a weight or a colour, is passed over.
+/// Reads three coordinates. Ignores what may follow: a weight or a color.
 fn position<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<DVec3, String> {
     let mut coordinates = [0.0; 3];
     for coordinate in &mut coordinates {
@@ -74,8 +74,8 @@ fn position<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<DVec3, Strin
     Ok(DVec3::from(coordinates))
 }
 
-/// The index from 0 of a corner's vertex: `7`, `7/2`, `7//3` or `7/2/3`, whose first number is that of the vertex. It
-/// counts from 1, or, below 0, back from the last vertex so far.
+/// Returns the 0-based index of a corner's vertex. A corner is `7`, `7/2`, `7//3` or `7/2/3`; the first number is the
+/// vertex. It counts from 1 or, if negative, backwards from the last vertex so far.
 fn corner(word: &str, vertices_so_far: usize) -> Result<usize, String> {
     let fault =
         || format!("expected the number of a vertex, as 7, -1, 7/2 or 7/2/3, found \"{word}\"");

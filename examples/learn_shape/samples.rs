@@ -1,4 +1,4 @@
-//! Places in the unit cube with their distance to a surface: what a network learns from.
+//! Points in the unit cube with their distances to a surface, which the network learns from.
 
 use glam::{DVec3, Vec3};
 use rand::RngExt;
@@ -9,11 +9,11 @@ use wgrad::ndarray::Array2;
 use crate::distance::Surface;
 use crate::mesh::Mesh;
 
-/// How far the places near a surface are from a point on it along each axis: the standard deviation, in sides of the
+/// Standard deviation along each axis between a point near the surface and its point on the surface, in sides of the
 /// cube.
 const DEVIATION: f64 = 0.01;
 
-/// Places, and the distance of each.
+/// Points, and the distance of each one.
 #[derive(Debug)]
 pub(crate) struct Samples {
     pub(crate) places: Vec<Vec3>,
@@ -28,7 +28,7 @@ impl Samples {
         }
     }
 
-    /// Places (rows, 3) and distances (rows, 1).
+    /// Points (rows, 3) and distances (rows, 1).
     pub(crate) fn rows(&self) -> (Array2<f32>, Array2<f32>) {
         let distance = |(row, _)| self.distances[row];
         let distances = Array2::from_shape_fn((self.distances.len(), 1), distance);
@@ -36,16 +36,16 @@ impl Samples {
     }
 }
 
-/// Places as rows (rows, 3).
+/// Points as rows (rows, 3).
 pub(crate) fn rows(places: &[Vec3]) -> Array2<f32> {
     Array2::from_shape_fn((places.len(), 3), |(row, axis)| places[row][axis])
 }
 
-/// Draws places by a mesh.
+/// Draws random points for a mesh.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
     pub(crate) mesh: &'a Mesh,
-    /// The area of a triangle and of all before it.
+    /// Cumulative areas: of each triangle and all triangles before it.
     areas: Vec<f64>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Of eight places one anywhere in the cube, and the others near the surface.
+    /// One in eight points is anywhere in the cube; the others are near the surface.
     pub(crate) fn mixed(&self, count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let uniform = count / 8;
         let mut places = Self::uniform(uniform, random);
@@ -70,13 +70,13 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// Anywhere in the cube.
+    /// Draws points anywhere in the cube.
     pub(crate) fn uniform(count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let place = |_| Vec3::from([(); 3].map(|()| random.random::<f32>()));
         (0..count).map(place).collect()
     }
 
-    /// Points on the surface, as many per area everywhere, moved by a normal distribution along each axis.
+    /// Draws points on the surface, uniformly by area, and moves them along each axis by a normal distribution.
     pub(crate) fn near(&self, count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let place = |_| {
             let offset = [(); 3].map(|()| StandardNormal.sample(random));
@@ -92,7 +92,7 @@ impl<'a> Places<'a> {
         let triangle = self.areas.partition_point(|&before| before <= area);
         let [a, b, c] = self.mesh.corners(triangle);
         let [mut u, mut v]: [f64; 2] = [(); 2].map(|()| random.random());
-        // The half of the parallelogram beyond the triangle is turned into it.
+        // Maps the far half of the parallelogram to the triangle.
         if u + v > 1.0 {
             (u, v) = (1.0 - u, 1.0 - v);
         }

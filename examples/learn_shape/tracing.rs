@@ -1,17 +1,17 @@
-//! Draws what a signed distance function describes, by sphere tracing (Hart, "Sphere tracing", 1996): no surface is
-//! nearer than the distance at a place, so that a ray can go as far without passing through one.
+//! Draws a signed distance function by sphere tracing (Hart, "Sphere tracing", 1996). No surface is nearer than the
+//! distance at a point, so a ray can advance by this distance without passing through a surface.
 
 use glam::Vec3;
 use image::{Rgb, RgbImage};
 
-/// Steps of a ray at the most: one that is still under way then, along a surface, counts as one that meets nothing.
+/// The most steps of a ray. A ray that has not arrived by then, because it runs along a surface, counts as a miss.
 const MOST_STEPS: usize = 96;
-/// The distance at which a ray has arrived, in sides of the cube.
+/// A ray has arrived when its distance is below this, in sides of the cube.
 const ARRIVED: f32 = 1e-3;
-/// Half the distance of the places by which a normal is found.
+/// Half the distance between the points of a central difference for normals.
 const NORMAL_STEP: f32 = 2e-3;
 
-/// A picture, and which of its pixels show the shape, row by row.
+/// A picture, and which of its pixels show the shape, in row-major order.
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) image: RgbImage,
@@ -26,7 +26,7 @@ impl Picture {
     }
 }
 
-/// Draws the unit cube of a function, which is asked for the distances of many places at once.
+/// Draws the function's zero surface in the unit cube. `distances` evaluates the function at many points at once.
 pub(crate) fn draw<E>(
     camera: &Camera,
     size: u32,
@@ -56,8 +56,8 @@ impl Ray {
         self.origin + distance * self.direction
     }
 
-    /// Where it enters and leaves the unit cube, if it does: each pair of sides leaves an interval of the ray (Kay and
-    /// Kajiya, "Ray tracing complex scenes", 1986).
+    /// Where the ray enters and leaves the unit cube, if it does: the intersection of the intervals between each pair
+    /// of sides (Kay and Kajiya, "Ray tracing complex scenes", 1986).
     fn in_cube(&self) -> Option<(f32, f32)> {
         let [at_low, at_high] =
             [Vec3::ZERO, Vec3::ONE].map(|side| (side - self.origin) / self.direction);
@@ -74,12 +74,12 @@ pub(crate) struct Camera {
     right: Vec3,
     up: Vec3,
     forward: Vec3,
-    /// Half of the picture's width in the plane at distance 1.
+    /// Half the picture's width in the plane at distance 1.
     pub(crate) half_width: f32,
 }
 
 impl Camera {
-    /// A camera whose picture shows all of these places, with a margin.
+    /// A camera whose picture shows all of these points, with a margin.
     pub(crate) fn showing(places: impl Iterator<Item = Vec3>) -> Self {
         let origin = Vec3::new(1.35, 1.3, 2.25);
         let forward = (Vec3::splat(0.5) - origin).normalize();
@@ -99,7 +99,7 @@ impl Camera {
         }
     }
 
-    /// A ray through the middle of each pixel, row by row.
+    /// A ray through the centre of each pixel, in row-major order.
     fn rays(&self, size: u32) -> Vec<Ray> {
         let ray = |[x, y]: [u32; 2]| {
             let [x, y] =
@@ -115,7 +115,7 @@ impl Camera {
     }
 }
 
-/// Where each ray arrives. All rays that are under way take a step at the same time.
+/// Computes where each ray arrives. In each step, all rays that have not arrived advance at the same time.
 fn march<E>(
     rays: &[Ray],
     distances: &mut impl FnMut(&[Vec3]) -> Result<Vec<f32>, E>,
@@ -145,7 +145,7 @@ fn march<E>(
     Ok(arrived)
 }
 
-/// The direction in which the distance grows, by central differences.
+/// The directions in which the distance grows fastest, by central differences.
 fn normals<E>(
     places: &[Vec3],
     distances: &mut impl FnMut(&[Vec3]) -> Result<Vec<f32>, E>,
@@ -163,8 +163,8 @@ fn normals<E>(
         .collect())
 }
 
-/// A surface under one light, with some light from the sky and a small highlight (Blinn, "Models of light reflection
-/// for computer synthesized pictures", 1977).
+/// The colour of a surface under one light, with some light from the sky and a small highlight (Blinn, "Models of light
+/// reflection for computer synthesized pictures", 1977).
 fn lit(ray: &Ray, normal: Vec3) -> Vec3 {
     let light = Vec3::new(0.35, 0.8, 0.5).normalize();
     let colour = Vec3::new(0.85, 0.45, 0.2);
@@ -180,7 +180,7 @@ fn background(ray: &Ray) -> Vec3 {
     Vec3::new(0.13, 0.15, 0.2).lerp(Vec3::new(0.35, 0.42, 0.52), height)
 }
 
-/// Linear light as a screen takes it, with a gamma of 2.2.
+/// Converts linear light to bytes for a screen, with a gamma of 2.2.
 fn to_bytes(colour: Vec3) -> Rgb<u8> {
     #[expect(
         clippy::cast_possible_truncation,

@@ -18,115 +18,110 @@ use crate::optimizer::OptimizerArgs;
 use crate::outputs::is_stream;
 use crate::processes;
 
-/// Trains a network on MNIST; without options, the two-layer network of "Deep Learning from Scratch",
-/// chapter 5.
+/// Trains a network on MNIST; without options, the two-layer network of "Deep Learning from Scratch", chapter 5.
 #[derive(Debug, Parser)]
 #[command(name = "train_gpu", version, allow_negative_numbers = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) data: DataArgs,
 
-    /// What computes: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the same training on
-    /// ndarray; `auto` takes a hardware GPU, else the CPU, which is faster than a software
-    /// driver that runs the shaders there; with `--plan layers` or `--plan fused` it runs the shaders in any case
+    /// Where to compute: `gpu` is any Vulkan, Metal or DX12 adapter, `cpu` the CPU engine. `auto` takes a hardware GPU
+    /// if there is one, otherwise the CPU engine, which is faster than a software driver; with `--plan layers` or
+    /// `--plan fused`, it always runs the shaders
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
-    /// Minibatches to train on, with those before `--resume`. Default: 10,000 for `--network two-layer`, 12,000 for the
-    /// others
+    /// Minibatches to train on, including those before `--resume`. Default: 10,000 for `--network two-layer`, 12,000
+    /// for the others
     #[arg(long, value_parser = whole::<usize>)]
     steps: Option<usize>,
 
-    /// Examples in a minibatch
+    /// Examples per minibatch
     #[arg(long, default_value_t = 100, value_parser = whole::<usize>)]
     pub(crate) batch: usize,
 
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
 
-    /// How a step becomes dispatches on a GPU: `fused` into two, where the network allows it, or
-    /// `layers`; `auto` takes the faster
+    /// Dispatches of a step on a GPU: `fused` into two, if the network allows it, or layer by layer (`layers`); `auto`
+    /// takes the faster plan
     #[arg(long, value_enum, default_value_t = Plan::Auto)]
     pub(crate) plan: Plan,
 
-    /// Share of each label that goes to all classes alike, 0 to 1. Default: 0
+    /// Share of each label that is spread over all classes equally, 0 to 1. Default: 0
     #[arg(long, value_name = "SHARE", value_parser = number::<f32>)]
     label_smoothing: Option<f32>,
 
-    /// Decides initial weights and minibatches
+    /// Seed of initial weights and minibatches
     #[arg(long, default_value_t = 42, value_parser = whole::<u64>)]
     pub(crate) seed: u64,
 
-    /// Steps between evaluations; 0 evaluates at the end only
+    /// Steps between evaluations; 0 evaluates only at the end
     #[arg(long, default_value_t = 600, value_parser = whole::<usize>)]
     pub(crate) eval_every: usize,
 
-    /// End early, when the test accuracy has not risen above its best in so many evaluations in a row; those
-    /// before `--resume` do not count
+    /// End early when the test accuracy has not risen above its best in this many evaluations in a row; those before
+    /// `--resume` do not count
     #[arg(long, value_name = "EVALUATIONS", value_parser = whole::<usize>)]
     pub(crate) patience: Option<usize>,
 
-    /// Write the training to this file at every evaluation, at the end, and when it is interrupted; what has
-    /// diverged is not written
+    /// Save the training to this file at every evaluation, at the end, and on interruption; a diverged training is not
+    /// saved
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) save: Option<PathBuf>,
 
-    /// Go on with the training in this file, which `--save` has written; all options that decide
-    /// about steps must be the same
+    /// Continue the training in this file, which `--save` has written; all options that affect steps must be the same
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) resume: Option<PathBuf>,
 
-    /// Write a line `step,loss` for every step of this run, without a header, to this file, with
-    /// `--resume` at its end
+    /// Write a line `step,loss` to this file for every step of this run, without a header; with `--resume`, append
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) losses: Option<PathBuf>,
 
-    /// Write a JSON object a line for every evaluation of this run to this file, with `--resume` at its
-    /// end: step, mean loss of the
-    /// minibatches since the evaluation before, loss and accuracy on both data sets, and the seconds
-    /// that this run's steps have taken so far
+    /// Write a line with a JSON object to this file for every evaluation of this run; with `--resume`, append. The
+    /// object has the step, the mean loss of the minibatches since the last evaluation, loss and accuracy on both data
+    /// sets, and the seconds that this run's steps have taken so far
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) log: Option<PathBuf>,
 
-    /// Draw training loss and test accuracy of this run's evaluations to this file at the end
+    /// Plot training loss and test accuracy of this run's evaluations to this file at the end
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Draw the test digits of whose wrong class the network is the surest to this file at the end, each
-    /// with its label, the class predicted and the probability of that
+    /// Draw the most confidently misclassified test digits to this file at the end, each with its label, the predicted
+    /// class and that class's probability
     #[arg(long, value_name = "FILE.png")]
     pub(crate) samples: Option<PathBuf>,
 
-    /// Print precision, recall and F1 of every class of the test data at the end, and what its examples
-    /// were taken for
+    /// Print precision, recall and F1 of every class of the test data at the end, with the confusion matrix
     #[arg(long)]
     pub(crate) confusion: bool,
 
-    /// Share each step out among the processes that `mpirun` has started; the first one prints, draws and saves
+    /// Divide each step among the processes that `mpirun` has started; the first process prints, draws and saves
     #[cfg(all(feature = "mpi", unix))]
     #[arg(long)]
     pub(crate) mpi: bool,
 
-    /// Parts of a minibatch, which processes compute: at least as many as there are processes. Whatever their number, the
-    /// same shards give the same bits
+    /// Parts of a minibatch that processes compute, at least as many as processes. The same number of shards gives the
+    /// same bits with any number of processes
     #[cfg(all(feature = "mpi", unix))]
     #[arg(long, default_value_t = 4, requires = "mpi", value_parser = whole::<usize>)]
     pub(crate) shards: usize,
 
-    /// Let each process take so many steps by itself, and average parameters then
+    /// Let each process take this many steps by itself before parameters are averaged
     #[cfg(all(feature = "mpi", unix))]
     #[arg(long, value_name = "STEPS", requires = "mpi", value_parser = whole::<usize>)]
     pub(crate) local_steps: Option<usize>,
 
-    /// Begin with local steps behind so many steps by mean gradients
+    /// Average gradients for this many steps, then begin with local steps
     #[cfg(all(feature = "mpi", unix))]
     #[arg(long, value_name = "STEPS", default_value_t = 0, requires = "local_steps", value_parser = whole::<usize>)]
     pub(crate) local_after: usize,
 
-    /// Print the data set and the last line only
+    /// Print only the data set and the last line
     #[arg(long)]
     pub(crate) quiet: bool,
 }
@@ -155,7 +150,7 @@ impl From<Plan> for Fusion {
     }
 }
 
-/// The value of an option that counts something.
+/// Parses the value of an option that counts something.
 pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|error: ParseIntError| match error.kind() {
@@ -164,19 +159,19 @@ pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'
         })
 }
 
-/// The value of an option that measures something.
+/// Parses the value of an option that measures something.
 pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|_| "expected a number such as 0.1 or 1e-3")
 }
 
-/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
+/// A number for a message: 1e30 and 1e-40 are not written with thirty or more zeros.
 pub(crate) fn shown(number: impl fmt::Debug) -> String {
     let text = format!("{number:?}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// An error of the library, with the option in place of the setting that it names.
+/// Replaces the setting that a library error names by the option that sets it.
 pub(crate) fn with_option(error: Error, options: &[(&str, &str)]) -> Error {
     match error {
         Error::Setting {
@@ -199,14 +194,14 @@ pub(crate) fn setting(option: &str, expected: String, found: impl ToString) -> E
     }
 }
 
-/// Whether it is called as a file of a data set.
+/// Whether a file's name is that of a data set's file.
 fn has_name_of_data(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
     name.strip_suffix(".gz").unwrap_or(name).ends_with("ubyte")
 }
 
 impl Args {
-    /// What can be told without data and device.
+    /// Checks everything that does not need data or a device.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
         if self.steps() == 0 {
@@ -245,13 +240,13 @@ impl Args {
         checked.map_err(|error| with_option(error, &[("label smoothing", option)]))
     }
 
-    /// Files of data sets where this run may read its own.
+    /// Files of data sets in the directories that this run may read.
     fn data_files(&self) -> impl Iterator<Item = PathBuf> {
         let named = env::var_os("MNIST_DIR").map(PathBuf::from);
         let places = match &self.data.data {
             Some(Source::Synthetic) => [None, None],
-            // With a prefix of names, it is the directory above.
-            // `./emnist-letters` has a parent where `emnist-letters` has none.
+            // If the path ends with a prefix of file names, the files are in its parent directory. Joined with `.`,
+            // `emnist-letters` has a parent, too.
             Some(Source::Files(path)) => {
                 let above = Path::new(".").join(path);
                 [Some(path.clone()), above.parent().map(Path::to_owned)]
@@ -266,7 +261,7 @@ impl Args {
         files.filter(|path| has_name_of_data(path))
     }
 
-    /// Whether what is written destroys nothing that is written or read beside it, and is as its name says.
+    /// Checks that no output file overwrites another file of this run, and that its name has the right extension.
     fn check_files(&self) -> Result<(), Error> {
         let outputs = [
             ("--save", &self.save, None),
@@ -280,7 +275,7 @@ impl Args {
             ("standard error", PathBuf::from("/dev/stderr")),
         ];
         let data: Vec<_> = self.data_files().collect();
-        // A training may be saved to the file that it was resumed from.
+        // A training may be saved to the file from which it was resumed.
         for (option, path, ending) in outputs {
             let Some(path) = path else { continue };
             let wrong = |expected: String| {
@@ -308,7 +303,7 @@ impl Args {
         Ok(())
     }
 
-    /// What is trained, and said of both data sets.
+    /// The loss that is trained, and that evaluations report.
     pub(crate) fn loss(&self) -> Box<dyn Loss> {
         match self.label_smoothing {
             None | Some(0.0) => Box::new(SoftmaxCrossEntropy),
@@ -316,29 +311,29 @@ impl Args {
         }
     }
 
-    /// A line of what it was set to, if it was.
+    /// A line that describes the loss, if it is not the default.
     pub(crate) fn loss_description(&self) -> Option<String> {
         let smoothing = self.label_smoothing.filter(|&smoothing| smoothing != 0.0);
         smoothing.map(|smoothing| format!("loss: labels smoothed by {}", shown(smoothing)))
     }
 
-    /// Each example uniformly from all.
+    /// Draws each example uniformly from all examples.
     pub(crate) fn sampling(&self) -> Sampling {
         Sampling::WithReplacement { seed: self.seed }
     }
 
-    /// Whether so many examples have a minibatch.
+    /// Checks that a data set of this many examples has minibatches of the requested size.
     pub(crate) fn check_batch(&self, examples: usize) -> Result<(), Error> {
         let checked = self.sampling().check(examples, self.batch);
         checked.map_err(|error| with_option(error, &[("batch", "--batch")]))
     }
 
-    /// Minibatches to train on, with those before a resume.
+    /// Minibatches to train on, including those before a resume.
     pub(crate) fn steps(&self) -> usize {
         self.steps.unwrap_or(self.network.network.steps())
     }
 
-    /// Minibatches that make a step: several where processes share them.
+    /// Parts per minibatch: more than 1 only if processes share it.
     pub(crate) fn shards(&self) -> usize {
         #[cfg(all(feature = "mpi", unix))]
         if self.mpi {
@@ -347,13 +342,13 @@ impl Args {
         1
     }
 
-    /// Rows of each of them.
+    /// Rows per part of a minibatch.
     pub(crate) fn rows(&self) -> usize {
         self.batch / self.shards()
     }
 
-    /// Steps that each process takes by itself between means of parameters, behind so many steps; 1 where gradients are
-    /// averaged.
+    /// Steps that each process takes by itself until parameters are averaged, once `taken` steps were taken. 1 while
+    /// gradients are averaged.
     pub(crate) fn local_steps(&self, taken: usize) -> usize {
         match self.local_after() {
             Some(first) if taken >= first => self.between_means(),
@@ -361,7 +356,7 @@ impl Args {
         }
     }
 
-    /// Whether the means of local steps lie where evaluations and the end do, for a training that has taken so many.
+    /// Checks that a training resumed after `taken` steps averages parameters exactly at evaluations and at the end.
     pub(crate) fn check_resumed(&self, taken: usize) -> Result<(), Error> {
         let steps = self.local_steps(taken);
         if taken.is_multiple_of(steps) {
@@ -373,7 +368,7 @@ impl Args {
         Err(setting("--local-steps", expected, steps))
     }
 
-    /// Steps that each process takes by itself, where it does.
+    /// The value of `--local-steps`, or 1.
     fn between_means(&self) -> usize {
         #[cfg(all(feature = "mpi", unix))]
         if let Some(steps) = self.local_steps {
@@ -382,7 +377,7 @@ impl Args {
         1
     }
 
-    /// The step behind which that begins.
+    /// The number of steps after which local steps begin, if there are any.
     pub(crate) fn local_after(&self) -> Option<usize> {
         #[cfg(all(feature = "mpi", unix))]
         if self.local_steps.is_some() {
@@ -391,7 +386,7 @@ impl Args {
         None
     }
 
-    /// The same for a process that writes nothing.
+    /// The same arguments for a process that writes nothing.
     #[cfg(all(feature = "mpi", unix))]
     pub(crate) fn silent(self) -> Self {
         Self {
@@ -435,11 +430,11 @@ impl Args {
         Ok(())
     }
 
-    /// The command line, with the defaults that go with its network.
+    /// Reads the command line, and sets the defaults that depend on the network.
     pub(crate) fn read() -> Self {
         let mut args = Self::try_parse().unwrap_or_else(|error| processes::refuse(&error));
         if args.network.network != Network::TwoLayer {
-            // As the book trains both.
+            // The book trains both convolutional networks with Adam.
             args.optimizer.default_to_adam();
         }
         args

@@ -3,7 +3,7 @@ use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 
 use crate::args::{Args, DeviceChoice};
 
-/// Opens what was asked for. A plan of dispatches asks for shaders, whatever runs them.
+/// Chooses the requested device. An explicit plan of dispatches requires shaders, even on a software driver.
 fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Error> {
     let asks_for_shaders = Fusion::from(args.plan) != Fusion::Auto;
     match args.device {
@@ -13,22 +13,22 @@ fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Err
     }
 }
 
-/// Rows of the largest minibatch that is compiled for ahead: memory for it is taken twice, one time after the other.
+/// The most rows of a minibatch for compiling in advance. Its memory is allocated twice, the second time for training.
 const MOST_ROWS: usize = 1 << 12;
 
-/// Opens what was asked for, and compiles there what the steps run on data of MNIST's form: a driver may take longer for
-/// that than the files take to be read, which is done meanwhile.
-/// `of_host`: which of the processes of this machine this is, and how many there are.
+/// Opens the requested device, and compiles the kernels of a step for data like MNIST. This may take a driver longer
+/// than reading the files takes, so both happen at the same time. `of_host` is this process's index among the processes
+/// on this machine, and their number.
 pub(crate) fn open(args: &Args, of_host: (usize, usize)) -> Result<Device, Error> {
     let device = choose(args, of_host)?;
     if device.gpu().is_some() {
-        // An error comes again when the training is built, and what the data need else is compiled then.
+        // Errors occur again when the training is built. Kernels that the data needs besides are compiled then.
         let _ = compile_ahead(&device, args);
     }
     Ok(device)
 }
 
-/// Builds the training on one minibatch of nothing but 0. What is compiled stays with the device.
+/// Builds the training for one minibatch of zeros. The device keeps the compiled kernels.
 fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
     let rows = args.rows().min(MOST_ROWS);
     let labels = Labels::from_classes(vec![0; rows], args.data.expected_classes())?;
@@ -38,7 +38,7 @@ fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
     build(device, &spec, (args, rows), &examples).map(drop)
 }
 
-/// The training that `args` describe, with minibatches of so many rows, on that device.
+/// Builds the training that `args` describe on this device, with minibatches of `batch` rows.
 pub(crate) fn build(
     device: &Device,
     spec: &Sequential,

@@ -1,10 +1,10 @@
-//! The few letters that are written into pictures.
+//! A pixel font with the few characters that pictures need.
 
-/// Pixels of a letter.
+/// Width and height of a character in pixels.
 pub(crate) const COLUMNS: u32 = 5;
 pub(crate) const ROWS: usize = 7;
 
-/// Rows of a letter from the top, the leftmost pixel in bit 4; of what is not here, nothing.
+/// Rows of a character from the top; bit 4 is the leftmost pixel. An unknown character is blank.
 pub(crate) fn glyph(letter: char) -> [u8; ROWS] {
     let known = GLYPHS.iter().find(|(known, _)| *known == letter);
     known.map_or([0; ROWS], |(_, rows)| *rows)

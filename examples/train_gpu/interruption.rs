@@ -4,33 +4,33 @@ use std::time::{Duration, Instant};
 
 use crate::common::output::{END_REQUESTED, INTERRUPTED, complain};
 
-/// What is kept of the training, for an end at once.
+/// What is saved of the training, for the message of an immediate end.
 static KEPT: Mutex<String> = Mutex::new(String::new());
 
-/// Whether an end at once says nothing.
+/// Whether an immediate end prints nothing.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
-/// A signal later than this after the first one is a second one: `timeout`, a terminal that is closed, and
-/// some batch systems send what they mean once twice.
+/// A signal counts as a second one only if it comes later than this after the first one: `timeout`, a terminal that is
+/// closed, and some batch systems send a signal twice.
 const ONCE: Duration = Duration::from_secs(1);
 
-/// Whether an end was asked for.
+/// Whether an end was requested.
 pub(crate) fn is_requested() -> bool {
     END_REQUESTED.load(Ordering::Relaxed)
 }
 
-/// What an end at once says about the training.
+/// Sets what an immediate end reports about the training.
 pub(crate) fn remember(kept: String) {
     *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = kept;
 }
 
-/// Another process speaks.
+/// Prints nothing at an immediate end, because another process does.
 #[cfg(all(feature = "mpi", unix))]
 pub(crate) fn be_silent() {
     IS_SILENT.store(true, Ordering::Relaxed);
 }
 
-/// The last words of an end at once; returns its exit code.
+/// Prints the message of an immediate end. Returns its exit code.
 fn end_at_once() -> i32 {
     if !IS_SILENT.load(Ordering::Relaxed) {
         let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,28 +39,28 @@ fn end_at_once() -> i32 {
     INTERRUPTED.into()
 }
 
-/// What was heard so far.
+/// The requests so far.
 #[derive(Debug, Default)]
 struct Requests {
     first: Option<Instant>,
 }
 
 impl Requests {
-    /// Hears a request; returns whether it is a second one, which wants an end at once.
+    /// Records a request. Returns whether it is a second one, which requests an immediate end.
     fn hear(&mut self) -> bool {
         END_REQUESTED.store(true, Ordering::Relaxed);
         self.first.get_or_insert_with(Instant::now).elapsed() > ONCE
     }
 }
 
-/// From now on, Ctrl-C and the like ask for an end and no longer are one; the second is.
+/// From now on, Ctrl-C and similar signals request an end instead of ending the program. A second signal ends it.
 #[cfg(unix)]
 pub(crate) fn listen() {
     use std::sync::mpsc;
     use std::thread;
 
     let (ready, is_ready) = mpsc::channel();
-    // Should the thread or the signals not be had, a signal does what it did.
+    // Without the thread or the signal handlers, a signal ends the program as before.
     let listener = move || {
         let mut signals = unix::signals();
         let _ = ready.send(());
@@ -76,11 +76,11 @@ pub(crate) fn listen() {
     }
 }
 
-/// From now on, a file that would grow beyond the limit of `ulimit -f` is an error of whoever writes it, and no
-/// longer the end of the process.
+/// From now on, a file that would exceed the size limit of `ulimit -f` causes a write error, and no longer ends the
+/// process.
 #[cfg(unix)]
 pub(crate) fn survive_size_limit() {
-    // Should it not be had, the limit does what it did.
+    // Without the handler, the limit ends the process as before.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
 }
 
@@ -92,13 +92,13 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
     use signal_hook::iterator::Signals;
 
-    /// What people, terminals and systems end a program with.
+    /// Signals by which people, terminals and systems end a program.
     pub(super) const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
-    /// What batch systems announce the end of a job's time with, some of them once a second. They would end the
-    /// program, too.
+    /// Signals by which batch systems announce the end of a job's time, some once per second. Unhandled, they would end
+    /// the program, too.
     const ANNOUNCES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGXCPU];
 
-    /// Those that are not ignored: where `nohup` or a script's `&` has a signal ignored, that stays so.
+    /// The signals that are not ignored. A signal that `nohup` or a script's `&` ignores stays ignored.
     pub(super) fn signals() -> io::Result<Signals> {
         let all = [ENDS, ANNOUNCES].concat();
         let ignored = ignored(&all);
@@ -113,7 +113,7 @@ mod unix {
         signals.iter().copied().filter(is_ignored).collect()
     }
 
-    /// What Linux says, where `/proc` is mounted.
+    /// The mask of ignored signals, from Linux's `/proc` if it is mounted.
     fn ignored_mask() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let mask = status
@@ -122,7 +122,7 @@ mod unix {
         u64::from_str_radix(mask.trim(), 16).ok()
     }
 
-    /// A shell ignores what this process does, and cannot trap that: it prints the others.
+    /// A shell inherits ignored signals and cannot trap them. This script prints the signals that are not ignored.
     fn ignored_by_a_shell(signals: &[i32]) -> Vec<i32> {
         let script = "for n; do trap \"echo $n\" $n; kill -$n $$; done";
         let mut shell = Command::new("sh");
@@ -138,11 +138,11 @@ mod unix {
     }
 }
 
-/// From now on, Ctrl-C and the like ask for an end and no longer are one; the second is.
+/// From now on, Ctrl-C requests an end instead of ending the program. A second Ctrl-C ends it.
 #[cfg(not(unix))]
 pub(crate) fn listen() {
     let mut requests = Requests::default();
-    // Should it not be had, Ctrl-C does what it did.
+    // Without the handler, Ctrl-C ends the program as before.
     let _ = ctrlc::set_handler(move || {
         if requests.hear() {
             std::process::exit(end_at_once());

@@ -5,21 +5,21 @@ use crate::common::Failure;
 use crate::common::output::Stream;
 use crate::outputs::Output;
 
-/// Of a line that is shown in an error, so many bytes.
+/// The most bytes of a line that an error shows.
 const SHOWN: usize = 60;
 
-/// What lines look like.
+/// The format of the lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
-    /// For errors.
+    /// Description for errors.
     pub(crate) expected: &'static str,
-    /// The step of a line, if it is one.
+    /// The step of a line, or `None` if the line does not have this format.
     pub(crate) step_of: fn(&str) -> Option<usize>,
-    /// Whether more characters could make it a line.
+    /// Whether this text could be the beginning of a line.
     pub(crate) may_begin: fn(&str) -> bool,
 }
 
-/// Lines that begin with a step, and are stored as they come.
+/// Lines that begin with a step, and are stored as they arrive.
 #[derive(Debug)]
 pub(crate) struct Lines {
     pub(crate) output: Output,
@@ -32,25 +32,25 @@ enum To {
     Stream(Stream),
     File {
         file: File,
-        /// Of the lines that stay; behind them, a new one is written.
+        /// Length in bytes of the lines that stay. The next line is written there.
         length: u64,
-        /// The step of the last one.
+        /// The step of the last line.
         last: Option<usize>,
     },
 }
 
-/// Lines that are there, of steps that were taken before.
+/// Existing lines of steps that were taken before this run.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     length: u64,
-    /// The step of the last one.
+    /// The step of the last line.
     pub(crate) last: Option<usize>,
-    /// Most steps from a line to the next.
+    /// The largest number of steps between two lines.
     pub(crate) widest: usize,
 }
 
 impl Lines {
-    /// Fails where they could not be written. What is there stays.
+    /// The contents of the file stay until the first line is added.
     pub(crate) fn new(output: Output, form: Form) -> Self {
         Self {
             output,
@@ -59,9 +59,9 @@ impl Lines {
         }
     }
 
-    /// Takes the file for this run, to go on behind the lines of the first `taken` steps; returns which are there.
-    /// It stays as it is until the first line is added: then what a run that was killed has written behind those is
-    /// cut off, and without any steps, all.
+    /// Opens the file for this run, to continue after the lines of the first `taken` steps; describes those lines. The
+    /// file stays as it is until the first line is added. Then later lines, which a killed run has written, are cut
+    /// off; if `taken` is 0, all lines are.
     pub(crate) fn begin(&mut self, taken: usize) -> Result<Kept, Failure> {
         if let Some(stream) = self.output.stream() {
             let stream = stream.map_err(|error| self.output.failure(&error))?;
@@ -69,11 +69,11 @@ impl Lines {
             return Ok(Kept::default());
         }
         let mut options = File::options();
-        // Not to append: what only appends can cut nothing off on Windows.
+        // Not opened for appending: on Windows, such a file cannot be truncated.
         let file = options.read(true).write(true).create(true).truncate(false);
         let file = file.open(&self.output.path);
         let file = file.map_err(|error| self.output.failure(&error))?;
-        // A file system without locks has no other run to tell of.
+        // On a file system without locks, other runs go unnoticed.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let reason = "another program is writing to it";
             return Err(self
@@ -92,7 +92,7 @@ impl Lines {
         Ok(kept)
     }
 
-    /// Adds lines up to that of a step, and stores them at once, or none of them in a file.
+    /// Adds lines up to that of `step`, and stores them immediately. If this fails, a file gets none of them.
     pub(crate) fn add(&mut self, lines: String, step: usize) -> Result<(), Failure> {
         let written = match &mut self.to {
             Some(To::Stream(stream)) => stream.write(lines.into_bytes()),
@@ -135,7 +135,7 @@ impl Lines {
             let is_whole = line.pop_if(|end| *end == b'\n').is_some();
             line.pop_if(|end| *end == b'\r');
             let text = str::from_utf8(&line).ok();
-            // What a run that was killed wrote last.
+            // The last line of a killed run may be incomplete.
             if read == 0 || !is_whole && text.is_some_and(self.form.may_begin) {
                 break;
             }
@@ -163,7 +163,7 @@ impl Lines {
         )
     }
 
-    /// Lines that a run would leave out between the last one there and the next one.
+    /// The failure if a run would leave out lines between the last existing one and its next one.
     pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
         self.output.refusal(
             format!("its lines end with step {last}, and this run would go on with step {next}"),

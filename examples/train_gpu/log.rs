@@ -18,21 +18,21 @@ const FORM: Form = Form {
     may_begin: |line| BEGINNING.starts_with(line) || line.starts_with(BEGINNING),
 };
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// Steps taken before it.
     pub(crate) step: usize,
-    /// Mean of the losses of the steps since the evaluation before, if there were any.
+    /// Mean loss of the steps since the last evaluation, if there were any.
     pub(crate) loss: Option<f64>,
     pub(crate) train: Evaluation,
     pub(crate) test: Evaluation,
-    /// What the steps of this run have taken so far.
+    /// Seconds that the steps of this run have taken so far.
     pub(crate) seconds: f64,
 }
 
 impl Record {
-    /// For people.
+    /// The line printed for the user.
     pub(crate) fn line(&self) -> String {
         format!(
             "step {:>7}  loss {:>7}  train accuracy {}  test accuracy {}",
@@ -43,7 +43,7 @@ impl Record {
         )
     }
 
-    /// For programs.
+    /// The line of the log file.
     fn json(&self) -> String {
         format!(
             "{{\"step\":{},\"loss\":{},\"train_loss\":{},\"train_accuracy\":{},\"test_loss\":{},\
@@ -59,12 +59,12 @@ impl Record {
     }
 }
 
-/// Four of them, where there is a number.
+/// The number with four decimals, or `-`.
 pub(crate) fn decimals(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.4}"))
 }
 
-/// JSON has neither infinity nor NaN.
+/// The number in JSON, or `null` for infinity and NaN, which JSON does not have.
 fn number(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
         Some(value) => value.to_string(),
@@ -72,16 +72,16 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-/// A file with a JSON object for every evaluation, one a line.
+/// A file with one JSON object per line, one for every evaluation.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     lines: Lines,
-    /// The last step that is there.
+    /// The step of the last line.
     last: Option<usize>,
 }
 
 impl LogFile {
-    /// Fails where it could not be written. What it holds stays until the first [`add`](Self::add).
+    /// Fails if the file cannot be written. Its contents stay until the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "log", "--log")?;
         Ok(Self {
@@ -90,9 +90,9 @@ impl LogFile {
         })
     }
 
-    /// The next evaluation is that after so many steps, or a later one: see [`Lines::begin`]. A file from which
-    /// evaluations before are missing is not gone on with: one after every `every` steps (0 for none), and no more
-    /// seldom than the others there.
+    /// Prepares the file for evaluations after `steps` steps or more: see [`Lines::begin`]. Fails if earlier
+    /// evaluations are missing: the file lacks the one due at the last multiple of `every` steps (0 for none), and the
+    /// gap would be wider than all gaps in the file.
     pub(crate) fn begin(&mut self, steps: usize, every: usize) -> Result<(), Failure> {
         let kept = self.lines.begin(steps)?;
         self.last = kept.last;
@@ -106,7 +106,7 @@ impl LogFile {
         }
     }
 
-    /// Adds a line, and stores it at once; none for the step at which a training was resumed that has one.
+    /// Adds a line and stores it immediately. Skips an evaluation that the file already has from before a resume.
     pub(crate) fn add(&mut self, record: &Record) -> Result<(), Failure> {
         if self.last == Some(record.step) {
             return Ok(());

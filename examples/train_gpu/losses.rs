@@ -27,7 +27,7 @@ pub(crate) struct LossFile {
 }
 
 impl LossFile {
-    /// Fails where it could not be written. What it holds stays until the first [`add`](Self::add).
+    /// Fails if the file cannot be written. Its contents stay until the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "losses", "--losses")?;
         Ok(Self {
@@ -36,8 +36,8 @@ impl LossFile {
         })
     }
 
-    /// The next loss is that of the step after so many: see [`Lines::begin`]. A file that ends before is not gone
-    /// on with.
+    /// Prepares the file for the losses of the steps after the first `steps` ones: see [`Lines::begin`]. Fails if the
+    /// file's last line is of an earlier step.
     pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
         self.steps = steps;
         match self.lines.begin(steps)?.last {
@@ -46,18 +46,18 @@ impl LossFile {
         }
     }
 
-    /// Adds the losses of the next steps, and stores them at once.
+    /// Adds the losses of the next steps, and stores them immediately.
     pub(crate) fn add(&mut self, losses: &[f32]) -> Result<(), Failure> {
         let mut lines = String::new();
         for loss in losses {
             self.steps += 1;
-            // A text always takes more.
+            // Writing to a string never fails.
             let _ = writeln!(lines, "{},{loss}", self.steps);
         }
         self.lines.add(lines, self.steps)
     }
 
-    /// The last step that is there, where steps behind it could not be written: no run goes on with such a file.
+    /// The step of the last line, if later steps could not be written. No run continues such a file.
     pub(crate) fn is_behind(&self) -> Option<usize> {
         self.lines.last().filter(|&last| last < self.steps)
     }

@@ -1,6 +1,6 @@
-//! Trains the two-layer network of "Deep Learning from Scratch", chapter 5, on MNIST: 784 → 50 →
-//! 10 with a rectifier and softmax cross-entropy, by SGD with learning rate 0.1 on 10,000 minibatches of
-//! 100 examples drawn uniformly with replacement.
+//! Trains the two-layer network of "Deep Learning from Scratch", chapter 5, on MNIST: 784 → 50 → 10 with `Relu` and
+//! softmax cross-entropy, by SGD with learning rate 0.1 on 10,000 minibatches of 100 examples drawn uniformly with
+//! replacement.
 //!
 //! ```text
 //! cargo run --release --example train_gpu
@@ -8,42 +8,44 @@
 //! cargo run --release --example train_gpu -- --network simple-conv
 //! ```
 //!
-//! `--network simple-conv` and `deep-conv` are the convolutional networks of chapters 7 and 8, by Adam with learning rate
-//! 0.001 on 12,000 minibatches.
+//! `--network simple-conv` and `deep-conv` are the convolutional networks of chapters 7 and 8, trained by Adam with
+//! learning rate 0.001 on 12,000 minibatches.
 //!
-//! Built with `--features mpi`, it trains by several processes: `mpirun -n 2 target/release/examples/train_gpu --mpi`.
+//! With `--features mpi`, several processes can train together: `mpirun -n 2 target/release/examples/train_gpu --mpi`.
 //!
-//! Standard output says what is trained on what, and how it goes. The first line and the last but
-//! one name the data set. The last line is for programs; it is `key=value` pairs between spaces:
+//! Standard output reports what is trained on which data, and the progress. The first line and the last line but one
+//! name the data set. The last line is for programs; it has `key=value` pairs separated by spaces:
 //!
 //! ```text
 //! device=… steps=… train_s=… total_s=… steps_per_s=… train_accuracy=… test_accuracy=…
 //! ```
 //!
-//! `device` is the adapter's name with `_` for every space, or `cpu`; `train_s` are the seconds
-//! that the steps took, `total_s` those from the upload of the data set to the last evaluation, or to the
-//! last table or picture asked for;
-//! `steps` are all, with those before `--resume`; `train_s`, `total_s` and `steps_per_s` are of this
-//! run's alone; accuracies are shares, 0 to 1. With `--quiet` those three lines are all, but for the table that
-//! `--confusion` prints before the last two.
+//! `device` is the adapter's name with `_` for every space, or `cpu`. `steps` includes the steps before `--resume`;
+//! `train_s`, `total_s` and `steps_per_s` cover only this run. `train_s` is the time of the steps in seconds, and
+//! `total_s` the time from the upload of the data set to the last evaluation, or to the last table or picture
+//! requested. Accuracies are shares, 0 to 1. With `--quiet`, only these three lines are printed, and before the last
+//! two the table of `--confusion`.
 //!
-//! Messages go to standard error. The exit code says how a run has ended, and only after 0 are the last two lines
-//! there:
+//! Messages go to standard error. The exit code tells how a run has ended. The last two lines are printed only if it is
+//! 0:
 //!
 //! | code | |
 //! |---|---|
-//! | 0 | all steps were taken, or as many as `--patience` let be, and all that was asked for is written |
-//! | 1 | the run has failed: what the message says |
-//! | 2 | the command line cannot be understood |
-//! | 130 | it was interrupted, by a signal or as standard output was closed (`| head`) |
+//! | 0 | all steps, or as many as `--patience` allowed, were taken, and all requested output is written |
+//! | 1 | the run has failed, for the reason in the message |
+//! | 2 | the command line is invalid |
+//! | 130 | the run was interrupted, by a signal or because standard output was closed (`| head`) |
 //!
-//! A training that diverges has failed, be it by the loss of a step or of an evaluation: `--save` keeps what the last sound
-//! evaluation left there. One that is interrupted, or whose output can no longer be written, is saved first: it can
-//! go on with `--resume`. So is one that is interrupted while nobody reads what it writes. Signals that interrupt are
-//! Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`, `SIGUSR2` and `SIGXCPU`, by which batch systems announce
-//! the end of a job's time; one that is ignored when the program starts, as after `nohup`, stays so. One of the first
-//! three more than a second later ends the program at once, with a line about what is kept. Before the first step, a
-//! signal does so, too, without one.
+//! A training that diverges has failed, whether the loss of a step or of an evaluation shows it: the file of `--save`
+//! stays as the last good evaluation left it. A training that is interrupted, or whose output can no longer be written,
+//! is saved first, so that `--resume` can continue it. So is a training that is interrupted while nothing reads its
+//! output.
+//!
+//! Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`, `SIGUSR2` and `SIGXCPU`, by
+//! which batch systems announce the end of a job's time. A signal that is ignored when the program starts, for example
+//! after `nohup`, stays ignored. If another one of the first three arrives more than a second later, the program ends
+//! at once, with a line about what is saved. Before the first step, a signal ends the program at once without this
+//! line.
 
 mod args;
 mod engine;
@@ -144,7 +146,7 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     ended.map_err(|failure| training.explain(failure))
 }
 
-/// An error of the library, with the option of this program that helps.
+/// Adds to an error of the library which option of this program helps.
 fn with_option(error: Error) -> Failure {
     match error {
         Error::Plan(_) => Failure::Message(format!("{error} (here: --plan auto or --plan layers)")),
@@ -152,7 +154,7 @@ fn with_option(error: Error) -> Failure {
     }
 }
 
-/// The same of what processes share.
+/// Rewrites an error about shared steps: names the option instead of the library's setting.
 fn with_shards(error: Error) -> Error {
     let error = match error {
         Error::Setting {

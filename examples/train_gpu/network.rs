@@ -8,34 +8,33 @@ use wgrad::{DeepConvNet, Error, Sequential, SimpleConvNet, TwoLayerNet};
 
 use crate::args::{number, setting, shown};
 
-/// Units of the book's hidden layer.
+/// Units of the hidden layer in the book.
 const BOOK_UNITS: usize = 50;
 
-/// What is trained.
+/// The network to train.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NetworkArgs {
-    /// The book's network of chapter 5, 7 or 8; the first can have other hidden layers. Each has its own defaults of
-    /// `--steps` and `--optimizer`, which are the book's
+    /// The network of the book's chapter 5, 7 or 8; the first one can have other hidden layers. Each network has its
+    /// own defaults of `--steps` and `--optimizer`, which are the book's
     #[arg(long, value_enum, default_value_t = Network::TwoLayer)]
     pub(crate) network: Network,
 
     /// Units of the hidden layers of `--network two-layer`, comma-separated, or `none`. The book's network, 50 units
-    /// behind `relu` without dropout, starts from weights 0.01·N(0, 1) as in the book; weights of any other start
-    /// larger, by the size of their layer and what follows it: the library's default, `Init::Auto`. Default: 50
+    /// with `relu` and without dropout, starts from weights 0.01·N(0, 1) as in the book. Any other network starts from
+    /// larger weights that depend on a layer's size and activation: the library's default, `Init::Auto`. Default: 50
     #[arg(long, value_name = "WIDTHS")]
     hidden: Option<Hidden>,
 
-    /// What follows each hidden layer of `--network two-layer`. Default: relu
+    /// Activation after each hidden layer of `--network two-layer`. Default: relu
     #[arg(long, value_enum)]
     activation: Option<Activation>,
 
-    /// Probability with which each value behind an activation of `--network two-layer` is dropped in training.
-    /// Default: 0
+    /// Probability of dropping each value after an activation of `--network two-layer` in training. Default: 0
     #[arg(long, value_name = "P", value_parser = number::<f32>)]
     dropout: Option<f32>,
 }
 
-/// Networks of the book.
+/// The networks of the book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     /// Chapter 5: 784 → 50 → 10
@@ -75,13 +74,13 @@ impl FromStr for Hidden {
 }
 
 impl Network {
-    /// As on the command line.
+    /// The name on the command line.
     fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Steps of the book's training.
+    /// The number of steps that the book trains.
     pub(crate) fn steps(self) -> usize {
         match self {
             Self::TwoLayer => 10_000,
@@ -92,7 +91,7 @@ impl Network {
 }
 
 impl NetworkArgs {
-    /// What can be told without data.
+    /// Checks everything that does not need data.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.network != Network::TwoLayer {
             return self.check_convolutional();
@@ -109,7 +108,7 @@ impl NetworkArgs {
         Ok(())
     }
 
-    /// Whether no option is there that the network has no use for.
+    /// Checks that no option is given that this network ignores.
     fn check_convolutional(&self) -> Result<(), Error> {
         let activation = self.activation.and_then(|of| of.to_possible_value());
         let given = [
@@ -145,14 +144,14 @@ impl NetworkArgs {
         self.dropout.unwrap_or(0.0)
     }
 
-    /// Whether the hidden layers are those of the book's chapter 5, whose weights start as there.
+    /// Whether the network is that of the book's chapter 5, which has its own initial weights.
     fn is_two_layer_net(&self) -> bool {
         self.hidden() == [BOOK_UNITS]
             && self.activation() == Activation::Relu
             && self.dropout() == 0.0
     }
 
-    /// How the weights start, in words.
+    /// Describes the initial weights.
     pub(crate) fn start(&self) -> &'static str {
         match self.network {
             Network::TwoLayer if !self.is_two_layer_net() => {
@@ -165,7 +164,7 @@ impl NetworkArgs {
         }
     }
 
-    /// The network for examples of this kind.
+    /// The network for the features and classes of this data set.
     pub(crate) fn spec(&self, train: &Dataset, seed: u64) -> Sequential {
         let inputs = train.width();
         let classes = train.labels().classes();
@@ -199,7 +198,7 @@ impl NetworkArgs {
     }
 }
 
-/// As on the command line.
+/// Formats the widths as on the command line.
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<_> = self.0.iter().map(usize::to_string).collect();

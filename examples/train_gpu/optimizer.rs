@@ -4,10 +4,10 @@ use wgrad::ops::{AdaGrad, Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd};
 
 use crate::args::{number, shown, whole, with_option};
 
-/// How parameters change by their gradients.
+/// The options of the optimizer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OptimizerArgs {
-    /// Rule that changes parameters; `momentum` and `nesterov` are `sgd` with a momentum of 0.9. Default: `sgd` for
+    /// Update rule of the parameters; `momentum` and `nesterov` are `sgd` with a momentum of 0.9. Default: `sgd` for
     /// `--network two-layer`, `adam` for the others
     #[arg(long, value_enum)]
     optimizer: Option<Kind>,
@@ -17,28 +17,28 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "RATE", allow_hyphen_values = true, value_parser = number::<f32>)]
     learning_rate: Option<f32>,
 
-    /// Weight decay. Default: 0.01 for `adamw`, where it is apart from the gradient, else none
+    /// Weight decay. Default: 0.01 for `adamw`, where it is decoupled from the gradient, otherwise 0
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f32>)]
     weight_decay: Option<f32>,
 
-    /// Scale gradients down whose norm, of all together, is larger than this
+    /// Scale all gradients down if their common norm is larger than this
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f32>)]
     clip_norm: Option<f32>,
 
-    /// How the learning rate changes: `step` multiplies it by `--schedule-factor` every
-    /// `--schedule-every` steps, `cosine` takes it to 0 in `--steps` steps
+    /// How the learning rate changes: `step` multiplies it by `--schedule-factor` every `--schedule-every` steps,
+    /// `cosine` lowers it to 0 over `--steps` steps
     #[arg(long, value_enum, default_value_t = Shape::Constant)]
     schedule: Shape,
 
-    /// Steps after which `--schedule step` changes the learning rate
+    /// Steps between two changes of the learning rate by `--schedule step`
     #[arg(long, value_name = "STEPS", value_parser = whole::<u64>)]
     schedule_every: Option<u64>,
 
-    /// What `--schedule step` multiplies it by. Default: 0.1
+    /// Factor by which `--schedule step` multiplies the learning rate. Default: 0.1
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f64>)]
     schedule_factor: Option<f64>,
 
-    /// Steps at the beginning in which the learning rate rises in a line
+    /// Steps at the beginning over which the learning rate rises linearly
     #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = whole::<usize>)]
     warm_up: usize,
 }
@@ -64,7 +64,7 @@ enum Shape {
     Cosine,
 }
 
-/// What the library calls the settings, and the options that set them.
+/// The library's names of settings, and the options that set them.
 const OPTIONS: [(&str, &str); 5] = [
     ("learning rate", "--learning-rate"),
     ("weight decay", "--weight-decay"),
@@ -73,11 +73,11 @@ const OPTIONS: [(&str, &str); 5] = [
     ("factor of a schedule", "--schedule-factor"),
 ];
 
-/// Of PyTorch's `StepLR`.
+/// The default factor, as in PyTorch's `StepLR`.
 const FACTOR: f64 = 0.1;
 
 impl OptimizerArgs {
-    /// Takes Adam where no rule was asked for.
+    /// Takes Adam if no rule was requested.
     pub(crate) fn default_to_adam(&mut self) {
         self.optimizer.get_or_insert(Kind::Adam);
     }
@@ -86,7 +86,7 @@ impl OptimizerArgs {
         self.optimizer.unwrap_or(Kind::Sgd)
     }
 
-    /// Whether this makes sense in a training of so many steps.
+    /// Checks that the options are valid for a training of this many steps.
     pub(crate) fn check(&self, steps: usize) -> Result<(), Error> {
         if self.warm_up >= steps {
             return Err(Error::Setting {
@@ -100,7 +100,7 @@ impl OptimizerArgs {
         checked.map_err(|error| with_option(error, &OPTIONS))
     }
 
-    /// Whether the options of a schedule are there where, and only where, they are needed.
+    /// Checks that the options of a schedule are given if they are needed, and only then.
     fn check_schedule(&self) -> Result<(), Error> {
         let must_be = |option: &str, expected: &str, found: String| {
             Err(Error::Setting {
@@ -121,19 +121,19 @@ impl OptimizerArgs {
         }
     }
 
-    /// Of `--schedule step`.
+    /// Interval in steps and factor of `--schedule step`.
     fn every_and_factor(&self) -> (u64, f64) {
         let factor = self.schedule_factor.unwrap_or(FACTOR);
         (self.schedule_every.unwrap_or(0), factor)
     }
 
-    /// For a training of so many steps.
+    /// The optimizer for a training of this many steps.
     pub(crate) fn build(&self, steps: usize) -> Box<dyn Optimizer> {
         let mut rule = self.rule();
         if let Some(max_norm) = self.clip_norm {
             rule = Box::new(rule.clip_norm(max_norm));
         }
-        // A rule with a schedule, be it one that changes nothing, has no fused plan.
+        // A rule with any schedule, even a constant one, has no fused plan.
         match self.schedule(steps) {
             Some(schedule) => Box::new(rule.scheduled(schedule)),
             None => rule,
@@ -167,12 +167,12 @@ impl OptimizerArgs {
         })
     }
 
-    /// Whether a training of other `--steps` is another training.
+    /// Whether the schedule depends on `--steps`, so that a resumed training must have the same number.
     pub(crate) fn is_bound_to_steps(&self) -> bool {
         matches!(self.schedule, Shape::Cosine)
     }
 
-    /// What to do when a training of so many steps has diverged.
+    /// Advice for a diverged training of this many steps.
     pub(crate) fn remedy(&self, steps: usize) -> String {
         let rate = self.rate();
         let decay = self.build(steps).decay();
@@ -212,7 +212,7 @@ impl OptimizerArgs {
         Some(shape.warm_up(warm_up))
     }
 
-    /// One line: the rule, and what it was set to.
+    /// Describes the rule and its settings in one line.
     pub(crate) fn description(&self, steps: usize) -> String {
         let name = self.kind().to_possible_value();
         let name = name.as_ref().map_or("", |value| value.get_name());

@@ -1,4 +1,4 @@
-//! Where options have something written.
+//! The files that options name for output.
 
 use std::fmt;
 use std::fs::{self, File, FileType};
@@ -14,20 +14,20 @@ use wgrad::files;
 use crate::common::Failure;
 use crate::common::output::{END_REQUESTED, Stream, answer};
 
-/// For how long the other end of a pipe may keep a run waiting: one that was started beside it comes by then.
+/// How long a pipe's other end may keep a run waiting. A process that was started together with it comes by then.
 pub(crate) const OTHER_END: Duration = Duration::from_secs(10);
 
-/// What is written once, and whole: see [`files`]. A device or a pipe is written to as it is.
+/// A file that is written once and atomically: see [`files`]. Devices and pipes are written to directly.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) path: PathBuf,
-    /// What it holds, and the option that names it, for errors.
+    /// What the file holds, and the option that names it, for errors.
     holds: &'static str,
     option: &'static str,
 }
 
 impl Output {
-    /// Fails where it could not be written. What is there stays.
+    /// Fails if the file cannot be written. Its contents stay.
     pub(crate) fn new(
         path: &Path,
         holds: &'static str,
@@ -46,7 +46,7 @@ impl Output {
         Ok(output)
     }
 
-    /// Stores these contents instead of all others.
+    /// Replaces the contents of the file.
     pub(crate) fn write(&self, contents: Vec<u8>) -> Result<(), Failure> {
         let written = match self.stream() {
             Some(stream) => stream.and_then(|stream| stream.write(contents)),
@@ -55,12 +55,12 @@ impl Output {
         written.map_err(|error| self.failure(&error))
     }
 
-    /// Opens it, if it is a device or a pipe.
+    /// Opens the file, if it is a device or a pipe.
     pub(crate) fn stream(&self) -> Option<io::Result<Stream>> {
         stream_type(&self.path).map(|_| open_stream(&self.path).and_then(Stream::new))
     }
 
-    /// What failed, and what to do about it.
+    /// The failure for this error, with advice.
     pub(crate) fn failure(&self, error: &io::Error) -> Failure {
         use io::ErrorKind::{
             Interrupted, IsADirectory, NotADirectory, NotFound, PermissionDenied,
@@ -81,7 +81,7 @@ impl Output {
         }
     }
 
-    /// The same, with advice that the option follows.
+    /// The failure for this reason. The option follows the advice.
     pub(crate) fn refusal(&self, reason: impl fmt::Display, advice: &str) -> Failure {
         let Self {
             path,
@@ -95,7 +95,7 @@ impl Output {
     }
 }
 
-/// Whether it is there, and no regular file.
+/// Whether the path exists and is neither a regular file nor a directory.
 pub(crate) fn is_stream(path: &Path) -> bool {
     stream_type(path).is_some()
 }
@@ -105,7 +105,7 @@ fn stream_type(path: &Path) -> Option<FileType> {
     (!found.is_file() && !found.is_dir()).then_some(found)
 }
 
-/// Whether it can be written to, as far as that can be told before.
+/// Checks that the device or pipe can be written to, as far as this is known before writing.
 fn check_stream(path: &Path, stream: FileType) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -115,13 +115,13 @@ fn check_stream(path: &Path, stream: FileType) -> io::Result<()> {
             let message = "it is a socket, which cannot be opened as a file";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        // Its reader would take it for ended.
+        // Opening and closing a pipe would end it for its reader.
         if stream.is_fifo() {
             return check_permission(path);
         }
     }
     let _ = stream;
-    // A device that is always full fails by nothing, too.
+    // Even a device that is always full accepts an empty write.
     open_stream(path)?.write(&[]).map(drop)
 }
 
@@ -135,7 +135,7 @@ fn check_permission(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A pipe opens once somebody reads from it.
+/// Opens a device or a pipe. A pipe opens only when something reads from it.
 fn open_stream(path: &Path) -> io::Result<File> {
     let (sender, opened) = mpsc::channel();
     let path = path.to_owned();

@@ -15,16 +15,16 @@ const SIZE: (u32, u32) = (900, 500);
 const LOSS: RGBColor = RED;
 const ACCURACY: RGBColor = BLUE;
 
-/// A drawing of all evaluations.
+/// A plot of all evaluations.
 #[derive(Debug)]
 pub(crate) struct Plot {
     output: Output,
-    /// Step, training loss and test accuracy.
+    /// Step, training loss and test accuracy of each evaluation.
     points: Vec<(f64, f64, f64)>,
 }
 
 impl Plot {
-    /// Fails where it could not be written. What it holds stays until [`draw`](Self::draw).
+    /// Fails if the file cannot be written. Its contents stay until [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self {
             output: Output::new(path, "plot", "--plot")?,
@@ -35,13 +35,13 @@ impl Plot {
     /// Adds an evaluation.
     pub(crate) fn add(&mut self, record: &Record) {
         let loss = record.train.loss;
-        // Nothing can be drawn at infinity.
+        // An infinite loss cannot be plotted.
         if let Some(accuracy) = record.test.accuracy.filter(|_| loss.is_finite()) {
             self.points.push((record.step as f64, loss, accuracy));
         }
     }
 
-    /// Writes the drawing.
+    /// Writes the plot.
     pub(crate) fn draw(&mut self) -> Result<(), Failure> {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
@@ -96,7 +96,7 @@ fn draw(points: &[(f64, f64, f64)], onto: SVGBackend<'_>) -> Result<(), Box<dyn 
     Ok(area.present()?)
 }
 
-/// With dots, or a single point could not be seen.
+/// A line with dots, so that a single point is visible.
 fn line<'a>(
     points: impl Iterator<Item = (f64, f64)>,
     color: RGBColor,
@@ -104,12 +104,12 @@ fn line<'a>(
     LineSeries::new(points, color.stroke_width(2)).point_size(2)
 }
 
-/// What a line looks like, beside its name.
+/// A sample of a line for the legend.
 fn sample((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new(vec![(x, y), (x + 20, y)], color.stroke_width(2))
 }
 
-/// Of steps and losses; never empty, not even for a single point.
+/// The axis ranges of steps and losses. They are never empty, even for a single point.
 fn ranges(points: &[(f64, f64, f64)]) -> (Range<f64>, Range<f64>) {
     let first = points.first().map_or(0.0, |point| point.0);
     let last = points.last().map_or(0.0, |point| point.0);

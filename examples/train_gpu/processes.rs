@@ -1,4 +1,4 @@
-//! The processes that `mpirun` has started, of which the first one speaks.
+//! The processes started by `mpirun`. The first one prints and saves.
 
 use std::time::Duration;
 use std::{env, process, thread};
@@ -19,23 +19,23 @@ use crate::interruption;
 #[cfg(all(feature = "mpi", unix))]
 use wgrad::distributed::{Distribution, World, mpi::Mpi};
 
-/// This process among them; or none, where `--mpi` was left out.
+/// This process among those that train together; without `--mpi`, it is alone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Processes {
     #[cfg(all(feature = "mpi", unix))]
     world: Option<Mpi>,
 }
 
-/// How long a process that has failed waits for the first one, which may have failed by the same and says why: when that
-/// ends, `mpirun` ends all of them, which takes it a second or two.
+/// How long a failed process waits for the first process, which may have failed for the same reason and reports it.
+/// When one process ends, `mpirun` ends all of them, which takes a second or two.
 #[cfg(all(feature = "mpi", unix))]
 const FOR_THE_FIRST: Duration = Duration::from_secs(8);
 
-/// The same of one that was interrupted: the first one was, too.
+/// How long an interrupted process waits for the first process, which was interrupted, too.
 #[cfg(all(feature = "mpi", unix))]
 const WHEN_INTERRUPTED: Duration = Duration::from_secs(60);
 
-/// Runs the program, in all processes at once where that is asked for.
+/// Runs the program; with `--mpi`, in all processes together.
 pub(crate) fn run(
     args: Args,
     work: impl FnOnce(&Args, &Processes) -> Result<(), Failure>,
@@ -51,7 +51,7 @@ pub(crate) fn run(
             let done = work(&args.silent(), &Processes { world: Some(world) });
             done.map_err(|failure| {
                 let text = match failure {
-                    // So was the first one, which says what is kept.
+                    // The first process was interrupted, too, and reports what is saved.
                     Failure::Interrupted(_) => {
                         thread::sleep(WHEN_INTERRUPTED);
                         process::exit(INTERRUPTED.into());
@@ -76,9 +76,9 @@ pub(crate) fn run(
     work(&args, &Processes::default())
 }
 
-/// Which of the processes that `mpirun` has started this is, and how many there are: for what is said before they meet.
+/// The index of this process among those that `mpirun` has started, and their number. For messages before MPI starts.
 fn place() -> Option<(usize, usize)> {
-    // As Open MPI, and MPICH and its kin, tell each of them.
+    // Environment variables of Open MPI, and of MPICH and its derivatives.
     let variables = [
         ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
         ("PMI_SIZE", "PMI_RANK"),
@@ -88,10 +88,10 @@ fn place() -> Option<(usize, usize)> {
     places.find_map(|(size, rank)| Some((number(rank)?, number(size)?)))
 }
 
-/// A command line that cannot be understood is told by the first process alone.
+/// Reports an invalid command line, but only from the first process.
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     if place().is_some_and(|(rank, _)| rank > 0) {
-        // `mpirun` ends the first one when this one ends.
+        // When this process ends, `mpirun` ends the first one. Let it print first.
         thread::sleep(Duration::from_secs(1));
         process::exit(error.exit_code());
     }
@@ -100,27 +100,27 @@ pub(crate) fn refuse(error: &clap::Error) -> ! {
 
 #[cfg(all(feature = "mpi", unix))]
 impl Processes {
-    /// Whether this is the process that prints and saves.
+    /// Whether this process prints and saves.
     pub(crate) fn leads(&self) -> bool {
         self.world.as_ref().is_none_or(Mpi::leads)
     }
 
-    /// Which of those on this machine it is, and how many there are.
+    /// The index of this process among those on this machine, and their number.
     pub(crate) fn of_host(&self) -> (usize, usize) {
         self.world.as_ref().map_or((0, 1), Mpi::of_host)
     }
 
-    /// What the first process says.
+    /// Returns the first process's number.
     pub(crate) fn agree(&self, number: usize) -> Result<usize, Error> {
         Ok(self.all(number)?[0])
     }
 
-    /// Whether any of them says so.
+    /// Whether the flag is set in any process.
     pub(crate) fn any(&self, flag: bool) -> Result<bool, Error> {
         Ok(self.all(usize::from(flag))?.contains(&1))
     }
 
-    /// What all say, in turn.
+    /// The numbers of all processes, in order of their ranks.
     fn all(&self, number: usize) -> Result<Vec<usize>, Error> {
         let Some(world) = &self.world else {
             return Ok(vec![number]);
@@ -131,7 +131,7 @@ impl Processes {
         Ok(all.into_iter().map(|number| number as usize).collect())
     }
 
-    /// Whether all have the same of those options that say when all of them meet.
+    /// Checks that the options that decide when processes communicate are the same in all of them.
     pub(crate) fn check_options(&self, args: &Args) -> Result<(), Error> {
         let options = [
             ("--steps", args.steps()),
@@ -151,7 +151,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Shares the steps of a training out, behind so many.
+    /// Divides the training's steps after the first `taken` ones among the processes.
     pub(crate) fn share(
         &self,
         engine: &mut dyn Train,
@@ -168,7 +168,7 @@ impl Processes {
         if taken == 0 || taken >= args.local_after {
             engine.distribute(all.clone().local_steps(steps))?;
         }
-        // What is wrong with local steps was told before the first step.
+        // Invalid local steps were reported by the first call, before the first step.
         if taken < args.local_after {
             engine.distribute(all)
         } else {
@@ -176,7 +176,7 @@ impl Processes {
         }
     }
 
-    /// Among how many that is, and how.
+    /// Describes the number of processes, and what they average.
     pub(crate) fn description(&self, args: &Args) -> Option<String> {
         let count = self.world.as_ref()?.size();
         let shards = args.shards;

@@ -9,12 +9,12 @@ use crate::common::Failure;
 use crate::font;
 use crate::outputs::Output;
 
-/// Digits drawn at most, and in a row.
+/// The most digits drawn, and digits per row.
 const MOST: usize = 20;
 const IN_A_ROW: u32 = 5;
-/// Width and height of one of their pixels.
+/// Width and height of an enlarged pixel of a digit.
 const ENLARGED: u32 = 5;
-/// Width and height of a pixel of a letter.
+/// Width and height of a letter's pixel.
 const DOT: u32 = 2;
 const LINE: u32 = 20;
 const MARGIN: u32 = 12;
@@ -23,7 +23,7 @@ const DIGIT: (u32, u32) = (
     ENLARGED * mnist::COLUMNS as u32,
     ENLARGED * mnist::ROWS as u32,
 );
-/// A digit with three lines below it, and room to the next.
+/// A digit with three lines below it, and the space before the next one.
 const CELL: (u32, u32) = (DIGIT.0 + MARGIN, DIGIT.1 + 3 * LINE + MARGIN);
 const HEAD: u32 = LINE + MARGIN;
 
@@ -32,11 +32,11 @@ const PLAIN: Rgb<u8> = Rgb([60; 3]);
 const LABEL: Rgb<u8> = Rgb([0, 120, 60]);
 const PREDICTED: Rgb<u8> = Rgb([190, 30, 30]);
 
-/// A picture of the test digits of whose wrong class the network was the surest.
+/// A picture of the most confidently misclassified test digits.
 #[derive(Debug)]
 pub(crate) struct Samples(Output);
 
-/// A test digit that was taken for another.
+/// A misclassified test digit.
 struct Wrong<'a> {
     pixels: &'a [u8],
     label: u32,
@@ -44,12 +44,12 @@ struct Wrong<'a> {
 }
 
 impl Samples {
-    /// Fails where it could not be written. What it holds stays until [`draw`](Self::draw).
+    /// Fails if the file cannot be written. Its contents stay until [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self(Output::new(path, "samples", "--samples")?))
     }
 
-    /// Writes the picture; returns a line about it.
+    /// Writes the picture. Returns a line that describes it.
     pub(crate) fn draw(
         &mut self,
         test: &Dataset,
@@ -78,7 +78,7 @@ impl Samples {
     }
 }
 
-/// The surest first.
+/// The misclassified digits, the most confident first.
 fn wrong<'a>(test: &'a Dataset, predictions: &[Prediction]) -> Vec<Wrong<'a>> {
     let examples = test.labels().indices().iter().zip(predictions).enumerate();
     let wrong = examples.filter(|(_, (label, prediction))| **label != prediction.class);
@@ -96,7 +96,7 @@ fn wrong<'a>(test: &'a Dataset, predictions: &[Prediction]) -> Vec<Wrong<'a>> {
     wrong
 }
 
-/// Digits in rows, below a heading.
+/// Draws the digits in rows, below a heading.
 fn picture(head: &str, digits: &[Wrong<'_>]) -> RgbImage {
     let rows = digits.chunks(IN_A_ROW as usize);
     let height = rows.map(|_| CELL.1).sum::<u32>();
@@ -126,7 +126,7 @@ fn picture(head: &str, digits: &[Wrong<'_>]) -> RgbImage {
     picture
 }
 
-/// Writes from the upper left corner `at` to the right.
+/// Writes a text whose upper left corner is `at`.
 fn write(picture: &mut RgbImage, at: (u32, u32), color: Rgb<u8>, text: &str) {
     let dot = RgbImage::from_pixel(DOT, DOT, color);
     for (index, letter) in (0..).zip(text.chars()) {

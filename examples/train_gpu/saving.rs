@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::common::Failure;
 use crate::outputs::OTHER_END;
 
-/// Whether a training can be saved there. What the file holds stays.
+/// Checks that a training can be saved to this file. The file's contents stay.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     files::check(path).map_err(|error| {
         let advice = "(here: with --save, or leave it out)";
@@ -21,7 +21,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Goes on where `--resume` says; returns how many steps were taken before.
+/// Resumes the training of `--resume`, if given. Returns the number of steps taken before.
 pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failure> {
     let Some(path) = &args.resume else {
         return Ok(0);
@@ -75,9 +75,9 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
     }
 }
 
-/// Reads a file that ends: nobody may write to a pipe, and then its reader waits for ever. Whoever opens such a
-/// pipe to write to it, and closes it again, ends it; where somebody else writes to it, that changes nothing. Returns
-/// whether that was done, too.
+/// Reads a file that may be a pipe. If nothing ever writes to a pipe, its reader waits forever. This function then
+/// opens the pipe for writing and closes it again, which ends the reading; if there is another writer, it changes
+/// nothing. Also returns whether it ended the reading this way.
 fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
     if !is_pipe(path) {
         return (read(), false);
@@ -92,7 +92,7 @@ fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
             let _ = File::options().write(true).open(path);
         }
     };
-    // Should there be no thread, it waits.
+    // Without this thread, reading may wait forever.
     let _ = thread::Builder::new().spawn(end);
     let read = read();
     drop(done);
@@ -111,7 +111,7 @@ fn is_pipe(_: &Path) -> bool {
     false
 }
 
-/// A name as it is written in a command.
+/// A file name as an argument of a shell command.
 pub(crate) fn quoted(path: &Path) -> Cow<'_, str> {
     let name = path.to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "_-./:,+@%=".contains(c);

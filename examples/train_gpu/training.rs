@@ -15,26 +15,26 @@ use crate::processes::Processes;
 use crate::samples::Samples;
 use crate::saving::quoted;
 
-/// Seconds between two movements of the progress bar, and until a signal is heeded; or a step, where that takes
-/// longer. Each ends with a readback, for which the next steps wait.
+/// Seconds between two updates of the progress bar, and until a signal is handled; at least one step. Each interval
+/// ends with a readback, which delays the next steps.
 const SECONDS: f64 = 0.1;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Steps taken, of those before a resume too.
+    /// Steps taken, including those before a resume.
     pub(crate) steps: usize,
     /// Steps taken in this run.
     pub(crate) taken: usize,
     /// Seconds that the steps took.
     pub(crate) train_s: f64,
-    /// Share of the training examples, 0 to 1.
+    /// Accuracy on the training examples, 0 to 1.
     pub(crate) train_accuracy: Option<f64>,
-    /// Share of the test examples, 0 to 1.
+    /// Accuracy on the test examples, 0 to 1.
     pub(crate) test_accuracy: Option<f64>,
 }
 
-/// What a run writes while it goes on, where that was asked for.
+/// The files that a run writes, if they were requested.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) losses: Option<LossFile>,
@@ -43,27 +43,27 @@ pub(crate) struct Files {
     pub(crate) samples: Option<Samples>,
 }
 
-/// A run: steps, and evaluations between them.
+/// A run: training steps, and evaluations between them.
 pub(crate) struct Training<'a> {
     args: &'a Args,
     processes: &'a Processes,
     engine: Box<dyn Train>,
     split: &'a Split,
     files: Files,
-    /// What ends the run early, and whether it has.
+    /// Decides whether the run ends early; and whether it has decided so.
     stopping: Option<EarlyStopping>,
     is_early: bool,
     bar: ProgressBar,
     /// Steps taken before this run.
     before: usize,
-    /// Steps taken, with those.
+    /// Steps taken, including those before this run.
     taken: usize,
-    /// Whether no more are to come.
+    /// Whether no more steps are to come.
     is_done: bool,
-    /// A file with the training, and the step of it.
+    /// The file that has the training, and the training's step there.
     saved: Option<(&'a Path, usize)>,
     spent: Duration,
-    /// Seconds that a step took of late.
+    /// Seconds per step of the last interval.
     pace: Option<f64>,
     /// Sum and number of the losses since the last evaluation.
     recent: (f64, usize),
@@ -112,7 +112,7 @@ impl<'a> Training<'a> {
         Ok(training)
     }
 
-    /// All steps and evaluations, and what was asked for at their end.
+    /// Takes all steps, evaluates between them, and writes the requested output at the end.
     pub(crate) fn run(&mut self) -> Result<Outcome, Failure> {
         let outcome = self.train();
         self.bar.finish_and_clear();
@@ -124,8 +124,8 @@ impl<'a> Training<'a> {
         Ok(outcome)
     }
 
-    /// What ended the run before all was done, and what is kept of the training. It is saved first, unless it is
-    /// itself what failed.
+    /// Explains why the run ended early, and what is saved of the training. Saves the training first, unless the
+    /// training itself has failed.
     pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
         let place = self.place();
         let failed = matches!(failure, Failure::Message(_));
@@ -135,7 +135,7 @@ impl<'a> Training<'a> {
             self.keep()
         };
         if matches!(&failure, Failure::Interrupted(why) if why.is_empty()) {
-            // All of them heed it, and one that ends has `mpirun` end the others: not before all is saved.
+            // All processes handle the signal, and if one ends, `mpirun` ends the others. Wait until all have saved.
             let _ = self.processes.any(false);
         }
         match (failure, kept) {
@@ -161,7 +161,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// How far it has come.
+    /// How far the training has come.
     fn place(&self) -> String {
         match self.taken {
             0 => "before the first step".to_owned(),
@@ -169,19 +169,19 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The last file with the training, if there is one.
+    /// Names the last file that has the training, if there is one.
     fn saved(&self) -> String {
         match self.saved {
             Some((path, step)) if path.is_file() => {
                 format!("; {} has the training after step {step}", path.display())
             }
-            // It may be that the first one has saved it.
+            // The first process may have saved it.
             _ if !self.processes.leads() => String::new(),
             _ => "; nothing of this training is kept".to_owned(),
         }
     }
 
-    /// Saves a training that ends before its time, and says how to go on.
+    /// Saves a training that ends early, and tells how to continue it.
     fn keep(&mut self) -> Result<String, Error> {
         let is_done = self.is_done || self.taken == self.args.steps();
         let Some(path) = self.args.save.as_deref() else {
@@ -207,7 +207,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// What to change in the command.
+    /// How to change the command to continue the training.
     fn go_on(&self, saved: &Path) -> String {
         let mut changes = match &self.args.resume {
             None => format!("with --resume {}", quoted(saved)),
@@ -227,7 +227,7 @@ impl<'a> Training<'a> {
         changes + " to go on"
     }
 
-    /// What the network makes of the test examples, where that was asked for.
+    /// Prints the confusion matrix and draws the samples, if they were requested.
     fn show_predictions(&mut self) -> Result<(), Failure> {
         let Self { args, files, .. } = self;
         if !args.confusion && files.samples.is_none() {
@@ -272,7 +272,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// At the same steps whether or not the training was resumed between them.
+    /// The step of the next evaluation. It does not depend on whether the training was resumed in between.
     fn next_evaluation(&self) -> usize {
         let steps = self.args.steps();
         let every = self.args.eval_every;
@@ -282,7 +282,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Of the steps before `next` those that are shared in the same way.
+    /// The step, at most `next`, until which processes divide the steps in the same way.
     fn next_change(&self, next: usize) -> usize {
         let change = self.args.local_after();
         change.map_or(next, |change| {
@@ -294,13 +294,13 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// Has processes share the steps that are to come.
+    /// Sets how processes divide the steps to come.
     fn share(&mut self) -> Result<(), Error> {
         let Self { engine, args, .. } = self;
         self.processes.share(&mut **engine, args, self.taken)
     }
 
-    /// Why steps are left out, if they are.
+    /// Reports an early stop, if there was one.
     fn say_early(&self) -> Result<(), Failure> {
         let is_told = self.is_early && self.taken < self.args.steps() && !self.args.quiet;
         match (&self.stopping, self.args.patience) {
@@ -316,7 +316,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Writes the training to its file, unless that has it already.
+    /// Saves the training to its file, unless the file already has this step.
     fn save(&mut self) -> Result<(), Error> {
         let Some(path) = &self.args.save else {
             return Ok(());
@@ -330,12 +330,12 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Steps of this run.
+    /// Steps taken in this run.
     fn taken_here(&self) -> usize {
         self.taken - self.before
     }
 
-    /// Steps to take at a time: at first one, as nobody knows how long it takes.
+    /// Steps to take until the next readback. It begins with the fewest, because the time per step is not yet known.
     fn chunk(&self) -> usize {
         let local = self.args.local_steps(self.taken);
         let Some(pace) = self.pace else { return local };
@@ -345,11 +345,11 @@ impl<'a> Training<'a> {
             reason = "a float saturates"
         )]
         let steps = (SECONDS / pace) as usize;
-        // So that all processes have the same parameters behind them.
+        // A multiple of the local steps, so that all processes have the same parameters afterwards.
         steps.clamp(1, 1 << 30).next_multiple_of(local)
     }
 
-    /// Fails when an end was asked for, of any process.
+    /// Fails if any process was asked to end.
     fn heed_signals(&self) -> Result<(), Failure> {
         if self.processes.any(interruption::is_requested())? {
             Err(Failure::Interrupted(String::new()))
@@ -382,7 +382,7 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Steps that could not be taken, with the losses before that.
+    /// The failure for steps that could not be taken. If they diverged, stores the losses before.
     fn failed(&mut self, error: Error) -> Failure {
         let Error::Diverged {
             step, loss, losses, ..
@@ -398,7 +398,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// What happened, and what to do about it.
+    /// The message that the training has diverged, with advice.
     fn diverged(&self, what: &str) -> String {
         let anew = match self.args.resume {
             Some(_) => "start anew, without --resume, and ",
@@ -408,11 +408,11 @@ impl<'a> Training<'a> {
         format!("training diverged: {what}; {anew}{remedy}")
     }
 
-    /// Fails when a loss is no number: then nothing is a result, and nothing is saved.
+    /// Evaluates both data sets. Fails if a loss is not finite: then there is no result, and nothing is saved.
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
         let train = self.engine.evaluate(&self.split.train)?;
-        // A training that has failed must not be saved as one that was interrupted.
+        // A diverged training must not be saved as if it were interrupted.
         if train.loss.is_finite() {
             self.heed_signals()?;
         }
@@ -457,7 +457,7 @@ impl<'a> Training<'a> {
     }
 }
 
-/// On standard error, and only where that is a terminal.
+/// A progress bar on standard error. It is drawn only on a terminal.
 fn progress_bar(args: &Args) -> ProgressBar {
     if args.quiet {
         return ProgressBar::hidden();

@@ -7,12 +7,12 @@ use crate::shape::TensorShape;
 
 /// Half a unit in the last place of 1: the relative error of one rounded operation.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
-/// By how much an operand is moved, relative to itself, for a result that is of one term.
+/// How far an operand is moved, relative to itself, for a result of a single term.
 pub(crate) const ROUNDINGS: f64 = 8.0 * ROUNDING;
-/// How often the operands are moved; of a sum, one draw may happen to move little.
+/// How often the operands are moved: one random move may happen to change a sum only a little.
 const MOVES: u64 = 4;
 
-/// Of some elements the one that comes nearest to its bound, or is furthest beyond.
+/// The element that comes nearest to its bound, or is furthest beyond it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Worst {
     pub(crate) at: usize,
@@ -64,19 +64,19 @@ impl Worst {
     }
 }
 
-/// What a result is by the reference.
+/// A result by the reference.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moved<'a> {
     /// In `f64`.
     pub(crate) expected: &'a Array2<f64>,
     /// In `f32`.
     pub(crate) single: &'a Array2<f32>,
-    /// How far it moves with its operands: see [`moves`].
+    /// How far the result moves with its operands: see [`moves`].
     pub(crate) moved: &'a Array2<f64>,
 }
 
-/// The GPU in `f32` against the reference in `f64`. `unit` says of how many terms, each off by the tolerance, a
-/// result is a sum.
+/// Compares the GPU in `f32` with the reference in `f64`. A result is a sum of `unit` terms, each of which may be off
+/// by the tolerance.
 pub(crate) fn parity(
     found: &Array2<f32>,
     by: Moved<'_>,
@@ -91,7 +91,7 @@ pub(crate) fn parity(
             Worst {
                 at,
                 found: found.into(),
-                // What overflows does so on both sides.
+                // A result beyond the range of `f32` is infinite on the GPU, so it is infinite here too.
                 expected: if expected.abs() > f64::from(f32::MAX) {
                     f32::from_f64(expected).into()
                 } else {
@@ -103,8 +103,8 @@ pub(crate) fn parity(
     )
 }
 
-/// How far each result moves when every operand moves by a few roundings, of sums of so many terms. `change` is given
-/// the operands, and what to do with each number of them.
+/// How far each result moves when every operand moves by a few roundings, for sums of `terms` terms. `change` applies
+/// the function it is given to every number of the operands.
 pub(crate) fn moves<O: Clone>(
     operands: &O,
     terms: usize,
@@ -120,7 +120,7 @@ pub(crate) fn moves<O: Clone>(
     for seed in 1..=MOVES {
         let mut numbers = Numbers::new(seed);
         let mut operands = operands.clone();
-        // No branch, which would be guessed wrong every other time.
+        // No branch: it would be mispredicted half of the time.
         change(&mut operands, &mut |value| {
             *value *= 1.0 + relative * (1.0 - 2.0 * f64::from(numbers.bits() % 2));
         });
@@ -137,7 +137,7 @@ pub(crate) fn moves<O: Clone>(
     Ok(largest)
 }
 
-/// 0 where that is not finite: an overflow must not excuse anything.
+/// The distance, or 0 if it is not finite: an overflow must not excuse anything.
 fn distance(a: f64, b: f64) -> f64 {
     match (a - b).abs() {
         distance if distance.is_finite() => distance,

@@ -1,4 +1,4 @@
-//! What a check learns of the kernels that a layer or a loss records.
+//! What a check learns about the kernels that a layer, a loss or an optimizer records.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,11 @@ use crate::kernel::Contract;
 use crate::plan::Plan;
 use crate::sanitize::{Sanitized, Sanitizer};
 
-/// Elements of all tensors of a pass up to which it is sanitized by default: as many as take no time worth noticing.
+/// By default a pass is sanitized if all its tensors together have at most this many elements: it takes no noticeable
+/// time.
 pub(crate) const SANITIZED: usize = 4096;
 
-/// The sanitizer of a check, and for passes of how many elements.
+/// The sanitizer of a check, and the most elements that the tensors of a sanitized pass may have together.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizing {
     pub(crate) sanitizer: Sanitizer,
@@ -22,18 +23,18 @@ pub(crate) struct Sanitizing {
 impl Default for Sanitizing {
     fn default() -> Self {
         Self {
-            // How far apart the device and the formula are is checked in any case.
+            // The check itself compares the device with the formula.
             sanitizer: Sanitizer::default().compared(false),
             elements: SANITIZED,
         }
     }
 }
 
-/// Kernels that were checked.
+/// The kernels that were checked.
 #[derive(Debug)]
 pub(crate) struct Kernels<'a> {
     sanitizing: &'a Sanitizing,
-    /// Those that are what their WGSL says.
+    /// Contracts that match their WGSL.
     pub(crate) contracts: Vec<Contract>,
     /// Dispatches that were interpreted.
     pub(crate) sanitized: Vec<Sanitized>,
@@ -55,7 +56,7 @@ impl<'a> Kernels<'a> {
         self.contracts.iter().map(Contract::name).collect()
     }
 
-    /// Runs a plan once, sanitized if it is small.
+    /// Runs a plan once, and sanitizes it if it is small.
     pub(crate) fn run(
         &mut self,
         gpu: &Gpu,
@@ -96,7 +97,7 @@ impl<'a> Kernels<'a> {
     }
 }
 
-/// A line of a report's table for each kernel that was sanitized.
+/// Writes a line of a report's table for each kernel.
 pub(crate) fn write_sanitized(
     f: &mut fmt::Formatter<'_>,
     kernels: &[String],

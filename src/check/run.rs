@@ -6,18 +6,18 @@ use crate::gpu::{Gpu, block_on, message_of};
 use crate::guard::{Guarded, Touch};
 use crate::plan::Recorder;
 
-/// A pass of a layer or loss on the GPU.
+/// A pass of a layer, loss or optimizer on the GPU.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) gpu: &'a Gpu,
-    /// Name of the layer or loss.
+    /// Name of the layer, loss or optimizer.
     pub(crate) name: &'a str,
     pub(crate) pass: Pass,
 }
 
 impl Run<'_> {
-    /// Records the pass and runs it, contracts that are not among `kernels` checked first. `what` is recorded, to write
-    /// these results.
+    /// Records the pass and runs it; contracts that are not in `kernels` are checked first. `what` names the recording
+    /// function in messages; `results` are the tensors that the pass must write.
     pub(crate) fn submit(
         &self,
         kernels: &mut Kernels<'_>,
@@ -57,8 +57,8 @@ impl Run<'_> {
         kernels.run(self.gpu, (self.name, self.pass), &recorder.finish()?)
     }
 
-    /// The bits of a tensor after the pass, once it is seen that it was treated as it should be. `place` is that of
-    /// an element that was not.
+    /// Returns the bits of a tensor after the pass, or an error if the pass wrote where it must not, or left out an
+    /// element. `place` makes the place of an element that was left out.
     pub(crate) fn read(
         &self,
         guarded: &Guarded,
@@ -82,7 +82,7 @@ impl Run<'_> {
         })
     }
 
-    /// A value of a layer's state, which this pass must leave as it is.
+    /// Checks that this pass has not changed a value of a layer's state.
     pub(crate) fn check_state(&self, guarded: &Guarded, call: Call) -> Result<(), Error> {
         let tensor = guarded.tensor();
         let place = |at| Place::new(self.name, self.pass, tensor.label(), tensor.shape(), at);
@@ -100,7 +100,7 @@ impl Run<'_> {
     }
 }
 
-/// Code of the layer or loss must not end the program where that can be helped.
+/// Runs code of the layer, loss or optimizer, and turns a panic into an error.
 pub(crate) fn caught<T>(name: &str, what: &str, run: impl FnOnce() -> T) -> Result<T, CheckError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| CheckError::Panic {
         name: name.to_owned(),

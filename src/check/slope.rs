@@ -1,22 +1,22 @@
-//! Central differences in `f64`, with a bound of how far they may be from the slope.
+//! Central differences in `f64`, with a bound for their distance from the true slope.
 
 use ndarray::Array2;
 
 use crate::error::CheckError;
 
-/// Smaller step of the differences, relative to what is moved.
+/// The smaller of the two step sizes, relative to the moved number (or to 1 if that is larger).
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// What is left besides, relative to the slope and 1.
+/// Allowance for all other errors, relative to 1 + the slope.
 const REST: f64 = 1e-7;
-/// Elements of a tensor that are looked at.
+/// The most elements of a tensor that are tested.
 const ELEMENTS: usize = 256;
 
-/// Which of so many elements are looked at, spread evenly.
+/// Indices of the elements to test, evenly spread.
 pub(crate) fn looked_at(elements: usize) -> impl Iterator<Item = usize> {
     (0..elements).step_by(elements.div_ceil(ELEMENTS).max(1))
 }
 
-/// Of `Σ weight·output` by one number.
+/// One-sided slopes of `Σ weight·output` with respect to one number.
 struct Slopes {
     left: f64,
     right: f64,
@@ -30,8 +30,8 @@ impl Slopes {
     }
 }
 
-/// The slope of `Σ weight·output` by a number that has this value, and how far the true one may be from it.
-/// `outputs` is what the number makes of the outputs; `at` are those at the value itself.
+/// The slope of `Σ weight·output` with respect to a number at `value`, and how far the true slope may be from it.
+/// `outputs` computes the outputs from the number; `at` are the outputs at `value`.
 pub(crate) fn slope(
     value: f64,
     weights: &Array2<f64>,

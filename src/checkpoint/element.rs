@@ -1,4 +1,4 @@
-//! Elements of other types as `f32`.
+//! Converts elements of other types to `f32`.
 
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
@@ -6,16 +6,16 @@ use safetensors::tensor::Dtype;
 use super::CheckpointError;
 use super::header::View;
 
-/// What happens to an `f64` that no `f32` is.
+/// What to do with an `f64` that is not exactly an `f32`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rounding {
-    /// It is refused.
+    /// Return an error.
     Refused,
-    /// The nearest `f32` is taken.
+    /// Round to the nearest `f32`.
     Nearest,
 }
 
-/// The elements of a tensor in their order; finite, all of them.
+/// The elements of a tensor, in order. Fails if any is not finite.
 pub(super) fn floats(
     name: &str,
     view: &View<'_>,

@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::files;
 use crate::memory;
 
-/// Writes a file whole: see [`files`].
+/// Writes a file completely or not at all: see [`files`].
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     files::write(path, bytes).map_err(CheckpointError::Write)
 }
 
-/// Reads a file of at most `most` bytes and takes what it holds. Errors name the file.
+/// Reads a file of at most `most` bytes and passes its contents to `take`. Errors name the file.
 pub(crate) fn read<T>(
     path: &Path,
     most: u64,
@@ -20,7 +20,7 @@ pub(crate) fn read<T>(
 ) -> Result<T, Error> {
     let bytes = bytes(path, most).map_err(|error| unread(path, &error))?;
     let taken = if bytes.len() as u64 > most {
-        // What it is says more than its size, if it is of another kind.
+        // If the file is of another kind, that says more than its size.
         header::check_kind(&bytes)
             .and(Err(CheckpointError::TooLarge { most }))
             .map_err(Error::from)
@@ -30,7 +30,7 @@ pub(crate) fn read<T>(
     named(path, taken)
 }
 
-/// With the name of the file where the checkpoint is at fault.
+/// Adds the name of the file to checkpoint errors.
 fn named<T>(path: &Path, taken: Result<T, Error>) -> Result<T, Error> {
     taken.map_err(|error| match error {
         Error::Checkpoint(cause) => Error::Checkpoint(CheckpointError::File {
@@ -48,7 +48,7 @@ fn unread(path: &Path, error: &io::Error) -> CheckpointError {
     }
 }
 
-/// Reads a file of a network that nothing is known of: as many bytes as its header says that there are.
+/// Reads the file of an unknown network: as many bytes as its header announces.
 pub(crate) fn read_whole<T>(
     path: &Path,
     take: impl FnOnce(&[u8]) -> Result<T, Error>,
@@ -63,12 +63,12 @@ pub(crate) fn read_whole<T>(
     let most = header::bytes_of_file(&start).unwrap_or(start.len() as u64);
     let what = || format!("the file {}", path.display());
     memory::check(what, most)?;
-    // One more than there should be, so that it is seen.
+    // Read one byte more than announced, so that extra bytes are noticed.
     read((most + 1).saturating_sub(start.len() as u64), &mut start)?;
     named(path, take(&start))
 }
 
-/// One more than `most` of a file that is larger.
+/// Reads a file, but at most `most + 1` bytes.
 fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;

@@ -1,7 +1,7 @@
-//! The format: eight bytes for the length of a header in JSON, the header, and the tensors' bytes.
+//! The file format: the length of a JSON header in eight bytes, the header, and the bytes of the tensors.
 //!
-//! Header and tensors are checked by the crate `safetensors`. Its own reader keeps a header as a tree of
-//! dynamic values meanwhile, which takes 50 times the memory of one made to harm.
+//! The crate `safetensors` checks the header and the tensors. Its own reader is not used: it holds a header as a tree
+//! of dynamic values, and a malicious header makes that tree 50 times as large as itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,31 +17,31 @@ use super::kind::Kind;
 use super::{CheckpointError, hex, shown};
 use crate::error::checkpoint::FORMAT;
 
-/// The metadata `format` of the version before, whose tensors are the same and whose other metadata are not.
+/// The `format` of the previous version. Its tensors are the same as now; its other metadata differ.
 pub(super) const OLDER_FORMAT: &str = "wgrad 1";
-/// Key of the format among the metadata.
+/// Metadata key of the format.
 pub(super) const FORMAT_KEY: &str = "format";
-/// Key of the digest among the metadata.
+/// Metadata key of the digest.
 const DIGEST_KEY: &str = "sha256";
-/// Key of the metadata in the header.
+/// Header key of the metadata.
 pub(super) const METADATA_KEY: &str = "__metadata__";
-/// Bytes of the length of the header.
+/// Bytes of the header's length field.
 const LENGTH: usize = 8;
-/// Bytes that a header may have: 30,000 tensors.
+/// Largest header, in bytes: enough for 30,000 tensors.
 const MOST_HEADER: usize = 4 << 20;
 
-/// Bytes that a file may have before its tensors.
+/// Most bytes of a file before its tensors.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) const LARGEST: usize = LENGTH + MOST_HEADER;
 
-/// Dimensions that a tensor may have.
+/// Most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 64;
 
 pub(super) type Texts = BTreeMap<String, String>;
-/// Shape and bytes by name.
+/// Shape and bytes of each tensor, by name.
 pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
-/// A tensor of a file.
+/// A tensor in a file.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) dtype: Dtype,
@@ -57,7 +57,8 @@ pub(super) struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Reads a file, and checks all of it that the format says, and the digest where this crate wrote it.
+    /// Parses a file and checks everything that the format specifies. Also checks the digest if this crate wrote the
+    /// file.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (header, data) = split(bytes)?;
         let header: Header = serde_json::from_slice(header)
@@ -95,7 +96,7 @@ impl<'a> File<'a> {
         let format = file.text(FORMAT_KEY);
         if file.is_ours() && ![FORMAT, OLDER_FORMAT].contains(&format) {
             let found = shown(format);
-            // Nothing is known of its digest.
+            // The digest of an unknown version cannot be checked.
             return Err(CheckpointError::Version {
                 found,
                 is_older: false,
@@ -109,13 +110,13 @@ impl<'a> File<'a> {
         Ok(file)
     }
 
-    /// A text of the metadata; empty where it is absent.
+    /// A metadata value; empty if the key is absent.
     pub(super) fn text(&self, key: &str) -> &str {
         self.metadata.get(key).map_or("", String::as_str)
     }
 
-    /// Whether it says of itself that this crate wrote it, in any version. Other programs may use all keys
-    /// of the metadata for their own ends.
+    /// Whether the file claims to be written by this crate, in any version. Otherwise its metadata keys may mean
+    /// anything, because other programs may use the same keys.
     pub(super) fn is_ours(&self) -> bool {
         self.text(FORMAT_KEY).starts_with("wgrad ")
     }
@@ -127,7 +128,7 @@ fn damaged(reason: String) -> CheckpointError {
     }
 }
 
-/// The header, and the bytes behind it.
+/// Splits a file into its header and the bytes after it.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
     let other_kind = || {
         let Kind { found, remedy } = Kind::of(bytes);
@@ -146,7 +147,7 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
     })
 }
 
-/// Bytes of the whole file that begins so, by its header; `None` where that cannot be read.
+/// The size of a whole file in bytes, from its header; `None` if `start` has no readable header.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn bytes_of_file(start: &[u8]) -> Option<u64> {
     let (header, _) = split(start).ok()?;
@@ -156,7 +157,7 @@ pub(super) fn bytes_of_file(start: &[u8]) -> Option<u64> {
     (before as u64).checked_add(ends.max().unwrap_or(0) as u64)
 }
 
-/// Fails when the file that begins so is of another kind.
+/// Fails if the file is of another kind.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn check_kind(bytes: &[u8]) -> Result<(), CheckpointError> {
     match split(bytes) {
@@ -165,12 +166,12 @@ pub(super) fn check_kind(bytes: &[u8]) -> Result<(), CheckpointError> {
     }
 }
 
-/// The header as it lies in a file.
+/// The header as written in a file.
 struct Header {
     metadata: Texts,
-    /// In the order of their bytes.
+    /// Sorted by the positions of their bytes.
     tensors: Vec<(String, TensorInfo)>,
-    /// The first tensor of a type that is not known, and that type.
+    /// The first tensor of an unknown type, with that type.
     of_unknown_type: Option<(String, String)>,
 }
 
@@ -277,15 +278,15 @@ impl<'de> Visitor<'de> for InfoVisitor {
     }
 }
 
-/// A whole file of `f32` tensors, each with its shape and its bytes, in the order of their names: the same
-/// bytes for the same contents. With metadata it gets a digest, too.
+/// The bytes of a file of `f32` tensors, sorted by name. Equal contents give equal bytes. If there are metadata, a
+/// digest is added.
 pub(super) fn write(tensors: &Tensors, mut metadata: Texts) -> Result<Vec<u8>, CheckpointError> {
     if !metadata.is_empty() {
         let all = tensors.iter().map(|(name, (_, data))| (&**name, &**data));
         metadata.insert(DIGEST_KEY.to_owned(), digest(&metadata, all));
     }
     let mut header = header(tensors, &metadata).map_err(|error| damaged(error.to_string()))?;
-    // Tensors begin at a multiple of eight bytes.
+    // Pad the header so that the tensors begin at a multiple of eight bytes.
     header.resize(header.len().next_multiple_of(LENGTH), b' ');
     if header.len() > MOST_HEADER {
         return Err(CheckpointError::Header {
@@ -324,13 +325,13 @@ fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Er
     Ok(header)
 }
 
-/// SHA-256 of the metadata, but for the digest itself, and of all tensors, both in the order of their names: a
-/// safetensors file has no checksum of its own.
+/// SHA-256 of the metadata (without the digest itself) and of all tensors, both sorted by name. The safetensors format
+/// has no checksum of its own.
 fn digest<'a>(metadata: &Texts, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let said = metadata.iter().filter(|(key, _)| *key != DIGEST_KEY);
     let mut hash = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
-        // With their lengths, so that nothing can pass from one to the next.
+        // Hash the lengths too, so that bytes cannot move from one part to the next.
         for part in [name.as_bytes(), bytes] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

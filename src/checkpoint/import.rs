@@ -5,12 +5,12 @@ use super::element::{Rounding, floats};
 use super::header::{self, File};
 use super::shown;
 
-/// Another program's safetensors file under the names of a network of this crate. `rename` is given each
-/// tensor's name and returns the name that it shall have, or `None` to leave it out. What it returns goes to
-/// [`Model::set_safetensors`](crate::Model::set_safetensors) or
-/// [`Trainer::set_weights`](crate::Trainer::set_weights).
+/// Converts another program's safetensors file to the tensor names of a network of this crate.
 ///
-/// The tensors' shapes stay. Their values become `f32`, an `f64` the nearest one. The metadata are left out.
+/// `rename` receives each tensor's name and returns its new name, or `None` to leave it out. Pass the result to
+/// [`Model::set_safetensors`](crate::Model::set_safetensors) or [`Trainer::set_weights`](crate::Trainer::set_weights).
+///
+/// Shapes are kept. Values are converted to `f32`, an `f64` to the nearest one. The metadata are dropped.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -39,8 +39,9 @@ use super::shown;
 /// ```
 ///
 /// # Errors
-/// [`CheckpointError`] when the file is none, or damaged; when a tensor that is not left out holds no floats,
-/// or one that is infinite, NaN, or beyond `f32`; when two are given the same name.
+/// [`CheckpointError`] when the input is not a safetensors file or is damaged; when a tensor that is kept does not
+/// hold floats, or contains a value that is infinite, NaN, or beyond the range of `f32`; when two tensors get the same
+/// name.
 pub fn import(
     bytes: &[u8],
     mut rename: impl FnMut(&str) -> Option<String>,

@@ -1,13 +1,13 @@
-//! What a file is that is no safetensors file, and how to make one of it.
+//! Recognizes a file that is not a safetensors file, and says how to convert it.
 
 use crate::file_kind::{FileKind, Format};
 
-/// A kind of file.
+/// The kind of a file.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// What it is called.
+    /// The name of the kind.
     pub(super) found: String,
-    /// How to make a safetensors file of it.
+    /// How to make a safetensors file from it.
     pub(super) remedy: &'static str,
 }
 
@@ -15,7 +15,7 @@ const COPY: &str = "Copy it again, or take an earlier one";
 const SAVED: &str = "Name a file that Model::save or Trainer::save has written, or another program's \
     safetensors library";
 
-/// How to make a safetensors file of another.
+/// How to make a safetensors file from another format.
 fn remedy(format: Format) -> &'static str {
     match format {
         Format::Archive | Format::Gzip | Format::Packed => "Unpack it first",
@@ -71,7 +71,7 @@ fn remedy(format: Format) -> &'static str {
 }
 
 impl Kind {
-    /// The kind of a file that has no header of safetensors.
+    /// The kind of a file without a safetensors header.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match FileKind::of(bytes) {
             Some(FileKind { name, format }) => Self {

@@ -1,4 +1,4 @@
-//! Names of tensors in messages, and what a file's names have in common with a network's.
+//! Names of tensors in messages, and comparison of a file's names with a network's.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::header::{File, View};
 use super::shown;
 use crate::error::joined;
 
-/// Names told in one message.
+/// Most names in one message.
 const TOLD: usize = 8;
-/// Tensors of a file that are tried for a common prefix.
+/// Most tensors of a file to try as candidates for a common prefix.
 const TRIED: usize = 16;
-/// What all names of a network begin with.
+/// The common prefix of all parameter names of a network.
 const LAYERS: &str = "layers.";
 
-/// The tensors that a file has, those first that are unknown to the network.
+/// Lists the tensors of a file, those unknown to the network first.
 pub(super) fn listed(
     tensors: &BTreeMap<String, View<'_>>,
     is_known: impl Fn(&str) -> bool,
@@ -31,7 +31,7 @@ pub(super) fn listed(
     }
 }
 
-/// What to do about a missing tensor: where the file has it under another name, how to take it.
+/// Suggests what to do about a missing tensor, for example how to rename it if the file has it under another name.
 pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
     let tensors = &file.tensors;
     let call = prefixes(tensors, network)
@@ -42,7 +42,7 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
              checkpoint::import(&bytes, |name| {closure}) returns"
         );
     }
-    // As save_model of safetensors.torch writes tensors that share their memory.
+    // In the metadata, `save_model` of `safetensors.torch` records tensors that share their memory.
     let mut said = file.metadata.iter();
     let tied =
         said.find(|(name, other)| !tensors.contains_key(*name) && tensors.contains_key(*other));
@@ -59,7 +59,8 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
         .to_owned()
 }
 
-/// The call that exchanges a prefix and leaves out what the network does not have; `None` where that is much.
+/// The body of a closure that exchanges the prefix and leaves out tensors that the network does not have. `None` if
+/// that would be long.
 fn closure(
     tensors: &BTreeMap<String, View<'_>>,
     network: &[&str],
@@ -97,7 +98,7 @@ fn closure(
     })
 }
 
-/// The prefix that the names have in a file, and the one that they have in a network.
+/// The prefix of the names in the file, and the prefix of the names in the network.
 fn prefixes<'a>(
     tensors: &'a BTreeMap<String, View<'_>>,
     network: &[&str],
@@ -120,7 +121,7 @@ fn prefixes<'a>(
     None
 }
 
-/// Two texts that differ, or, where they are long, the parts of them that do, with all braces in pairs.
+/// Returns two differing texts. If they are long, returns only the differing parts, with balanced braces.
 pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     const SHORT: usize = 100;
     let texts = [expected, found];
@@ -130,7 +131,7 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     let same = |pair: &(char, char)| pair.0 == pair.1;
     let pairs = expected.chars().zip(found.chars());
     let start: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    // From the name of the first field that differs, to the end of the last.
+    // From the name of the first differing field to the end of the last one.
     let names_follow = |at: usize| {
         expected[at..]
             .trim_ascii_start()
@@ -155,7 +156,7 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     texts.map(shown)
 }
 
-/// Whether every brace that is opened in a text is closed in it.
+/// Whether the braces in a text are balanced.
 fn is_balanced(text: &str) -> bool {
     let mut open = Vec::new();
     let is_in_order = text.chars().all(|c| match c {
@@ -205,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(difference(&expected, &found), parts);
         }
-        // Two fields that lie in different structures.
+        // Two differing fields in different structures.
         for part in difference(&scheduled("0.1", "100"), &scheduled("0.2", "20")) {
             assert!(is_balanced(&part), "{part}");
         }

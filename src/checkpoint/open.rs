@@ -1,4 +1,4 @@
-//! A network that a file describes, with what it has of it.
+//! Creates a network from its description in a file.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -11,16 +11,16 @@ use crate::error::Error;
 use crate::network::{Graph, Sequential, StructureFault};
 use crate::ops::Layer;
 
-/// Key of the structure among the metadata.
+/// Metadata key of the network's structure.
 pub(super) const STRUCTURE_KEY: &str = "structure";
 
-/// Key of what a row of features is made of.
+/// Metadata key of the columns of a row of features.
 pub(super) const COLUMNS_KEY: &str = "columns";
 
-/// What gives layers from outside of this crate, by their names.
+/// Looks up layers from outside this crate by name.
 type Find<'a> = &'a mut dyn FnMut(&str) -> Option<Arc<dyn Layer>>;
 
-/// A network, and what a file has of it.
+/// A network, with the contents of its file.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) spec: Sequential,
@@ -28,12 +28,12 @@ pub(crate) struct Opened {
     pub(crate) contents: Contents,
 }
 
-/// The network that a file describes, whose layers are all of this crate.
+/// Opens a file whose network has only layers of this crate.
 pub(crate) fn open(bytes: &[u8]) -> Result<Opened, Error> {
     let file = File::parse(bytes)?;
     let spec = structure(&file, &mut |_| None)?;
     let graph = graph(&spec)?;
-    // Only what is in the file is taken, and all that the network has is there: it has no more than the file.
+    // Decoding fails unless the file has every parameter, so the network takes no more memory than the file.
     let contents = decode_file(&graph, None, &file)?;
     Ok(Opened {
         spec,
@@ -56,7 +56,7 @@ fn structure(file: &File<'_>, find: Find<'_>) -> Result<Sequential, CheckpointEr
     };
     let columns =
         FittedColumns::from_json(columns).map_err(|error| makes_no_sense(&error.to_string()))?;
-    // What does not fit is told when the network's shapes are.
+    // Columns that do not fit are reported together with errors of the network's shapes.
     Ok(network.with_columns(&columns))
 }
 
@@ -65,26 +65,28 @@ fn makes_no_sense(reason: &str) -> CheckpointError {
     CheckpointError::Structure { reason }
 }
 
-/// A network that cannot be is the file's mistake.
+/// Builds the graph. An invalid network is reported as a fault of the file.
 fn graph(spec: &Sequential) -> Result<Graph, CheckpointError> {
     spec.graph()
         .map_err(|error| makes_no_sense(&error.to_string()))
 }
 
 impl Sequential {
-    /// The network that a file describes, without its parameters: what [`cpu::Network::save`](crate::cpu::Network::save),
-    /// [`Model::save`](crate::Model::save) or [`Trainer::save`](crate::Trainer::save) has written.
+    /// Loads a network from a file, without its parameters.
+    ///
+    /// [`cpu::Network::save`](crate::cpu::Network::save), [`Model::save`](crate::Model::save) and
+    /// [`Trainer::save`](crate::Trainer::save) write such files.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file cannot be read, is damaged, describes no network, or one with a layer from
-    /// outside of this crate: [`load_with`](Self::load_with) takes those.
+    /// [`Error::Checkpoint`] when the file cannot be read, is damaged, describes no network, or contains a layer from
+    /// outside this crate; for such layers, use [`load_with`](Self::load_with).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(path, |_| None)
     }
 
-    /// [`load`](Self::load) where layers are from outside of this crate: `find` is given what each returns as its
-    /// [`name`](Layer::name), and returns that layer.
+    /// Like [`load`](Self::load), for networks with layers from outside this crate. `find` receives the
+    /// [`name`](Layer::name) of each such layer and returns the layer.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -106,7 +108,7 @@ impl Sequential {
     /// ```
     ///
     /// # Errors
-    /// As [`load`](Self::load), for a layer that `find` does not return.
+    /// As [`load`](Self::load), also when `find` returns `None` for a layer.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load_with(
         path: impl AsRef<Path>,

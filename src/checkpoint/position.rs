@@ -12,13 +12,13 @@ use crate::error::number;
 use crate::network::{Graph, Groups};
 use crate::ops::{Loss, Optimizer};
 
-/// No training takes so many steps, and to count on from there is safe.
+/// Upper limit of a training's steps. No training reaches it, and counting on from it cannot overflow.
 const MOST_STEPS: u64 = 1 << 53;
-/// Key of the data set's digest among the metadata.
+/// Metadata key of the data set's digest.
 const DATA_KEY: &str = "examples_sha256";
-/// Key of the number of examples.
+/// Metadata key of the number of examples.
 const DATA_SIZE_KEY: &str = "examples";
-/// Keys of what not every training has.
+/// Metadata keys that not every training has.
 const GROUPS_KEY: &str = "groups";
 const AVERAGE_KEY: &str = "moving_average";
 const BEGAN_KEY: &str = "optimizer_began";
@@ -26,7 +26,7 @@ const DECAY_KEY: &str = "decay";
 const WINDOW_KEY: &str = "window";
 const ROWS_KEY: &str = "rows_of_window";
 
-/// What a training may have in another way than the file that it goes on from: by default nothing.
+/// Allows a training to differ from the file that it resumes from. By default, nothing may differ.
 ///
 /// ```no_run
 /// # fn train(mut trainer: wgrad::Trainer) -> Result<(), wgrad::Error> {
@@ -44,7 +44,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// None.
+    /// Allows no changes.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -54,8 +54,8 @@ impl Changes {
         }
     }
 
-    /// Another optimizer, or other settings of it: learning rate, schedule, groups, moving average. What it keeps goes on
-    /// where the file has it under the same name, and begins anew elsewhere.
+    /// Allows another optimizer or other optimizer settings: learning rate, schedule, groups, moving average.
+    /// Optimizer state continues if the file has it under the same name, and otherwise starts from zero.
     #[must_use]
     pub const fn optimizer(self) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Changes {
         }
     }
 
-    /// Minibatches of another size, or drawn in another way. Steps count on.
+    /// Allows another batch size or another way of sampling. The step count continues.
     #[must_use]
     pub const fn batch(self) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Changes {
         }
     }
 
-    /// Other examples; or, of a stream, another window than the one in which the file's training stopped.
+    /// Allows other examples; for a stream, also a window other than the one in which the file's training stopped.
     #[must_use]
     pub const fn examples(self) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Changes {
         self.optimizer
     }
 
-    /// Whether a setting under this key may be another.
+    /// Whether the setting under this key may differ.
     fn allow(self, key: &str) -> bool {
         match key {
             "optimizer" | GROUPS_KEY | AVERAGE_KEY | DECAY_KEY => self.optimizer,
@@ -96,7 +96,7 @@ impl Changes {
         }
     }
 
-    /// Which of them allows another setting under this key, if one does.
+    /// The name of the method that allows the setting under this key to differ, if there is one.
     fn allowing(key: &str) -> Option<&'static str> {
         let all = [
             (Self::new().optimizer(), "optimizer"),
@@ -108,56 +108,56 @@ impl Changes {
     }
 }
 
-/// What says which steps come next.
+/// The state that determines the next steps of a training.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
     step: u64,
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer state started from zero.
     began: u64,
-    /// Where the steps are of a data set.
+    /// Set if the training uses a data set.
     minibatches: Option<Minibatches>,
-    /// Where they are of a stream.
+    /// Set if the training uses a stream.
     streamed: Option<Streamed>,
-    /// With its settings.
+    /// Description of the optimizer, with its settings.
     optimizer: String,
     has_weight_decay: bool,
     groups: String,
-    /// Decay of a moving average.
+    /// Decay of the moving average; empty without one.
     average: String,
     loss: String,
 }
 
-/// The minibatches of a training.
+/// The minibatches of a data set.
 #[derive(Debug, Clone)]
 struct Minibatches {
-    /// Rows; where a step has several minibatches, with their number.
+    /// Rows per minibatch. With several minibatches per step, also their number.
     batch: String,
-    /// Name of the examples, for people: it decides about nothing, and the file does not have it.
+    /// Name of the examples, for messages only. It is neither compared nor stored in the file.
     data_name: String,
-    /// Their number, in words.
+    /// Number of examples, in words.
     data_size: String,
     data_digest: String,
     sampling: Sampling,
 }
 
-/// The minibatches of a stream: rows in each, and how they are drawn.
+/// The minibatches of a stream: the rows of each, and how they are drawn.
 #[derive(Debug, Clone)]
 struct Streamed {
     batch: String,
     sampling: String,
-    /// Number of the window that the next one is of, and rows of it that were trained on.
+    /// Number of the next minibatch's window, and the number of its rows that were trained on.
     window: u32,
     rows: usize,
 }
 
-/// Where a training goes on that a file has.
+/// Where a resumed training starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Start {
-    /// Steps taken.
+    /// Steps taken so far.
     pub(crate) step: u64,
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer state started from zero.
     pub(crate) began: u64,
-    /// Rows of a stream's present window that were trained on, where they are the same.
+    /// Rows of the stream's current window that were trained on; 0 if the stream or its window differs.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(dead_code, reason = "a browser has no streams")
@@ -166,8 +166,8 @@ pub(crate) struct Start {
 }
 
 impl Position {
-    /// After so many steps by a loss, and an optimizer with its groups and the decay of a moving average; what that keeps
-    /// began with zeros at step `began`.
+    /// The position after `step` steps with the given loss, optimizer, parameter groups and moving average. The
+    /// optimizer state started from zero at step `began`.
     pub(crate) fn new(
         [step, began]: [u64; 2],
         loss: &dyn Loss,
@@ -188,7 +188,7 @@ impl Position {
         }
     }
 
-    /// Of minibatches of examples, so many rows in each, and so many in a step.
+    /// Adds the minibatches of a data set: `batch` rows per minibatch, and `accumulated` minibatches per step.
     pub(crate) fn with_minibatches(
         self,
         [batch, accumulated]: [usize; 2],
@@ -211,7 +211,7 @@ impl Position {
         }
     }
 
-    /// Of minibatches of a stream.
+    /// Adds the minibatches of a stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn with_stream(self, windows: &Windows) -> Self {
         let (window, rows) = windows.place();
@@ -226,7 +226,7 @@ impl Position {
         }
     }
 
-    /// What must be the same for the steps to be the same: key, what it is called in messages, and value.
+    /// The settings that must be equal for the steps to be equal: key, name in messages, and value.
     fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 9] {
         let none = || "none".to_owned();
         let [batch, sampling] = match (&self.minibatches, &self.streamed) {
@@ -256,8 +256,8 @@ impl Position {
         ]
     }
 
-    /// Which parameters decay that no group is told of, where the optimizer decays. Files of before the choice have none:
-    /// there all parameters did.
+    /// Which parameters decay if no group says so and the optimizer has weight decay. Files from before this choice
+    /// existed lack the key; in them, all parameters decay.
     fn decay(&self) -> &'static str {
         if self.has_weight_decay { "weights" } else { "" }
     }
@@ -281,12 +281,13 @@ impl Position {
             (BEGAN_KEY, began),
             (ROWS_KEY, rows.unwrap_or_default()),
         ]);
-        // What a training does not have is not named.
+        // Settings that a training does not have are not stored.
         let all = all.filter(|(_, value)| !value.is_empty());
         all.map(|(key, value)| (key.to_owned(), value))
     }
 
-    /// Where a file's training goes on, if it is of this network and has the minibatches from here, but for the changes.
+    /// Where the training in a file continues. Fails if its settings or its data differ from this position, except for
+    /// the allowed `changes`.
     pub(super) fn start_in(
         &self,
         graph: &Graph,
@@ -300,7 +301,7 @@ impl Position {
         for (key, what, expected) in self.settings(graph) {
             let found = match file.text(key) {
                 "" if key == DECAY_KEY && !expected.is_empty() => "all parameters",
-                // Files of before do not say it.
+                // Older files lack this key.
                 "" if key == WINDOW_KEY => continue,
                 found => found,
             };
@@ -312,7 +313,7 @@ impl Position {
                 _ => shown(text),
             };
             let [expected, found] = match key {
-                // A part of a list would not say of what it is.
+                // Show a list of groups in full: a part of it would be unclear.
                 GROUPS_KEY => [or_none(&expected), or_none(found)],
                 _ => difference(&expected, found).map(|text| or_none(&text)),
             };

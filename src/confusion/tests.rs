@@ -16,7 +16,7 @@ fn confusion(labels: &[u32], classes: usize, predicted: &[u32]) -> Result<Confus
     Confusion::new(&labels, &predictions)
 }
 
-/// Of class 3 there is no example, and nothing was taken for class 2.
+/// Class 3 has no example, and class 2 is never predicted.
 #[test]
 fn metrics_are_those_computed_by_hand() -> Result<(), Error> {
     let found = confusion(&[0, 0, 0, 0, 1, 1, 1, 2], 4, &[0, 0, 0, 1, 1, 1, 3, 0])?;
@@ -36,7 +36,7 @@ fn metrics_are_those_computed_by_hand() -> Result<(), Error> {
         f1,
     });
     assert_eq!(found.per_class(), expected);
-    // Precision 1 and recall 1/3, the other way round, and their harmonic mean.
+    // Precision 1 and recall 1/3, then the other way round, and their harmonic mean.
     let skewed = confusion(&[0, 0, 0, 1], 2, &[0, 1, 1, 1])?.per_class();
     assert_eq!([skewed[0].precision, skewed[0].recall], [1.0, 1.0 / 3.0]);
     assert_eq!([skewed[1].precision, skewed[1].recall], [1.0 / 3.0, 1.0]);
@@ -53,7 +53,7 @@ class  examples  precision  recall      f1   as 0   as 1
     1         1     0.3333  1.0000  0.5000      0      1
   all         4 examples, accuracy 0.5000";
     assert_eq!(found, expected);
-    // What many classes were taken for would make lines too long to read.
+    // With many classes, the columns of predicted classes would make lines too long to read.
     let many = confusion(&[20, 3], 21, &[20, 20])?.to_string();
     assert_eq!(many.lines().count(), 23);
     assert!(!many.contains("as 0"), "{many}");
@@ -106,7 +106,8 @@ fn a_prediction_is_the_first_of_the_largest_logits_and_its_softmax() {
     assert_eq!((third.class, third.probability), (0, 1.0 / 3.0));
     let half = of([-2000.0, 700.0, 700.0]);
     assert_eq!((half.class, half.probability), (1, 0.5));
-    // 1 / (1 + 1/4 + 1/4). The logarithm is off by 2⁻²³ at most, a unit in its last place, and p by p²/2 of it.
+    // 1 / (1 + 1/4 + 1/4). The logarithm is off by at most 2⁻²³, a unit in its last place; p changes by p²/2 times
+    // that.
     let logits = [-(4f32.ln()), 0.0, -(4f32.ln())];
     assert!((of(logits).probability - 2.0 / 3.0).abs() < f64::from(f32::EPSILON));
     assert!(of([0.0, f32::NAN, 1.0]).probability.is_nan());
@@ -118,7 +119,7 @@ fn labels_are_counted_one_by_one() {
     let logits = array![[0.0f32, -0.0], [f32::NAN, 1e-30], [f32::INFINITY, -1.0]];
     let targets = array![[0.0f32, 1.0], [1.0, 1.0], [1.0, 0.0]];
     let found = Confusion::of_labels(logits.view(), targets.view()).unwrap();
-    // What is not above 0 is no, NaN too.
+    // Only outputs above 0 predict 1; NaN predicts 0.
     assert_eq!(found[0].counts(), array![[1, 0], [1, 1]]);
     assert_eq!(found[1].counts(), array![[1, 0], [1, 1]]);
     let soft = array![[0.0f32, 1.0], [0.5, 1.0], [1.0, 0.0]];

@@ -1,5 +1,5 @@
-//! Activations made of exponentials, fast in `f32`: polynomials of many elements at a time. In `f64` they are as they are
-//! defined. Cores share what is large.
+//! Activations with exponentials, fast in `f32`: polynomials evaluated for many elements at once. In `f64`, the
+//! definitions are used. Cores share large arrays.
 
 use std::any::Any;
 
@@ -10,12 +10,12 @@ use super::dense::dense;
 use crate::ops;
 use crate::reference::{self, Backward, Forward, Layer};
 
-/// Elements of a part.
+/// Elements per part.
 const PART: usize = 1 << 12;
-/// Elements from which cores share them with profit.
+/// From this many elements on, it is faster if several cores share them.
 const SHARED: usize = 1 << 14;
 
-/// Which one.
+/// The activation to compute.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Activation {
     Gelu,
@@ -54,7 +54,7 @@ impl Layer<f64> for Activation {
     }
 }
 
-/// All arrays lie dense in memory, row by row.
+/// All arrays are contiguous in memory, row by row.
 impl Layer<f32> for Activation {
     fn forward(&self, pass: Forward<'_, f32>) {
         let x = dense(pass.x.to_slice());
@@ -85,16 +85,16 @@ impl Layer<f32> for Activation {
     }
 }
 
-/// `eˣ`, with an error of 2 in the last place. With `n` the integer nearest to `x/ln 2`, `eˣ = 2ⁿ·eʳ` with
-/// `|r| ≤ ln 2/2`, where a polynomial of degree 6 has a relative error of 3e-9.
+/// `eˣ`, with an error of at most 2 units in the last place. With `n` the integer nearest to `x/ln 2`, `eˣ = 2ⁿ·eʳ` and
+/// `|r| ≤ ln 2/2`; a polynomial of degree 6 approximates `eʳ` with a relative error of 3e-9.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// 1.5·2²³: the last places of a number beside it are integers.
+    /// 1.5·2²³: near this number, `f32` has only integers.
     const INTEGERS: f32 = 12_582_912.0;
-    /// `ln 2` in two parts, the first of few places: its product with an integer is exact.
+    /// `ln 2` in two parts. The first has few bits, so that its product with an integer is exact.
     const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
-    // It is 0 or infinite beyond.
+    // Beyond these bounds the result is 0 or infinite.
     let x = x.clamp(-104.0, 89.0);
     let shifted = x * std::f32::consts::LOG2_E + INTEGERS;
     let n = shifted - INTEGERS;
@@ -105,7 +105,7 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 0.166_665_2;
     p = p * r + 0.499_999_93;
     let e = r * r * p + r + 1.0;
-    // In two factors, as 2ⁿ alone may be none of `f32`. Of a NaN any will do.
+    // In two factors, because `f32` may not represent 2ⁿ. For a NaN, any `n` will do.
     let n = shifted
         .to_bits()
         .wrapping_sub(INTEGERS.to_bits())
@@ -119,7 +119,8 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
 }
 
-/// `Φ(x)` and `φ(x)` of the normal distribution, as `shaders/gelu.wgsl` has them: the polynomial and its error are there.
+/// `Φ(x)` and `φ(x)` of the normal distribution, as in `shaders/gelu.wgsl`, which explains the polynomial and its
+/// error.
 #[inline(always)]
 fn normal(x: f32) -> [f32; 2] {
     let a = x.abs().min(15.0);
@@ -168,7 +169,8 @@ fn sigmoid_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
     }
 }
 
-/// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`; below 0.625, where that cancels, `x·(1 + x²·P(x²))` with a relative error of 4e-9.
+/// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. Below 0.625, where that cancels: `x·(1 + x²·P(x²))`, with a relative error
+/// of 4e-9.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn tanh(x: &[f32], y: &mut [f32]) {
     for (&x, y) in x.iter().zip(y) {
@@ -191,7 +193,7 @@ fn tanh(x: &[f32], y: &mut [f32]) {
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn tanh_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
     for ((&y, &dy), dx) in y.iter().zip(dy).zip(dx) {
-        // As in the definition.
+        // In the order of the definition.
         *dx = dy * (1.0 - y) * (1.0 + y);
     }
 }
@@ -207,7 +209,7 @@ mod tests {
     /// Half a unit in the last place, relative.
     const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 
-    /// Values of every size and sign, with those where formulas change.
+    /// Values of every size and sign, including those where formulas change.
     fn values() -> Vec<f32> {
         let mut values: Vec<f32> = (-4000..=4000).map(|at| at as f32 / 250.0).collect();
         for exponent in -30..=6 {
@@ -223,7 +225,7 @@ mod tests {
         for x in values() {
             let found = f64::from(exp(x));
             let expected = f64::from(x).exp();
-            // Subnormal numbers have places of 2⁻¹⁴⁹.
+            // Subnormal numbers are multiples of 2⁻¹⁴⁹.
             let error = 4.0 * ROUNDING * expected + f64::from(f32::from_bits(2));
             let is_infinite = expected > f64::from(f32::MAX) && found.is_infinite();
             assert!(
@@ -238,7 +240,7 @@ mod tests {
         );
     }
 
-    /// Outputs, and gradients by the input, of one row.
+    /// Outputs and gradients by the input, of one row.
     fn passes<F: crate::reference::Float>(of: &dyn Layer<F>, x: &[f64], dy: f64) -> [Vec<f64>; 2] {
         let shape = (1, x.len());
         let x = Array2::from_shape_fn(shape, |(_, at)| F::from_f64(x[at]));
@@ -256,8 +258,8 @@ mod tests {
         [y, dx].map(|of| of.iter().map(|value| value.into_f64()).collect())
     }
 
-    /// Whatever follows from an exponential is as exact as it: relative, but where 1 is taken from almost 1, and where
-    /// the square in an exponent is rounded.
+    /// The relative error is that of the exponential and a few roundings; of a GELU, also that of the rounded square in
+    /// the exponent. Where 1 is subtracted from almost 1, the error is absolute.
     #[test]
     fn fast_is_as_defined() {
         let single = values();
@@ -280,7 +282,7 @@ mod tests {
                 for (pass, [found, expected]) in
                     [0, 1].map(|pass| (pass, [fast[pass][at], defined[pass][at]]))
                 {
-                    // `1 − y`, and the sum in the gradient of a GELU, are of numbers up to 1.
+                    // `1 − y`, and the sum in the gradient of a GELU, have terms of up to 1.
                     let absolute = if pass == 1 { 8.0 * ROUNDING } else { 1e-37 };
                     assert!(
                         (found - expected).abs() <= relative * expected.abs() + absolute,

@@ -1,6 +1,6 @@
-//! Convolution, fast: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as products of matrices. The pixels
-//! under the kernel at every place of an image become the columns of a matrix, a block of places at a time, so that the
-//! block stays in a core's cache. Cores share the images.
+//! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as products of matrices. A place
+//! is a position of the kernel on an image, which gives one output pixel. The pixels under the kernel at a place become
+//! a column of a matrix. A block is some rows of places, whose columns stay in a core's cache. Cores share the images.
 
 use std::ops::Range;
 
@@ -16,10 +16,11 @@ use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Most elements of a block of columns, unless a row of places has more: it lies in a second-level cache.
+/// Maximum number of elements in the columns of a block, unless one row of places has more. They fit in a second-level
+/// cache.
 const BLOCK: usize = 1 << 16;
 
-/// The layer. All arrays lie dense in memory, row by row.
+/// The layer. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Conv2d {
     outputs: usize,
@@ -33,7 +34,7 @@ struct Sizes {
     channels: usize,
     image: [usize; 2],
     outputs: usize,
-    /// Places of the kernel on an image: rows, and in a row.
+    /// Height and width of an output image, in places.
     places: [usize; 2],
 }
 
@@ -46,8 +47,8 @@ impl Conv2d {
         }
     }
 
-    /// Numbers that a pass takes beside what is given to it, at the most: every part of the images has its columns, and its
-    /// sums of gradients.
+    /// Scratch memory of a pass in numbers, at most: every part of the images has its columns and its sums of
+    /// gradients.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         let sizes = self.sizes(input);
         let sums = self.outputs.saturating_mul(sizes.depth() + 1);
@@ -72,47 +73,48 @@ impl Conv2d {
 }
 
 impl Sizes {
-    /// Products of a sum.
+    /// Products per sum.
     fn depth(&self) -> usize {
         self.channels * self.window.len()
     }
 
-    /// Places of the kernel on an image.
+    /// Places per image.
     fn area(&self) -> usize {
         self.places[0] * self.places[1]
     }
 
-    /// Rows of places in a block.
+    /// Rows of places per block.
     fn rows_of_block(&self) -> usize {
         let blocks = (self.depth() * self.area()).div_ceil(BLOCK);
         self.places[0].div_ceil(blocks).max(1)
     }
 
-    /// Numbers of the columns of a block.
+    /// Numbers in the columns of a block.
     fn block(&self) -> usize {
         self.depth() * self.rows_of_block() * self.places[1]
     }
 
-    /// The rows of places of each block.
+    /// The rows of places in each block.
     fn blocks(self) -> impl Iterator<Item = Range<usize>> {
         let rows = self.rows_of_block();
         let firsts = (0..self.places[0]).step_by(rows);
         firsts.map(move |first| first..self.places[0].min(first + rows))
     }
 
-    /// Places of some rows of them.
+    /// The places in some rows of places.
     fn columns(&self, rows: &Range<usize>) -> Range<usize> {
         rows.start * self.places[1]..rows.end * self.places[1]
     }
 
-    /// Whether cores share the work of so many images.
+    /// Whether cores share the work of `images` images.
     fn is_shared(&self, images: usize) -> bool {
         let of_image = self.outputs.saturating_mul(self.depth() * self.area());
         is_shared(of_image.saturating_mul(images))
     }
 
-    /// Calls `see` with every row of places and what a weight meets there: where the row lies among the columns, the places
-    /// whose pixel lies in the image, and the first of these pixels. Where there is none, the row is given to `none`.
+    /// Goes through every weight and every row of places. Calls `see` with the start of the row among the columns, the
+    /// places in it whose pixel for this weight is inside the image, and the first of these pixels. Where no pixel is
+    /// inside, calls `none` with the start of the row.
     fn for_each_line<C>(
         &self,
         rows: &Range<usize>,
@@ -149,7 +151,8 @@ impl Sizes {
         }
     }
 
-    /// The places in a row whose pixel lies in the image, under the weight of column `v`; and the pixel of the first.
+    /// For a weight in kernel column `v`: the places in a row whose pixel is inside the image, and the first place's
+    /// pixel.
     fn inner(&self, v: usize) -> (Range<usize>, usize) {
         let stride = self.window.stride.width;
         let padding = self.window.padding.width;
@@ -166,7 +169,7 @@ impl Sizes {
         )
     }
 
-    /// The pixels under the kernel, a row for each weight, a column for each of these places.
+    /// Copies the pixels under the kernel to `columns`: one row per weight, one column per place.
     fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, mut columns: &mut [F]) {
         let width = self.places[1];
         let stride = self.window.stride.width;
@@ -189,7 +192,7 @@ impl Sizes {
         });
     }
 
-    /// Adds what lies among the columns to the pixels that [`gather`](Self::gather) would have put there.
+    /// Adds the columns to the pixels that [`gather`](Self::gather) copies there.
     fn scatter<F: Float>(&self, columns: &[F], rows: &Range<usize>, mut image: &mut [F]) {
         let stride = self.window.stride.width;
         let see = |image: &mut &mut [F], at: usize, inner: &Range<usize>, pixel: usize| {
@@ -206,14 +209,14 @@ impl Sizes {
         self.for_each_line(rows, &mut image, see, |_, _| {});
     }
 
-    /// An output image by its places; one row of places after another.
+    /// An output image as a matrix: one row per channel, one column per place.
     fn outputs_of<'a, F>(&self, image: &'a [F]) -> ArrayView2<'a, F> {
         matrix(image, [self.outputs, self.area()])
     }
 }
 
 impl Conv2d {
-    /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
+    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
     pub(super) fn forward_with<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         let sizes = self.sizes(pass.input);
         let x = pass.x;
@@ -283,8 +286,8 @@ impl<F: Float> Layer<F> for Conv2d {
     }
 }
 
-/// Gradients by the parameters, of a part of the images. They are summed within each part, and then over the parts in
-/// order: their bits depend on the number of images alone.
+/// Gradients by the parameters for a part of the images. They are summed within each part, and then over the parts in
+/// order, so that their bits depend only on the number of images.
 struct Sums<F> {
     dw: Array2<F>,
     db: Vec<F>,
@@ -315,7 +318,7 @@ impl<F: Float> Sums<F> {
         }
     }
 
-    /// Adds the gradients of all parts, in order.
+    /// Sums the gradients of all parts, in order.
     fn total(parts: &[Self], dw: &mut Array2<F>, db: Option<&mut Array2<F>>) {
         dw.fill(F::zero());
         for part in parts {

@@ -1,4 +1,4 @@
-//! Work that cores share: the one place that knows whether there are several.
+//! Sharing work among cores. Only this module knows whether there are several.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
@@ -8,15 +8,16 @@ pub(super) use native::with_threads;
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) use native::{threads, with};
 
-/// Parts that the rows of a minibatch are cut into at the most, whatever the number of cores.
+/// Maximum number of parts that the rows of a minibatch are cut into, whatever the number of cores.
 pub(super) const PARTS: usize = 16;
 
-/// Rows of each part but the last.
+/// Rows in each part; the last may have fewer.
 pub(super) fn rows_of_part(rows: usize) -> usize {
     rows.div_ceil(PARTS).max(1)
 }
 
-/// Calls `work` with the index and the elements of every chunk; all are `size` long but the last. Cores share them.
+/// Calls `work` with the index and the elements of every chunk, on several cores. Each chunk has `size` elements; the
+/// last may have fewer.
 pub(super) fn for_each_chunk<T: Send>(
     slice: &mut [T],
     size: usize,
@@ -26,8 +27,8 @@ pub(super) fn for_each_chunk<T: Send>(
     for_each_part(chunks, true, |(at, chunk)| work(at, chunk));
 }
 
-/// Calls `work` with every part; cores share them, where that is worth it. Who takes which depends on time alone, so that
-/// each part writes what no other does.
+/// Calls `work` with every part; with `is_shared`, on several cores. Which core takes which part depends on timing, so
+/// each part must write only its own memory.
 pub(super) fn for_each_part<T: Send>(
     parts: impl Iterator<Item = T>,
     is_shared: bool,
@@ -41,13 +42,13 @@ pub(super) fn for_each_part<T: Send>(
     parts.for_each(work);
 }
 
-/// Threads that share work: a browser's worker has one.
+/// Number of threads that share work: one in a browser's worker.
 #[cfg(target_arch = "wasm32")]
 pub(super) fn threads() -> usize {
     1
 }
 
-/// Threads that share what this one hands out.
+/// Number of threads that share the work handed out by this thread.
 pub(super) fn width() -> usize {
     #[cfg(not(target_arch = "wasm32"))]
     return native::width();
@@ -64,7 +65,7 @@ mod tests {
     use crate::data::{Sampling, synthetic};
     use crate::ops::{Sgd, SoftmaxCrossEntropy};
 
-    /// Narrow and wide first layers: over pixels that are not 0, and as products of dense matrices.
+    /// Narrow first layers compute with nonzero pixels, wide ones with products of dense matrices.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let digits = synthetic::digits_of(1, 300, 1).unwrap().train;

@@ -1,4 +1,4 @@
-//! Passes over rows given by the caller. None is a step of training: nothing is dropped, and no state changes.
+//! Passes over rows given by the caller. None is a training step: nothing is dropped, and no state changes.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -13,22 +13,23 @@ use crate::ops::{Loss, SoftmaxCrossEntropy, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
 impl<F: Float> Network<F> {
-    /// Outputs (rows, outputs) of rows `x` (rows, features), of which there may be none. Many rows take no more memory
-    /// than their outputs.
+    /// Computes the outputs (rows, outputs) of rows `x` (rows, features); `x` may have no rows. Even many rows take
+    /// little more memory than their outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has no room for the
+    /// outputs.
     pub fn predict(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
         check_features(self.graph(), x)?;
         self.outputs_of(x)
     }
 
-    /// Mean loss of rows `x` (rows, features) compared with their targets.
+    /// Computes the mean loss of rows `x` (rows, features) and their targets.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns or there is not a value for each output,
-    /// [`Error::Count`] when labels and rows differ in number, [`Error::Setting`] when there are no rows, a label is
-    /// none of the network's classes, or the loss compares something else.
+    /// [`Error::Shape`] when `x` has the wrong number of columns or the target values have another shape than the
+    /// outputs, [`Error::Count`] when the number of labels is not the number of rows, [`Error::Setting`] when there are
+    /// no rows, a label is not a class of the network, or the loss compares another kind of targets.
     pub fn loss(
         &self,
         loss: &dyn Loss,
@@ -50,7 +51,7 @@ impl<F: Float> Network<F> {
         Ok(sum / weight(&targets, x.nrows()))
     }
 
-    /// Share of rows whose largest logit is their label's.
+    /// Computes the share of rows whose largest logit is that of their label.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
@@ -62,10 +63,10 @@ impl<F: Float> Network<F> {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Gradients of the [`loss`](Self::loss) by all parameters, by backpropagation, of all rows at once.
+    /// Computes the gradients of the [`loss`](Self::loss) by all parameters, by backpropagation, over all rows at once.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss), or [`Error::Memory`] without room for what every layer gives for these rows.
+    /// As [`loss`](Self::loss), or [`Error::Memory`] when the host has no room for the activations of these rows.
     pub fn gradient(
         &self,
         loss: &dyn Loss,
@@ -91,10 +92,10 @@ impl<F: Float> Network<F> {
         Ok(named(&self.graph().parameters, &work.gradients))
     }
 
-    /// Gradients as [`gradient`](Self::gradient) has them, by central differences, `(L(p + h) − L(p − h)) / 2h`.
+    /// Computes the gradients of [`gradient`](Self::gradient) by central differences, `(L(p + h) − L(p − h)) / 2h`.
     ///
-    /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where rounding and curvature
-    /// err about equally. The book's 10⁻⁴ steps over the kink of a rectifier 16 times as often.
+    /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where the errors of rounding and curvature are
+    /// about equal. The book's step, 10⁻⁴, crosses the kink of a `Relu` 16 times as often.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
@@ -126,8 +127,8 @@ impl<F: Float> Network<F> {
         Ok(named(&self.graph().parameters, &gradients))
     }
 
-    /// What every value of the network is for rows `x` (rows, features): the inputs, what each layer gives, sums and
-    /// concatenations, in order and under their names.
+    /// Returns every value of the network for rows `x` (rows, features): inputs, layer outputs, sums and
+    /// concatenations, in order and with their names.
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -142,8 +143,8 @@ impl<F: Float> Network<F> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the values of all
-    /// rows.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has no room for the
+    /// values of all rows.
     pub fn activations(&self, x: ArrayView2<'_, F>) -> Result<Vec<Activation<F>>, Error> {
         check_features(self.graph(), x)?;
         footprint::check_values::<F>(&self.passes, x.nrows())?;

@@ -1,5 +1,5 @@
-//! Dropout, fast: the bits of [`reference::Dropout`](crate::reference::Dropout), with the random words of many elements
-//! drawn at a time. Both passes draw them: that takes less than the memory of a mask is worth.
+//! Fast dropout: the same bits as [`reference::Dropout`](crate::reference::Dropout), with the random words of many
+//! elements drawn at once. Both passes draw the words, which costs less than storing a mask.
 
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -9,15 +9,15 @@ use crate::ops;
 use crate::random::threefry_inlined;
 use crate::reference::{Backward, Draw, Float, Forward, Layer, Mode};
 
-/// Words that are drawn before the first is used: a loop of nothing else is compiled to vectors by every target.
+/// Words per batch. They are drawn in a loop of its own, which compilers vectorize on every target.
 const WORDS: u32 = 256;
 
-/// The layer. All arrays lie dense in memory, row by row.
+/// The layer. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dropout {
-    /// Random words below this drop their element.
+    /// An element is dropped if its random word is below this threshold.
     threshold: u32,
-    /// What an element that is kept is multiplied by.
+    /// The factor of elements that are kept.
     scale: f64,
 }
 
@@ -42,7 +42,7 @@ impl Dropout {
     }
 }
 
-/// `y = scale·x` where the element's word is at least the threshold, and else 0.
+/// `y = scale·x` where the element's word is at least the threshold, otherwise 0.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn scale_kept<F: Float>(draw: Draw, threshold: u32, scale: F, x: &[F], y: &mut [F]) {
     let Draw { key, step } = draw;
@@ -88,7 +88,7 @@ mod tests {
     use crate::reference::{self, Backward, Draw, Float, Forward, Layer, Mode};
     use crate::shape::Shape;
 
-    /// Bits of `y` and `dx` by both passes over the same values.
+    /// Bits of `y` and `dx` from both passes over the same values.
     fn passes<F: Float>(layer: &dyn Layer<F>, x: &Array2<F>, mode: Mode) -> [Vec<u64>; 2] {
         let unwritten = Array2::from_elem(x.dim(), F::from_f64(7.0));
         let mut y = unwritten.clone();
@@ -140,13 +140,13 @@ mod tests {
         }
     }
 
-    /// An element whose word is the threshold is kept.
+    /// An element whose word equals the threshold is kept.
     #[test]
     fn it_is_its_definition_where_a_word_is_the_threshold() {
         let key = [1, 2];
         let step = 3;
         let words = (0..2000).map(|element| threefry(key, [step, element])[0]);
-        // Of such words p is exact in `f32`.
+        // For these words, `p` is exact in `f32`.
         let exact: Vec<u32> = words
             .filter(|word| word % 256 == 0 && word >> 31 == 1)
             .collect();

@@ -1,5 +1,5 @@
-//! Encodings of coordinates, fast in `f32`: polynomials in place of sines, cosines and exponentials, and recurrences. In
-//! `f64` they are as they are defined. Cores share the rows.
+//! Encodings of coordinates, fast in `f32`: recurrences, and polynomials in place of sines, cosines and exponentials.
+//! In `f64`, the definitions are used. Cores share the rows.
 
 mod frequency;
 mod one_blob;
@@ -13,7 +13,7 @@ use super::dense::dense;
 use crate::ops;
 use crate::reference::{Backward, Forward, Layer, Twin};
 
-/// Elements of an output from which cores share the rows with profit.
+/// From this many output elements on, it is faster if several cores share the rows.
 const SHARED: usize = 1 << 14;
 
 /// The fast form of a network's layer, if there is one.
@@ -31,21 +31,21 @@ pub(super) fn twin(layer: &dyn Any) -> Option<Twin> {
     Some(Twin::of(Encoding(harmonics)))
 }
 
-/// How points are encoded, each by itself.
+/// An encoding of points, each separately.
 trait Points: Debug + Send + Sync {
-    /// Numbers of a point, and what it is encoded as.
+    /// Numbers per point: its coordinates, and its encoding.
     fn sizes(&self) -> [usize; 2];
 
     fn definition(&self) -> impl Layer<f64>;
 
-    /// Encodes points that lie one behind another.
+    /// Encodes points that are stored consecutively.
     fn encode(&self, x: &[f32], y: &mut [f32]);
 
-    /// The gradient by points.
+    /// The gradient by the points.
     fn gradient(&self, x: &[f32], dy: &[f32], dx: &mut [f32]);
 }
 
-/// A layer whose rows are points. All arrays lie dense in memory, row by row.
+/// A layer whose rows are points. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone)]
 struct Encoding<P>(P);
 
@@ -85,7 +85,7 @@ impl<P: Points> Layer<f32> for Encoding<P> {
     }
 }
 
-/// What the tests of the three share.
+/// Helpers for the tests of all three encodings.
 #[cfg(test)]
 mod testing {
     use ndarray::Array2;
@@ -97,7 +97,7 @@ mod testing {
     /// Half a unit in the last place, relative.
     pub(super) const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 
-    /// `y` and `dx` of points, fast and as defined, with a gradient `dy` of −1 to 1.
+    /// `y` and `dx` of points, in the fast form and by definition, for gradients `dy` from −1 to 1.
     pub(super) fn passes<P: Points>(points: P, x: &[f32]) -> [[Array2<f64>; 2]; 2] {
         let [inputs, outputs] = points.sizes();
         let encoding = Encoding(points);

@@ -1,4 +1,4 @@
-//! What is said of a whole data set, without a training.
+//! Evaluations and predictions over a whole data set, without a training.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ use crate::fit::{check_classes, check_fit, check_outputs, check_widths};
 use crate::ops::{Loss, TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
-/// What was found in one pass over some examples.
+/// Sums over one pass of some examples.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct Total {
-    /// The sum of losses, as the loss weighs them.
+    /// The sum of losses, with the weights of the loss.
     loss: f64,
     hits: u64,
 }
@@ -40,12 +40,12 @@ fn all(passes: usize) -> Range<usize> {
 }
 
 impl<F: Float> Network<F> {
-    /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
-    /// NaN, which is no error here.
+    /// Computes the mean loss and the accuracy over a whole data set. If the parameters have diverged, the loss may be
+    /// infinite or NaN, which is not an error here.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the other way round,
-    /// [`Error::Shape`] when it does not fit the network, [`Error::Memory`] without room for a pass.
+    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the reverse; [`Error::Shape`]
+    /// when the data set does not fit the network; [`Error::Memory`] when the host has no room for a pass.
     pub fn evaluate(
         &self,
         loss: &dyn Loss,
@@ -56,7 +56,8 @@ impl<F: Float> Network<F> {
         Ok(evaluation(loss, &examples, &totals))
     }
 
-    /// Loss and hits of each pass over a data set. Those that `own` does not choose from so many are 0.
+    /// Loss and hits of each pass over a data set. `own` selects the passes to run from their number; the others stay
+    /// 0.
     pub(super) fn totals(
         &self,
         loss: &dyn Loss,
@@ -99,12 +100,12 @@ impl<F: Float> Network<F> {
         Ok(totals)
     }
 
-    /// The class that the network takes every example for, and its probability; a
+    /// Returns, for every example, the class that the network predicts and its probability; a
     /// [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
-    /// the network, [`Error::Memory`] without room for a pass.
+    /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the
+    /// network; [`Error::Memory`] when the host has no room for a pass.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
@@ -116,11 +117,12 @@ impl<F: Float> Network<F> {
         Ok(predictions)
     }
 
-    /// What the network gives for every example, (examples, outputs): [`softmax`](crate::softmax) makes probabilities of
-    /// classes of it, [`sigmoid`](crate::sigmoid) those of labels that do not depend on each other.
+    /// Returns the network's outputs for every example, (examples, outputs). [`softmax`](crate::softmax) turns them
+    /// into probabilities of classes, [`sigmoid`](crate::sigmoid) into probabilities of independent labels.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] without room for the outputs.
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has no room for the
+    /// outputs.
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let examples = examples.into();
         check_widths(self.graph(), &examples)?;
@@ -133,7 +135,7 @@ impl<F: Float> Network<F> {
         Ok(outputs)
     }
 
-    /// [`for_some_passes`](Self::for_some_passes) over examples.
+    /// [`for_some_passes`](Self::for_some_passes) over a data set.
     fn for_each_pass_of(
         &self,
         examples: &Examples,

@@ -1,4 +1,4 @@
-//! Rows of data sets as a network sees them.
+//! Rows of data sets as the numbers that a network reads.
 
 use ndarray::ArrayViewMut1;
 
@@ -14,7 +14,7 @@ pub(super) fn unit<F: Float>() -> [F; 256] {
     unit
 }
 
-/// The features of one example from a column on; `unit` is `byte / 255` for every byte.
+/// Copies the features of one example from column `first` on; `unit` is `byte / 255` for every byte.
 pub(super) fn copy_features<F: Float>(
     mut to: ArrayViewMut1<'_, F>,
     examples: &Examples,
@@ -33,7 +33,7 @@ pub(super) fn copy_features<F: Float>(
     }
 }
 
-/// As many values as there is room for.
+/// Copies as many values as `to` has room for.
 pub(super) fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, values: &[f32]) {
     for (to, &value) in to.iter_mut().zip(values) {
         *to = F::from_f64(value.into());

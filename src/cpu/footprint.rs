@@ -1,4 +1,4 @@
-//! What networks and trainings take of the host's memory, counted before it is taken.
+//! Host memory of networks and trainings, estimated before anything is allocated.
 
 use super::passes::Passes;
 use super::rows::Turns;
@@ -9,7 +9,7 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Gradients, Graph, Parameter, Wanted};
 use crate::reference::Float;
 
-/// Whether the host has room for a network.
+/// Checks that the host has room for a network.
 pub(super) fn check_network<F: Float>(graph: &Graph) -> Result<(), Error> {
     let what = || format!("a network of {} parameters", graph.parameter_count());
     memory::check(what, of_network::<F>(graph))
@@ -18,8 +18,7 @@ pub(super) fn check_network<F: Float>(graph: &Graph) -> Result<(), Error> {
 fn of_network<F>(graph: &Graph) -> u64 {
     let all = graph.parameters.iter().chain(&graph.state);
     let largest = all.map(size).max().unwrap_or(0);
-    // Initial values are drawn as f32, each parameter's in a block that becomes the parameter where that is f32,
-    // too.
+    // Initial values are drawn as f32, one parameter at a time. In f32 their allocation becomes the parameter.
     let drawn = if size_of::<F>() == size_of::<f32>() {
         0
     } else {
@@ -29,7 +28,7 @@ fn of_network<F>(graph: &Graph) -> u64 {
     bytes_of::<F>(values).saturating_add(drawn)
 }
 
-/// Whether the host has room for a copy of a network's parameters and of the state of its layers.
+/// Checks that the host has room for a copy of a network's parameters and of its layers' state.
 pub(super) fn check_copy<F: Float>(graph: &Graph) -> Result<(), Error> {
     let what = || {
         format!(
@@ -43,7 +42,7 @@ pub(super) fn check_copy<F: Float>(graph: &Graph) -> Result<(), Error> {
     )
 }
 
-/// Whether the host has room for `what`, so many values of each parameter.
+/// Checks that the host has room for `what`: this many values per parameter.
 pub(super) fn check_like_parameters<F: Float>(
     graph: &Graph,
     what: &str,
@@ -54,11 +53,11 @@ pub(super) fn check_like_parameters<F: Float>(
     memory::check(|| format!("{what} of {count} parameters"), needed)
 }
 
-/// Whether the host has room for the gradients of a network, over so many rows at once.
+/// Checks that the host has room for the gradients of a network over `rows` rows at once.
 pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("a gradient over {rows} rows at once");
     let gradients = passes.graph.parameter_count();
-    // They are copied under their names.
+    // The gradients are then copied under their names.
     let values = of_pass(passes, rows, false).saturating_add(gradients.saturating_mul(2));
     memory::check(
         what,
@@ -66,19 +65,19 @@ pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(
     )
 }
 
-/// Whether the host has room for what steps of several minibatches take beside those of one: so many rows in all.
+/// Checks that the host has room for what accumulation adds to a training; a step has `rows` rows in total.
 pub(super) fn check_accumulation<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("steps of {rows} rows in several minibatches");
     memory::check(what, of_accumulation::<F>(passes, rows))
 }
 
-/// Sums of gradients, and the index of each row.
+/// Bytes that accumulation adds: sums of gradients, and the index of each row.
 pub(super) fn of_accumulation<F: Float>(passes: &Passes, rows: usize) -> u64 {
     let sums = bytes_of::<F>(passes.graph.parameter_count());
     sums.saturating_add(bytes_of::<u32>(rows as u64))
 }
 
-/// Whether the host has room for all values of so many rows.
+/// Checks that the host has room for all values of `rows` rows.
 pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let graph = &passes.graph;
     let of_row = total(graph.sizes().map(|size| size as u64)).saturating_add(graph.kept(true));
@@ -89,8 +88,8 @@ pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(),
     memory::check(what, bytes_of::<F>(values.saturating_add(state(graph))))
 }
 
-/// Numbers of a pass over so many rows and back, without parameters and their gradients; without the input where the
-/// first layer reads it in another form.
+/// Numbers of a forward and backward pass over `rows` rows, without parameters and their gradients. With `is_sparse`,
+/// also without the input, which the first layer reads in sparse form.
 fn of_pass(passes: &Passes, rows: usize, is_sparse: bool) -> u64 {
     let graph = &passes.graph;
     let gradients = Gradients::new(graph, passes.fuses, &Wanted::parameters(graph));
@@ -111,22 +110,22 @@ fn size(parameter: &Parameter) -> u64 {
     parameter.spec.shape.len() as u64
 }
 
-/// What a training is of, as far as its memory goes.
+/// What the memory of a training depends on.
 pub(super) struct Training<'a> {
     pub(super) passes: &'a Passes,
-    /// Values that the optimizer keeps of each parameter.
+    /// Numbers that the optimizer keeps per parameter element.
     pub(super) kept: usize,
-    /// Values of a row that outputs are compared with; 0 where there are classes.
+    /// Target values per row; 0 where the targets are classes.
     pub(super) values: usize,
     pub(super) batch: usize,
-    /// Where the first layer takes only what is not 0.
+    /// The sparse form of the rows, where the first layer reads them so.
     pub(super) sparse: Option<&'a sparse::Form>,
-    /// Bytes that are kept of a stream.
+    /// Bytes of a stream's window.
     pub(super) of_stream: u64,
 }
 
 impl Training<'_> {
-    /// Whether the host has room for it, at its peak: during an evaluation.
+    /// Checks that the host has room for the training at its peak, which is during an evaluation.
     pub(super) fn check<F: Float>(&self) -> Result<(), Error> {
         let what = || {
             format!(
@@ -139,7 +138,8 @@ impl Training<'_> {
         memory::check(what, self.bytes::<F>())
     }
 
-    /// Where most of it is the data set's or a stream's, and no smaller network helps.
+    /// Names the data set or the stream in the error message if it takes more than half, so that a smaller network
+    /// cannot help.
     fn of_examples<F: Float>(&self) -> String {
         let needed = self.sparse.map_or(0, sparse::Form::of_examples);
         let half = self.bytes::<F>() / 2;
@@ -158,7 +158,7 @@ impl Training<'_> {
     }
 
     pub(super) fn bytes<F: Float>(&self) -> u64 {
-        // Gradients, and what is kept; the network is there.
+        // Gradients and the optimizer's state; the network is allocated already.
         let count = self.passes.graph.parameter_count();
         let of_parameters = count.saturating_mul(1 + self.kept as u64);
         bytes_of::<F>(of_parameters)
@@ -172,7 +172,7 @@ impl Training<'_> {
         let batch = self.batch as u64;
         let of_pass = bytes_of::<F>(of_pass(self.passes, self.batch, of_input.is_some()));
         let targets = bytes_of::<F>((self.values as u64).saturating_mul(batch));
-        // Index and label.
+        // One index and one label per row.
         let labels = bytes_of::<u32>(2).saturating_mul(batch);
         total([of_pass, targets, labels, of_input.unwrap_or(0)])
     }

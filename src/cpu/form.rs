@@ -1,4 +1,4 @@
-//! How each layer is computed: the one place that knows which have a fast form.
+//! How each layer is computed. Only this module knows which layers have a fast form.
 
 use super::activation::Activation;
 use super::conv2d::Conv2d;
@@ -15,12 +15,12 @@ use crate::ops;
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use crate::shape::Shape;
 
-/// How a layer is computed.
+/// The way a layer is computed.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// By formulas in both precisions: fast ones, or its definition.
+    /// Formulas for both precisions: fast ones, or the layer's definition.
     Layer(Twin),
-    /// A multiresolution hash grid, fast in `f32`, with the numbers that its backward pass takes beside.
+    /// A multiresolution hash grid, fast in `f32`; `scratch` is the number of `f32` that its backward pass needs.
     HashGrid { twin: Twin, scratch: u64 },
     /// A fully connected layer, fast.
     Linear,
@@ -30,7 +30,7 @@ pub(super) enum Form {
     MaxPool2d(MaxPool2d),
     /// Average pooling, fast.
     AvgPool2d(AvgPool2d),
-    /// The rectifier, fast.
+    /// `Relu`, fast.
     Relu,
     /// Dropout, fast.
     #[cfg(not(target_arch = "wasm32"))]
@@ -38,7 +38,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The fastest that there is.
+    /// The fastest form of a layer.
     pub(super) fn fast(graph: &Graph, of_use: &Use) -> Self {
         let layer = &*of_use.layer;
         let of_type = ops::unwrapped(layer);
@@ -83,17 +83,17 @@ impl Form {
         Self::Layer(layer.reference())
     }
 
-    /// Whether this is the fully connected layer, which takes rows that are mostly 0 in another form.
+    /// Whether this is the fully connected layer, which can read rows that are mostly 0 in sparse form.
     pub(super) fn is_linear(&self) -> bool {
         matches!(self, Self::Linear)
     }
 
-    /// Whether cores share the work of the layer where it is large.
+    /// Whether several cores share the layer's work if it is large.
     pub(super) fn is_product(&self) -> bool {
         matches!(self, Self::Linear | Self::Conv2d(_) | Self::HashGrid { .. })
     }
 
-    /// Numbers that a pass over rows of this shape takes beside what is given to it.
+    /// Numbers of scratch memory that a pass needs, for rows of this shape.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         match self {
             Self::Conv2d(conv) => conv.scratch(input),
@@ -115,7 +115,7 @@ impl Form {
         }
     }
 
-    /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
+    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
     pub(super) fn forward<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         match self {
             Self::Linear => Linear::forward_with(pass, relu),
@@ -127,17 +127,17 @@ impl Form {
         }
     }
 
-    /// A backward pass; with `relu`, that of a `Relu` before the layer as well, of which `x` is the output.
+    /// The backward pass; with `relu`, also that of the `Relu` before the layer, whose output is `x`.
     pub(super) fn backward<F: Float>(&self, pass: Backward<'_, F>, relu: bool) {
         match self {
             Self::Linear => Linear::backward_with(pass, relu),
-            // Its forward pass has left no winner that a gradient would not reach.
+            // A max pooling needs nothing: its forward pass left no winner where the `Relu` stops the gradient.
             form => form.formulas().backward(pass),
         }
     }
 }
 
-/// The fast form of a grid for the positions that a use of it reads; its specification has refused all others.
+/// The fast form of a grid for the positions that this use reads. The specification has refused all unsupported ones.
 fn hash_grid(graph: &Graph, of_use: &Use, grid: &ops::HashGrid) -> Option<HashGrid> {
     let Source::Layer { x, .. } = graph.values[of_use.value].source else {
         return None;

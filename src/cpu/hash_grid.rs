@@ -1,6 +1,6 @@
-//! Multiresolution hash encoding, fast, in `f32`: positions and the gradient by the table in the integers of the GPU's
-//! kernels, so that the table's gradients have the same bits on both, whatever the number of threads. In `f64` it is
-//! the definition. Cores share the rows, and of the table's gradients the levels.
+//! Fast multiresolution hash encoding, in `f32`. Positions and the gradient by the table use the integer arithmetic of
+//! the GPU kernels, so that the table's gradient has the same bits on both and with any number of threads. In `f64`,
+//! the definition is used. Cores share the rows; for the table's gradient, they share the levels.
 
 mod cell;
 #[cfg(test)]
@@ -17,14 +17,14 @@ use crate::ops::hash_grid::{Level, Levels, unit};
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use cell::{Cell, contributions, point};
 
-/// Numbers of a minibatch from which cores share them with profit.
+/// From this many output elements of a minibatch on, it is faster if several cores share them.
 const SHARED: usize = 1 << 12;
-/// Features of an entry at the most.
+/// Maximum number of features per entry.
 const MOST_FEATURES: usize = 8;
-/// Bits of an infinite value, and without a sign those of NaN are above.
+/// The bits of infinity. Without the sign bit, those of a NaN are larger.
 const INFINITE: u32 = 0x7f80_0000;
 
-/// The layer. All arrays lie dense in memory, row by row.
+/// The layer. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone)]
 pub(super) struct HashGrid {
     levels: Levels,
@@ -32,10 +32,10 @@ pub(super) struct HashGrid {
 }
 
 impl HashGrid {
-    /// The fast form of a network's layer for positions of so many coordinates.
+    /// The fast form of a network's layer, for positions of this many dimensions.
     ///
     /// # Errors
-    /// Where its specification has one.
+    /// As the layer's specification.
     pub(super) fn of(layer: &ops::HashGrid, dimensions: usize) -> Result<Self, Error> {
         Ok(Self {
             levels: layer.levels_in(dimensions)?,
@@ -43,7 +43,7 @@ impl HashGrid {
         })
     }
 
-    /// Numbers that a backward pass takes beside what is given to it: a sum of 64 bits for each of the table's.
+    /// Scratch memory of a backward pass, in `f32`: a 64-bit sum for each number of the table.
     pub(super) fn scratch(&self) -> u64 {
         2 * self.levels.numbers() as u64
     }
@@ -113,7 +113,7 @@ impl Layer<f32> for HashGrid {
 }
 
 impl HashGrid {
-    /// The gradients by each level's entries, apart.
+    /// Splits the table's gradient by levels; each comes with its index.
     fn of_levels<'a>(&self, dtable: &'a mut [f32]) -> impl Iterator<Item = (usize, &'a mut [f32])> {
         let mut rest = dtable;
         let parts = self.levels.of.iter().enumerate().map(|(at, level)| {
@@ -130,7 +130,7 @@ fn numbers(table: &Array2<f32>) -> &[f32] {
     dense(table.as_slice())
 }
 
-/// `y = Σ weight·table` of each level. With two features, the usual number, loops over them are unrolled.
+/// `y = Σ weight·table` for each level. Loops are unrolled for two features, the usual number.
 fn encode<const D: usize>(levels: &Levels, table: &[f32], x: &[f32], y: &mut [f32]) {
     for (at, level) in levels.of.iter().enumerate() {
         let rows = x.chunks_exact(D).zip(y.chunks_exact_mut(levels.columns()));
@@ -168,7 +168,7 @@ fn encode_level<'a, const D: usize>(
     }
 }
 
-/// `dx = Σ_level N·Σ ±(weight along the other axes)·(dy·table)`, 0 outside of 0…1.
+/// `dx = Σ_level N·Σ ±(weight along the other axes)·(dy·table)`; 0 for coordinates outside 0…1.
 fn input_gradient<const D: usize>(
     levels: &Levels,
     table: &[f32],
@@ -223,7 +223,7 @@ fn add_slopes<'a, const D: usize>(
     }
 }
 
-/// `dtable = Σ weight·dy` of the level at a place, in integers.
+/// `dtable = Σ weight·dy` for the level with index `at`, summed in integers.
 fn table_gradient<const D: usize>(
     (levels, at): (&Levels, usize),
     x: &[f32],
@@ -273,7 +273,7 @@ fn level_gradient<'a, const D: usize>(
     }
 }
 
-/// `2^exponent`, a normal number.
+/// `2^exponent`, which must be a normal number.
 #[expect(
     clippy::cast_sign_loss,
     reason = "the exponents of normal numbers are above −127"
@@ -282,7 +282,7 @@ fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits(((exponent + 127) as u32) << 23)
 }
 
-/// `sum·2^unit`, rounded once, halves away from 0, as the GPU's kernel does it.
+/// `sum·2^unit`, rounded once, with halves away from 0, as in the GPU kernel.
 fn rounded(sum: i64, unit: i32) -> f32 {
     let magnitude = sum.unsigned_abs();
     let places = (64 - magnitude.leading_zeros()).saturating_sub(24);

@@ -1,5 +1,5 @@
-//! Layer normalization, fast: the formulas of [`reference::LayerNorm`](crate::reference::LayerNorm) with sums in several
-//! lanes, a fixed number of them. Cores share the rows.
+//! Fast layer normalization: the formulas of [`reference::LayerNorm`](crate::reference::LayerNorm), with sums in a
+//! fixed number of lanes. Cores share the rows.
 
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2};
@@ -8,19 +8,19 @@ use super::cores::{for_each_part, rows_of_part};
 use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// Numbers that are added side by side.
+/// Numbers that are added in parallel.
 const LANES: usize = 16;
-/// Elements from which cores share the rows with profit.
+/// From this many elements on, it is faster if several cores share the rows.
 const SHARED: usize = 1 << 15;
 
-/// The layer. All arrays lie dense in memory, row by row.
+/// The layer. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LayerNorm {
     eps: f64,
 }
 
 impl LayerNorm {
-    /// With what is added to a variance.
+    /// Makes the layer; `eps` is added to each variance.
     pub(super) fn new(eps: f64) -> Self {
         Self { eps }
     }
@@ -95,7 +95,7 @@ fn parameter<F>(parameter: &Array2<F>) -> &[F] {
     dense(parameter.as_slice())
 }
 
-/// A row, normalized; returns its mean, and the inverse of its deviation.
+/// Normalizes a row; returns its mean and the inverse of its standard deviation.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn normalize<F: Float>(x: &[F], [weight, bias]: [&[F]; 2], eps: f64, y: &mut [F]) -> [F; 2] {
     let n = x.len() as f64;
@@ -127,7 +127,7 @@ fn gradient<F: Float>(x: &[F], [mean, inverse]: [F; 2], weight: &[F], dy: &[F], 
     }
 }
 
-/// What a row adds to the gradients by the parameters.
+/// Adds a row's part of the gradients by the parameters.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn add_gradients<F: Float>(
     x: &[F],
@@ -142,7 +142,7 @@ fn add_gradients<F: Float>(
     }
 }
 
-/// The sum of what `term` makes of the numbers at each place of two slices.
+/// The sum of `term` over the pairs of numbers in two slices.
 #[inline(always)]
 fn sum<F: Float>([a, b]: [&[F]; 2], term: impl Fn([F; 2]) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];

@@ -1,5 +1,5 @@
-//! A fully connected layer, fast: the formulas of [`reference::Linear`](crate::reference::Linear) by the quickest
-//! products there are, or over what is not 0 in bytes.
+//! A fast fully connected layer: the formulas of [`reference::Linear`](crate::reference::Linear) with the fastest
+//! products, or with sums over only the nonzero bytes of a row.
 
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
@@ -12,12 +12,12 @@ use super::row::row_times;
 use super::sparse::Sparse;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// Elements from which cores share what is done with each of them, with profit.
+/// From this many elements on, it is faster if several cores share elementwise work.
 const SHARED: usize = 1 << 16;
-/// Columns whose sums are made at a time.
+/// Columns that are summed at a time.
 const COLUMNS: usize = 64;
 
-/// The layer. A sum of rows goes from the first to the last.
+/// The layer. It sums rows from the first to the last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Linear;
 
@@ -32,7 +32,7 @@ impl<F: Float> Layer<F> for Linear {
 }
 
 impl Linear {
-    /// A forward pass; with `relu`, that of a `Relu` behind the layer as well.
+    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
     pub(super) fn forward_with<F: Float>(pass: Forward<'_, F>, relu: bool) {
         let Forward {
             x,
@@ -58,7 +58,7 @@ impl Linear {
         }
     }
 
-    /// A backward pass; with `relu`, that of a `Relu` before the layer as well, of which `x` is the output.
+    /// The backward pass; with `relu`, also that of the `Relu` before the layer, whose output is `x`.
     pub(super) fn backward_with<F: Float>(pass: Backward<'_, F>, relu: bool) {
         let Backward {
             x,
@@ -80,10 +80,9 @@ impl Linear {
     }
 }
 
-/// The first layer over rows given by what is not 0 in them. All arrays but the parameters lie dense in memory, row
-/// by row.
+/// The first layer over rows in sparse form. All arrays except the parameters are contiguous in memory, row by row.
 impl Linear {
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
     pub(super) fn sparse_forward<F: Float>(
         x: &mut Sparse<F>,
         parameters: &[Array2<F>],
@@ -104,7 +103,7 @@ impl Linear {
     }
 }
 
-/// Adds the bias to every row of a product, and with `relu` makes of it what a `Relu` does: while it is in a cache.
+/// Adds the bias to every row of a product, and with `relu` applies a `Relu`, while the row is in a cache.
 fn finish<F: Float>(y: ArrayViewMut2<'_, F>, b: Option<&[F]>, relu: bool) {
     let (rows, columns) = y.dim();
     let y = dense(y.into_slice());
@@ -124,7 +123,7 @@ fn finish<F: Float>(y: ArrayViewMut2<'_, F>, b: Option<&[F]>, relu: bool) {
 fn add_to_rows<F: Float>(b: &[F], rows: &mut [F]) {
     for row in rows.chunks_exact_mut(b.len()) {
         for (y, &b) in row.iter_mut().zip(b) {
-            // The order of a sum that begins with the bias.
+            // In the order of a sum that starts with the bias.
             *y = b + *y;
         }
     }
@@ -143,7 +142,7 @@ fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: Option<&mut Array2<F>>) {
     });
 }
 
-/// Sums of the rows' numbers in some columns, from the first row to the last.
+/// Sums some columns over all rows, from the first row to the last.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn sum_columns<F: Float>(rows: &[F], columns: usize, first: usize, sums: &mut [F]) {
     let mut local = [F::zero(); COLUMNS];

@@ -17,36 +17,38 @@ use crate::ops::mix;
 use crate::reference::Float;
 use crate::shape::Shape;
 
-/// A network with its parameters and the state of its layers, on the CPU. A clone of it has its own.
+/// A network on the CPU, with its parameters and the state of its layers. A clone has its own copies of both.
 #[derive(Debug)]
 pub struct Network<F = f32> {
     pub(super) passes: Arc<Passes>,
-    /// In the order of the graph, as its state.
+    /// One matrix per parameter, in the order of the graph; `state` likewise.
     pub(super) parameters: Vec<Array2<F>>,
     pub(super) state: Vec<Array2<F>>,
 }
 
 impl Sequential {
-    /// The network with its initial parameters on the CPU; [`Network::new`] takes `f64` as well.
+    /// Builds the network on the CPU with its initial parameters, in `f32`; [`Network::new`] builds it in `f64`, too.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network cannot be, [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has no room for the
+    /// network.
     pub fn on_cpu(&self) -> Result<Network<f32>, Error> {
         Network::new(self)
     }
 }
 
 impl<F: Float> Network<F> {
-    /// The network that `spec` describes, with its initial parameters.
+    /// Builds the network that `spec` describes, with its initial parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network cannot be, [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has no room for the
+    /// network.
     pub fn new(spec: &Sequential) -> Result<Self, Error> {
         Self::with(Passes::fast(spec.graph()?))
     }
 
-    /// The network that others are compared with: every layer as its definition in [`crate::reference`] says, without
-    /// the faster products of [`new`](Self::new), whose last bits are others.
+    /// Builds a network for comparison: every layer computes exactly its definition in [`crate::reference`]. The faster
+    /// products of [`new`](Self::new) round differently in the last bits.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -63,7 +65,7 @@ impl<F: Float> Network<F> {
         })
     }
 
-    /// With these parameters and this state, each in the order of the graph.
+    /// Builds a network with these parameters and this state.
     fn of_values(
         passes: Passes,
         parameters: &Parameters<F>,
@@ -81,7 +83,7 @@ impl<F: Float> Network<F> {
         })
     }
 
-    /// Gives the layers the state that they start with.
+    /// Resets the layers' state to its initial values.
     pub(super) fn reset_state(&mut self) {
         self.state = initial(self.graph().initial_state());
     }
@@ -90,56 +92,56 @@ impl<F: Float> Network<F> {
         &self.passes.graph
     }
 
-    /// Numbers in a row of features: the elements of all inputs.
+    /// Numbers in a row of features: the total size of all inputs.
     #[must_use]
     pub fn features(&self) -> usize {
         self.graph().features()
     }
 
-    /// Shape of what it gives for a row.
+    /// Shape of the output for one row.
     #[must_use]
     pub fn output(&self) -> Shape {
         self.graph().output().shape
     }
 
-    /// What a row of features is made of, where the network was made by [`Sequential::of`], or the file has it that it was
-    /// loaded from.
+    /// The columns that make up a row of features, where the network was made by [`Sequential::of`] or the file it was
+    /// loaded from has them.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
         self.graph().columns.as_ref().map(|of| &of.columns)
     }
 
-    /// Names of the parameters in order, `layers.<index>.<name within the layer>`.
+    /// Names of the parameters in order, each `layers.<index>.<name within the layer>`.
     pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
         let all = self.graph().parameters.iter();
         all.map(|parameter| parameter.name.as_str())
     }
 
-    /// All parameters.
+    /// Returns copies of all parameters.
     #[must_use]
     pub fn parameters(&self) -> Parameters<F> {
         named(&self.graph().parameters, &self.parameters)
     }
 
-    /// The state of all layers, which no optimizer changes: running means, for example.
+    /// Returns a copy of all layers' state, which no optimizer changes: for example, running means.
     #[must_use]
     pub fn state(&self) -> Parameters<F> {
         named(&self.graph().state, &self.state)
     }
 
-    /// The parameter of this name.
+    /// Returns a copy of the parameter of this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has none of this name.
+    /// [`Error::Setting`] when the network has no parameter of this name.
     pub fn parameter(&self, name: &str) -> Result<ArrayD<F>, Error> {
         let at = find(&self.graph().parameters, name)?;
         Ok(one(&self.graph().parameters[at], &self.parameters[at]))
     }
 
-    /// Replaces the parameters: all of them, in any order.
+    /// Replaces all parameters, given in any order.
     ///
     /// # Errors
-    /// [`Error::Setting`] when one is missing, has another shape or is none of this network; then none is replaced.
+    /// [`Error::Setting`] when a parameter is missing, unknown, or of another shape; then none is replaced.
     pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         set_all(&self.passes.graph.parameters, &mut self.parameters, values)
     }
@@ -147,7 +149,7 @@ impl<F: Float> Network<F> {
     /// Replaces the parameter of this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has none of this name, or it has another shape.
+    /// [`Error::Setting`] when the network has no parameter of this name, or it has another shape.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
         let at = find(&self.graph().parameters, name)?;
         check_shape(name, &self.graph().parameters[at].spec.shape, value.shape())?;
@@ -155,7 +157,7 @@ impl<F: Float> Network<F> {
         Ok(())
     }
 
-    /// Replaces the state of all layers: all of it, in any order.
+    /// Replaces the state of all layers, given in any order.
     ///
     /// # Errors
     /// As [`set_parameters`](Self::set_parameters).
@@ -163,11 +165,11 @@ impl<F: Float> Network<F> {
         set_all(&self.passes.graph.state, &mut self.state, values)
     }
 
-    /// The same network with parameters and state of its own, which start as these are. [`Clone`] is the same, and panics
-    /// instead.
+    /// Copies the network, with its parameters and state. [`Clone`] does the same, but panics instead of returning an
+    /// error.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Memory`] when the host has no room for the copy.
     pub fn try_clone(&self) -> Result<Self, Error> {
         footprint::check_copy::<F>(self.graph())?;
         Ok(Self {
@@ -177,7 +179,7 @@ impl<F: Float> Network<F> {
         })
     }
 
-    /// Takes the parameters and the state of another network that is the same but for them.
+    /// Copies the parameters and the state of another network of the same architecture.
     ///
     /// # Errors
     /// As [`mix`](Self::mix).
@@ -185,9 +187,11 @@ impl<F: Float> Network<F> {
         self.mix(other, F::one())
     }
 
-    /// Moves parameters and state by a share of the way to those of another network that is the same but for them:
-    /// `own ← own + share·(other − own)`, and `own ← other` for a share of 1. So a target network slowly follows one
-    /// that is trained (Lillicrap and others, "Continuous control with deep reinforcement learning", 2016).
+    /// Moves the parameters and the state toward those of another network of the same architecture.
+    ///
+    /// `own ← own + share·(other − own)`, and exactly `own ← other` for a share of 1. With small shares, a target
+    /// network slowly follows a network in training (Lillicrap and others, "Continuous control with deep reinforcement
+    /// learning", 2016).
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -201,7 +205,7 @@ impl<F: Float> Network<F> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when the other is another network, or `share` is not 0 to 1.
+    /// [`Error::Setting`] when the other network has another architecture, or `share` is not between 0 and 1.
     pub fn mix(&mut self, other: &Self, share: F) -> Result<(), Error> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -224,10 +228,10 @@ impl<F: Float> Network<F> {
     }
 }
 
-/// A network with parameters and state of its own, which start as these are.
+/// Copies the network, with its parameters and state.
 ///
 /// # Panics
-/// When the host has no room for it: [`try_clone`](Network::try_clone) says so by an error.
+/// When the host has no room for the copy; [`try_clone`](Network::try_clone) returns an error instead.
 impl<F: Float> Clone for Network<F> {
     #[expect(
         clippy::expect_used,
@@ -243,7 +247,7 @@ fn initial<'a, F: Float>(
 ) -> Vec<Array2<F>> {
     let of = |(parameter, values): (&Parameter, Vec<f32>)| {
         let values = values.into_iter();
-        // Values of f32 stay in the block that they are in.
+        // For `f32`, `collect` reuses the allocation.
         let values = values.map(|value| F::from_f64(value.into())).collect();
         matrix(parameter.spec.tensor_shape().dims(), values)
     };
@@ -254,7 +258,7 @@ fn zeros<F: Float>(parameter: &Parameter) -> Array2<F> {
     Array2::zeros(parameter.spec.tensor_shape().dims())
 }
 
-/// Values in the order of the graph by their names.
+/// Copies of values, by the names of their parameters.
 pub(super) fn named<F: Float>(all: &[Parameter], values: &[Array2<F>]) -> Parameters<F> {
     let values = all.iter().zip(values);
     values
@@ -283,7 +287,7 @@ fn set_all<F: Float>(
     Ok(())
 }
 
-/// In the order of rows, as both have it.
+/// Copies values in row-major order, whatever the memory order of either array.
 fn set<F: Float>(to: &mut Array2<F>, value: ArrayViewD<'_, F>) {
     to.iter_mut()
         .zip(value.iter())

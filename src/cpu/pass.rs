@@ -1,4 +1,5 @@
-//! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](super::Updater) behind them.
+//! The parts of a step as separate calls: a forward pass, a backward pass by any gradient, and then an
+//! [`Updater`](super::Updater).
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use crate::fit::{check_features, check_of_pass, check_rows};
 use crate::network::{Parameters, PassSpec, Wanted};
 use crate::reference::Float;
 
-/// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
-/// the parameters are the network's. [`crate::Pass`] is the same on a GPU.
+/// A forward and backward pass of training over a fixed number of rows. It owns the activations and the gradients; the
+/// network owns the parameters. [`crate::Pass`] is its counterpart on a GPU.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -39,24 +40,26 @@ use crate::reference::Float;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A program for this engine alone need copy nothing: [`y`](Self::y) and [`dx`](Self::dx) are views, and
-/// [`dy`](Self::dy) one to be written.
+/// A program for this engine alone can avoid copies: [`y`](Self::y) and [`dx`](Self::dx) return views, and
+/// [`dy`](Self::dy) returns a view to write to.
 #[derive(Debug)]
 pub struct Pass<F = f32> {
     passes: Arc<Passes>,
     spec: PassSpec,
     pub(super) work: Workspace<F>,
-    /// Where the network has several inputs: by all of them, as features stand in a row.
+    /// The gradient by the features, (rows, features), where the network has several inputs to collect it from.
     dx: Option<Array2<F>>,
-    /// Backward passes so far: what layers draw differs between them.
+    /// Backward passes so far. Random layers draw different numbers in each of them.
     count: u32,
 }
 
 impl<F: Float> Network<F> {
-    /// Room for passes over so many rows: `network.pass(64)`, or by a [`PassSpec`] for the gradient by the input, too.
+    /// Allocates a pass over this many rows: `network.pass(64)`. A [`PassSpec`] can also request the gradient by the
+    /// input.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no rows, [`Error::Memory`] without room for what every layer gives for them.
+    /// [`Error::Setting`] for zero rows, [`Error::Memory`] when the host has no room for the activations of so many
+    /// rows.
     pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass<F>, Error> {
         let spec = spec.into();
         check_rows(spec.rows())?;
@@ -83,7 +86,7 @@ impl<F: Float> Pass<F> {
         self.spec.rows()
     }
 
-    /// Whether a network is the one that this pass is for, or a copy of it.
+    /// Checks that `network` is the network of this pass, or a copy of it.
     pub(super) fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
         let is_same = Arc::ptr_eq(&self.passes, &network.passes)
             || self.passes.graph.check_alike(network.graph()).is_ok();
@@ -94,10 +97,10 @@ impl<F: Float> Pass<F> {
         Err(Error::setting("network of a pass", expected, "another"))
     }
 
-    /// Takes rows of features, (rows, features). They stay until others are given.
+    /// Sets the features, (rows, features). They stay until they are replaced.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many, or of another width.
+    /// [`Error::Shape`] when `x` has another shape.
     pub fn set_x(&mut self, x: ArrayView2<'_, F>) -> Result<(), Error> {
         let expected = [self.rows(), self.passes.graph.features()];
         check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
@@ -106,11 +109,11 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// Takes the gradient by what the network gave, (rows, outputs), before each [`backward`](Self::backward), which
-    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    /// Sets the gradient by the outputs, (rows, outputs). Set it before each [`backward`](Self::backward), which reuses
+    /// its memory. For a mean over rows, divide each row's gradient by the number of rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] when it is of other rows or outputs.
+    /// [`Error::Shape`] when `dy` has another shape.
     pub fn set_dy(&mut self, dy: ArrayView2<'_, F>) -> Result<(), Error> {
         let expected = [self.rows(), self.passes.graph.outputs()];
         check_of_pass("dy of a pass, (rows, outputs)", expected, dy.dim().into())?;
@@ -118,36 +121,36 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// A copy of what the network gave, (rows, outputs).
+    /// Returns a copy of the outputs, (rows, outputs).
     ///
     /// # Errors
-    /// None here, where nothing is read from a device: programs for a GPU have them.
+    /// Never. The result has the same type as that of [`crate::Pass`], which reads from a device.
     pub fn read_y(&self) -> Result<Array2<F>, Error> {
         Ok(self.y().to_owned())
     }
 
-    /// A copy of the gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
-    /// the [`PassSpec`] did not ask for it.
+    /// Returns a copy of the gradient by the features, (rows, features), after [`backward`](Self::backward); `None`
+    /// where the [`PassSpec`] did not request it.
     ///
     /// # Errors
-    /// None here.
+    /// Never; see [`read_y`](Self::read_y).
     pub fn read_dx(&self) -> Result<Option<Array2<F>>, Error> {
         Ok(self.dx().map(|dx| dx.to_owned()))
     }
 
-    /// A copy of the gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, and
-    /// sets those of frozen parameters to 0.
+    /// Returns a copy of the gradients by all parameters, after [`backward`](Self::backward). An update clips them in
+    /// place, and sets those of frozen parameters to 0.
     ///
     /// # Errors
-    /// None here.
+    /// Never; see [`read_y`](Self::read_y).
     pub fn read_gradients(&self) -> Result<Parameters<F>, Error> {
         Ok(named(&self.passes.graph.parameters, &self.work.gradients))
     }
 
-    /// Computes [`y`](Self::y) as in a step of training: layers such as `Dropout` draw, and state changes.
+    /// Computes [`y`](Self::y) as in a training step: layers such as `Dropout` draw random numbers, and state changes.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is another network than that of the pass.
+    /// [`Error::Setting`] when `network` is not the network of the pass.
     pub fn forward(&mut self, network: &mut Network<F>) -> Result<(), Error> {
         self.check_network(network)?;
         let Network {
@@ -165,18 +168,18 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// What the network gave, (rows, outputs), where it lies.
+    /// A view of the outputs, (rows, outputs).
     #[must_use]
     pub fn y(&self) -> ArrayView2<'_, F> {
         self.work.values[self.passes.output()].view()
     }
 
-    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs): see [`set_dy`](Self::set_dy).
+    /// A view to write the gradient by [`y`](Self::y) to, (rows, outputs): see [`set_dy`](Self::set_dy).
     pub fn dy(&mut self) -> ArrayViewMut2<'_, F> {
         self.work.outputs(&self.passes).1
     }
 
-    /// Computes the gradients by all parameters, and by the input where that was asked for, from [`dy`](Self::dy).
+    /// Computes the gradients by all parameters from [`dy`](Self::dy), and by the input where that was requested.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -200,8 +203,8 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// The gradient by the rows of features, (rows, features), where it lies, after [`backward`](Self::backward); `None`
-    /// where the [`PassSpec`] did not ask for it.
+    /// A view of the gradient by the features, (rows, features), after [`backward`](Self::backward); `None` where the
+    /// [`PassSpec`] did not request it.
     #[must_use]
     pub fn dx(&self) -> Option<ArrayView2<'_, F>> {
         if !self.spec.has_dx() {

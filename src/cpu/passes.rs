@@ -1,4 +1,4 @@
-//! How the values of a network are computed, and the gradients by them: one after another, in the order of its graph.
+//! Forward and backward passes over a network, value by value, in the order of its graph.
 
 use std::sync::Arc;
 
@@ -20,14 +20,15 @@ use crate::shape::Shape;
 #[derive(Debug)]
 pub(super) struct Passes {
     pub(super) graph: Graph,
-    /// Of each use of a layer.
+    /// The form of each use of a layer.
     forms: Vec<Form>,
-    /// Whether a `Relu` is part of the layer before it, and of the one behind it, where it can be.
+    /// Whether a `Relu` is fused, where possible: its forward pass with the layer before it, its backward pass with the
+    /// layer after it.
     pub(super) fuses: bool,
 }
 
-/// What forward passes take beside values: all parameters and all state of a network; and, of a step of training, the
-/// steps taken before it and the part of its minibatch.
+/// What forward passes read and write besides values: all parameters and all state of a network. In a training step,
+/// `step` is the number of steps taken before and the index of the minibatch within the step.
 #[derive(Debug)]
 pub(super) struct Context<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
@@ -36,7 +37,7 @@ pub(super) struct Context<'a, F> {
 }
 
 impl<F> Context<'_, F> {
-    /// What the backward pass behind takes.
+    /// The context of the backward pass that follows.
     pub(super) fn of_backward(&self) -> BackwardContext<'_, F> {
         BackwardContext {
             parameters: self.parameters,
@@ -46,22 +47,22 @@ impl<F> Context<'_, F> {
     }
 }
 
-/// What backward passes take beside values and gradients: they change none of it.
+/// What backward passes read besides values and gradients; they change none of it.
 #[derive(Debug)]
 pub(super) struct BackwardContext<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
-    /// After the forward pass.
+    /// The state after the forward pass.
     pub(super) state: &'a [Array2<F>],
     pub(super) step: Option<[u32; 2]>,
 }
 
 impl Passes {
-    /// The fastest form of each layer that there is.
+    /// Uses the fastest form of each layer.
     pub(super) fn fast(graph: Graph) -> Self {
         Self::with(graph, Form::fast, true)
     }
 
-    /// Every layer as it is defined.
+    /// Uses the definition of each layer.
     pub(super) fn by_definition(graph: Graph) -> Self {
         let definition = |_: &Graph, of_use: &Use| Form::Layer(of_use.layer.reference());
         Self::with(graph, definition, false)
@@ -76,7 +77,7 @@ impl Passes {
         }
     }
 
-    /// The value that lies where the product of a layer would: that of a `Relu` behind it, where both are one.
+    /// The value of the `Relu` after a layer, if both are fused: it is stored instead of the layer's own value.
     pub(super) fn in_place_of(&self, value: usize) -> Option<usize> {
         match self.graph.values[value].source {
             Source::Layer { layer, .. } if self.fuses => {
@@ -86,7 +87,7 @@ impl Passes {
         }
     }
 
-    /// Whether a value is that of a `Relu` which is part of the product before it.
+    /// Whether a value is that of a `Relu` that is fused with the layer before it.
     fn is_in_product(&self, value: usize) -> bool {
         match self.graph.values[value].source {
             Source::Layer { x, .. } => self.in_place_of(x) == Some(value),
@@ -94,7 +95,7 @@ impl Passes {
         }
     }
 
-    /// The first layer, where it alone takes the only input and has a fast form.
+    /// The first layer, if it is linear and the only reader of a single input.
     pub(super) fn fast_first(&self) -> Option<&Use> {
         let first = self.graph.first_use()?;
         let Source::Layer { layer, .. } = self.graph.values[first.value].source else {
@@ -103,7 +104,7 @@ impl Passes {
         self.forms[layer].is_linear().then_some(first)
     }
 
-    /// A loss in the form that goes with those of the layers.
+    /// A loss: its fast form for fast layers, otherwise its definition.
     pub(super) fn criterion(&self, loss: &dyn ops::Loss) -> Criterion {
         if self.fuses {
             softmax::criterion(loss)
@@ -112,7 +113,7 @@ impl Passes {
         }
     }
 
-    /// Whether cores share the work of a step on so many rows.
+    /// Whether it pays off for cores to share a step on `rows` rows.
     pub(super) fn is_shared(&self, rows: usize) -> bool {
         let uses = self.graph.uses.iter().zip(&self.forms);
         let mut products = uses.filter(|(_, form)| form.is_product());
@@ -122,7 +123,7 @@ impl Passes {
         })
     }
 
-    /// Numbers that the layer with the most takes beside what is given to it.
+    /// Scratch memory, in numbers, of the layer that needs the most.
     pub(super) fn scratch(&self) -> u64 {
         let layers = self.graph.values.iter().filter_map(|value| {
             let Source::Layer { layer, x } = value.source else {
@@ -138,12 +139,12 @@ impl Passes {
         self.graph.values.len() - 1
     }
 
-    /// Elements of a row of a value.
+    /// Elements of a value, per row.
     pub(super) fn columns(&self, value: usize) -> usize {
         self.graph.values[value].shape.len()
     }
 
-    /// The inputs: index of the value, and its first column among the features.
+    /// For each input, the index of its value and its first column among the features.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (usize, usize)> {
         let values = self.graph.values.iter().enumerate();
         values.filter_map(|(index, value)| match value.source {
@@ -152,7 +153,7 @@ impl Passes {
         })
     }
 
-    /// Puts rows of features into the inputs.
+    /// Copies rows of features to the inputs.
     pub(super) fn copy_inputs<F: Float>(&self, x: ArrayView2<'_, F>, values: &mut [Array2<F>]) {
         for (input, first) in self.inputs() {
             let columns = first..first + self.columns(input);
@@ -167,8 +168,8 @@ impl Passes {
         })
     }
 
-    /// Computes a value that is no input, or with `relu` what a `Relu` makes of a layer's; `of` gives those that it is
-    /// made of.
+    /// Computes the value `index`, unless it is an input; with `relu`, applies a `Relu` to a layer's output. `of`
+    /// returns the values that it is made of.
     pub(super) fn value<'v, F: Float>(
         &self,
         (index, relu): (usize, bool),
@@ -204,8 +205,8 @@ impl Passes {
         }
     }
 
-    /// Computes all values from the inputs on that are not part of another; the first layer's from a sparse input, if
-    /// there is one.
+    /// Computes all values from the inputs on, except those that are fused with another. The first layer reads the
+    /// sparse input, if there is one.
     pub(super) fn forward<F: Float>(
         &self,
         values: &mut [Array2<F>],
@@ -216,7 +217,7 @@ impl Passes {
         self.forward_values(self.fuses, values, kept, context, sparse);
     }
 
-    /// Computes every value by itself, in room for all of them.
+    /// Computes all values separately; `values` needs room for every one.
     pub(super) fn forward_apart<F: Float>(
         &self,
         values: &mut [Array2<F>],
@@ -226,7 +227,7 @@ impl Passes {
         self.forward_values(false, values, kept, context, None);
     }
 
-    /// With `fuses`, values that are part of another are left out.
+    /// With `fuses`, skips values that are fused with another.
     fn forward_values<F: Float>(
         &self,
         fuses: bool,
@@ -257,8 +258,7 @@ impl Passes {
         }
     }
 
-    /// Mean loss of the inputs in `work.values`, or of a sparse input instead, with the gradients in
-    /// `work.gradients`.
+    /// Mean loss of the inputs in `work.values`, or of the sparse input; writes the gradients to `work.gradients`.
     pub(super) fn forward_backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
@@ -273,14 +273,14 @@ impl Passes {
         loss
     }
 
-    /// Mean loss of `work.values`, with the gradient by the outputs where [`backward`](Self::backward) takes it.
+    /// Mean loss of `work.values`; writes the gradient by the outputs to where [`backward`](Self::backward) reads it.
     pub(super) fn loss<F: Float>(
         &self,
         work: &mut Workspace<F>,
         (loss, targets): (&dyn Loss<F>, Targets<'_, F>),
     ) -> F {
         let (outputs, doutputs) = work.outputs(self);
-        // As long as the other views.
+        // Reborrowed for the lifetime of the other views.
         let targets = match &targets {
             Targets::Classes(labels) => Targets::Classes(labels),
             Targets::Values(values) => Targets::Values(values.view()),
@@ -288,7 +288,7 @@ impl Passes {
         loss.forward_backward(LossPass::new(outputs, targets, doutputs))
     }
 
-    /// The use of a layer that gives a value, if it reads a sparse input.
+    /// The use of a layer that computes this value, if it reads the sparse input.
     fn sparse_use<'a, F>(
         &self,
         value: usize,
@@ -299,8 +299,8 @@ impl Passes {
         (of_use.value == value).then_some((x, of_use))
     }
 
-    /// Gradients of `work.values`, from that by the outputs on. One that is not the first to arrive is added to those
-    /// before it.
+    /// Computes the gradients by backpropagation, starting from the gradient by the outputs. If several gradients
+    /// arrive at one value, they are added.
     pub(super) fn backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
@@ -310,7 +310,7 @@ impl Passes {
         let plan = Arc::clone(&work.plan);
         for step in &plan.steps {
             let slot = plan.slot(step.value);
-            // No step writes where its gradient is.
+            // No step writes to the memory of its own gradient.
             let dy = std::mem::take(&mut work.deltas[slot]);
             let of_value = matrix(&dy, [work.rows, self.columns(step.value)]);
             match &self.graph.values[step.value].source {
@@ -327,7 +327,7 @@ impl Passes {
                 }
                 Source::Sum(_) => {
                     for &(operand, arrival) in step.to.iter().flatten() {
-                        // It may be the same.
+                        // A sum and its operand may share a gradient.
                         if plan.slot(operand) != slot {
                             self.arrive(work, operand, arrival, of_value);
                         }
@@ -348,7 +348,7 @@ impl Passes {
         }
     }
 
-    /// The step back through one use of a layer, by the gradient `dy` of what it gives.
+    /// Backpropagates through one use of a layer, given the gradient `dy` of its output.
     fn layer_back<F: Float>(
         &self,
         work: &mut Workspace<F>,
@@ -376,7 +376,7 @@ impl Passes {
                 matrix_mut(room, [work.rows, self.columns(operand)])
             });
             let input = (work.values[x].view(), self.graph.values[x].shape);
-            // A product has no value of its own where a `Relu` is part of it; it needs none for its gradients.
+            // A product that is fused with a `Relu` has no value of its own, and its gradients need none.
             let y = self.in_place_of(step.value).unwrap_or(step.value);
             let outputs = [work.values[y].view(), dy];
             let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
@@ -402,7 +402,7 @@ impl Passes {
         }
     }
 
-    /// Writes a gradient where that by `operand` is, or adds it to what is there.
+    /// Writes a gradient to that of `operand`, or adds it there.
     fn arrive<F: Float>(
         &self,
         work: &mut Workspace<F>,

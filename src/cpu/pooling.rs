@@ -1,4 +1,4 @@
-//! Pooling, fast: the formulas of [`reference::MaxPool2d`](crate::reference::MaxPool2d) and
+//! Fast pooling: the formulas of [`reference::MaxPool2d`](crate::reference::MaxPool2d) and
 //! [`reference::AvgPool2d`](crate::reference::AvgPool2d), a row of windows at a time. Cores share the images.
 
 use std::ops::Range;
@@ -13,19 +13,19 @@ use crate::ops::{Size2, Window};
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Pixels from which cores share them with profit.
+/// From this many pixels on, it is faster if several cores share them.
 const SHARED: usize = 1 << 16;
 
-/// Max pooling. All arrays lie dense in memory, row by row.
+/// Max pooling. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MaxPool2d {
     window: Window,
-    /// Whether the gradient is that by the input of a `Relu` before the layer: then windows without a value above 0 have
-    /// no winner.
+    /// Whether the backward pass of the `Relu` before the layer is fused with this one. A window whose largest value is
+    /// not above 0 then has no winner.
     is_behind_relu: bool,
 }
 
-/// Average pooling. All arrays lie dense in memory, row by row.
+/// Average pooling. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AvgPool2d {
     layer: ops::AvgPool2d,
@@ -55,7 +55,7 @@ impl AvgPool2d {
     }
 }
 
-/// Windows over the channels of images, each of them a plane of pixels.
+/// Windows over the channels of images; each channel is a plane of pixels.
 #[derive(Debug, Clone, Copy)]
 struct Planes {
     window: Window,
@@ -65,13 +65,13 @@ struct Planes {
     places: [usize; 2],
 }
 
-/// One pixel of the kernel in a row of windows.
+/// A row of windows, restricted to one pixel of the kernel.
 struct Line {
-    /// The windows whose pixel lies in the image, among all of the plane.
+    /// The windows, among all of the plane, whose pixel is inside the image.
     windows: Range<usize>,
-    /// The pixel of the first of them in the plane.
+    /// The first window's pixel in the plane.
     pixel: usize,
-    /// Which pixel of its window it is.
+    /// The index of the pixel within a window.
     at: usize,
 }
 
@@ -102,7 +102,7 @@ impl Planes {
         self.window.stride.width
     }
 
-    /// Whether windows are of 2×2 pixels, beside each other and within the image.
+    /// Whether windows are 2×2 pixels, adjacent, and inside the image.
     fn are_pairs(&self) -> bool {
         let two = Size2::from(2);
         let Window {
@@ -114,7 +114,8 @@ impl Planes {
         kernel == two && stride == two && padding == Size2::from(0)
     }
 
-    /// Calls `see` with every line of a plane that is not empty: those of a row of windows in the order of the pixels.
+    /// Calls `see` with every line of a plane that is not empty. The lines of a row of windows come in the order of the
+    /// pixels.
     #[inline(always)]
     fn for_each_line(&self, mut see: impl FnMut(Line)) {
         let Window {
@@ -153,7 +154,7 @@ fn parts<'a, F>(x: &ArrayView2<'a, F>) -> impl Iterator<Item = &'a [F]> + use<'a
     dense(x.to_slice()).chunks(len_of_part(x.dim()))
 }
 
-/// The elements of each part of the rows, to be written.
+/// The elements of each part of the rows, mutable.
 fn parts_mut<'a, F>(x: ArrayViewMut2<'a, F>) -> impl Iterator<Item = &'a mut [F]> + use<'a, F> {
     let len = len_of_part(x.dim());
     dense(x.into_slice()).chunks_mut(len)
@@ -200,13 +201,13 @@ impl<F: Float> Layer<F> for MaxPool2d {
     }
 }
 
-/// Whether a value takes the place of the largest so far, in the order of a window.
+/// Whether `x` replaces the largest value so far, in the order of a window's pixels. A NaN counts as largest.
 #[inline(always)]
 fn is_larger<F: Float>(x: F, largest: F) -> bool {
     (x > largest) | (x.is_nan() & !largest.is_nan())
 }
 
-/// The largest value of every window, and which of its pixels that is.
+/// The largest value of every window, and the index of its pixel within the window.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     y.fill(F::neg_infinity());
@@ -229,7 +230,7 @@ fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     }
 }
 
-/// Takes the winner from windows whose largest value is not above 0.
+/// Removes the winner of windows whose largest value is not above 0.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn forget_winners<F: Float>(y: &[F], winner: &mut [F]) {
     let none = F::zero() - F::one();
@@ -238,7 +239,7 @@ fn forget_winners<F: Float>(y: &[F], winner: &mut [F]) {
     }
 }
 
-/// Each gradient to the pixel that was the largest.
+/// Adds each gradient to the pixel that was the largest.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn to_winners<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) {
     dx.fill(F::zero());
@@ -257,7 +258,7 @@ fn to_winners<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) 
     }
 }
 
-/// [`largest`] of windows of 2×2 beside each other.
+/// [`largest`] for adjacent 2×2 windows.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn largest_of_pairs<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     let [zero, one] = [F::zero(), F::one()];
@@ -287,7 +288,7 @@ fn largest_of_pairs<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mu
     }
 }
 
-/// [`to_winners`] of windows of 2×2 beside each other.
+/// [`to_winners`] for adjacent 2×2 windows.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn to_winners_of_pairs<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) {
     let [zero, one] = [F::zero(), F::one()];
@@ -301,7 +302,7 @@ fn to_winners_of_pairs<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &
         let lines = dy.chunks(places).zip(winner.chunks(places));
         for (pair, (dy, winner)) in covered.chunks_exact_mut(2 * width).zip(lines) {
             let (upper, lower) = pair.split_at_mut(width);
-            // The last column of an odd width is in no window.
+            // With an odd width, the last column is in no window.
             (upper[width - 1], lower[width - 1]) = (zero, zero);
             let pixels = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
             for ((upper, lower), (&dy, &winner)) in pixels.zip(dy.iter().zip(winner)) {

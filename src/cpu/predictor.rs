@@ -1,4 +1,4 @@
-//! Outputs of rows that are asked for one after another.
+//! Repeated predictions with low latency.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -15,11 +15,13 @@ use crate::fit::{Indices, check_columns, check_indices};
 use crate::memory;
 use crate::reference::Float;
 
-/// A network that is asked for the outputs of rows again and again, on the CPU: what a pass needs is allocated at the first
-/// call with as many rows, and kept. Then a row allocates nothing in networks of fully connected layers and activations;
-/// convolutions, normalizations and products of several rows take some memory for their time. Reading the weights takes
-/// most of the time of a single row: of a row that is mostly 0 only those of the others are read. [`crate::Predictor`] is
-/// the same on a GPU.
+/// Computes a network's outputs for a few rows again and again, on the CPU.
+///
+/// The first call with a number of rows allocates the memory of a pass, and later calls reuse it. After that, networks
+/// of fully connected layers and activations allocate nothing for a single row; convolutions, normalizations and
+/// products of several rows allocate some memory temporarily. A single row spends most of its time reading weights. If
+/// most of its features are 0, only the weights of the others are read. [`crate::Predictor`] is its counterpart on a
+/// GPU.
 ///
 /// ```
 /// use wgrad::TwoLayerNet;
@@ -42,12 +44,12 @@ pub struct Predictor<F = f32> {
     turns: Turns,
     indices: Vec<Indices>,
     room: Room<F>,
-    /// Rows that there is room for.
+    /// Largest number of rows that memory was checked for.
     most: usize,
 }
 
 impl<F: Float> Predictor<F> {
-    /// Predicts by this network.
+    /// Makes a predictor of this network.
     #[must_use]
     pub fn new(network: Network<F>) -> Self {
         Self {
@@ -65,13 +67,14 @@ impl<F: Float> Predictor<F> {
         &self.network
     }
 
-    /// The network, and nothing else.
+    /// Consumes the predictor and returns the network.
     #[must_use]
     pub fn into_network(self) -> Network<F> {
         self.network
     }
 
-    /// Outputs of a row of features: logits of classes or labels, or values. They stay until the next call.
+    /// Computes the outputs of one row of features: logits of classes or labels, or values. They stay until the next
+    /// call.
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
@@ -80,13 +83,14 @@ impl<F: Float> Predictor<F> {
         Ok(dense(self.predict(x)?.to_slice()))
     }
 
-    /// Outputs (rows, outputs) of rows `x` (rows, features), all of them at once. They stay until the next call. Each row
-    /// takes as much memory as the network's values that are there at the same time: of a million rows
-    /// [`Network::predict`] takes a few hundred at a time.
+    /// Computes the outputs (rows, outputs) of rows `x` (rows, features), all at once.
+    ///
+    /// They stay until the next call. Each row takes as much memory as the activations that exist at the same time. For
+    /// a million rows, use [`Network::predict`], which takes a few hundred at a time.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Setting`] when a column is to be an index and is
-    /// none, [`Error::Memory`] without room for so many rows.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Setting`] when a column of indices holds
+    /// something else, [`Error::Memory`] when the host has no room for so many rows.
     pub fn predict(&mut self, x: ArrayView2<'_, F>) -> Result<ArrayView2<'_, F>, Error> {
         let passes = &*self.network.passes;
         check_columns(&passes.graph, x.dim().into())?;
@@ -118,10 +122,10 @@ impl<F: Float> Predictor<F> {
 }
 
 impl Predictor<f32> {
-    /// Predicts by the network that a file holds: see [`Network::load`].
+    /// Makes a predictor of the network that a file holds: see [`Network::load`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Network::load`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(Network::load(path)?))

@@ -1,4 +1,4 @@
-//! Products of dense matrices: the one place that knows who computes them.
+//! Products of dense matrices. Only this module knows which library computes them.
 
 use ndarray::{ArrayBase, ArrayViewMut2, Axis, Data, Ix2};
 
@@ -28,8 +28,8 @@ use self::by_gemm as multiply_alone;
 #[cfg(not(feature = "gemm"))]
 use self::by_ndarray as multiply_alone;
 
-/// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts. Cores share what is large: each has some
-/// columns of `c`, or rows where there are few columns, and sums as one alone would.
+/// `c = beta·c + a·b`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored. Cores share large products:
+/// each computes some columns of `c`, or some rows if there are few columns, with the same sums as a single core.
 fn multiply<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -71,7 +71,7 @@ fn multiply<F: Float>(
     });
 }
 
-/// `c = beta·c + a·b`; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
+/// `c = beta·c + a·b`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored.
 #[cfg(any(test, not(feature = "gemm")))]
 fn by_ndarray<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -82,16 +82,17 @@ fn by_ndarray<F: Float>(
     ndarray::linalg::general_mat_mul(F::one(), a, b, beta, c);
 }
 
-/// Multiplications from which all cores take part, as two of them share the work with profit
-/// (measured on two cores of an AMD EPYC).
+/// From this many multiplications on, all cores share a product: two cores are then faster than one (measured on two
+/// cores of an AMD EPYC).
 const PARALLEL: usize = 1 << 22;
-/// Columns of a product from which they are shared out, and not its rows: then each core reads a part of `b` alone.
+/// From this many columns on, cores share columns instead of rows: each core then reads only a part of `b`.
 const COLUMNS: usize = 256;
-/// Columns or rows of a share are a multiple of this but for the last one's: of the sums that registers hold at once.
+/// The columns (or rows) of every share except the last are a multiple of this number, and so of the columns whose sums
+/// fit in registers.
 const REGISTERS: usize = 64;
-/// Columns or rows of a share are more than half of this, and the other side is longer than `NARROW`: the gemm crate sums
-/// products of 64×64 and less, of a row or a column, and of at most 256 sums in another order, so that a share which is one
-/// would have other bits than the whole.
+/// Each share has more than half of `LEAST` columns or rows, and its other side is longer than `NARROW`. The reason:
+/// the gemm crate sums in another order if a product is at most 64×64, is one row or column, or has at most 256
+/// elements. Such a share would have other bits than the whole product.
 const LEAST: usize = 128;
 const NARROW: usize = 4;
 
@@ -100,7 +101,7 @@ pub(super) fn is_shared(multiplications: usize) -> bool {
     multiplications >= PARALLEL
 }
 
-/// `c = beta·c + a·b`, by the crate gemm; `beta` is 0 or 1, and where it is 0 nothing in `c` counts.
+/// `c = beta·c + a·b` by the crate `gemm`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored.
 #[cfg(feature = "gemm")]
 fn by_gemm<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -115,8 +116,8 @@ fn by_gemm<F: Float>(
     let [b_row, b_column] = strides(b);
     let [c_row, c_column] = strides(c);
     #[allow(unsafe_code)]
-    // SAFETY: the pointers and strides are those of arrays of m×k, k×n and m×n elements, which live
-    // until the call returns; `c` is borrowed mutably and so overlaps neither other.
+    // SAFETY: the pointers and strides are those of arrays of m×k, k×n and m×n elements, which live until the call
+    // returns. `c` is borrowed mutably, so it overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(
             m,
@@ -147,7 +148,7 @@ fn strides<F>(matrix: &ArrayBase<impl ndarray::RawData<Elem = F>, Ix2>) -> [isiz
     [matrix.strides()[0], matrix.strides()[1]]
 }
 
-/// The tests have the feature, so that all others see what it does alone.
+/// Tests are built with the feature `gemm`, so the others test `by_gemm`; only these tests cover `by_ndarray`.
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, ArrayView2, s};
@@ -179,9 +180,11 @@ mod tests {
     }
 
     fn assert_exact<F: Float>([m, k, n]: [usize; 3]) {
-        let (a, a_transposed) = (integers::<F>([m, k], 1), integers::<F>([k, m], 1));
-        let (b, b_transposed) = (integers::<F>([k, n], 2), integers::<F>([n, k], 2));
-        // Every other column of a wider matrix, too: neither stride is 1.
+        let a = integers::<F>([m, k], 1);
+        let a_transposed = integers::<F>([k, m], 1);
+        let b = integers::<F>([k, n], 2);
+        let b_transposed = integers::<F>([n, k], 2);
+        // The third matrix is every other column of a wider one: neither of its strides is 1.
         let wide = integers::<F>([m, 2 * k], 3);
         for a in [a.view(), a_transposed.t(), wide.slice(s![.., ..;2])] {
             for b in [b.view(), b_transposed.t()] {

@@ -1,4 +1,4 @@
-//! The rectifier, fast: the formulas of [`reference::Relu`](crate::reference::Relu). Cores share what is large.
+//! Fast `Relu`: the formulas of [`reference::Relu`](crate::reference::Relu). Cores share large arrays.
 
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -7,12 +7,12 @@ use super::cores::for_each_part;
 use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// Elements of a part.
+/// Elements per part.
 const PART: usize = 1 << 14;
-/// Elements from which cores share them with profit.
+/// From this many elements on, it is faster if several cores share them.
 const SHARED: usize = 1 << 17;
 
-/// The layer. All arrays lie dense in memory, row by row.
+/// The layer. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Relu;
 
@@ -36,21 +36,21 @@ impl<F: Float> Layer<F> for Relu {
     }
 }
 
-/// Makes of what lies there what the layer gives for it.
+/// Applies the layer in place.
 pub(super) fn in_place<F: Float>(y: ArrayViewMut2<'_, F>) {
     let y = dense(y.into_slice());
     let is_shared = y.len() >= SHARED;
     for_each_part(y.chunks_mut(PART), is_shared, rectify);
 }
 
-/// Makes of values what the layer gives for them.
+/// Applies the layer in place, on one core.
 pub(super) fn rectify<F: Float>(y: &mut [F]) {
     for y in y {
         *y = if *y <= F::zero() { F::zero() } else { *y };
     }
 }
 
-/// Makes of a gradient by what the layer gives, `y`, that by its input.
+/// Turns the gradient by the layer's output `y` into the gradient by its input, in place.
 pub(super) fn mask<F: Float>(y: ArrayView2<'_, F>, dx: ArrayViewMut2<'_, F>) {
     let y = dense(y.to_slice());
     let dx = dense(dx.into_slice());
@@ -66,7 +66,7 @@ fn mask_part<F: Float>(y: &[F], dx: &mut [F]) {
     }
 }
 
-/// `b` where `a` is above 0 or NaN, else 0.
+/// Writes `b` where `a` is above 0 or NaN, otherwise 0.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn keep_above<F: Float>(a: &[F], b: &[F], to: &mut [F]) {
     for ((&a, &b), to) in a.iter().zip(b).zip(to) {

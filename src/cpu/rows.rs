@@ -1,4 +1,4 @@
-//! Forward passes outside of training: a few rows at a time, however many there are.
+//! Forward passes outside training, over any number of rows, in passes of a few rows each.
 
 use std::ops::Range;
 
@@ -13,22 +13,21 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Slots, Source, Span};
 use crate::reference::Float;
 
-/// Rows of a pass, at the most.
+/// Maximum number of rows in a pass.
 const ROWS: usize = 500;
-/// Bytes that the values of a pass may take, unless that is less than a row; two as large as the largest are counted
-/// at the least.
+/// Bytes that the values of a pass may take, unless one row takes more. At least twice the largest value is counted.
 const BYTES: u64 = 64 << 20;
 
-/// What a pass writes: values take turns in a few blocks of memory.
+/// The memory layout of a pass: values share a few blocks at different times.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// Of each value, and of the gradient by the outputs.
+    /// The block of each value, and after all values that of the gradient by the outputs.
     slots: Slots,
-    /// Numbers of a row, in all blocks and in what one layer keeps.
+    /// Numbers per row, in all blocks and in what layers keep.
     of_row: u64,
-    /// Numbers of the largest value.
+    /// Numbers of the largest value, per row.
     widest: u64,
-    /// Numbers that do not depend on the rows.
+    /// Numbers that do not depend on the number of rows.
     once: u64,
 }
 
@@ -37,14 +36,15 @@ impl Turns {
         let graph = &passes.graph;
         let end = graph.values.len();
         let value = |(index, size): (usize, usize)| {
-            // The outputs are read when all is computed.
-            let last = match index + 1 == end {
-                true => end,
-                // In order.
-                false => graph.values[index]
+            // The outputs are read after everything is computed.
+            let last = if index + 1 == end {
+                end
+            } else {
+                // Readers are in order.
+                graph.values[index]
                     .readers
                     .last()
-                    .map_or(index, |&last| last),
+                    .map_or(index, |&last| last)
             };
             Some((Span { first: index, last }, size))
         };
@@ -68,7 +68,7 @@ impl Turns {
         }
     }
 
-    /// How many of `all` rows a pass takes, where memory is not short.
+    /// Rows per pass, of `all` rows, where memory is not short.
     pub(super) fn rows<F>(&self, all: usize) -> usize {
         let of_row = self.of_row.max(self.widest.saturating_mul(2));
         let by_memory = BYTES / bytes_of::<F>(of_row).max(1);
@@ -78,24 +78,24 @@ impl Turns {
             .min(all)
     }
 
-    /// Bytes of a pass over so many rows.
+    /// Bytes of a pass over `rows` rows.
     pub(super) fn bytes<F>(&self, rows: usize) -> u64 {
         let of_rows = self.of_row.saturating_mul(rows as u64);
         bytes_of::<F>(of_rows.saturating_add(self.once))
     }
 
-    /// Where a value is, or behind all values the gradient by the outputs.
+    /// The block of a value; the index after all values stands for the gradient by the outputs.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     fn slot(&self, value: usize) -> usize {
         self.slots.of[value].expect("cpu::Turns: every value has memory")
     }
 }
 
-/// What a pass writes, for some rows.
+/// The memory of a pass over some rows.
 #[derive(Debug)]
 pub(super) struct Room<F> {
     rows: usize,
-    /// Blocks in which values take turns.
+    /// Blocks that values share.
     blocks: Vec<Vec<F>>,
     /// What each use of a layer keeps.
     kept: Vec<Vec<Array2<F>>>,
@@ -112,7 +112,7 @@ impl<F> Default for Room<F> {
 }
 
 impl<F: Float> Room<F> {
-    /// Has room for so many rows: nothing is allocated that is there already, of as many rows or more.
+    /// Makes room for `rows` rows. Nothing is allocated if there was room for as many before.
     pub(super) fn fit(&mut self, passes: &Passes, turns: &Turns, rows: usize) {
         if rows == self.rows && !self.blocks.is_empty() {
             return;
@@ -136,7 +136,7 @@ impl<F: Float> Room<F> {
         }
     }
 
-    /// A forward pass outside of training; `copy` puts the rows' features, from a column on, where they belong.
+    /// A forward pass outside training. `copy` fills an input with the rows' features, given the input's first column.
     pub(super) fn pass(
         &mut self,
         passes: &Passes,
@@ -147,7 +147,7 @@ impl<F: Float> Room<F> {
         let dims = |value| [self.rows, passes.columns(value)];
         for (index, value) in passes.graph.values.iter().enumerate() {
             let slot = turns.slot(index);
-            // No value lies where one is that it is made of.
+            // A value never shares a block with a value that it is made of.
             let mut block = std::mem::take(&mut self.blocks[slot]);
             let y = matrix_mut(&mut block, dims(index));
             match value.source {
@@ -165,7 +165,7 @@ impl<F: Float> Room<F> {
         }
     }
 
-    /// What the network gave, and room for the gradient by it.
+    /// The outputs, and memory for the gradient by them.
     pub(super) fn outputs(
         &mut self,
         passes: &Passes,
@@ -183,7 +183,7 @@ impl<F: Float> Room<F> {
     }
 }
 
-/// Gives a matrix another shape. Its values do not count.
+/// Gives a matrix another shape; its contents become arbitrary.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
     let (mut values, _) =
@@ -193,11 +193,11 @@ fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
 }
 
 impl<F: Float> Network<F> {
-    /// Calls `see` with the outputs of all rows, a few at a time, and with room for their gradient. `copy` puts
-    /// features of so many rows, from a row and a column on, into a matrix of zeros or of rows before.
+    /// Calls `see` with the outputs of all rows, a few at a time, and with memory for their gradient. `copy` gets a
+    /// range of rows and a first column, and writes these features to a matrix, which may hold old ones.
     ///
     /// # Errors
-    /// [`Error::Memory`] without room for a pass.
+    /// [`Error::Memory`] when the host has no room for a pass.
     pub(super) fn for_each_pass(
         &self,
         total: usize,
@@ -208,7 +208,7 @@ impl<F: Float> Network<F> {
             .map(drop)
     }
 
-    /// Runs the passes that `own` chooses from the number of all, which it returns.
+    /// Runs the passes that `own` selects from their number, and returns that number.
     pub(super) fn for_some_passes(
         &self,
         total: usize,
@@ -219,7 +219,7 @@ impl<F: Float> Network<F> {
         let passes = &*self.passes;
         let turns = Turns::new(&self.passes);
         let mut most = turns.rows::<F>(total);
-        // A training has asked for it, but threads may have taken its addresses meanwhile.
+        // A training has checked this memory before, but threads may have taken address space in the meantime.
         while let Err(error) = memory::check_part(
             || format!("a forward pass of {most} rows"),
             turns.bytes::<F>(most),
@@ -249,7 +249,7 @@ impl<F: Float> Network<F> {
         Ok(count)
     }
 
-    /// [`for_each_pass`](Self::for_each_pass) over rows of a matrix.
+    /// [`for_each_pass`](Self::for_each_pass) over the rows of a matrix.
     pub(super) fn for_each_pass_over(
         &self,
         x: ArrayView2<'_, F>,

@@ -1,9 +1,10 @@
-//! How many cores a training asks for: as many as make its steps shortest at the moment. Whoever is done first waits for
-//! the others, so that a core which another program keeps busy may make two cores slower than one.
+//! Chooses how many cores share a training step: as many as make steps shortest at the moment. The fastest core waits
+//! for the others; so if another program keeps one core busy, two cores can be slower than one.
 //!
-//! Nothing is known of other programs; the steps tell. Now and then some are taken with another number of cores, and the
-//! shorter ones go on. A trial that was lost is repeated the later the more often it was lost, and the more time it took,
-//! so that all of them together cost about a hundredth of the time. No result depends on the number of cores.
+//! Other programs are not observed directly; only the durations of steps are. Now and then some steps are taken with
+//! another number of cores, and the faster number is kept. A trial that fails is repeated later and later: the delay
+//! grows with the number of failures and with the time that the trial cost. So all trials together cost about a
+//! hundredth of the time. No result depends on the number of cores.
 
 use std::time::Instant;
 
@@ -11,31 +12,32 @@ use super::cores;
 #[cfg(not(target_arch = "wasm32"))]
 use super::team::Team;
 
-/// Steps that are measured together take at least this long.
+/// Minimum seconds of a window, the steps that are measured together.
 const WINDOW: f64 = 0.002;
-/// The time until the next trial, in times of what the last one cost, is doubled from the first up to the second.
+/// The rest before the next trial, as a multiple of the last trial's cost: starts at the first factor and doubles up to
+/// the second.
 const PATIENCE: [f64; 2] = [8.0, 128.0];
-/// And is at least so long.
+/// Minimum seconds of a rest.
 const LEAST_REST: f64 = 0.05;
-/// Another number of cores is taken where its steps are shorter by this share,
+/// Another number of cores is chosen if its steps are shorter by at least this share.
 const GAIN: f64 = 0.05;
-/// and tried at once where the steps have become longer by this share.
+/// A trial starts at once if steps have become longer by more than this share.
 const SLOWED: f64 = 0.25;
 
-/// The choice of a training.
+/// The choice of the number of cores for one training.
 #[derive(Debug)]
 pub(super) struct Sharing {
     /// Numbers of cores to choose from, in decreasing order.
     widths: Vec<usize>,
-    /// The one that is in use, or is gone back to if a trial is lost.
+    /// Index of the number of cores in use between trials.
     home: usize,
-    /// The one that is tried.
+    /// Index of the number of cores in trial.
     trial: Option<usize>,
-    /// Whether the next trial is of fewer cores.
+    /// Whether the next trial uses fewer cores.
     fewer: bool,
-    /// Steps that are being measured, and their seconds.
+    /// Steps of the present window, and their total seconds.
     window: (u32, f64),
-    /// Seconds of a step at home; none are known at first.
+    /// Seconds per step between trials; none at first.
     usual: Option<f64>,
     /// Seconds until the next trial.
     rest: f64,
@@ -52,10 +54,10 @@ impl Default for Sharing {
 }
 
 impl Sharing {
-    /// Takes a step.
+    /// Takes a step on the chosen number of cores, and measures it.
     pub(super) fn take<R>(&mut self, step: impl FnOnce() -> R) -> R {
         let cores = cores::threads();
-        // Tests come with another number.
+        // Tests change the number of cores.
         if self.widths[0] != cores {
             *self = Self::of(cores);
         }
@@ -68,7 +70,7 @@ impl Sharing {
         result
     }
 
-    /// Takes a small step, which is done before another thread would have begun it.
+    /// Takes a step on this thread alone: one so small that it ends before another thread would start.
     pub(super) fn take_alone<R>(&mut self, step: impl FnOnce() -> R) -> R {
         self.take_with(1, step)
     }
@@ -80,13 +82,13 @@ impl Sharing {
         cores::with(width, &mut self.team, step)
     }
 
-    /// For whom there is one core.
+    /// There is one core.
     #[cfg(target_arch = "wasm32")]
     fn take_with<R>(&mut self, _: usize, step: impl FnOnce() -> R) -> R {
         step()
     }
 
-    /// A choice of at most so many cores.
+    /// Chooses among at most `cores` cores.
     fn of(cores: usize) -> Self {
         let mut widths = vec![cores, cores - 1, cores.div_ceil(2), 1];
         widths.retain(|width| (1..=cores).contains(width));
@@ -106,12 +108,12 @@ impl Sharing {
         }
     }
 
-    /// Cores of the next step.
+    /// Number of cores for the next step.
     fn width(&self) -> usize {
         self.widths[self.trial.unwrap_or(self.home)]
     }
 
-    /// Takes notice of the seconds of a step.
+    /// Records the duration of a step.
     fn took(&mut self, seconds: f64) {
         self.window.0 += 1;
         self.window.1 += seconds;
@@ -127,7 +129,7 @@ impl Sharing {
         }
     }
 
-    /// After a trial.
+    /// Decides after a trial.
     fn judge(&mut self, trial: usize, mean: f64, steps: f64) {
         let usual = self.usual.unwrap_or(mean);
         if mean < usual * (1.0 - GAIN) {
@@ -136,7 +138,7 @@ impl Sharing {
             self.rest = LEAST_REST;
             return;
         }
-        // Fewer cores are tried again at once where steps become longer: else seldom.
+        // A failed trial with fewer cores is repeated late; if steps become longer, another one starts at once anyway.
         let patience = if trial > self.home {
             PATIENCE[1]
         } else {
@@ -146,7 +148,7 @@ impl Sharing {
         self.patience = PATIENCE[1].min(2.0 * self.patience);
     }
 
-    /// After steps at home.
+    /// Continues after a window without a trial; may start one.
     fn go_on(&mut self, mean: f64, seconds: f64) {
         let usual = self.usual.unwrap_or(mean);
         if mean > usual * (1.0 + SLOWED) {
@@ -175,7 +177,7 @@ impl Sharing {
 mod tests {
     use super::Sharing;
 
-    /// Seconds that a machine takes for a number of steps, where each takes what `step` says of so many cores.
+    /// Simulated seconds for a number of steps; `step` gives the seconds of one step on a number of cores.
     fn run(sharing: &mut Sharing, steps: usize, step: impl Fn(usize) -> f64) -> f64 {
         let took = (0..steps).map(|_| {
             let seconds = step(sharing.width());
@@ -185,7 +187,7 @@ mod tests {
         took.sum()
     }
 
-    /// Two cores: shared, a step takes 60 µs, or 1 ms while another program has one of them; alone it takes 100 µs.
+    /// On two cores a step takes 60 µs, or 1 ms while another program uses one of them; on one core it takes 100 µs.
     #[test]
     fn a_step_costs_what_the_better_number_of_cores_makes_it() {
         let quiet = |width| if width == 2 { 60e-6 } else { 100e-6 };
@@ -196,12 +198,12 @@ mod tests {
             assert_eq!(sharing.widths[sharing.home], 2);
             assert!(run(&mut sharing, 100_000, busy) < 100_000.0 * 100e-6 * 1.03);
             assert_eq!(sharing.widths[sharing.home], 1);
-            // It comes back within a second.
+            // The choice returns to two cores within a second.
             run(&mut sharing, 10_000, quiet);
         }
     }
 
-    /// One step of 50 ms is a window of its own.
+    /// One step of 50 ms or more fills a window.
     #[test]
     fn long_steps_are_tried_seldom() {
         let quiet = |width| if width == 2 { 0.05 } else { 0.1 };

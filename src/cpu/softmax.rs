@@ -1,5 +1,5 @@
-//! Softmax with cross-entropy over many classes, fast in `f32`: exponentials of many classes at a time, sums in a fixed number
-//! of lanes. With few classes, and in `f64`, it is as it is defined. Cores share the rows.
+//! Softmax cross-entropy over many classes, fast in `f32`: exponentials of many classes at once, and sums in a fixed
+//! number of lanes. With few classes and in `f64`, the definition is used. Cores share the rows.
 
 use multiversion::multiversion;
 
@@ -9,14 +9,14 @@ use super::dense::dense;
 use crate::ops::{self, unwrapped_loss};
 use crate::reference::{self, Criterion, Loss, LossPass, Targets};
 
-/// Classes from which this form is the faster one by far. The bits with fewer are those of the definition.
+/// From this many classes on, this form is much faster. With fewer, the bits are those of the definition.
 const CLASSES: usize = 64;
-/// Elements from which cores share the rows with profit.
+/// From this many elements on, it is faster if several cores share the rows.
 const SHARED: usize = 1 << 14;
-/// Numbers that are added side by side.
+/// Numbers that are added in parallel.
 const LANES: usize = 16;
 
-/// A loss in the fastest form that there is.
+/// The fastest form of a loss.
 pub(super) fn criterion(loss: &dyn ops::Loss) -> Criterion {
     if unwrapped_loss(loss).is::<ops::SoftmaxCrossEntropy>() {
         Criterion::of(SoftmaxCrossEntropy)
@@ -34,7 +34,7 @@ impl Loss<f64> for SoftmaxCrossEntropy {
     }
 }
 
-/// All arrays lie dense in memory, row by row.
+/// All arrays are contiguous in memory, row by row.
 impl Loss<f32> for SoftmaxCrossEntropy {
     fn forward_backward(&self, pass: LossPass<'_, f32>) -> f32 {
         let (rows, classes) = pass.outputs.dim();
@@ -71,12 +71,13 @@ impl Loss<f32> for SoftmaxCrossEntropy {
     }
 }
 
-/// The loss of a row of logits `z`, and its gradient by them times `each`. It is NaN where one of them is infinite or NaN.
+/// The loss of a row of logits `z`; writes its gradient by them, times `each`. The loss is NaN if a logit is infinite
+/// or NaN.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn row(z: &[f32], label: usize, each: f32, dz: &mut [f32]) -> f32 {
     let (whole, rest) = z.as_chunks::<LANES>();
     let mut largest = [f32::NEG_INFINITY; LANES];
-    // 0 of numbers, NaN of everything else.
+    // 0 for finite numbers, NaN for all others.
     let mut zeros = [0.0; LANES];
     for z in whole {
         for ((largest, zero), &z) in largest.iter_mut().zip(&mut zeros).zip(z) {
@@ -133,9 +134,10 @@ mod tests {
         (z, labels.collect())
     }
 
-    /// With `u` half a unit in the last place: `z − largest` errs by `u·|z − largest|`, an exponential by `4·u` of
-    /// itself (see `activation`), a sum of n numbers in lanes by `(n/LANES + LANES)·u`, and so their quotient by the sum of
-    /// those and 3 roundings. `1/rows` and what it is taken from are rounded, too. A logarithm has the sum's error and one of its own.
+    /// With `u` half a unit in the last place: `z − largest` has an error of `u·|z − largest|`, an exponential of `4·u`
+    /// relative (see `activation`), and a sum of n numbers in lanes of `(n/LANES + LANES)·u`. So their quotient has the
+    /// sum of those errors and 3 roundings. `1/rows` and the difference from it are rounded, too. A logarithm adds one
+    /// error of its own to that of the sum.
     #[test]
     fn it_is_as_defined() {
         let u = f64::from(f32::EPSILON) / 2.0;

@@ -1,5 +1,5 @@
-//! The first layer over bytes that are mostly 0, as the pixels of digits are: what is 0 adds nothing to a sum. A layer of few
-//! outputs takes each row by itself, one of many outputs blocks of rows.
+//! The first layer over bytes that are mostly 0, such as the pixels of digits. Zeros add nothing to a sum and are
+//! skipped. With few outputs, the layer handles each row separately; with many outputs, it handles blocks of rows.
 
 mod blocks;
 mod rows;
@@ -12,7 +12,7 @@ use super::relu;
 use crate::data::Dataset;
 use crate::reference::Float;
 
-/// Which form a data set and its minibatches take for a first layer.
+/// The sparse form of a data set and its minibatches for a first layer.
 #[derive(Debug)]
 pub(super) enum Form {
     Rows(Nonzero),
@@ -20,8 +20,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form of minibatches of so many rows for a layer of so many outputs; `None` where a product of dense matrices is
-    /// faster.
+    /// The form for minibatches of `batch` rows and a layer of `outputs` outputs; `None` where a product of dense
+    /// matrices is faster.
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         if let Some(nonzero) = Nonzero::of(dataset, outputs) {
             return Some(Self::Rows(nonzero));
@@ -29,7 +29,7 @@ impl Form {
         Sizes::of::<F>(dataset, batch, outputs).map(Self::Blocks)
     }
 
-    /// Examples of the data set.
+    /// Number of examples in the data set.
     pub(super) fn examples(&self) -> usize {
         match self {
             Self::Rows(nonzero) => nonzero.examples,
@@ -37,7 +37,7 @@ impl Form {
         }
     }
 
-    /// Bytes of memory that the data set takes in this form.
+    /// Bytes that the data set takes in this form.
     pub(super) fn of_examples(&self) -> u64 {
         match self {
             Self::Rows(nonzero) => nonzero.of_examples(),
@@ -45,7 +45,7 @@ impl Form {
         }
     }
 
-    /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
+    /// Bytes that the data set takes in this form, together with minibatches of `batch` rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         match self {
             Self::Rows(nonzero) => nonzero.memory::<F>(batch),
@@ -54,16 +54,16 @@ impl Form {
     }
 }
 
-/// A minibatch by what is not 0 in it.
+/// A minibatch in sparse form.
 #[derive(Debug)]
 pub(super) enum Sparse<F> {
-    /// Of the rows of a data set in this form.
+    /// Separate rows: those of the whole data set, and the minibatch.
     Rows(SparseRows, SparseBatch<F>),
     Blocks(Blocks<F>),
 }
 
 impl<F: Float> Sparse<F> {
-    /// Room for minibatches of so many rows of a data set, before a layer of so many outputs.
+    /// Allocates minibatches of `batch` rows of a data set, for a layer of `outputs` outputs.
     pub(super) fn new(form: &Form, dataset: &Dataset, batch: usize, outputs: usize) -> Self {
         match form {
             Form::Rows(nonzero) => {
@@ -74,7 +74,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// Copies the examples together; `unit` is `byte / 255` for every byte.
+    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
     pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
         match self {
             Self::Rows(rows, batch) => batch.gather(rows, examples, unit),
@@ -82,7 +82,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
     pub(super) fn times(
         &mut self,
         w: &Array2<F>,
@@ -109,7 +109,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// Bytes that are allocated for it, with its data set.
+    /// Bytes allocated, including the data set.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> u64 {
         match self {
@@ -119,7 +119,7 @@ impl<F: Float> Sparse<F> {
     }
 }
 
-/// Whether there is a form for layers of many outputs: not every processor has instructions for it.
+/// Whether the form for many outputs exists: not every processor has the instructions for it.
 #[cfg(test)]
 pub(super) fn has_blocks() -> bool {
     blocks::Kernel::of_processor().next().is_some()

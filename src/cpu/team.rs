@@ -1,6 +1,6 @@
-//! Threads that share short work, of microseconds: between two pieces of work they do not sleep, as waking one takes longer
-//! than the work does. Nobody waits for a thread that has not begun: where another program has its core, the others do
-//! all of it.
+//! Threads that share short work of a few microseconds. Between two pieces of work they spin instead of sleeping,
+//! because waking a thread takes longer than the work. Nobody waits for a thread that has not started: if another
+//! program occupies its core, the other threads do all the work.
 
 use std::fmt::{self, Debug, Formatter};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,35 +11,35 @@ use std::time::{Duration, Instant};
 
 use crate::memory;
 
-/// How long a thread looks for work before it lets others run in between, and before it sleeps.
+/// How long an idle thread spins before it yields, and how long it stays awake before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 const AWAKE: Duration = Duration::from_micros(300);
 
-/// What is done with each piece, by its index. It lives until [`Close`] is dropped.
+/// The work on each piece, given its index. The reference is valid until [`Close`] is dropped.
 type Work = &'static (dyn Fn(usize) + Sync);
 
-/// Threads that help the one that asks. They are started when work is first shared, and end with this.
+/// Threads that help the calling thread. They are started when work is first shared, and end when the team is dropped.
 pub(super) struct Team {
     shared: Arc<Shared>,
     helpers: OnceLock<Vec<JoinHandle<()>>>,
-    /// Helpers, at the most.
+    /// Maximum number of helpers.
     most: usize,
 }
 
-/// What all threads look at.
+/// State that all threads share.
 struct Shared {
-    /// Calls of [`Team::run`]: a new one is work.
+    /// Number of calls of [`Team::run`]: a new number means new work.
     round: AtomicUsize,
-    /// Whether helpers may begin.
+    /// Whether helpers may start on the present work.
     is_open: AtomicBool,
-    /// Helpers that have begun.
+    /// Helpers that have started and not ended.
     active: AtomicUsize,
-    /// Helpers that may.
+    /// Number of helpers wanted for the present work.
     wanted: AtomicUsize,
-    /// The next piece that nobody has.
+    /// Index of the next piece to be taken.
     next: AtomicUsize,
     work: Mutex<Option<(Work, usize)>>,
-    /// Helpers that sleep, or are about to.
+    /// For each helper, whether it sleeps or is about to.
     asleep: Vec<AtomicBool>,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
     has_ended: AtomicBool,
@@ -55,7 +55,7 @@ impl Debug for Team {
 }
 
 impl Team {
-    /// Of so many threads, the one that asks among them.
+    /// Makes a team of `threads` threads, including the calling one.
     pub(super) fn of(threads: usize) -> Self {
         let most = threads.saturating_sub(1);
         Self {
@@ -75,28 +75,28 @@ impl Team {
         }
     }
 
-    /// Threads at the most, the one that asks among them.
+    /// Number of threads at most, including the calling one.
     pub(super) fn threads(&self) -> usize {
         self.most + 1
     }
 
-    /// Calls `work` with every index below `pieces`, on so many threads at the most. The caller's threads are one at a
-    /// time: `&mut` says so.
+    /// Calls `work` with every index below `pieces`, on at most `threads` threads. `&mut self` ensures that a team runs
+    /// one call at a time.
     ///
     /// # Panics
-    /// As `work` does.
+    /// When `work` panics.
     pub(super) fn run(&mut self, threads: usize, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
         let helpers = self.helpers.get_or_init(|| self.shared.start(self.most));
         let shared = &*self.shared;
         #[allow(unsafe_code)]
-        // SAFETY: helpers call it only between `open` and the end of `Close::drop`, which waits for all that have begun,
-        // and lets none begin any more; `work` outlives that.
+        // SAFETY: helpers call `work` only between the opening below and the end of `Close::drop`, which lets no
+        // further helper start and waits for all that have started; `work` outlives that.
         let forever = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Work>(work) };
         *lock(&shared.work) = Some((forever, pieces));
         shared.next.store(0, SeqCst);
         let wanted = threads.min(pieces).saturating_sub(1).min(helpers.len());
         shared.wanted.store(wanted, SeqCst);
-        // A panic may be left of a call that ended by one of its own.
+        // An earlier call may have left a helper's panic, if it ended by a panic of the calling thread.
         *lock(&shared.panic) = None;
         let close = Close(shared);
         shared.is_open.store(true, SeqCst);
@@ -114,7 +114,7 @@ impl Team {
     }
 }
 
-/// Lets no helper begin any more, and waits for those that have.
+/// When dropped, lets no further helper start, and waits for those that have started.
 struct Close<'a>(&'a Shared);
 
 impl Drop for Close<'_> {
@@ -133,14 +133,14 @@ impl Drop for Team {
         self.shared.has_ended.store(true, SeqCst);
         for helper in self.helpers.take().into_iter().flatten() {
             helper.thread().unpark();
-            // It catches whatever panics.
+            // A helper catches all panics of its work.
             let _ = helper.join();
         }
     }
 }
 
 impl Shared {
-    /// As many helpers as can be started.
+    /// Starts as many helpers as possible.
     fn start(self: &Arc<Self>, most: usize) -> Vec<JoinHandle<()>> {
         let start = |index| {
             let shared = Arc::clone(self);
@@ -148,23 +148,24 @@ impl Shared {
             let builder = thread::Builder::new().name(name);
             builder.spawn(move || shared.help(index)).ok()
         };
-        // A thread that cannot allocate what it packs products in ends the program.
+        // A thread must have memory to pack operands of products: failing to allocate it would abort the program.
         let room = memory::room_for_threads(most + 1).saturating_sub(1);
         (0..most.min(room)).map_while(start).collect()
     }
 
-    /// What a helper does all its life.
+    /// The main loop of a helper.
     fn help(&self, index: usize) {
         let mut seen = 0;
         let mut idle = Instant::now();
         while let Some(round) = self.wait(index, seen, &mut idle) {
             seen = round;
-            // Whoever is not wanted sleeps in time.
+            // A helper that is not wanted keeps idling, and so goes to sleep.
             if index >= self.wanted.load(SeqCst) {
                 continue;
             }
             self.active.fetch_add(1, SeqCst);
-            // After the line before: whoever closes sees that, or this sees that it is closed.
+            // Ordered after the increment: either `Close` sees this helper as active, or this helper sees that it is
+            // closed.
             let work = if self.is_open.load(SeqCst) {
                 *lock(&self.work)
             } else {
@@ -181,7 +182,8 @@ impl Shared {
         }
     }
 
-    /// The number of the next round; `None` at the end. The helper has had no work since `idle`.
+    /// Waits for the next round and returns its number; `None` when the team has ended. The helper is idle since
+    /// `idle`.
     fn wait(&self, index: usize, seen: usize, idle: &mut Instant) -> Option<usize> {
         loop {
             let round = self.round.load(SeqCst);
@@ -196,7 +198,7 @@ impl Shared {
                 continue;
             }
             self.asleep[index].store(true, SeqCst);
-            // After the line before: whoever begins a round sees that, or this sees the round.
+            // Ordered after the store: either `run` sees that this helper sleeps, or this helper sees the new round.
             if self.round.load(SeqCst) == seen && !self.has_ended.load(SeqCst) {
                 thread::park();
             }
@@ -216,7 +218,7 @@ impl Shared {
     }
 }
 
-/// A moment of waiting since `start`.
+/// Waits a moment: spins at first, and yields once `SPIN` has passed since `start`.
 fn relax(start: Instant) {
     if start.elapsed() < SPIN {
         (0..8).for_each(|_| std::hint::spin_loop());
@@ -252,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Pieces that last are shared, after any rest.
+    /// Long pieces are shared, also after a rest.
     #[test]
     fn helpers_help() {
         let mut team = Team::of(2);
@@ -281,7 +283,7 @@ mod tests {
                 sum.fetch_add(piece, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 190);
-            // Of several panics none is left for a later call.
+            // After several panics, none is left for a later call.
             let panics = AssertUnwindSafe(|| team.run(3, 20, &|piece| panic!("{piece}")));
             assert!(catch_unwind(panics).is_err());
             team.run(3, 20, &|_| {});

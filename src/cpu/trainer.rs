@@ -58,14 +58,14 @@ pub struct Trainer<F = f32> {
     criterion: Criterion,
     /// The minibatches of its data set or its stream, where it has one.
     minibatches: Option<Minibatches<F>>,
-    /// Room for the numbers of rows that were given last.
+    /// Workspaces for the most recent row counts passed to `step_on`.
     given: Latest<Workspace<F>>,
-    /// Losses of the last steps, as many as are kept.
+    /// Losses of the last steps, at most `HISTORY`.
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
-    /// How many cores share the work of a step.
+    /// Chooses how many cores share the work of a step.
     sharing: Sharing,
-    /// What processes share, where there are several.
+    /// This process's part of a distributed training.
     #[cfg(not(target_arch = "wasm32"))]
     data_parallel: Option<Box<DataParallel>>,
 }
@@ -74,8 +74,9 @@ impl<F: Float> Trainer<F> {
     /// Trains `network` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, sampling or a setting of the loss or the optimizer make no sense, [`Error::Shape`]
-    /// when the data set does not fit the network, [`Error::Memory`] when the host has no room for the training.
+    /// [`Error::Setting`] when the batch, the sampling or a setting of the loss or the optimizer is invalid,
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has no room for the
+    /// training.
     pub fn new(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -93,11 +94,11 @@ impl<F: Float> Trainer<F> {
         Self::with(network, loss, optimizer, Some(minibatches))
     }
 
-    /// Trains `network` on rows that are given to each step: [`step_on`](Self::step_on).
+    /// Trains `network` on rows that are passed to each step: [`step_on`](Self::step_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense, [`Error::Memory`] when the host has
-    /// no room for what it keeps.
+    /// [`Error::Setting`] when a setting of the loss or the optimizer is invalid, [`Error::Memory`] when the host has
+    /// no room for the optimizer's state.
     pub fn online(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -139,14 +140,14 @@ impl<F: Float> Trainer<F> {
         &self.network
     }
 
-    /// The network as trained so far, and nothing else.
+    /// Consumes the trainer and returns the network as trained so far.
     #[must_use]
     pub fn into_network(self) -> Network<F> {
         self.network
     }
 
-    /// Replaces the parameters: all of them, in any order. The optimizer, the layers' state and a moving average go on as
-    /// with [`crate::Trainer::set_parameters`].
+    /// Replaces all parameters, given in any order. The optimizer, the layers' state and a moving average behave as in
+    /// [`crate::Trainer::set_parameters`].
     ///
     /// # Errors
     /// As [`Network::set_parameters`].
@@ -158,7 +159,8 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the parameter of this name. Its moving average begins anew. A training that has diverged needs all of them.
+    /// Replaces the parameter of this name. Its moving average restarts. After a divergence, use
+    /// [`set_parameters`](Self::set_parameters), which replaces all of them.
     ///
     /// # Errors
     /// As [`Network::set_parameter`], or [`Error::Diverged`].
@@ -169,7 +171,7 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the state of all layers. A training that has diverged needs other parameters first.
+    /// Replaces the state of all layers. After a divergence, replace the parameters first.
     ///
     /// # Errors
     /// As [`Network::set_state`], or [`Error::Diverged`].
@@ -178,7 +180,7 @@ impl<F: Float> Trainer<F> {
         self.network.set_state(values)
     }
 
-    /// After the parameters were replaced; whether those before had diverged.
+    /// Restarts what depends on the parameters, after they were replaced. Returns whether the old ones had diverged.
     fn begin_anew(&mut self) -> bool {
         let had_diverged = self.soundness.has_diverged();
         if had_diverged {
@@ -190,7 +192,7 @@ impl<F: Float> Trainer<F> {
         had_diverged
     }
 
-    /// Steps taken, of those before a [`resume`](Trainer::resume) too.
+    /// Steps taken, including those before a [`resume`](Trainer::resume).
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.updater.steps_taken()
@@ -198,18 +200,18 @@ impl<F: Float> Trainer<F> {
 
     /// Takes `count` steps; returns the mean loss of each minibatch before its update.
     ///
-    /// This thread takes them, with threads of the trainer's own beside it on as many cores as make a step shortest at the
-    /// moment: where another program keeps a core busy it goes on with the others. Bits do not depend on their number. The
-    /// environment variable `WGRAD_THREADS` sets how many there are at the most, up to 1,024.
+    /// The calling thread and the trainer's own threads take the steps, on as many cores as make a step shortest at the
+    /// moment: if another program keeps a core busy, the training uses the others. The results have the same bits on
+    /// any number of threads. The environment variable `WGRAD_THREADS` sets the maximum number of threads, up to 1,024.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a schedule gives one of them a learning rate that is negative or not a number: then
-    /// neither it is taken nor any of the 16,384 steps that it is among; of a stream, whose end nobody knows, the steps
-    /// before it are taken, and [`losses`](Self::losses) has theirs. [`Error::Diverged`] at the first loss that is not a
-    /// number below 2²⁴: then no more steps are taken and nothing is saved, until [`resume`](Trainer::resume),
-    /// [`set_weights`](Trainer::set_weights) or [`set_parameters`](Self::set_parameters) bring other parameters: those of
-    /// all layers are enough.
-    /// [`Error::Setting`] for a trainer without a data set, which takes its steps by [`step_on`](Self::step_on).
+    /// [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. Steps on a
+    /// data set are checked in groups of 16,384, and no step of the failing group is taken. On a stream, the steps
+    /// before the failing one are taken, and [`losses`](Self::losses) returns their losses. [`Error::Diverged`] at the
+    /// first loss that is not a number below 2²⁴: then no more steps are taken and nothing is saved, until
+    /// [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or [`set_parameters`](Self::set_parameters)
+    /// replaces the parameters of all layers. [`Error::Setting`] for a trainer without a data set or a stream: call
+    /// [`step_on`](Self::step_on) instead.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -223,7 +225,7 @@ impl<F: Float> Trainer<F> {
             None => Err(no_data()),
         };
         while matches!(taken, Ok(true)) && losses.len() < count {
-            // On this thread: what reads a stream may wait for work that other threads share.
+            // On this thread, because reading a stream may wait for work that other threads share.
             let ready = self.minibatches.as_mut().map(Minibatches::ready);
             let steps = ready.ok_or_else(no_data)?.min(count - losses.len());
             if steps == 0 {
@@ -233,7 +235,7 @@ impl<F: Float> Trainer<F> {
             let mut sharing = std::mem::take(&mut self.sharing);
             taken = self.take_steps(steps, &mut sharing, &mut losses);
             self.sharing = sharing;
-            // Before a stream is read on, which may panic.
+            // Done before more of the stream is read, because its iterator may panic.
             self.remember(&losses[before..]);
         }
         if !taken? {
@@ -246,7 +248,7 @@ impl<F: Float> Trainer<F> {
         Ok(losses)
     }
 
-    /// Takes steps up to the first whose loss is not sound; whether there is none.
+    /// Takes steps up to the first whose loss is not sound. Returns whether all losses are sound.
     fn take_steps(
         &mut self,
         count: usize,
@@ -256,7 +258,7 @@ impl<F: Float> Trainer<F> {
         let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
         let is_of_data_set = of_data_set.is_some();
         for at in 0..count {
-            // As a GPU is told of them. A stream may end before a rate that is bad.
+            // Checked in the same groups as on a GPU. A stream may end before an invalid rate.
             if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }
@@ -281,7 +283,7 @@ impl<F: Float> Trainer<F> {
         Ok(loss)
     }
 
-    /// Steps taken, as a GPU counts them.
+    /// Steps taken, wrapped to 32 bits as on a GPU.
     fn step_in_u32(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         let step = self.steps_taken() as u32;
@@ -295,10 +297,11 @@ impl<F: Float> Trainer<F> {
         self.losses.extend(kept);
     }
 
-    /// Losses of the last `count` steps of this trainer; of 16,384 at most.
+    /// Losses of the last `count` steps of this trainer, at most 16,384.
     ///
     /// # Errors
-    /// [`Error::Setting`] for more steps than were taken or are kept, [`Error::Diverged`] when one of them is not sound.
+    /// [`Error::Setting`] when `count` exceeds the number of losses kept, [`Error::Diverged`] when one of the losses is
+    /// not sound.
     pub fn losses(&self, count: usize) -> Result<Vec<F>, Error> {
         let Some(before) = self.losses.len().checked_sub(count) else {
             let expected = format!("at most {}, the losses that are kept", self.losses.len());

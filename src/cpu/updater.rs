@@ -1,4 +1,4 @@
-//! Parameters that change by their gradients.
+//! Updates of parameters by their gradients.
 
 mod kept;
 
@@ -18,23 +18,23 @@ use crate::reference::{Float, Rule, UpdateStep};
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) use kept::trained;
 
-/// What needs memory for an optimizer.
+/// Names what needs memory in an error message.
 const KEPT: &str = "what an optimizer keeps";
 
-/// An optimizer with what it keeps from step to step, for the parameters of one network: the last part of a step. The
-/// others are those of a [`Pass`], where there is an example.
+/// An optimizer with its state for the parameters of one network: the last part of a step. The other parts are those of
+/// a [`Pass`], which has an example.
 #[derive(Debug)]
 pub struct Updater<F = f32> {
     optimizer: Arc<dyn Optimizer>,
     rule: Rule,
     groups: Groups,
-    /// What the optimizer keeps of every parameter, in order.
+    /// The optimizer's state: for every parameter, one matrix per name.
     state: Vec<Vec<Array2<F>>>,
-    /// Those of the network, which its copies share.
+    /// Identifies the network; its copies share the same passes.
     passes: Arc<Passes>,
     average: Option<Average<F>>,
     steps_taken: u64,
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer's state started at zero.
     began: u64,
 }
 
@@ -45,12 +45,12 @@ struct Average<F> {
     values: Vec<Array2<F>>,
 }
 
-/// Elements of a piece of a parameter, at the most where a row has no more, and elements from which cores share an update
-/// with profit.
+/// Maximum number of elements in a piece of a parameter, unless one row has more; and the number of elements of all
+/// parameters from which it is faster if several cores share an update.
 const PIECE: usize = 1 << 13;
 const SHARED: usize = 1 << 14;
 
-/// Some rows of a parameter, with all that is updated with them.
+/// Some rows of a parameter, with the gradient and the state of the same rows.
 #[derive(Debug)]
 struct Piece<'a, F> {
     at: UpdateStep<F>,
@@ -60,7 +60,7 @@ struct Piece<'a, F> {
 }
 
 impl<'a, F: Float> Piece<'a, F> {
-    /// Adds the pieces of a parameter to others.
+    /// Cuts a parameter into pieces and adds them to `pieces`.
     fn cut(
         at: UpdateStep<F>,
         of: (
@@ -95,11 +95,11 @@ impl<'a, F: Float> Piece<'a, F> {
 }
 
 impl<F: Float> Updater<F> {
-    /// With nothing kept yet.
+    /// Makes an updater; the optimizer's state starts at zero.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense, [`Error::Memory`] when the host has no room for
-    /// what it keeps.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has no room for
+    /// its state.
     pub fn new(network: &Network<F>, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
         let graph = network.graph();
@@ -122,11 +122,11 @@ impl<F: Float> Updater<F> {
         })
     }
 
-    /// Changes all parameters by the gradients of the last [`backward`](Pass::backward) of a pass.
+    /// Updates all parameters by the gradients of the pass's last [`backward`](Pass::backward).
     ///
     /// # Errors
-    /// [`Error::Setting`] when pass or network are of another network than this, or the schedule gives a learning rate that
-    /// is negative or not a number.
+    /// [`Error::Setting`] when the pass or the network does not belong to this updater's network, or the schedule gives
+    /// a learning rate that is negative or not a number.
     pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
         pass.check_network(network)?;
         self.check_network(network)?;
@@ -135,7 +135,7 @@ impl<F: Float> Updater<F> {
         Ok(())
     }
 
-    /// Whether a network is the one that this is for, or a copy of it.
+    /// Checks that `network` is the network of this updater, or a copy of it.
     fn check_network(&self, network: &Network<F>) -> Result<(), Error> {
         if Arc::ptr_eq(&network.passes, &self.passes) {
             return Ok(());
@@ -144,7 +144,7 @@ impl<F: Float> Updater<F> {
         Err(Error::setting("network of an updater", expected, "another"))
     }
 
-    /// Whether so many updates can be made with the learning rates that the schedule gives.
+    /// Checks the learning rates that the schedule gives for the next `count` updates.
     ///
     /// # Errors
     /// [`Error::Setting`] when one is negative or not a number.
@@ -161,7 +161,7 @@ impl<F: Float> Updater<F> {
         coefficients(&*self.optimizer, self.steps_taken, self.began)
     }
 
-    /// Updates parameters by gradients, which the optimizer may change before.
+    /// Updates the parameters. The optimizer may change the gradients first.
     pub(super) fn apply(
         &mut self,
         [rate, ..]: [f32; 4],
@@ -170,7 +170,7 @@ impl<F: Float> Updater<F> {
     ) {
         let rule = F::rule(&self.rule);
         if !self.groups.is_default() {
-            // What is frozen has no gradient.
+            // Frozen parameters have a gradient of 0.
             let frozen = gradients.iter_mut().zip(self.groups.resolved());
             let frozen = frozen.filter(|(_, group)| group.is_frozen());
             frozen.for_each(|(gradient, _)| gradient.fill(F::zero()));
@@ -217,36 +217,36 @@ impl<F: Float> Updater<F> {
         self.steps_taken
     }
 
-    /// The step at which what the optimizer keeps began with zeros.
+    /// The step at which the optimizer's state started at zero.
     pub(super) fn began(&self) -> u64 {
         self.began
     }
 
-    /// Counts on from another step, with what is kept since `began`.
+    /// Continues at another step count, with state that started at step `began`.
     pub(super) fn count_from(&mut self, steps_taken: u64, began: u64) {
         (self.steps_taken, self.began) = (steps_taken, began);
     }
 
-    /// The optimizer as it is now.
+    /// The current optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Arc<dyn Optimizer> {
         &self.optimizer
     }
 
-    /// Goes on with another learning rate, before any schedule.
+    /// Sets the learning rate before any schedule.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is no finite number above 0.
+    /// [`Error::Setting`] when the rate is not finite or not above 0.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.set_optimizer(self.optimizer.with_learning_rate(learning_rate))
     }
 
-    /// Goes on with another optimizer. What both keep under the same name goes on; all else that it keeps begins with
-    /// zeros. The steps count on.
+    /// Replaces the optimizer. State that both optimizers keep under the same name is retained; all other state starts
+    /// at zero. The step count continues.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::Memory`] when the host has no room for what it
-    /// keeps; then nothing is changed.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has no room for
+    /// its state; then nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
@@ -262,7 +262,7 @@ impl<F: Float> Updater<F> {
                 Some(old.swap_remove(at).1)
             });
             let goes_on: Vec<_> = goes_on.collect();
-            // What no longer goes on is room for what begins.
+            // Matrices that are no longer needed are reused for new state.
             let mut rooms = old.into_iter().map(|(_, room)| room);
             let mut begin = || {
                 let room = rooms.next();
@@ -285,51 +285,54 @@ impl<F: Float> Updater<F> {
         self.groups.wanted()
     }
 
-    /// The groups of the parameters: [`set_group`](Self::set_group) says which is in which.
+    /// The groups of all parameters, as [`set_group`](Self::set_group) has assigned them.
     pub(super) fn groups(&self) -> &Groups {
         &self.groups
     }
 
-    /// Puts all parameters in other groups.
+    /// Replaces the groups of all parameters.
     pub(super) fn set_groups(&mut self, groups: Groups) {
         self.groups = groups;
     }
 
-    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
-    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
-    /// (`*.bias`).
+    /// Assigns parameters to a group, which changes how the optimizer updates them.
+    ///
+    /// `parameters` is a full name (`layers.0.weight`), the start of names up to a dot (`layers.0`), or a pattern in
+    /// which `*` stands for any characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense;
-    /// then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, or a number of the group is
+    /// invalid; then nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)
     }
 
-    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group).
+    /// Freezes parameters, named as in [`set_group`](Self::set_group): they keep their values from now on.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    /// [`Error::Setting`] when no parameter matches, or no trained parameter would remain.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)
     }
 
-    /// Goes on with frozen parameters.
+    /// Trains frozen parameters again.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant.
+    /// [`Error::Setting`] when no parameter matches.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, false)
     }
 
-    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
-    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Whoever sets the
-    /// parameters from outside calls it again, so that it does not go on from those before.
+    /// Keeps a moving average of all parameters, starting from their present values.
+    ///
+    /// After each update, `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better
+    /// than the parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging",
+    /// 1992). After you set parameters from outside, call this again: otherwise the average still contains the old
+    /// ones.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or the network is another than that of this updater;
-    /// [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or `network` is not the network of this updater;
+    /// [`Error::Memory`] when the host has no room for the average.
     pub fn average(&mut self, network: &Network<F>, decay: f32) -> Result<(), Error> {
         self.check_network(network)?;
         check_below_one("decay of the moving average", decay)?;
@@ -347,10 +350,10 @@ impl<F: Float> Updater<F> {
         Ok(())
     }
 
-    /// A copy of the moving average, if one is kept.
+    /// Returns a copy of the moving average, if one is kept.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network is another than that of this updater, [`Error::Memory`] when the host has no
+    /// [`Error::Setting`] when `network` is not the network of this updater, [`Error::Memory`] when the host has no
     /// room for the copy.
     pub fn averaged(&self, network: &Network<F>) -> Result<Option<Parameters<F>>, Error> {
         self.check_network(network)?;
@@ -366,7 +369,7 @@ impl<F: Float> Updater<F> {
         self.average.as_ref().map(|average| average.decay)
     }
 
-    /// Forgets what the optimizer keeps; a moving average begins with the present parameters.
+    /// Resets the optimizer's state to zero, and restarts a moving average at the present parameters.
     pub(super) fn forget(&mut self, network: &Network<F>) {
         self.began = self.steps_taken;
         let kept = self.state.iter_mut().flatten();
@@ -374,7 +377,7 @@ impl<F: Float> Updater<F> {
         self.begin_average(network, None);
     }
 
-    /// Has the moving average begin anew with the present parameters, or with the one of a name.
+    /// Restarts the moving average at the present values of all parameters, or of the named one.
     pub(super) fn begin_average(&mut self, network: &Network<F>, name: Option<&str>) {
         let Some(average) = &mut self.average else {
             return;
@@ -391,7 +394,7 @@ impl<F: Float> Updater<F> {
 
 #[cfg(test)]
 impl<F> Updater<F> {
-    /// Numbers that the optimizer keeps.
+    /// Numbers in the optimizer's state.
     pub(super) fn numbers(&self) -> usize {
         self.state.iter().flatten().map(Array2::len).sum()
     }

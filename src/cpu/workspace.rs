@@ -1,4 +1,4 @@
-//! What passes write: made once, used every step.
+//! The memory that passes write to: allocated once, reused in every step.
 
 use std::iter::repeat;
 use std::sync::Arc;
@@ -11,30 +11,30 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Gradients, Graph, Use, Wanted};
 use crate::reference::Float;
 
-/// What a step of training writes: made once, used every step.
+/// The memory that a training step writes to: allocated once, reused in every step.
 #[derive(Debug)]
 pub(super) struct Workspace<F> {
     pub(super) rows: usize,
-    /// Which gradients are computed, and where they are.
+    /// Which gradients are computed, and in which memory.
     pub(super) plan: Arc<Gradients>,
-    /// Every value of the network, the minibatch first; without columns where the first layer reads it in another
-    /// form.
+    /// Every value of the network, starting with the minibatch. A value has no columns if it is fused with another, or
+    /// if it is an input that the first layer reads in sparse form.
     pub(super) values: Vec<Array2<F>>,
-    /// What each use of a layer hands on to its backward pass.
+    /// What each use of a layer keeps for its backward pass.
     pub(super) kept: Vec<Vec<Array2<F>>>,
-    /// Gradients by values: some take turns in the same memory.
+    /// Gradients by values; several may share a block at different times.
     pub(super) deltas: Vec<Vec<F>>,
-    /// Room for one that is added to an earlier one.
+    /// A gradient on its way to be added to an earlier one.
     pub(super) arriving: Vec<F>,
-    /// Those by parameters.
+    /// Gradients by parameters.
     pub(super) gradients: Vec<Array2<F>>,
-    /// Of layers that are used again: those of one use, before they are added to the others.
+    /// For parameters of layers that are used several times: the gradient of one use, before it is added to the others.
     pub(super) later: Vec<Array2<F>>,
 }
 
 impl Passes {
-    /// Room for a step over so many rows, and for the gradients that are wanted; `is_sparse` where the first layer reads
-    /// the rows in another form.
+    /// Allocates a workspace for a step over `rows` rows, and for the wanted gradients. With `is_sparse`, the first
+    /// layer reads the rows in sparse form.
     pub(super) fn workspace<F: Float>(
         &self,
         rows: usize,
@@ -70,13 +70,13 @@ impl Passes {
         }
     }
 
-    /// Room for all values of so many rows.
+    /// Allocates all values of `rows` rows.
     pub(super) fn values<F: Float>(&self, rows: usize) -> Vec<Array2<F>> {
         let sizes = self.graph.sizes();
         sizes.map(|size| Array2::zeros((rows, size))).collect()
     }
 
-    /// Room for those of a step, some of which are part of others.
+    /// Allocates the values of a step, some of which are fused with others.
     fn values_of_step<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
         let columns = self.columns_of_step(is_sparse);
         columns
@@ -84,8 +84,8 @@ impl Passes {
             .collect()
     }
 
-    /// Elements of a row of each value as it is in a step: none where the first layer reads it in another form, or it is
-    /// part of another.
+    /// Elements of each value in a step, per row: none if the first layer reads it in sparse form, or if it is fused
+    /// with another.
     pub(super) fn columns_of_step(&self, is_sparse: bool) -> impl Iterator<Item = usize> {
         let sizes = self.graph.sizes().enumerate();
         sizes.map(move |(value, size)| {
@@ -94,7 +94,7 @@ impl Passes {
         })
     }
 
-    /// Room for what layers keep of so many rows.
+    /// Allocates what layers keep of `rows` rows.
     pub(super) fn kept<F: Float>(&self, rows: usize) -> Vec<Vec<Array2<F>>> {
         let uses = self.graph.uses.iter();
         uses.map(|of_use| kept_by(of_use, rows)).collect()
@@ -106,20 +106,20 @@ impl Passes {
     }
 }
 
-/// Room for what one use of a layer keeps of so many rows.
+/// Allocates what one use of a layer keeps of `rows` rows.
 pub(super) fn kept_by<F: Float>(of_use: &Use, rows: usize) -> Vec<Array2<F>> {
     let kept = of_use.spec.kept.iter();
     kept.map(|kept| Array2::zeros(kept.tensor_shape(rows).dims()))
         .collect()
 }
 
-/// The first values of a block as a matrix.
+/// The first numbers of a block as a matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
     ArrayView2::from_shape(dims, &block[..dims[0] * dims[1]]).expect("as many as its shape says")
 }
 
-/// The first values of a block as a matrix to be written.
+/// The first numbers of a block as a mutable matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
     let values = &mut block[..dims[0] * dims[1]];
@@ -127,11 +127,11 @@ pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<
 }
 
 impl<F: Float> Workspace<F> {
-    /// Has room for the gradients that are wanted from now on. All else stays where it is: whatever is wanted, each
-    /// pass writes the same values, and gradients by parameters lie in the same places.
+    /// Resizes the memory for the gradients that are wanted from now on. Everything else stays where it is: whatever is
+    /// wanted, each pass writes the same values, and the gradients by parameters stay in the same places.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for them; then nothing is changed.
+    /// [`Error::Memory`] when the host has no room for the gradients; then nothing is changed.
     pub(super) fn want(&mut self, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
         let rows = self.rows;
         let plan = Gradients::new(graph, false, wanted);
@@ -153,7 +153,7 @@ impl<F: Float> Workspace<F> {
     }
 }
 
-/// Room for so many numbers. Between steps none of a block is read again, so that one that grows is not copied.
+/// Resizes a block. Its contents are not needed between steps, so a growing block is not copied.
 fn resize<F: Float>(block: &mut Vec<F>, needed: usize) {
     if needed > block.len() {
         *block = Vec::new();
@@ -169,7 +169,7 @@ impl<F> Workspace<F> {
         self.rows
     }
 
-    /// What the network gave, and where the gradient by it goes.
+    /// The outputs, and the memory for the gradient by them.
     pub(super) fn outputs(&mut self, passes: &Passes) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
         let output = passes.output();
         let dims = [self.rows, passes.columns(output)];
@@ -180,7 +180,7 @@ impl<F> Workspace<F> {
 
 #[cfg(test)]
 impl<F> Workspace<F> {
-    /// Numbers that it has room for.
+    /// Numbers allocated in all arrays.
     pub(super) fn numbers(&self) -> usize {
         let matrices = self.values.iter().chain(self.kept.iter().flatten());
         let matrices = matrices.chain(&self.gradients).chain(&self.later);

@@ -1,4 +1,4 @@
-//! What a network sees of rows of text.
+//! Converts rows of text to the numbers that a network sees.
 
 mod categories;
 mod check;
@@ -15,8 +15,8 @@ use super::{ColumnsError, DataError, Records, RowNumber};
 pub use encode::RowEncoder;
 pub use fitted::{FittedColumns, Target};
 
-/// Which columns of [`Records`] a network sees and what it should predict, as one would say it; [`fit`](Self::fit)
-/// learns from the part to train on how numbers are scaled and which categories there are.
+/// Describes which columns of [`Records`] are features and which are targets. [`fit`](Self::fit) then learns from the
+/// training part how to scale numbers and which categories exist.
 ///
 /// ```
 /// use wgrad::data::{Category, Columns, Number, Records};
@@ -41,9 +41,9 @@ pub use fitted::{FittedColumns, Target};
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 ///
-/// Blanks around a field do not count. A field is missing when it is blank, `NA`, `N/A`, `NaN`, `null` or `None`, in
-/// any case, or what [`missing`](Self::missing) adds. That is an error unless the column says what it stands for; a
-/// missing target always is: [`Records::filter`] leaves such rows out.
+/// Blanks around a field do not count. A field is missing when it is blank, or is `NA`, `N/A`, `NaN`, `null`, `None`
+/// or a word added by [`missing`](Self::missing), in upper or lower case. A missing feature is an error unless its
+/// column says what to use instead. A missing target is always an error: leave out such rows with [`Records::filter`].
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     features: Vec<Feature>,
@@ -58,7 +58,7 @@ enum Feature {
     Index(Category),
 }
 
-/// What is to be predicted of a column.
+/// How a target column is predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Value,
@@ -67,52 +67,52 @@ enum Kind {
 }
 
 impl Columns {
-    /// No columns yet.
+    /// Starts without columns.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A feature that is a number, scaled to mean 0 and deviation 1 over the part to train on: a name, or a [`Number`]
-    /// that says what a blank stands for.
+    /// Adds a numeric feature, scaled to mean 0 and standard deviation 1 over the training part. `column` is a name,
+    /// or a [`Number`] that says what to use for a blank.
     #[must_use]
     pub fn number(mut self, column: impl Into<Number>) -> Self {
         self.features.push(Feature::Number(column.into()));
         self
     }
 
-    /// A feature for each category: 1 where the row has it and otherwise 0. For columns of few categories.
+    /// Adds a feature per category: 1 if the row has this category, otherwise 0. For columns of few categories.
     #[must_use]
     pub fn one_hot(mut self, column: impl Into<Category>) -> Self {
         self.features.push(Feature::OneHot(column.into()));
         self
     }
 
-    /// A single feature, the index of the row's category, for an [`Embedding`](crate::ops::Embedding) to read. For
-    /// columns of many categories.
+    /// Adds a single feature, the index of the row's category, as input of an [`Embedding`](crate::ops::Embedding).
+    /// For columns of many categories.
     #[must_use]
     pub fn index(mut self, column: impl Into<Category>) -> Self {
         self.features.push(Feature::Index(column.into()));
         self
     }
 
-    /// A number to be predicted, scaled as [`number`](Self::number)s are: [`FittedColumns::values`] gives it back in
-    /// its unit. Several of them are several outputs.
+    /// Adds a numeric target, scaled like a [`number`](Self::number). [`FittedColumns::values`] converts outputs back
+    /// to the unit of the column. Each such target is one output.
     #[must_use]
     pub fn value(self, column: impl Into<String>) -> Self {
         self.target(Kind::Value, column)
     }
 
-    /// A category to be predicted, an output for each class; the only target. Classes are in the order of their names, or of
-    /// their numbers where all are numbers ([`Target::Classes`] has them): of `no` and `yes`, `yes` is class 1, which
-    /// metrics of two classes are of, and class weights are in this order.
+    /// Sets the target to a category, with one output per class. It must be the only target. Classes are sorted by
+    /// name, or by number if all are numbers; [`Target::Classes`] lists them. So of `no` and `yes`, `yes` is class 1,
+    /// which is the positive class of two-class metrics. Class weights have the same order.
     #[must_use]
     pub fn class(self, column: impl Into<String>) -> Self {
         self.target(Kind::Class, column)
     }
 
-    /// A yes or no to be predicted, as 1 or 0: a value of the table that has no scale. Several of them, which do not
-    /// exclude each other, are several outputs. The column has 0 or 1, `no` or `yes`, `false` or `true`.
+    /// Adds a yes-or-no target, stored in the table as 1 or 0 without scaling. Several such targets need not exclude
+    /// each other; each is one output. The column contains 0 or 1, `no` or `yes`, `false` or `true`.
     #[must_use]
     pub fn label(self, column: impl Into<String>) -> Self {
         self.target(Kind::Label, column)
@@ -123,37 +123,37 @@ impl Columns {
         self
     }
 
-    /// Further words that stand for a missing field, such as `?` or `-999`, in any case.
+    /// Adds words that mean a missing field, such as `?` or `-999`. Case does not matter.
     #[must_use]
     pub fn missing(mut self, words: impl IntoIterator<Item: Into<String>>) -> Self {
         self.missing.extend(words.into_iter().map(Into::into));
         self
     }
 
-    /// Learns means, deviations and categories from the part to train on, and from nothing else, so that what is said
-    /// of the network on other rows is what it does on rows that nobody has seen.
+    /// Learns means, standard deviations and categories from the training part and from nothing else. So an evaluation
+    /// on other rows measures the network on rows that nothing was learned from.
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`](super::RowsError::NoColumn) when the header does not have a column, and a
-    /// [`ColumnsError`] when columns do not go together; when a field is not what its column needs, with its line;
-    /// when a column is the same in all rows.
+    /// [`RowsError::NoColumn`](super::RowsError::NoColumn) when the header lacks a column. A [`ColumnsError`] when the
+    /// columns do not fit together, when a field is not valid for its column (with its line), or when a column is the
+    /// same in all rows.
     pub fn fit(&self, train: &Records) -> Result<FittedColumns, DataError> {
         fit::fit(self, train)
     }
 }
 
-/// A column of numbers, and what a blank in it stands for.
+/// A column of numbers, and what to use for a blank.
 #[derive(Debug, Clone)]
 pub struct Number {
     name: String,
     blank: Blank,
 }
 
-/// What a blank among numbers stands for.
+/// What to use for a blank in a column of numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Blank {
     Refused,
-    /// With one more feature that says so, where the part to train on has blanks.
+    /// The mean; with `has_flag` also a flag feature for blanks, if the training part has blanks.
     Mean {
         has_flag: bool,
     },
@@ -161,7 +161,7 @@ enum Blank {
 }
 
 impl Number {
-    /// A column without blanks.
+    /// A column without blanks: a blank is an error.
     #[must_use]
     pub fn new(column: impl Into<String>) -> Self {
         Self {
@@ -170,15 +170,15 @@ impl Number {
         }
     }
 
-    /// A blank is the mean, 0 when scaled, with one more feature that is 1 where it was blank, and otherwise 0. Where
-    /// the part to train on has no blank there is no such feature, as nothing could be learned of it.
+    /// Replaces a blank by the mean (0 after scaling) and adds a flag feature: 1 for a blank, otherwise 0. Without
+    /// blanks in the training part there is no flag feature, because the network could not learn what it means.
     #[must_use]
     pub fn missing_as_mean(mut self) -> Self {
         self.blank = Blank::Mean { has_flag: true };
         self
     }
 
-    /// A blank is this number, as if it stood in the file.
+    /// Replaces a blank by this number, as if it stood in the file.
     #[must_use]
     pub fn missing_as(mut self, value: f64) -> Self {
         self.blank = Blank::Value(value);
@@ -194,8 +194,7 @@ impl<T: Into<String>> From<T> for Number {
 
 /// A column of categories, and which of them count.
 ///
-/// Categories are in the order of their numbers where all are numbers, and otherwise in that of their letters, whatever
-/// the order of the rows.
+/// Categories are sorted by number if all are numbers, and otherwise by name. The order of the rows does not matter.
 #[derive(Debug, Clone)]
 pub struct Category {
     name: String,
@@ -206,7 +205,7 @@ pub struct Category {
 }
 
 impl Category {
-    /// A column with the categories of the part to train on: another one in later rows is an error.
+    /// A column with the categories of the training part. Any other category in later rows is an error.
     #[must_use]
     pub fn new(column: impl Into<String>) -> Self {
         Self {
@@ -218,33 +217,32 @@ impl Category {
         }
     }
 
-    /// Categories that the part to train on does not have are all the same: 0 in each feature of a
-    /// [`one_hot`](Columns::one_hot), index 0 of an [`index`](Columns::index), whose known ones begin at 1. A network
-    /// learns what that means where the part to train on has some, by [`at_least`](Self::at_least).
+    /// Accepts unknown categories and treats them all alike: 0 in every feature of a [`one_hot`](Columns::one_hot), or
+    /// index 0 of an [`index`](Columns::index), whose known categories then start at 1. A network learns what this
+    /// means only if the training part has such rows; see [`at_least`](Self::at_least).
     #[must_use]
     pub fn others(mut self) -> Self {
         self.has_others = true;
         self
     }
 
-    /// Categories that fewer rows of the part to train on have are among the [`others`](Self::others), and so are those that
-    /// it does not have.
+    /// Treats categories that occur in fewer than `rows` rows of the training part as [`others`](Self::others), and so
+    /// also unknown categories.
     #[must_use]
     pub fn at_least(mut self, rows: u64) -> Self {
         self.at_least = rows;
         self.others()
     }
 
-    /// A blank is a category of its own, where the part to train on has some; elsewhere it is none that is known.
+    /// Treats a blank as a category of its own if the training part has blanks, and otherwise as an unknown category.
     #[must_use]
     pub fn missing_as_category(mut self) -> Self {
         self.has_blanks = true;
         self
     }
 
-    /// How many numbers an [`Embedding`](crate::ops::Embedding) has for each category of an
-    /// [`index`](Columns::index). By default half as many as there are categories, and at most 50 (Howard and Gugger,
-    /// 2020, advise this for a start).
+    /// Sets the numbers per category in an [`Embedding`](crate::ops::Embedding) of an [`index`](Columns::index). The
+    /// default is half the number of categories, at most 50, a starting point that Howard and Gugger (2020) advise.
     #[must_use]
     pub fn width(mut self, width: usize) -> Self {
         self.width = Some(width);
@@ -258,7 +256,7 @@ impl<T: Into<String>> From<T> for Category {
     }
 }
 
-/// An error about a field.
+/// The error for a field.
 fn cell(name: &str, row: RowNumber, column: &str, fault: super::CellFault) -> DataError {
     ColumnsError::Cell {
         name: name.to_owned(),

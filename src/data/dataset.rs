@@ -8,7 +8,7 @@ use super::parts::Rows;
 use super::table::Memory;
 use super::{DataError, NotOneHot};
 
-/// Class labels, one per example: given as class indices or one-hot, kept as indices.
+/// Class labels, one per example. They may be given as class indices or one-hot, and are stored as indices.
 ///
 /// ```
 /// use ndarray::array;
@@ -26,10 +26,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels from class indices in `0..classes`.
+    /// Creates labels from class indices in `0..classes`.
     ///
     /// # Errors
-    /// [`DataError::LabelRange`] when an index is not below `classes`.
+    /// [`DataError::LabelRange`] when an index is `classes` or greater.
     pub fn from_classes(indices: Vec<u32>, classes: usize) -> Result<Self, DataError> {
         match indices.iter().position(|&label| label as usize >= classes) {
             Some(example) => Err(DataError::LabelRange {
@@ -41,11 +41,11 @@ impl Labels {
         }
     }
 
-    /// Labels from rows `(examples, classes)` that hold a single 1 and otherwise 0.
+    /// Creates labels from one-hot rows `(examples, classes)`: a single 1 per row, all other values 0.
     ///
     /// # Errors
-    /// [`DataError::OneHot`] when a row is anything else: a smoothed or soft label, too. Probabilities are
-    /// values, which [`Table::regression`](super::Table::regression) takes.
+    /// [`DataError::OneHot`] when a row is not one-hot, for example a smoothed or soft label. For probabilities as
+    /// targets, use [`Table::regression`](super::Table::regression).
     pub fn from_one_hot(rows: ArrayView2<'_, f32>) -> Result<Self, DataError> {
         let indices = rows.outer_iter().enumerate().map(|(example, row)| {
             class_of(row).map_err(|fault| DataError::OneHot { example, fault })
@@ -56,11 +56,11 @@ impl Labels {
         })
     }
 
-    /// Those of these examples, in this order, each as often as it is named.
+    /// The labels of `examples`, in that order. An example that is listed twice appears twice.
     ///
     /// # Errors
-    /// [`RowsError::NoneChosen`](super::RowsError::NoneChosen) without examples,
-    /// [`RowsError::Index`](super::RowsError::Index) when one is not below [`len`](Self::len).
+    /// [`RowsError::NoneChosen`](super::RowsError::NoneChosen) when `examples` is empty,
+    /// [`RowsError::Index`](super::RowsError::Index) when an index is [`len`](Self::len) or greater.
     pub fn select(&self, examples: &[usize]) -> Result<Self, DataError> {
         let all = Rows {
             name: "labels",
@@ -80,7 +80,7 @@ impl Labels {
         &self.indices
     }
 
-    /// Number of classes: every index is below it.
+    /// Number of classes. Every index is less than this number.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.classes
@@ -92,7 +92,7 @@ impl Labels {
         self.indices.len()
     }
 
-    /// Whether there is no example at all.
+    /// Whether there are no examples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
@@ -105,7 +105,7 @@ fn class_of(row: ArrayView1<'_, f32>) -> Result<u32, NotOneHot> {
     if let Some(class) = other {
         let found = row[class];
         let are_probabilities = row.iter().all(|value| (0.0..=1.0).contains(value));
-        // Written with a few digits, they sum to 1 within their rounding.
+        // Probabilities that are written with a few digits sum to 1 only within rounding.
         if are_probabilities && (row.sum() - 1.0).abs() < 0.01 {
             return Err(NotOneHot::Soft { class, found });
         }
@@ -121,7 +121,7 @@ fn class_of(row: ArrayView1<'_, f32>) -> Result<u32, NotOneHot> {
     }
 }
 
-/// Labelled examples with features stored as bytes, which a network sees as `byte / 255`.
+/// Labeled examples whose features are stored as bytes. A network sees each byte as `byte / 255`.
 ///
 /// Cloning is cheap: clones share their memory.
 #[derive(Clone)]
@@ -138,11 +138,11 @@ struct Inner {
 }
 
 impl Dataset {
-    /// A data set of `labels.len()` rows of `width` bytes each.
+    /// Creates a data set of `labels.len()` rows of `width` bytes each.
     ///
     /// # Errors
-    /// [`DataError::Empty`] without examples, features or classes; [`DataError::FeatureBytes`] when
-    /// `features` is not `labels.len() × width` long.
+    /// [`DataError::Empty`] without examples, features or classes; [`DataError::FeatureBytes`] when the length of
+    /// `features` is not `labels.len() × width`.
     pub fn new(
         name: impl Into<String>,
         width: usize,
@@ -178,7 +178,7 @@ impl Dataset {
         })
     }
 
-    /// Name shown to people, for example `MNIST train`.
+    /// The display name, for example `MNIST train`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -197,7 +197,7 @@ impl Dataset {
         self.inner.width
     }
 
-    /// All feature bytes, row after row.
+    /// All feature bytes, row by row.
     #[must_use]
     pub fn features(&self) -> &[u8] {
         &self.inner.features
@@ -206,7 +206,7 @@ impl Dataset {
     /// The feature bytes of one example.
     ///
     /// # Panics
-    /// When `example` is not below [`len`](Self::len).
+    /// When `example` is [`len`](Self::len) or greater.
     #[must_use]
     pub fn row(&self, example: usize) -> &[u8] {
         &self.inner.features[example * self.width()..][..self.width()]
@@ -246,11 +246,11 @@ impl std::fmt::Debug for Dataset {
     }
 }
 
-/// A data set in two parts: one to learn from, one to judge by.
+/// A data set in two parts: one for training, one for evaluation.
 #[derive(Debug, Clone)]
 pub struct Split {
     /// The examples to train on.
     pub train: Dataset,
-    /// The examples to evaluate on, never trained on.
+    /// The examples to evaluate on. They are never trained on.
     pub test: Dataset,
 }

@@ -2,11 +2,11 @@ use sha2::{Digest, Sha256};
 
 use super::Labels;
 
-/// SHA-256 of what a data set is, whatever its name.
+/// SHA-256 of the contents of a data set. The name of the data set is not part of it.
 pub(super) type DataDigest = [u8; 32];
 
-/// Begins the digest of a data set whose elements are of this kind, with its numbers of examples, of features
-/// and of outputs; features and targets follow.
+/// Begins the digest of a data set: hashes the kind of its elements and its numbers of examples, features and outputs.
+/// The caller then adds the features and the targets.
 pub(super) fn begin(kind: &str, sizes: [usize; 3]) -> Sha256 {
     let mut hash = Sha256::new();
     hash.update(kind.as_bytes());
@@ -16,8 +16,8 @@ pub(super) fn begin(kind: &str, sizes: [usize; 3]) -> Sha256 {
     hash
 }
 
-/// Bytes that are hashed in one call. A browser runs WebAssembly that it has compiled in a hurry, at a tenth of the speed,
-/// until it has better code, which it takes for later calls alone: all bytes in one call would be hashed by the slow code.
+/// Bytes per call of the hash function. A browser first runs WebAssembly code from a fast compiler, at a tenth of the
+/// full speed. Optimized code is used only by later calls, so one call for all bytes would run slowly to its end.
 const PIECE: usize = 1 << 16;
 
 /// Adds bytes to a digest.
@@ -25,7 +25,7 @@ pub(super) fn hash_bytes(hash: &mut Sha256, bytes: &[u8]) {
     bytes.chunks(PIECE).for_each(|piece| hash.update(piece));
 }
 
-/// Adds words to a digest without a copy of them all.
+/// Adds words to a digest, through a small buffer instead of a copy of all words.
 pub(crate) fn hash_words(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
     const BUFFERED: usize = 4096;
     let mut buffer = Vec::with_capacity(BUFFERED);
@@ -39,7 +39,7 @@ pub(crate) fn hash_words(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>
     hash.update(&buffer);
 }
 
-/// Adds the class of every example.
+/// Adds the class index of every example.
 pub(super) fn hash_labels(hash: &mut Sha256, labels: &Labels) {
     hash_words(
         hash,
@@ -47,7 +47,7 @@ pub(super) fn hash_labels(hash: &mut Sha256, labels: &Labels) {
     );
 }
 
-/// Adds floats by their bits.
+/// Adds the bits of floats.
 pub(super) fn hash_floats(hash: &mut Sha256, values: &[f32]) {
     hash_words(hash, values.iter().map(|value| value.to_le_bytes()));
 }

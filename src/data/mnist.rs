@@ -1,21 +1,21 @@
-//! MNIST: 70,000 handwritten digits, 28×28 pixels each; and data sets of its form.
+//! MNIST (70,000 handwritten digits, 28×28 pixels each) and data sets in the same format.
 //!
 //! A data set is a directory of four IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-//! `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. Each may be plain or gzipped, whatever its name
-//! ends in; it may be spelled with `.idx` for `-idx`, with `test` for `t10k`, and with `.gz` appended. Where
-//! a file is there both plain and with `.gz`, the plain one is read.
+//! `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. Each file may be plain or gzipped, whatever its name ends
+//! in. A name may have `.idx` for `-idx`, `test` for `t10k`, and `.gz` at its end. If both a plain file and a `.gz`
+//! file exist, the plain one is read.
 //!
-//! The names may have a prefix, as EMNIST's `emnist-letters-train-images-idx3-ubyte.gz` has: that prefix is
-//! the name of the data set. Where a directory holds several data sets, a path chooses one by its prefix:
+//! The names may have a prefix, as in EMNIST's `emnist-letters-train-images-idx3-ubyte.gz`. The prefix is then the
+//! name of the data set. If a directory holds several data sets, a path selects one by its prefix:
 //! `emnist/emnist-letters`.
 //!
-//! [`open`] reads the original MNIST and nothing else. [`open_unverified`] reads any data set of the same
-//! form: Fashion-MNIST, for example, or a part of EMNIST (letters, balanced, bymerge, byclass, digits, mnist).
-//! [`open_labelled`] is told which labels the data set has. Every file is checked in full first, so that a
-//! missing or damaged one is a [`DataError`] that says what to do.
+//! [`open`] reads the original MNIST and nothing else. [`open_unverified`] reads any data set in the same format, for
+//! example Fashion-MNIST or a part of EMNIST (letters, balanced, bymerge, byclass, digits, mnist). [`open_labelled`]
+//! takes the labels of the data set from the caller. All three check every file in full first. A missing or damaged
+//! file is a [`DataError`] that says what to do.
 //!
-//! EMNIST's images lie column by column, so that a picture of one is mirrored along its diagonal. To a
-//! network of dense layers the order of pixels does not matter, and they are left as they are.
+//! EMNIST stores its images column by column, so they appear mirrored along the diagonal. They are left that way: the
+//! order of pixels does not matter to a network of dense layers.
 
 #[cfg(feature = "download")]
 mod download;
@@ -45,24 +45,24 @@ pub use self::download::{
     MIRRORS, Progress, cache_dir, download, download_from, locate, open_or_download,
 };
 
-/// Pixels from top to bottom of an image.
+/// Pixels per image column: the height of an image.
 pub const ROWS: usize = 28;
-/// Pixels from left to right of an image.
+/// Pixels per image row: the width of an image.
 pub const COLUMNS: usize = 28;
-/// Pixels of an image: the features of an example.
+/// Pixels per image: the features of an example.
 pub const PIXELS: usize = ROWS * COLUMNS;
-/// Number of classes of MNIST: the digits 0 to 9.
+/// Number of MNIST classes: the digits 0 to 9.
 pub const CLASSES: usize = 10;
 
-/// The original MNIST, from the four files in `directory`: 60,000 examples to train on and 10,000
-/// to test on, each of 784 bytes (28 rows of 28 pixels, 0 is background, 255 is ink), in 10
-/// classes.
+/// Reads the original MNIST from the four files in `directory`.
 ///
-/// The SHA-256 of each file's unpacked contents is compared with the original's.
+/// The data set has 60,000 training examples and 10,000 test examples in 10 classes. Each example has 784 bytes (28
+/// rows of 28 pixels; 0 is background, 255 is ink).
+///
+/// The SHA-256 of each file's unpacked contents must be that of the original.
 ///
 /// # Errors
-/// [`DataError`] that names the file when one is missing, unreadable, malformed, or not the
-/// original.
+/// [`DataError`] that names the file when a file is missing, unreadable, malformed, or not the original.
 ///
 /// ```
 /// use wgrad::data::{DataError, mnist};
@@ -79,19 +79,20 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
     load("MNIST", &place, check, |_| Ok(labels::DIGITS))
 }
 
-/// Any data set in the form of MNIST, from the four files that `path` names: a directory, or a directory and
-/// the prefix of their names in it, `emnist/emnist-letters`. It is named after the prefix, else after the
-/// directory.
+/// Reads any data set in the format of MNIST from its four files.
 ///
-/// There is at least one image of 28×28 pixels in each part, and a label for each. The number of classes is
-/// found by the labels. Where none is above 9, they are the 10 classes of MNIST. Else there are as many
-/// classes as the largest label says; they count from 1 where no label is 0, and become the classes from
-/// 0 on: EMNIST's letters, labelled 1 to 26, become the classes 0 to 25. Each of these classes must occur
-/// among the examples to train on, else a damaged label would make many: [`open_labelled`] is told instead.
+/// `path` is a directory, or a directory and the prefix of the file names, such as `emnist/emnist-letters`. The data
+/// set is named after the prefix, or else after the directory.
+///
+/// Each part must have at least one image of 28×28 pixels, and one label per image. The labels determine the classes.
+/// If no label is above 9, the data set has the 10 classes of MNIST. Otherwise every label up to the largest is a
+/// class, from label 1 on if no label is 0. The first label becomes class 0: EMNIST's letters, with the labels 1 to
+/// 26, become the classes 0 to 25. Each of these classes must occur among the training examples, because a single
+/// damaged label could add many classes. If a class does not occur, use [`open_labelled`].
 ///
 /// # Errors
-/// [`DataError`] that names the file when one is missing, unreadable or malformed, or holds a label of which
-/// it is not clear that it is one.
+/// [`DataError`] that names the file when a file is missing, unreadable or malformed, or contains a label that may be
+/// damaged.
 ///
 /// ```
 /// use std::fs;
@@ -120,11 +121,10 @@ pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
     })
 }
 
-/// The labels of the classes that [`open_unverified`] finds: `1..=26` in EMNIST's letters, of which label 1 is
-/// class 0.
+/// Finds the labels that [`open_unverified`] maps to classes: for EMNIST's letters `1..=26`, where label 1 is class 0.
 ///
 /// # Errors
-/// As [`open_unverified`], which also reads the images.
+/// As [`open_unverified`], except for errors in the contents of the image files, which are not read.
 pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataError> {
     let place = Place::find(path.as_ref())?;
     let located = place.locate_all()?.into_iter();
@@ -135,11 +135,11 @@ pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataErr
     labels::find([&read[0], &read[1]])
 }
 
-/// A data set as [`open_unverified`] reads it, with these labels and no others, of which some may not occur.
-/// The first of them becomes class 0.
+/// Reads a data set like [`open_unverified`], with the given labels as its classes. A label need not occur. The first
+/// label becomes class 0.
 ///
 /// # Errors
-/// As [`open_unverified`]; [`DataError::IdxLabel`] when there is another label.
+/// As [`open_unverified`], and [`DataError::IdxLabel`] when a file contains another label.
 ///
 /// ```
 /// use std::fs;
@@ -170,9 +170,10 @@ pub fn open_labelled(
     })
 }
 
-/// The original MNIST or any data set of its form, from four files in memory, each with its name: of a page in
-/// a browser, on which they were dropped. Names and classes are those that [`open_unverified`] knows. It is
-/// called `MNIST` if it is that, else by the prefix of its files' names, else `name`.
+/// Reads the original MNIST, or any data set in its format, from four named files in memory.
+///
+/// A web page uses this for files that were dropped on it. File names and classes follow [`open_unverified`]. The data
+/// set is called `MNIST` if it is the original, or else by the prefix of its file names, or else `name`.
 ///
 /// ```
 /// use wgrad::data::{DataError, mnist};
@@ -182,7 +183,7 @@ pub fn open_labelled(
 /// ```
 ///
 /// # Errors
-/// [`DataError`] that names the file when one is none of the four, malformed, or missing.
+/// [`DataError`] that names the file when a file is not one of the four, malformed, or missing.
 pub fn from_files<N: Into<String>>(
     name: &str,
     files: impl IntoIterator<Item = (N, Vec<u8>)>,
@@ -233,16 +234,16 @@ pub fn from_files<N: Into<String>>(
     split_bodies(name, files, labels)
 }
 
-/// Files of a data set, in the order of [`FILES`].
+/// The files of a data set with their kinds, in the order of [`FILES`].
 type Located = [(Kind, PathBuf)];
 
-/// For files that may be any.
+/// Accepts any file.
 fn no_check(_: usize, _: &Idx) -> Result<(), DataError> {
     Ok(())
 }
 
-/// The data set of four files, each sound and each pair in agreement, which `check` takes as those of [`FILES`] and of
-/// which `judge` says which labels they have.
+/// Loads a data set from four files. Each file must be well-formed, and images and labels must have equal counts.
+/// `check` tests the file at an index of [`FILES`]. `judge` determines the labels of the data set.
 #[cfg(not(target_arch = "wasm32"))]
 fn load(
     name: &str,
@@ -260,7 +261,7 @@ fn load(
         return load_bodies(name, &located, check, judge);
     };
     thread::scope(|scope| {
-        // It reads while files are unpacked, and goes on beside the checks.
+        // The parser reads while the files are unpacked, and continues during the checks.
         let parsing = thread::Builder::new().spawn_scoped(scope, || parser.parse());
         let Ok(parsing) = parsing else {
             feeds.into_iter().for_each(Feed::abandon);
@@ -276,10 +277,10 @@ fn load(
             let labels = judge(&files)?;
             Ok((files, labels))
         });
-        // The crate panics where it cannot open a file; what was checked is there all the same.
+        // The crate panics if it cannot open a file. The checked contents are available all the same.
         let parsed = parsing.join().ok().flatten();
         let (files, labels) = judged?;
-        // A file may have changed since its header was looked at.
+        // A file may have changed after its header was read.
         let are_parsed = files
             .iter()
             .zip(parser::COUNTS)
@@ -305,7 +306,7 @@ fn load(
     load_bodies(name, &place.locate_all()?, check, judge)
 }
 
-/// As [`load`], without the parser.
+/// Like [`load`], without the parser.
 fn load_bodies(
     name: &str,
     located: &Located,
@@ -317,8 +318,9 @@ fn load_bodies(
     split_bodies(name, files, labels)
 }
 
-/// Reads and checks the files, of which each is also fed: the first, the largest, while it is unpacked, the others when
-/// they are, as feeds are read one after another. What `check` says comes behind all that is wrong with a file's form.
+/// Reads and checks the files, and passes the contents of each to its feed. The first file is the largest and is fed
+/// while it is unpacked. The others are fed once they are unpacked, because the parser reads the feeds one after
+/// another. An error in any file's format takes precedence over the errors of `check`.
 fn read<F: FnMut(&[u8]) + Send>(
     located: &Located,
     feeds: impl Iterator<Item = F>,
@@ -327,7 +329,7 @@ fn read<F: FnMut(&[u8]) + Send>(
     let feeds = feeds.map(|feed| Mutex::new(Some(feed)));
     let items: Vec<_> = located.iter().zip(feeds).enumerate().collect();
     let read = parallel::map(&items, |(at, ((kind, path), feed))| {
-        // It ends where it is dropped: before the first file is checked, as its reader waits for that.
+        // The feed ends when it is dropped. The parser waits for its end, so drop it before checking the first file.
         let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut fed = |bytes: &[u8]| feed.iter_mut().for_each(|feed| feed(bytes));
         if *at == 0 {
@@ -348,7 +350,7 @@ fn read<F: FnMut(&[u8]) + Send>(
     Ok(files)
 }
 
-/// Whether the headers announce what the parser takes.
+/// Whether the headers announce the counts that the parser expects.
 #[cfg(not(target_arch = "wasm32"))]
 fn are_for_parser(located: &Located) -> bool {
     let mut counts = located.iter().zip(parser::COUNTS);
@@ -372,7 +374,7 @@ fn check_counts(files: &[Idx]) -> Result<(), DataError> {
     Ok(())
 }
 
-/// The labels to train on and those to test on.
+/// The training labels and the test labels.
 fn parts(files: &[Idx]) -> [&Idx; 2] {
     [&files[1], &files[3]]
 }
@@ -404,7 +406,7 @@ fn named(
     })
 }
 
-/// Examples with labels that are all among `of`.
+/// Creates a data set whose labels are all in the range `of`.
 fn dataset(
     name: String,
     (images, labels): Bodies,

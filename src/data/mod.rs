@@ -1,4 +1,4 @@
-//! Data sets, as plain memory: this module knows no GPU.
+//! Data sets in plain memory. This module does not depend on a GPU.
 
 mod columns;
 mod dataset;

@@ -1,4 +1,4 @@
-//! Which rows make a part of some data, whatever these are.
+//! Chooses the rows of a part of a data set, for any kind of data.
 
 mod copies;
 
@@ -9,7 +9,7 @@ use super::{DataError, Labels, RowsError};
 use crate::memory;
 use crate::random::split_key;
 
-/// Data of which rows are chosen.
+/// Data to choose rows from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) name: &'a str,
@@ -17,12 +17,12 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The name of a part with so many rows.
+    /// The name of a part with `rows` rows.
     pub(super) fn name_of_part(&self, rows: usize) -> String {
         format!("{}, {rows} of {} rows", self.name, self.len)
     }
 
-    /// Whether a part can have these rows: some, all of which are there, and memory for so many bytes of each.
+    /// Checks that a part can have these rows: at least one, all in range, and enough memory at `row_bytes` per row.
     pub(super) fn check(&self, indices: &[usize], row_bytes: usize) -> Result<(), DataError> {
         if indices.is_empty() {
             return Err(self.none_chosen().into());
@@ -38,7 +38,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Whether there is memory for so many rows.
+    /// Checks that there is memory for `rows` rows.
     fn check_memory(&self, rows: usize, row_bytes: usize) -> Result<(), DataError> {
         let needed = (rows as u64).saturating_mul(row_bytes as u64);
         memory::check(String::new, needed).map_err(|_| DataError::TooLarge {
@@ -47,7 +47,7 @@ impl Rows<'_> {
         })
     }
 
-    /// The rows of a range.
+    /// The row indices of a range.
     pub(super) fn cut(&self, range: Range<usize>) -> Result<Vec<usize>, DataError> {
         if range.is_empty() {
             return Err(self.none_chosen().into());
@@ -64,7 +64,7 @@ impl Rows<'_> {
         }
     }
 
-    /// All rows in an order of the seed, of which the first part gets `share`.
+    /// Shuffles all rows by the seed and splits them: the first part gets `share` of the rows.
     pub(super) fn split(&self, share: f64, seed: u64) -> Result<[Vec<usize>; 2], DataError> {
         let first = self.first_of(self.len, share)?;
         self.check_parts(share, first)?;
@@ -73,8 +73,8 @@ impl Rows<'_> {
         Ok(parts)
     }
 
-    /// The same with each group split by itself: `group_of` has the group of each row. Both parts get a row of each
-    /// group with two or more.
+    /// Like [`split`](Self::split), but splits each group separately: `group_of` holds the group of each row. Both
+    /// parts get a row of each group that has two or more.
     pub(super) fn split_by(
         &self,
         group_of: &[u32],
@@ -97,7 +97,7 @@ impl Rows<'_> {
         Ok(parts)
     }
 
-    /// `count` rows of each class, which take turns.
+    /// `count` rows of each class. The classes alternate; the rows of a small class repeat.
     pub(super) fn of_each(
         &self,
         labels: &Labels,
@@ -132,7 +132,7 @@ impl Rows<'_> {
         }
     }
 
-    /// How many of so many rows are `share` of them, rounded.
+    /// `share` of `rows`, rounded.
     fn first_of(&self, rows: usize, share: f64) -> Result<usize, RowsError> {
         match share > 0.0 && share < 1.0 {
             #[expect(
@@ -148,7 +148,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Whether both parts have rows.
+    /// Checks that both parts have rows.
     fn check_parts(&self, share: f64, first: usize) -> Result<(), RowsError> {
         if first == 0 || first == self.len {
             Err(RowsError::EmptyPart {
@@ -169,7 +169,7 @@ impl Rows<'_> {
     }
 }
 
-/// Rows of each group.
+/// Number of rows per group.
 fn sizes(group_of: &[u32]) -> Vec<usize> {
     let groups = group_of.iter().max().map_or(0, |&last| last as usize + 1);
     let mut sizes = vec![0; groups];

@@ -1,4 +1,4 @@
-//! Rows of text fields under a header.
+//! Rows of text fields with a header.
 
 mod csv;
 
@@ -9,10 +9,10 @@ use super::parts::Rows;
 use super::{DataError, RowNumber, RowsError};
 pub use csv::Csv;
 
-/// Rows of text fields under a header that names the columns: what a CSV file holds, before
-/// [`Columns`](super::Columns) make numbers of it.
+/// Rows of text fields with a header that names the columns.
 ///
-/// Cloning is cheap, and so is a part of the rows: both share the text.
+/// They hold the contents of a CSV file, for example; [`Columns`](super::Columns) convert them to numbers. Cloning or
+/// taking a part of the rows is cheap: the text is shared.
 ///
 /// ```
 /// use wgrad::data::Records;
@@ -33,29 +33,29 @@ pub use csv::Csv;
 pub struct Records {
     name: String,
     text: Arc<Text>,
-    /// Which rows of the text these are; all of them where there is no list.
+    /// Indices of these rows in the text; `None` for all rows.
     chosen: Option<Arc<[usize]>>,
 }
 
-/// All fields in one text.
+/// All fields, in one string.
 #[derive(Debug, Default)]
 struct Text {
     header: Vec<String>,
     fields: String,
-    /// Where each row begins.
+    /// Start of each row in `fields`, in bytes.
     starts: Vec<usize>,
-    /// Where each field ends, counted from the start of its row: half as large as places in the text.
+    /// End of each field, in bytes from the start of its row: half the size of offsets into `fields`.
     ends: Vec<u32>,
-    /// The line of each row, where they are of a file.
+    /// Line number of each row, if the rows come from a file.
     lines: Option<Vec<u64>>,
 }
 
 impl Records {
-    /// Rows of fields in the order of the header.
+    /// Creates records from rows of fields in the order of the header.
     ///
     /// # Errors
     /// [`RowsError::Empty`] without a header, [`RowsError::NoRows`] without rows, [`RowsError::NamedTwice`] when two
-    /// columns have one name, and [`RowsError::Fields`] when a row is longer or shorter than the header.
+    /// columns have the same name, and [`RowsError::Fields`] when a row is longer or shorter than the header.
     pub fn new(
         name: impl Into<String>,
         header: impl IntoIterator<Item: Into<String>>,
@@ -74,7 +74,7 @@ impl Records {
         Self::of(name, text)
     }
 
-    /// The rows of a CSV file with commas between fields and a header: see [`Csv`], which reads other forms.
+    /// Reads a CSV file with commas between fields and a header row. For other formats, see [`Csv`].
     ///
     /// # Errors
     /// As [`Csv::open`].
@@ -83,7 +83,7 @@ impl Records {
         Csv::new().open(path)
     }
 
-    /// The rows of a CSV text with commas between fields and a header: see [`Csv`], which reads other forms.
+    /// Reads CSV text with commas between fields and a header row. For other formats, see [`Csv`].
     ///
     /// # Errors
     /// As [`Csv::read`].
@@ -106,13 +106,13 @@ impl Records {
         })
     }
 
-    /// Name shown to people: the file's.
+    /// The display name, for example the name of the file.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name, and how many of all rows these are: the name of a table that is made of them.
+    /// The name of a table made from these rows. For a part, it says how many of how many rows it has.
     pub(super) fn name_of_table(&self) -> String {
         match &self.chosen {
             None => self.name.clone(),
@@ -137,16 +137,16 @@ impl Records {
     /// The fields of a row, in the order of the header.
     ///
     /// # Panics
-    /// When `row` is not below [`len`](Self::len).
+    /// When `row` is [`len`](Self::len) or greater.
     pub fn row(&self, row: usize) -> impl Iterator<Item = &str> + Clone {
         let place = self.place(row);
         (0..self.header().len()).map(move |column| self.text.field(place, column))
     }
 
-    /// How a person finds a row: by its line in the file, if there is one.
+    /// The number by which a user finds a row: its line in the file, or else its index.
     ///
     /// # Panics
-    /// When `row` is not below [`len`](Self::len).
+    /// When `row` is [`len`](Self::len) or greater.
     #[must_use]
     pub fn number(&self, row: usize) -> RowNumber {
         let place = self.place(row);
@@ -156,16 +156,16 @@ impl Records {
         }
     }
 
-    /// The fields of a column.
+    /// The fields of a column, one per row.
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`] when the header has none of that name.
+    /// [`RowsError::NoColumn`] when the header has no column of that name.
     pub fn column(&self, column: &str) -> Result<impl Iterator<Item = &str> + Clone, DataError> {
         let column = self.place_of(column)?;
         Ok((0..self.len()).map(move |row| self.field(row, column)))
     }
 
-    /// The place of a column in the header.
+    /// The index of a column in the header.
     pub(super) fn place_of(&self, column: &str) -> Result<usize, RowsError> {
         place_in(&self.name, self.header(), column)
     }
@@ -178,19 +178,21 @@ impl Records {
         self.chosen.as_ref().map_or(row, |rows| rows[row])
     }
 
-    /// These rows, in this order, each as often as it is named.
+    /// Selects these rows, in this order. A row that is listed twice appears twice.
     ///
     /// # Errors
-    /// [`RowsError::NoneChosen`] without indices, and [`RowsError::Index`] when one is not below [`len`](Self::len).
+    /// [`RowsError::NoneChosen`] when `rows` is empty, and [`RowsError::Index`] when an index is [`len`](Self::len) or
+    /// greater.
     pub fn select(&self, rows: &[usize]) -> Result<Self, DataError> {
         self.rows().check(rows, size_of::<usize>())?;
         Ok(self.part(rows))
     }
 
-    /// The rows whose field in a column is such, without the blanks around it.
+    /// Selects the rows for which `is` accepts the field in a column. The field is passed without surrounding blanks.
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`] when the header has none of that name; [`RowsError::NoneChosen`] when no row is such.
+    /// [`RowsError::NoColumn`] when the header has no column of that name; [`RowsError::NoneChosen`] when no row is
+    /// accepted.
     pub fn filter(&self, column: &str, is: impl Fn(&str) -> bool) -> Result<Self, DataError> {
         let fields = self.column(column)?.enumerate();
         let rows: Vec<usize> = fields
@@ -199,8 +201,8 @@ impl Records {
         self.select(&rows)
     }
 
-    /// Two parts in an order that the seed decides: the first has `share` of the rows, rounded. The same seed gives the
-    /// same parts on every machine.
+    /// Splits the rows into two parts, in an order that the seed determines. The first part has `share` of the rows,
+    /// rounded. The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no row.
@@ -209,12 +211,12 @@ impl Records {
         Ok(parts.map(|rows| self.part(&rows)))
     }
 
-    /// [`split`](Self::split) by strata: each part has the values of a column as often as the whole, as far as their
-    /// numbers of rows allow. Rows with the same value are split by themselves; both parts get one of them where there
-    /// are two or more, and the first part where there is one.
+    /// A stratified [`split`](Self::split): each part has the values of a column in the proportions of the whole, as
+    /// far as the numbers of rows allow. The rows of each value are split separately. If a value has two or more rows,
+    /// both parts get at least one; a single row goes to the first part.
     ///
     /// # Errors
-    /// As [`split`](Self::split), and [`RowsError::NoColumn`] when the header has no such column.
+    /// As [`split`](Self::split), and [`RowsError::NoColumn`] when the header has no column of that name.
     pub fn split_by(&self, column: &str, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         let mut groups = HashMap::new();
         let group_of = self.column(column)?.map(|field| {
@@ -273,7 +275,7 @@ impl Text {
         }
         let mut places = HashMap::new();
         for (place, column) in (1..).zip(&header) {
-            // Columns without a name stand for nothing: spreadsheets write some at the end.
+            // Columns without a name are ignored: spreadsheets write some at the end of a row.
             let earlier = (!column.is_empty()).then(|| places.insert(column, place));
             if let Some(earlier) = earlier.flatten() {
                 return Err(RowsError::NamedTwice {
@@ -297,12 +299,12 @@ impl Text {
         &self.fields[start + begin as usize..start + ends[column] as usize]
     }
 
-    /// Fields of the row that is not ended yet.
+    /// Number of fields in the unfinished row.
     fn fields_of_row(&self) -> usize {
         self.ends.len() - self.starts.len() * self.header.len()
     }
 
-    /// Where the row that is not ended yet begins.
+    /// Start of the unfinished row in `fields`, in bytes.
     fn start_of_row(&self) -> usize {
         match (self.starts.last(), self.header.len()) {
             (Some(&start), columns) if columns > 0 => {
@@ -323,7 +325,7 @@ impl Text {
         Ok(())
     }
 
-    /// Leaves out the row that is not ended yet where it is a single field of blanks; says whether it was.
+    /// Drops the unfinished row if it is a single blank field. Returns whether it did.
     fn drop_blank_row(&mut self) -> bool {
         let start = self.start_of_row();
         let is_blank = self.fields_of_row() == 1 && self.fields[start..].trim().is_empty();
@@ -353,7 +355,7 @@ impl Text {
     }
 }
 
-/// The place of a column in a header.
+/// The index of a column in a header.
 pub(super) fn place_in(
     name: &str,
     header: &[impl AsRef<str>],

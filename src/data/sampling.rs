@@ -1,7 +1,7 @@
-//! Which examples make a minibatch, as a function of (seed, step, row) alone.
+//! Chooses the examples of a minibatch, as a function of (seed, step, row) alone.
 //!
-//! `shaders/sample.wgsl` computes the same on the GPU, so that nothing is written per step and a
-//! CPU run sees the same minibatches.
+//! `shaders/sample.wgsl` computes the same function on the GPU. So no indices are uploaded per step, and a CPU run
+//! sees the same minibatches.
 
 use crate::error::Error;
 use crate::random::{minibatch_key, threefry};
@@ -10,28 +10,28 @@ use crate::random::{minibatch_key, threefry};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sampling {
-    /// Each row uniformly from all examples (the book's `np.random.choice`): an index is
-    /// `random mod examples`, whose bias is below `examples / 2³²`.
+    /// Draws each row uniformly from all examples (the book's `np.random.choice`). An index is `random mod examples`,
+    /// whose bias is below `examples / 2³²`.
     WithReplacement {
-        /// Decides all minibatches.
+        /// Determines all minibatches.
         seed: u64,
     },
-    /// Each example at most once an epoch, in an order of its own every epoch. An epoch has
-    /// `examples / batch` steps, rounded down; examples that fill no batch are left out of it.
+    /// Draws each example at most once per epoch, in a different order every epoch. An epoch has `examples / batch`
+    /// steps, rounded down; the remaining examples are left out of that epoch.
     Shuffled {
-        /// Decides all minibatches.
+        /// Determines all minibatches.
         seed: u64,
     },
-    /// The given indices, `batch` for each step; after the last step the list starts again.
+    /// The given indices, `batch` per step. After the last step, the list starts again.
     Listed(Vec<u32>),
 }
 
 impl Sampling {
-    /// Whether `batch` rows can be drawn so from `examples`.
+    /// Checks that minibatches of `batch` rows can be drawn from `examples` examples.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the batch is empty or larger than the data set, or a list is not
-    /// made of whole batches of existing examples.
+    /// [`Error::Setting`] when the batch is empty or larger than the data set, or when a list does not consist of
+    /// whole batches of existing examples.
     pub fn check(&self, examples: usize, batch: usize) -> Result<(), Error> {
         if batch == 0 || batch > examples {
             let expected = format!("1 to {examples}, the number of training examples");
@@ -58,10 +58,10 @@ impl Sampling {
         }
     }
 
-    /// The examples of one step's minibatch, into `indices`.
+    /// Writes the examples of one step's minibatch into `indices`.
     ///
     /// # Panics
-    /// Unless [`check`](Self::check) allows so many examples and a batch as long as `indices`.
+    /// May panic when [`check`](Self::check) fails for `examples` and a batch of `indices.len()` rows.
     pub fn minibatch(&self, examples: usize, step: u32, indices: &mut [u32]) {
         let batch = indices.len();
         for (row, index) in (0u32..).zip(indices) {
@@ -88,18 +88,19 @@ impl Sampling {
     }
 }
 
-/// Data sets are far smaller than this: their buffers end at 4 GiB.
+/// Converts a count to `u32`, saturating. Data sets never reach the limit: their buffers end at 4 GiB.
 pub(super) fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Half of the bits of the smallest 4ᵏ ≥ `examples`.
+/// Bits per half of a Feistel block: the `k` of the smallest 4ᵏ ≥ `examples`, at least 1.
 pub(crate) fn half_bits(examples: usize) -> u32 {
     let bits = usize::BITS - (examples - 1).leading_zeros();
     bits.div_ceil(2).max(1)
 }
 
-/// All of `0..examples` in the order of an epoch of [`Sampling::Shuffled`]; nothing of no examples.
+/// Iterates over all of `0..examples` in the order of one epoch of [`Sampling::Shuffled`]. Yields nothing if
+/// `examples` is 0.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Shuffle {
@@ -135,8 +136,9 @@ impl Iterator for Shuffle {
     }
 }
 
-/// A permutation of `0..examples`, different in every epoch: a Feistel network over the next power
-/// of four, whose cycle is walked until it is back in range.
+/// Maps a position to its place in a permutation of `0..examples`, which differs in every epoch. A Feistel network
+/// permutes the numbers below the next power of four; it is applied again (cycle walking) until the result is in
+/// range.
 pub(super) fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
     let half_bits = half_bits(examples as usize);
     let mask = (1 << half_bits) - 1;

@@ -15,17 +15,17 @@ mod tests;
 type Boxed = Box<dyn Error + Send + Sync>;
 type Blocks = Box<dyn Iterator<Item = Result<Table, Boxed>> + Send>;
 
-/// Blocks of rows that come one after another, for data that do not fit in memory: see
+/// A sequence of blocks of rows, for data that do not fit in memory. See
 /// [`Trainer::streamed`](crate::Trainer::streamed) and [`cpu::Trainer::streamed`](crate::cpu::Trainer::streamed).
 ///
-/// A block is a [`Table`] of any number of rows; all have as many features and the same kind of targets. Rows are
-/// shuffled within a window: window `w` of so many rows is the part of the stream behind those before it, wherever
-/// blocks end, in an order that seed and `w` decide. So the same blocks and the same seed are the same minibatches. A
-/// stream that repeats a table, with a window as large, has those of
+/// A block is a [`Table`] with any number of rows. All blocks have the same number of features and the same kind of
+/// targets. Rows are shuffled within windows. A window is the next `window` rows of the stream, whatever the ends of
+/// blocks; the seed and the number of the window determine its order. So the same rows with the same seed give the
+/// same minibatches. A stream that repeats a table, with the table's size as window, gives the minibatches of
 /// [`Sampling::Shuffled`](super::Sampling::Shuffled).
 ///
-/// The iterator runs on the thread that takes the steps. A thread of its own that reads ahead sends its blocks through a
-/// channel, whose receiver is an iterator:
+/// The iterator runs on the thread that takes the steps. To read ahead on another thread, let that thread send its
+/// blocks through a channel: the receiver is an iterator.
 ///
 /// ```
 /// use std::sync::mpsc::sync_channel;
@@ -62,20 +62,22 @@ type Blocks = Box<dyn Iterator<Item = Result<Table, Boxed>> + Send>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub struct Stream {
-    /// Iterators need not be for several threads, as trainers are; nobody waits for this lock.
+    /// Makes the stream `Sync`, as trainers are, although iterators need not be. The lock is never contended.
     blocks: Mutex<Blocks>,
     window: usize,
     seed: u64,
-    /// Number of the window that comes next.
+    /// Number of the next window.
     number: u32,
-    /// Blocks that were asked for.
+    /// Number of blocks requested so far.
     asked: u64,
     has_ended: bool,
 }
 
 impl Stream {
-    /// Of blocks, or of errors in their place, to be shuffled in windows of `window` rows: as many as are wanted in
-    /// memory, and more than rows that are alike stand behind each other. A trainer rounds them up to whole minibatches.
+    /// Creates a stream from blocks, or errors in place of blocks, to be shuffled in windows of `window` rows.
+    ///
+    /// A window must fit in memory, and should be longer than any run of similar rows in the stream. A trainer rounds
+    /// it up to whole minibatches.
     #[must_use]
     pub fn new<I, E>(blocks: I, window: usize, seed: u64) -> Self
     where
@@ -93,18 +95,20 @@ impl Stream {
         }
     }
 
-    /// Whose first window is the one of this number, which are 0, 1 and so on: for a training that goes on where another
-    /// has stopped, with blocks from the first row of that window on. A window has the rows that were asked for, rounded up
-    /// to whole minibatches; so the first row of window `w` is `w` times as many. A file of a training has the number of
-    /// the window that it stopped in: another is refused with both numbers, and the minibatches of it that were
-    /// trained on are left out. Then the training has the same bits as if it had not stopped.
+    /// Sets the number of the first window, so that a resumed training can start with a later block. Windows are
+    /// numbered 0, 1 and so on.
+    ///
+    /// The blocks must then start with the first row of that window. A window has the requested number of rows,
+    /// rounded up to whole minibatches; window `w` starts at row `w` times that number. The checkpoint of a training
+    /// stores the number of the window in which it stopped. Resuming fails for any other number, and the error has
+    /// both numbers. In the right window, the minibatches that were already trained on are skipped. The training then
+    /// has the same bits as if it had not stopped.
     #[must_use]
     pub fn from_window(self, number: u32) -> Self {
         Self { number, ..self }
     }
 
-    /// Whose blocks are what its iterator gives and `check` lets pass; what it says of another is the reason why that
-    /// block could not be had.
+    /// Adds a check of every block. If `check` fails for a block, its error takes the place of the block.
     pub(crate) fn checked(
         self,
         check: impl Fn(&Table) -> Result<(), crate::error::Error> + Send + 'static,
@@ -122,7 +126,7 @@ impl Stream {
         }
     }
 
-    /// The next block, if it is as it should be. Behind its end it is not asked again.
+    /// The next block, if its layout is right. After the end of the stream, the iterator is not called again.
     fn next(&mut self, expected: Layout) -> Result<Option<Table>, Fault> {
         if self.has_ended {
             return Ok(None);
@@ -165,11 +169,11 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// What a row of a stream is.
+/// The format of a stream's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) width: usize,
-    /// Classes, or values of a row.
+    /// Number of classes, or of values per row.
     pub(crate) outputs: usize,
     pub(crate) targets: TargetKind,
 }
@@ -186,7 +190,7 @@ impl Layout {
         }
     }
 
-    /// Numbers of a row, of four bytes each.
+    /// Numbers per row, at four bytes each.
     pub(crate) fn numbers(self) -> usize {
         let targets = match self.targets {
             TargetKind::Classes => 1,
@@ -211,12 +215,12 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Why there is no block.
+/// Why a block is not available.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// What the iterator says.
+    /// The iterator returned an error.
     Source { block: u64, source: Boxed },
-    /// It is of other rows.
+    /// The rows of the block have another layout.
     Layout {
         block: u64,
         expected: Layout,

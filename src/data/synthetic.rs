@@ -1,12 +1,11 @@
-//! Handwritten digits made up on the spot, for machines without MNIST.
+//! Synthetic handwritten digits, for machines without MNIST.
 //!
-//! Each image is drawn with a few pen strokes: a way of writing the digit is picked from a
-//! table, its points are moved about, the whole is turned, slanted, stretched and shifted, and a
-//! pen of random width and pressure draws it.
+//! Each image is drawn with a few pen strokes. A way of writing the digit is picked from a table, and its points are
+//! moved slightly. The whole is rotated, slanted, stretched and shifted. A pen of random width and pressure draws it.
 //!
-//! The images have MNIST's format (28×28 bytes, white ink on black, classes 0 to 9) and are about
-//! as hard: a linear classifier reaches some 90 % test accuracy, a network with one hidden layer
-//! of 50 units some 98 %. Results on them are not results on MNIST.
+//! The images have MNIST's format (28×28 bytes, white ink on black, classes 0 to 9) and are about as hard: a linear
+//! classifier reaches about 90 % test accuracy, and a network with one hidden layer of 50 units about 98 %. Results on
+//! these digits are not results on MNIST.
 
 mod glyphs;
 mod hand;
@@ -19,10 +18,10 @@ use self::hand::Hand;
 use self::pen::PIXELS;
 use super::{DataError, Dataset, Labels, Split};
 
-/// Images a worker draws at a time.
+/// Images per piece of work of a thread.
 const CHUNK: usize = 500;
 
-/// As many digits as MNIST has: 60,000 to train on and 10,000 to test with.
+/// As many digits as in MNIST: 60,000 for training and 10,000 for testing.
 ///
 /// The same seed gives the same bytes everywhere: see [`digits_of`].
 ///
@@ -33,19 +32,19 @@ const CHUNK: usize = 500;
 /// ```
 ///
 /// # Panics
-/// When there is no memory for the images, 55 MB.
+/// When there is not enough memory for the images, 55 MB.
 #[must_use]
 #[expect(clippy::expect_used, reason = "both counts are positive and small")]
 pub fn digits(seed: u64) -> Split {
     digits_of(seed, 60_000, 10_000).expect("memory for 70,000 images")
 }
 
-/// `train` digits to train on and `test` others to test with.
+/// Draws `train` digits for training and `test` other digits for testing.
 ///
-/// Every example depends on the seed, its part and its index alone, not on how many there are:
-/// the first thousand of a large set are the small set of a thousand. The arithmetic is integer
-/// and IEEE 754 single precision addition, multiplication, division and square root, which are
-/// exactly specified, so the bytes are the same on every platform that follows the standard.
+/// Each example depends only on the seed, its part and its index, not on the number of examples: the first thousand
+/// digits of a large set equal a set of a thousand. The arithmetic is integer and IEEE 754 single-precision addition,
+/// multiplication, division and square root, which are exactly specified. So the bytes are the same on every platform
+/// that follows the standard.
 ///
 /// ```
 /// use wgrad::data::synthetic;
@@ -58,14 +57,13 @@ pub fn digits(seed: u64) -> Split {
 /// ```
 ///
 /// # Errors
-/// [`DataError::Empty`] when either count is 0; [`DataError::TooLarge`] when there is no memory
-/// for the images.
+/// [`DataError::Empty`] when either count is 0; [`DataError::TooLarge`] when there is not enough memory for the
+/// images.
 pub fn digits_of(seed: u64, train: usize, test: usize) -> Result<Split, DataError> {
     Drawing::new(seed, train, test)?.finish()
 }
 
-/// The digits of [`digits_of`] while they are drawn, a few at a time: for a program that has a
-/// screen to keep alive.
+/// Draws the digits of [`digits_of`] a few at a time, for a program that must keep its screen responsive.
 ///
 /// ```
 /// use wgrad::data::synthetic::{self, Drawing};
@@ -87,12 +85,12 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// None of them drawn yet.
+    /// Starts with no digits drawn.
     ///
     /// # Errors
-    /// [`DataError::TooLarge`] when there is no memory for the images.
+    /// [`DataError::TooLarge`] when there is not enough memory for the images.
     pub fn new(seed: u64, train: usize, test: usize) -> Result<Self, DataError> {
-        // Streams of the random generator: even ones for training, odd ones for testing.
+        // Streams of the random generator: even numbers for training, odd numbers for testing.
         Ok(Self {
             seed,
             train: Sheet::blank("synthetic digits train", 0, train)?,
@@ -100,13 +98,13 @@ impl Drawing {
         })
     }
 
-    /// How many are not drawn yet.
+    /// Number of digits that are not drawn yet.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.train.remaining() + self.test.remaining()
     }
 
-    /// Draws the next `count`, or all that remain where those are fewer.
+    /// Draws the next `count` digits, or all that remain if these are fewer.
     pub fn draw(&mut self, count: usize) {
         let of_test = count.min(self.test.remaining());
         self.test.draw(self.seed, of_test);
@@ -114,10 +112,10 @@ impl Drawing {
         self.train.draw(self.seed, of_train);
     }
 
-    /// Draws all that remain.
+    /// Draws all remaining digits and returns the data sets.
     ///
     /// # Errors
-    /// [`DataError::Empty`] when there are none to train on or none to test with.
+    /// [`DataError::Empty`] when there are no training digits or no test digits.
     pub fn finish(mut self) -> Result<Split, DataError> {
         self.draw(self.remaining());
         Ok(Split {
@@ -183,7 +181,7 @@ impl std::fmt::Debug for Sheet {
     }
 }
 
-/// `len` zeros, or `None` when there is no memory for them.
+/// `len` zeros, or `None` when there is not enough memory for them.
 fn zeroed<T: Clone + Default>(len: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(len).ok()?;
@@ -191,7 +189,7 @@ fn zeroed<T: Clone + Default>(len: usize) -> Option<Vec<T>> {
     Some(values)
 }
 
-/// Draws every example, on as many threads as the machine runs at once.
+/// Draws every example, with one thread per available core.
 fn draw_all(features: &mut [u8], labels: &mut [u32], hand: impl Fn(u64) -> Hand + Sync) {
     let others = labels.len().div_ceil(CHUNK).saturating_sub(1);
     let images = features.chunks_mut(CHUNK * PIXELS);
@@ -206,11 +204,11 @@ fn draw_all(features: &mut [u8], labels: &mut [u32], hand: impl Fn(u64) -> Hand 
             }
         }
     };
-    // Where there are no threads, as in a browser, the count is an error: this one does it all.
+    // In a browser without threads, the count is an error: this thread then draws everything.
     let helpers = thread::available_parallelism().map_or(0, |threads| threads.get() - 1);
     thread::scope(|scope| {
         for _ in 0..helpers.min(others) {
-            // A helper that cannot start is not missed: the others take its share.
+            // If a helper cannot start, the other threads draw its share.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();

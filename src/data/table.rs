@@ -7,10 +7,10 @@ use sha2::Digest;
 use super::digest::{self, DataDigest};
 use super::{DataError, Dataset, Labels};
 
-/// Rows of `f32` features, each with a class or with values to be predicted. The network sees features
-/// as they are: scale them to about −1…1.
+/// Rows of `f32` features, each with a class or with target values.
 ///
-/// Cloning is cheap: clones share their memory.
+/// The network sees the features unchanged, so scale them to about −1…1 first. Cloning is cheap: clones share their
+/// memory.
 ///
 /// ```
 /// use ndarray::array;
@@ -37,29 +37,29 @@ struct Inner {
     digest: OnceLock<DataDigest>,
 }
 
-/// What a network should say of each row.
+/// The targets of all rows.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Targets {
-    /// Its class.
+    /// A class per row.
     Classes(Labels),
-    /// So many values, row after row.
+    /// One or more values per row.
     Values {
-        /// Values of a row.
+        /// Values per row.
         outputs: usize,
-        /// Those of all rows.
+        /// The values of all rows, row by row.
         values: Vec<f32>,
     },
 }
 
 impl Table {
-    /// Rows `features` (examples, width), each with `targets` (examples, outputs).
+    /// Creates a table from rows `features` (examples, width) and `targets` (examples, outputs).
     ///
     /// # Errors
-    /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when there are
-    /// not as many rows of both; [`DataError::NotFinite`] when a number is infinite or NaN, and
-    /// [`DataError::ColumnsNotFinite`] when a whole column is, as one that is always the same becomes when it
-    /// is divided by its deviation.
+    /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when `features` and `targets`
+    /// have different numbers of rows; [`DataError::NotFinite`] when a number is infinite or NaN, and
+    /// [`DataError::ColumnsNotFinite`] when a whole column is. A constant column that was divided by its standard
+    /// deviation becomes such a column.
     pub fn regression(
         name: impl Into<String>,
         features: ArrayView2<'_, f32>,
@@ -75,7 +75,7 @@ impl Table {
         Self::new(name, features, values)
     }
 
-    /// Rows `features` (examples, width), each with a class.
+    /// Creates a table from rows `features` (examples, width), each with a class.
     ///
     /// # Errors
     /// As [`regression`](Self::regression).
@@ -111,7 +111,8 @@ impl Table {
         }
     }
 
-    /// Rows that are known to be finite: at least one, with at least one feature and target.
+    /// Creates a table without checks. All numbers must be finite, and there must be at least one row, feature and
+    /// target.
     pub(super) fn of_finite(
         name: String,
         width: usize,
@@ -129,7 +130,7 @@ impl Table {
         }
     }
 
-    /// Name shown to people.
+    /// The display name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -148,7 +149,7 @@ impl Table {
         self.inner.width
     }
 
-    /// What a network should give for each row: a logit for every class, or so many values.
+    /// Number of network outputs per row: one logit per class, or one output per value.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match self.targets() {
@@ -157,13 +158,13 @@ impl Table {
         }
     }
 
-    /// All features, row after row.
+    /// All features, row by row.
     #[must_use]
     pub fn features(&self) -> &[f32] {
         &self.inner.features
     }
 
-    /// What a network should say of each row.
+    /// The targets of all rows.
     #[must_use]
     pub fn targets(&self) -> &Targets {
         &self.inner.targets
@@ -217,7 +218,7 @@ pub(super) fn check_finite(
         .clone()
         .filter(|(_, column)| faults(*column) == column.len());
     let whole: Vec<usize> = whole.map(|(at, _)| at).collect();
-    // Of a single row it cannot be told whether row or column is at fault.
+    // In a single row, it is unknown whether the row or the column is at fault.
     if !whole.is_empty() && of.nrows() > 1 {
         return Err(DataError::ColumnsNotFinite {
             name: name.to_owned(),
@@ -241,13 +242,13 @@ pub(super) fn check_finite(
     }
 }
 
-/// What a training takes: labelled bytes, or a table of floats.
+/// Training data: labeled bytes, or a table of floats.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Examples {
-    /// Bytes with a class each.
+    /// Rows of bytes, each with a class.
     Bytes(Dataset),
-    /// Floats with a class or values each.
+    /// Rows of floats, each with a class or with values.
     Table(Table),
 }
 
@@ -316,7 +317,7 @@ impl Examples {
         }
     }
 
-    /// The class of every example, where they have classes.
+    /// The class of every example, if the targets are classes.
     pub(crate) fn labels(&self) -> Option<&Labels> {
         match self {
             Self::Bytes(dataset) => Some(dataset.labels()),
@@ -327,7 +328,7 @@ impl Examples {
         }
     }
 
-    /// The values of every example, row after row, where they have values.
+    /// The target values of every example, row by row, if the targets are values.
     pub(crate) fn values(&self) -> Option<&[f32]> {
         match self {
             Self::Bytes(_) => None,
@@ -338,8 +339,8 @@ impl Examples {
         }
     }
 
-    /// SHA-256 of the contents: kind, sizes, features and targets, whatever the name. Computed when it is first
-    /// asked for, once for all clones.
+    /// SHA-256 of the contents (kind, sizes, features and targets, but not the name). It is computed at the first
+    /// call, once for all clones.
     pub(crate) fn digest(&self) -> &DataDigest {
         match self {
             Self::Bytes(dataset) => dataset.digest(),
@@ -347,7 +348,7 @@ impl Examples {
         }
     }
 
-    /// Bytes of their features and of what a network should say of them.
+    /// Bytes of the features and targets.
     pub(crate) fn bytes(&self) -> u64 {
         let features = match self {
             Self::Bytes(dataset) => dataset.features().len(),
@@ -360,7 +361,7 @@ impl Examples {
         (features + targets) as u64
     }
 
-    /// Where the data lie, the same for all clones, without keeping them there.
+    /// A weak reference to the data, equal for all clones. It does not keep the data alive.
     pub(crate) fn memory(&self) -> Memory {
         match self {
             Self::Bytes(dataset) => dataset.memory(),

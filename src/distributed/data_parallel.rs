@@ -1,4 +1,4 @@
-//! How both engines share steps.
+//! Sharing of steps, for both engines.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::memory::{self, bytes_of};
 use crate::network::Graph;
 use crate::ops::metrics::HISTORY;
 
-/// What this process has of a training by several.
+/// One process's part of a training that processes share.
 #[derive(Debug)]
 pub(crate) struct DataParallel {
     world: Arc<dyn World>,
@@ -22,24 +22,25 @@ pub(crate) struct DataParallel {
 
 #[derive(Debug)]
 enum Kind {
-    /// Gradients are averaged, every step.
+    /// Averages gradients in every step.
     Gradients(Exchange),
-    /// Parameters are averaged, behind every so many steps.
+    /// Averages parameters after every `every` steps.
     Parameters {
         exchange: Exchange,
         every: usize,
-        /// Steps since the last mean.
+        /// Steps since the last average.
         since: usize,
     },
 }
 
 impl DataParallel {
-    /// For a network of which so many numbers are kept for each parameter, and so many minibatches of a step.
+    /// Creates this process's part. `kept` is the number of values kept from step to step for each parameter; `shards`
+    /// is the number of minibatches per step.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there are fewer than processes, when the network keeps state from step to step, or when
-    /// local steps are too few, too many, or on shares of a step that are not as large as each other; [`Error::Memory`]
-    /// without room for what is sent and received.
+    /// [`Error::Setting`] when there are fewer shards than processes, the network keeps state from step to step, the
+    /// number of local steps is out of range, or local steps would give the processes different numbers of shards;
+    /// [`Error::Memory`] when there is no room for the exchanged values.
     pub(crate) fn new(
         distribution: Distribution,
         (graph, kept): (&Graph, usize),
@@ -80,19 +81,19 @@ impl DataParallel {
         Ok(Self { world, own, kind })
     }
 
-    /// All processes have gone on from the same file.
+    /// Restarts the local steps: all processes have resumed from the same file.
     pub(crate) fn resumed(&mut self) {
         if let Kind::Parameters { since, .. } = &mut self.kind {
             *since = 0;
         }
     }
 
-    /// The minibatches of a step that this process computes.
+    /// Range of the step's minibatches that this process computes.
     pub(crate) fn own(&self) -> &Range<usize> {
         &self.own
     }
 
-    /// Whether this process takes steps by itself, between means of parameters.
+    /// Whether this process takes steps on its own between averages of parameters.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.kind, Kind::Parameters { .. })
     }
@@ -101,26 +102,26 @@ impl DataParallel {
         &self.world
     }
 
-    /// How the parts of a whole are shared out.
+    /// The division of other work among the processes.
     pub(crate) fn partition(&self) -> Partition {
         Partition(Arc::clone(&self.world))
     }
 
-    /// Whether this process is the one that writes.
+    /// Whether this process writes files.
     pub(crate) fn leads(&self) -> bool {
         self.world.rank() == 0
     }
 
-    /// Whether all processes have the same bytes: see [`check_same`].
+    /// Checks that all processes have the same bytes: see [`check_same`].
     pub(crate) fn check_same(&self, what: &str, bytes: &[u8]) -> Result<(), Error> {
         check_same(&*self.world, what, bytes)
     }
 }
 
-/// Whether steps are those of this process alone.
+/// Checks that this process trains alone.
 ///
 /// # Errors
-/// [`Error::Setting`] where they are not, which names what cannot be shared.
+/// [`Error::Setting`] when processes share the steps; it names `what`, which they cannot share.
 pub(crate) fn check_alone(of: Option<&DataParallel>, what: &str) -> Result<(), Error> {
     match of {
         None => Ok(()),
@@ -128,10 +129,10 @@ pub(crate) fn check_alone(of: Option<&DataParallel>, what: &str) -> Result<(), E
     }
 }
 
-/// Whether all processes have the same parameters.
+/// Checks that all processes have the same parameters.
 ///
 /// # Errors
-/// [`Error::Setting`] when some steps are local, and their mean is still to come.
+/// [`Error::Setting`] when local steps were taken since the last average.
 pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
     match of.map(|of| &of.kind) {
         Some(&Kind::Parameters { every, since, .. }) if since > 0 => {
@@ -145,7 +146,7 @@ pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
     }
 }
 
-/// Whether so many local steps make sense, by shards that processes share.
+/// Checks that this number of local steps is allowed, and that all processes get the same number of shards.
 fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, Error> {
     if !(1..=HISTORY).contains(&steps) {
         let expected = format!("1 to {HISTORY}, as many as there are losses kept of");
@@ -160,7 +161,7 @@ fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, E
     Ok(steps)
 }
 
-/// Whether there is room for an exchange of something of all parameters, which takes so many numbers of each.
+/// Checks that there is room for an exchange that takes `numbers` values for each parameter.
 fn check_memory(graph: &Graph, of_what: &str, numbers: usize) -> Result<(), Error> {
     let parameters = graph
         .parameters
@@ -172,17 +173,18 @@ fn check_memory(graph: &Graph, of_what: &str, numbers: usize) -> Result<(), Erro
     memory::check(what, bytes_of::<f32>(all))
 }
 
-/// The processes that have a part each of what is computed.
+/// Divides items among the processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Partition(Arc<dyn World>);
 
 impl Partition {
-    /// Those of so many things that this process computes.
+    /// Range of this process's items, of `count` in all.
     pub(crate) fn own(&self, count: usize) -> Range<usize> {
         own(self.0.rank(), self.0.size(), count)
     }
 
-    /// The numbers of all things, of which `numbers` has those of this process, `width` of each.
+    /// Exchanges the results for all items. On entry, `numbers` has those of this process's items, `width` values
+    /// each; on return it has all.
     pub(crate) fn gather(&self, numbers: &mut [u32], width: usize) -> Result<(), Error> {
         let world = &self.0;
         let size = world.size();
@@ -204,28 +206,30 @@ impl Partition {
     }
 }
 
-/// A training whose steps can be shared.
+/// A training whose steps can be shared among processes.
 pub(crate) trait Replica {
     fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>>;
 
     fn steps_before(&self) -> u64;
 
-    /// Before the shards of so many steps.
+    /// Called before the shards of the next `steps` steps, at most 16,384.
     fn begin(&mut self, steps: usize) -> Result<(), Error>;
 
-    /// Computes the gradients of a shard; its mean loss. They are asked for in order.
+    /// Computes a shard's gradients and returns its mean loss. Called for the shards in order.
     fn compute(&mut self, shard: usize) -> Result<f32, Error>;
 
-    /// The gradients that were computed last, in the same vectors in every process.
+    /// The gradients computed last, with the same lengths in every process.
     fn gradients(&mut self) -> Vec<&mut [f32]>;
 
-    /// Ends a step of this mean loss, by the gradients that have become those of all shards.
+    /// Ends a step with mean loss `loss`: updates by [`gradients`](Self::gradients), now the mean over all shards.
     fn update(&mut self, loss: f32) -> Result<(), Error>;
 
-    /// Steps on the shards of this process alone; their losses. When they diverge, as many are counted.
+    /// Takes steps on only this process's shards; returns their losses. If they diverge, all `count` steps still count
+    /// as taken.
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// Hands all parameters that are trained, and what is kept of them from step to step, to `average`, which changes them.
+    /// Passes all trained parameters, with all values kept for them from step to step, to `average`, which changes
+    /// them.
     fn average_values(
         &mut self,
         average: impl FnOnce(Vec<&mut [f32]>) -> Result<(), Error>,
@@ -236,7 +240,7 @@ pub(crate) trait Replica {
     fn judge(&mut self, before: u64, losses: &[f32]) -> Result<(), Error>;
 }
 
-/// Gradients of shards, with their mean loss.
+/// A shard's gradients, together with its mean loss.
 struct Gradients<'a, T> {
     replica: &'a mut T,
     loss: [f32; 1],
@@ -255,7 +259,7 @@ impl<T: Replica> Averaged for Gradients<'_, T> {
     }
 }
 
-/// Vectors of which each process is a shard.
+/// Vectors of which each process contributes one shard.
 struct OwnVectors<'a>(Vec<&'a mut [f32]>);
 
 impl Averaged for OwnVectors<'_> {
@@ -268,7 +272,7 @@ impl Averaged for OwnVectors<'_> {
     }
 }
 
-/// Takes steps together with the other processes; the mean loss of each.
+/// Takes steps together with the other processes; returns the mean loss of each step.
 pub(crate) fn distributed_steps<T: Replica>(
     training: &mut T,
     count: usize,
@@ -276,7 +280,7 @@ pub(crate) fn distributed_steps<T: Replica>(
     let Some(mut shared) = training.data_parallel().take() else {
         unreachable!("it is shared");
     };
-    // Within it, local steps are those of a process by itself.
+    // Take it out, so that local steps run as those of a single process.
     let taken = take_steps(training, &mut shared.kind, count);
     *training.data_parallel() = Some(shared);
     taken
@@ -329,14 +333,14 @@ fn take_steps<T: Replica>(
     Ok(losses)
 }
 
-/// Steps of this process by itself; mean losses over the processes.
+/// Takes steps on this process's shards only; returns the losses averaged over the processes.
 fn local_steps<T: Replica>(
     training: &mut T,
     exchange: &mut Exchange,
     steps: usize,
 ) -> Result<Vec<f32>, Error> {
     let mut own = match training.own_steps(steps) {
-        // The others learn of it by the mean, to which a loss that is merely large would be no more than a part.
+        // A NaN in the mean tells the other processes. A loss that is merely large could vanish in the mean.
         Err(Error::Diverged { losses, .. }) => {
             let mut own = losses;
             own.push(f32::NAN);
@@ -349,7 +353,7 @@ fn local_steps<T: Replica>(
     Ok(own)
 }
 
-/// Takes steps for about so long, by the clock of process 0; returns how many.
+/// Takes steps for about `time` by the clock of process 0; returns their number.
 pub(crate) fn distributed_steps_within<T: Replica>(
     training: &mut T,
     time: Duration,

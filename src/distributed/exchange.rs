@@ -1,4 +1,4 @@
-//! Means of what all shards give, in an order that does not depend on the number of processes.
+//! Means over all shards, in an order that does not depend on the number of processes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,47 +6,49 @@ use std::sync::Arc;
 use super::World;
 use crate::error::Error;
 
-/// Numbers of a vector, for each process, from which it is sent from where it lies. To copy so many there and back took a
-/// Xeon's core 90 µs; messages of its own to and from one more process take a network of 20 µs latency 40 µs.
+/// A vector with at least this many numbers per process is sent from its own memory; shorter ones are packed. Copying
+/// this many numbers there and back took a Xeon core 90 µs. Separate messages to and from one more process take 40 µs
+/// on a network with 20 µs latency.
 const IN_PLACE: usize = 1 << 16;
 
-/// What an exchange averages: vectors of the same lengths in all processes.
+/// The values that an exchange averages: vectors with the same lengths in all processes.
 pub(crate) trait Averaged {
-    /// Puts what a shard gives into the vectors. Those of a process are asked for in order.
+    /// Writes the shard's values into the vectors. Called for the shards of a process in order.
     fn compute(&mut self, shard: usize) -> Result<(), Error>;
 
-    /// The vectors, as they are.
+    /// The present vectors.
     fn vectors(&mut self) -> Vec<&mut [f32]>;
 }
 
-/// Adds up what processes have computed, a shard after another.
+/// Averages the values of all shards over all processes.
 ///
-/// Shards are added in pairs: those of a range are the sum of its first half and its second. A process adds those of
-/// the largest such ranges that are all its own, its blocks. It then gets from every process the same slice of all
-/// blocks, adds them on in the same tree, and sends the slice of the mean to all. With as many processes as a power of 2
-/// that divides the shards, each has one block: a step sends as much as the best known all-reduce, about twice the
-/// parameters (Thakur, Rabenseifner, Gropp, "Optimization of collective communication operations in MPICH", 2005).
+/// Shards are added in pairs: the sum of a range is the sum of its first half plus that of its second. A process adds
+/// the shards of the largest such ranges that it has in full, its blocks. It then receives the same slice of every
+/// block from all processes, adds the slices in the same tree, and sends its slice of the mean to all. If the number
+/// of processes is a power of 2 that divides the number of shards, each process has one block. Then a step sends as
+/// much as the best known all-reduce, about twice the parameters (Thakur, Rabenseifner, Gropp, "Optimization of
+/// collective communication operations in MPICH", 2005).
 #[derive(Debug)]
 pub(crate) struct Exchange {
     world: Arc<dyn World>,
     shards: usize,
-    /// Blocks of each process.
+    /// Blocks of each process: ranges of shards.
     blocks: Vec<Vec<Range<usize>>>,
-    /// Sums of ranges whose second half is still being computed: as many at once as the tree is high.
+    /// Sums of first halves whose second half is still being computed: at most one for each level of the tree.
     sums: Vec<Vec<Vec<f32>>>,
-    /// What is not sent from where it lies, one behind another.
+    /// The packed numbers: all that are not sent from their own memory.
     packed: Vec<f32>,
-    /// The length of a vector from which it is.
+    /// Vectors of at least this length are sent from their own memory.
     in_place: usize,
     received: Vec<f32>,
 }
 
-/// How vectors are cut into messages.
+/// Division of vectors into messages.
 #[derive(Debug)]
 struct Cut {
-    /// Numbers of each vector that are sent from where they lie: a multiple of the number of processes.
+    /// Numbers of each vector that are sent from its own memory: a multiple of the number of processes.
     in_place: Vec<usize>,
-    /// Numbers of the others, up to such a multiple.
+    /// Number of packed numbers, rounded up to a multiple of the number of processes.
     packed: usize,
 }
 
@@ -65,7 +67,7 @@ impl Cut {
         }
     }
 
-    /// What a message is of: each vector, and what is packed.
+    /// The messages: the first part of each long vector, and the packed numbers.
     fn messages<'a>(
         &self,
         vectors: &'a mut [&mut [f32]],
@@ -77,7 +79,7 @@ impl Cut {
         all.filter(|message| !message.is_empty()).collect()
     }
 
-    /// The numbers of each vector that are packed.
+    /// The part of each vector that is packed.
     fn rests<'a>(&self, vectors: &'a mut [&mut [f32]]) -> impl Iterator<Item = &'a mut [f32]> {
         let rests = vectors.iter_mut().zip(self.in_place.clone());
         rests.map(|(vector, length)| &mut vector[length..])
@@ -103,10 +105,10 @@ impl Cut {
 }
 
 impl Exchange {
-    /// Of so many shards in all.
+    /// An exchange of `shards` shards in total.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there are fewer than processes.
+    /// [`Error::Setting`] when there are fewer shards than processes.
     pub(crate) fn new(world: Arc<dyn World>, shards: usize) -> Result<Self, Error> {
         let size = world.size();
         if shards < size {
@@ -130,27 +132,27 @@ impl Exchange {
         })
     }
 
-    /// The shards of this process.
+    /// Range of this process's shards.
     pub(crate) fn own(&self) -> Range<usize> {
         own(self.world.rank(), self.world.size(), self.shards)
     }
 
-    /// Numbers that the exchange keeps for each number of the vectors.
+    /// Numbers that the exchange stores for each number of the vectors.
     pub(crate) fn kept(&self) -> usize {
         let sums = self.own().len().max(1).next_power_of_two().ilog2() as usize;
         let blocks: usize = self.blocks.iter().map(Vec::len).sum();
         sums + blocks.div_ceil(self.world.size())
     }
 
-    /// Computes all shards of this process, and leaves the mean over those of all processes in the vectors.
+    /// Computes all shards of this process, and leaves the mean over the shards of all processes in the vectors.
     pub(crate) fn average(&mut self, of: &mut impl Averaged) -> Result<(), Error> {
         let rank = self.world.rank();
         let size = self.world.size();
         let cut = Cut::new(&of.vectors(), size, self.in_place);
         self.packed.resize(cut.packed, 0.0);
-        // A round for each block that a process has; others may have fewer.
+        // One round for each block of a process; some processes may have fewer blocks.
         let rounds = self.blocks.iter().map(Vec::len).max().unwrap_or_default();
-        // Of each message, where the slices of a process's blocks are.
+        // For each message and each process: starts of the slices of the process's blocks.
         let mut places: Vec<Vec<Vec<usize>>> = Vec::new();
         let mut end = 0;
         for round in 0..rounds {
@@ -206,19 +208,19 @@ impl Exchange {
     }
 }
 
-/// What was received of one message.
+/// The received slices of one message.
 struct Slices<'a> {
     blocks: &'a [Vec<Range<usize>>],
-    /// Where the blocks of each process are.
+    /// Starts of each process's blocks in `received`.
     places: &'a [Vec<usize>],
-    /// How many blocks of each process are added already.
+    /// Number of each process's blocks that are already added.
     done: Vec<usize>,
     length: usize,
     received: &'a mut [f32],
 }
 
 impl Slices<'_> {
-    /// Adds up a range of shards, and multiplies their sum; where it begins.
+    /// Adds up a range of shards and multiplies the sum by `factor`; returns where the sum starts in `received`.
     fn add(&mut self, range: &Range<usize>, factor: f32) -> usize {
         let is_block = |blocks: &Vec<Range<usize>>| blocks.contains(range);
         if let Some(process) = self.blocks.iter().position(is_block) {
@@ -248,7 +250,7 @@ impl Slices<'_> {
     }
 }
 
-/// Of so many things those of a process: as many as the others have, or one more.
+/// The share of one process in `shards` items. Shares differ by at most one item.
 pub(super) fn own(rank: usize, size: usize, shards: usize) -> Range<usize> {
     rank * shards / size..(rank + 1) * shards / size
 }
@@ -258,7 +260,7 @@ fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
     [range.start..middle, middle..range.end]
 }
 
-/// Adds the largest ranges of a tree that lie in `own`.
+/// Appends the largest ranges of the tree that lie within `own`.
 fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<usize>>) {
     if range.end <= own.start || own.end <= range.start {
         return;
@@ -272,8 +274,8 @@ fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<u
     }
 }
 
-/// Leaves the sum of a range of shards in the vectors. Shards are added in pairs; the sum of a first half waits in
-/// `sums`, at its height, while the second is computed.
+/// Leaves the sum of a range of shards in the vectors. Shards are added in pairs; the sum of the first half waits in
+/// `sums` at this height of the tree while the second half is computed.
 fn sum(
     range: &Range<usize>,
     of: &mut impl Averaged,
@@ -306,16 +308,16 @@ mod tests {
     use super::super::Threads;
     use super::*;
 
-    /// As long as what is sent from where it lies in these tests.
+    /// Shortest vector that is sent from its own memory in these tests.
     const LONG: usize = 1000;
 
-    /// What a shard has: numbers whose sums are rounded, and so depend on their order.
+    /// A shard's values: their sums are rounded, so the result depends on the order of addition.
     fn numbers(shard: usize, count: usize) -> Vec<f32> {
         let number = |at: usize| ((shard * 7919 + at * 104_729) % 1009) as f32 / 997.0 + 0.1;
         (0..count).map(number).collect()
     }
 
-    /// Numbers in vectors of some lengths.
+    /// Vectors with given lengths.
     struct Numbers {
         vectors: Vec<Vec<f32>>,
         asked: Vec<usize>,
@@ -347,7 +349,7 @@ mod tests {
                 vectors: lengths.iter().map(|&length| vec![0.0; length]).collect(),
                 asked: Vec::new(),
             };
-            // Nothing of a step is left for the next one.
+            // A second step shows that nothing of the first one remains.
             for _step in 0..2 {
                 numbers.asked.clear();
                 exchange.average(&mut numbers)?;
@@ -374,7 +376,8 @@ mod tests {
                 for (at, &found) in alone.iter().enumerate() {
                     let of_all = given.iter().map(|numbers| f64::from(numbers[at]));
                     let expected = of_all.sum::<f64>() / shards as f64;
-                    // Each of the additions on the way to the root, and the product, is off by half a unit.
+                    // Each addition on the way to the root, and the multiplication, is off by at most half a unit in
+                    // the last place.
                     let bound =
                         1.2 * (shards as f64).log2().ceil().mul_add(1.0, 1.0) * 2f64.powi(-24);
                     assert!(

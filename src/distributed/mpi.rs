@@ -1,4 +1,4 @@
-//! Processes that `mpirun` has started.
+//! Processes started by `mpirun`.
 //!
 //! ```no_run
 //! use wgrad::data::{Sampling, synthetic};
@@ -37,34 +37,36 @@ use super::World;
 use crate::error::Error;
 use crate::gpu::lock;
 
-/// MPI is called by one thread at a time.
+/// Only one thread at a time may call MPI.
 static CALLS: Mutex<()> = Mutex::new(());
 
-/// All processes of an `mpirun`, as one of them sees them. Of a program that was started without it there is one.
+/// This process among all processes of an `mpirun`. A program started without `mpirun` has one process.
 #[derive(Debug, Clone)]
 pub struct Mpi {
     rank: usize,
     size: usize,
-    /// Which of the processes of this host it is, and how many there are.
+    /// This process's number on its host, and the number of processes on that host.
     of_host: (usize, usize),
 }
 
-/// Runs `work` in this process; what it gives.
+/// Runs `work` in this process and returns its result.
 ///
-/// When it fails, or panics, the process leaves without a word to the others: let `main` return the error, and `mpirun`
-/// ends all of them. So return every error of the training: a process that goes on, or ends well, where the others wait for
-/// its gradients has them wait for ever. A save that fails is an error of the first process alone.
+/// If `work` fails or panics, the process leaves without telling the others: return the error from `main`, and
+/// `mpirun` ends all processes. So return every error of the training. A process that continues or ends normally while
+/// the others wait for its gradients makes them wait forever. Only a failed save is an error of the first process
+/// alone.
 ///
 /// MPI itself ends the program when a process is lost.
 ///
 /// # Errors
-/// Those of `work`, or [`Error::Setting`] when MPI was begun before or cannot be used from more than one thread.
+/// The errors of `work`, and [`Error::Setting`] when MPI was initialized before or does not allow calls from any
+/// thread.
 pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<T, E> {
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
         let expected = "begun by mpi::run, once in a process";
         return Err(Error::setting("MPI", expected, "begun before").into());
     };
-    // Its end waits for all processes: after a failure they would wait for each other.
+    // Dropping it waits for all processes: after a failure, all would wait for each other.
     let universe = ManuallyDrop::new(universe);
     if threading < Threading::Serialized {
         let expected = "one whose calls may come from any thread, one at a time";
@@ -83,25 +85,25 @@ pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<
 }
 
 impl Mpi {
-    /// Whether this is the process that prints and saves.
+    /// Whether this process should print and save.
     #[must_use]
     pub fn leads(&self) -> bool {
         self.rank == 0
     }
 
-    /// Which of the processes of this host it is, from 0, and how many there are: each may take a GPU of its own.
+    /// This process's number on its host, from 0, and the number of processes on that host: each may use its own GPU.
     #[must_use]
     pub fn of_host(&self) -> (usize, usize) {
         self.of_host
     }
 }
 
-/// All that MPI counts is at least 0.
+/// Converts a count of MPI, which is never negative.
 fn number(count: i32) -> usize {
     usize::try_from(count).unwrap_or_default()
 }
 
-/// As MPI counts numbers of a message.
+/// Converts a number of values into MPI's type.
 fn count(numbers: usize) -> Result<i32, Error> {
     i32::try_from(numbers).map_err(|_| {
         let expected = "at most 2³¹ − 1, as MPI counts them: take a smaller network";
@@ -109,7 +111,7 @@ fn count(numbers: usize) -> Result<i32, Error> {
     })
 }
 
-/// Where the parts of a message begin.
+/// Start of each part of a message.
 fn starts(counts: &[i32]) -> Result<Vec<i32>, Error> {
     let mut next = 0usize;
     let starts = counts.iter().map(|&of_one| {

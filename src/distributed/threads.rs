@@ -1,4 +1,4 @@
-//! Threads of one process that train together: each may have a GPU of its own.
+//! Threads of one process that train together; each may have its own GPU.
 
 use std::fmt;
 use std::panic;
@@ -9,13 +9,13 @@ use super::World;
 use crate::error::Error;
 use crate::gpu::lock;
 
-/// One of several threads of this program that train together, without MPI: on the GPUs of one machine, or in tests.
+/// One of several threads of this program that train together without MPI, on the GPUs of one machine or in tests.
 pub struct Threads {
     rank: usize,
     meeting: Arc<Meeting>,
 }
 
-/// Where all of them meet.
+/// Where the threads exchange their messages.
 #[derive(Debug)]
 struct Meeting {
     size: usize,
@@ -23,37 +23,38 @@ struct Meeting {
     changed: Condvar,
 }
 
-/// What one of them has sent.
+/// A message of one thread.
 #[derive(Debug, Default)]
 struct Sent {
-    /// A part for each of them, where it is not the same for all.
+    /// Whether the message has a separate part for each thread.
     is_in_parts: bool,
     numbers: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What each has sent to the present meeting.
+    /// Each thread's message in the present meeting.
     sent: Vec<Arc<Sent>>,
-    /// What each had sent to the one before: nobody comes to the end of the present one who has not seen it.
+    /// Each thread's message in the last completed meeting. The present meeting cannot complete before every thread
+    /// has read it.
     seen: Vec<Arc<Sent>>,
-    /// How many have come to the present meeting.
+    /// Number of threads that have arrived at the present meeting.
     come: usize,
-    /// Meetings so far.
+    /// Number of completed meetings.
     meetings: u64,
-    /// One that will come to none any more.
+    /// A thread that has ended and will not arrive any more.
     left: Option<usize>,
 }
 
 impl Threads {
-    /// Runs `work` in `count` threads, each with its place among them; what each gives, in turn.
+    /// Runs `work` in `count` threads, each with its own world; returns the results in the order of their ranks.
     ///
     /// # Errors
-    /// The first that one of them gives. When one leaves, by an error or a panic, the others get [`Error::Process`];
-    /// when they call different methods of their trainers, [`Error::Setting`].
+    /// The error of the thread that failed first. When a thread ends by an error or a panic, the others get
+    /// [`Error::Process`]; when threads call different methods of their trainers, they get [`Error::Setting`].
     ///
     /// # Panics
-    /// As `work`, or when there is to be no thread.
+    /// When `work` panics, or `count` is 0.
     pub fn run<T: Send, E: Send>(
         count: usize,
         work: impl Fn(Self) -> Result<T, E> + Sync,
@@ -94,7 +95,7 @@ impl Threads {
             .into_iter()
             .map(|done| done.unwrap_or_else(|panic| panic::resume_unwind(panic)));
         let mut done: Vec<Result<T, E>> = done.collect();
-        // The others may have failed for want of the one that left first.
+        // The other threads may have failed only because this one left.
         let first = lock(&meeting.state).left.unwrap_or_default();
         if done[first].is_err() {
             done.swap(0, first);
@@ -103,7 +104,7 @@ impl Threads {
     }
 }
 
-/// Tells the others when a thread ends.
+/// Tells the other threads when a thread ends.
 struct Leaving<'a> {
     rank: usize,
     meeting: &'a Meeting,
@@ -117,7 +118,7 @@ impl Drop for Leaving<'_> {
 }
 
 impl Meeting {
-    /// Gives and gets what all give.
+    /// Sends this thread's message and returns the messages of all threads.
     fn meet(&self, rank: usize, sent: Sent) -> Result<Vec<Arc<Sent>>, Error> {
         let sent = Arc::new(sent);
         let mut state = lock(&self.state);
@@ -196,7 +197,7 @@ impl World for Threads {
     }
 }
 
-/// Whether a process has called the same method as this one.
+/// Checks that a process has called the same method as this one.
 fn check_call(rank: usize, is_same: bool) -> Result<(), Error> {
     if is_same {
         return Ok(());

@@ -1,10 +1,10 @@
 use crate::kernel::Element;
 
-/// What does not fit between a dispatch and its kernel. `Display` says it in words.
+/// A mismatch between a dispatch and its kernel. `Display` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingFault {
-    /// There are not as many tensors as bindings.
+    /// The number of tensors differs from the number of bindings.
     #[error("it has {expected} bindings, and {found} tensors were bound")]
     Count {
         /// Bindings of the kernel.
@@ -15,53 +15,53 @@ pub enum BindingFault {
     /// A tensor has elements of another type.
     #[error("{binding} is of {expected:?}, and {tensor}, bound to it, of {found:?}")]
     Element {
-        /// The binding, as the kernel declares it.
+        /// The binding, as declared in the kernel.
         binding: String,
         /// Label of the tensor.
         tensor: String,
-        /// What the kernel declares.
+        /// Element type that the kernel declares.
         expected: Element,
-        /// What the tensor has.
+        /// Element type of the tensor.
         found: Element,
     },
-    /// A tensor is bound twice, and written.
+    /// A tensor is bound twice, and the kernel writes it.
     #[error("{tensor} is bound twice, though {binding} is written")]
     Twice {
         /// Label of the tensor.
         tensor: String,
-        /// The binding that is written.
+        /// The binding that the kernel writes.
         binding: String,
     },
-    /// Two tensors share some of their memory, and one of them is written.
+    /// Two tensors overlap in memory, and the kernel writes one of them.
     #[error("{tensor} shares memory with {other}, though {binding} is written")]
     Shared {
-        /// Label of the tensor that is written.
+        /// Label of the written tensor.
         tensor: String,
-        /// Label of the other.
+        /// Label of the other tensor.
         other: String,
-        /// The binding that is written.
+        /// The binding that the kernel writes.
         binding: String,
     },
-    /// Two tensors lie in one buffer, and one of them is written.
+    /// Two tensors are in the same buffer, and the kernel writes one of them.
     #[error(
         "{tensor} and {other} lie in one buffer, of which no kernel may read one part and write another"
     )]
     OneBuffer {
         /// Label of one tensor.
         tensor: String,
-        /// Label of the other.
+        /// Label of the other tensor.
         other: String,
     },
-    /// The elements of a tensor are no whole number of vectors.
+    /// The elements of a tensor do not make whole vectors.
     #[error(
         "{binding} is of vectors of {lanes}, and {tensor}, bound to it, has {elements} elements"
     )]
     Vectors {
-        /// The binding, as the kernel declares it.
+        /// The binding, as declared in the kernel.
         binding: String,
         /// Label of the tensor.
         tensor: String,
-        /// Elements of a vector.
+        /// Elements per vector.
         lanes: usize,
         /// Elements of the tensor.
         elements: usize,
@@ -69,24 +69,24 @@ pub enum BindingFault {
     /// A constant has no value.
     #[error("its constant {constant} has no value")]
     NoValue {
-        /// The constant, as the kernel declares it.
+        /// The constant, as declared in the kernel.
         constant: String,
     },
     /// A constant is infinite or NaN.
     #[error("its constant {constant} is {value}")]
     NotFinite {
-        /// The constant, as the kernel declares it.
+        /// The constant, as declared in the kernel.
         constant: String,
         /// `inf`, `-inf` or `NaN`.
         value: String,
     },
-    /// There is nothing to run.
+    /// The dispatch has no workgroups.
     #[error("no workgroup was dispatched")]
     NoWorkgroup,
 }
 
 impl BindingFault {
-    /// What to do about it.
+    /// How to fix it.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Count { .. } | Self::Element { .. } => {

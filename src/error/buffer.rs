@@ -1,14 +1,14 @@
-/// Why a buffer cannot be used as it was asked for. `Display` says it with what to do about it.
+/// Why a buffer cannot be used as requested. `Display` also says what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BufferFault {
-    /// It was made without this usage, as `wgpu::BufferUsages` spells it.
+    /// The buffer was created without this usage of `wgpu::BufferUsages`.
     #[error("was made without BufferUsages::{0}. Add that usage where it is created")]
     Usage(&'static str),
-    /// Its owner has destroyed it.
+    /// The owner has destroyed the buffer.
     #[error("has been destroyed. Create another")]
     Destroyed,
-    /// The host has it mapped.
+    /// The buffer is mapped by the host.
     #[error("is mapped. Unmap it before")]
     Mapped,
 }

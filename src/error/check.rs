@@ -1,4 +1,4 @@
-//! What is wrong with a layer, a loss or an optimizer: see [`check_layer`](crate::check_layer),
+//! Faults of a layer, a loss or an optimizer: see [`check_layer`](crate::check_layer),
 //! [`check_loss`](crate::check_loss) and [`check_optimizer`](crate::check_optimizer).
 
 use std::fmt;
@@ -6,17 +6,17 @@ use std::fmt;
 use super::optimizer_fault::OptimizerFault;
 use crate::shape::{Shape, TensorShape};
 
-/// Which way through a layer, the one pass of a loss, or the update of an optimizer.
+/// A pass of a layer, the pass of a loss, or the update of an optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pass {
-    /// `y` from `x`.
+    /// Computes `y` from `x`.
     Forward,
-    /// Gradients from `dy`.
+    /// Computes gradients from `dy`.
     Backward,
-    /// Losses and their gradient, from outputs and targets.
+    /// Computes losses and their gradient from outputs and targets.
     Loss,
-    /// Parameters and what an optimizer keeps, from those before and gradients.
+    /// Updates parameters and optimizer state with gradients.
     Update,
 }
 
@@ -31,15 +31,15 @@ impl fmt::Display for Pass {
     }
 }
 
-/// As what a layer is called.
+/// The circumstances in which a layer is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
     /// As in an evaluation.
     Evaluation,
-    /// As in training: with something to draw from, and state that may change.
+    /// As in training: with random draws, and state that may change.
     Training,
-    /// As the first layer of a network in training: nobody reads `dx`.
+    /// As the first layer of a network in training, whose `dx` nothing reads.
     First,
 }
 
@@ -53,33 +53,33 @@ impl fmt::Display for Call {
     }
 }
 
-/// Where in a layer, loss or optimizer something is wrong.
+/// Where a fault of a layer, loss or optimizer was found.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
-    /// Name of the layer, or the loss or optimizer as it describes itself.
+    /// Name of the layer, or the loss's or optimizer's description of itself.
     pub name: String,
-    /// Which pass.
+    /// The pass.
     pub pass: Pass,
-    /// As what the layer was called; a loss is called in one way.
+    /// The circumstances in which the layer was run; `None` for a loss or an optimizer.
     pub call: Option<Call>,
-    /// The step of an update, counted from 0.
+    /// The step of an optimizer's update, counted from 0.
     pub step: Option<u64>,
-    /// Of a layer `y`, `dx`, a value of its state, or the gradient by a parameter, for example `dweight`; of a loss
-    /// `losses` or `doutputs`; of an optimizer `parameter`, `gradient` or the name of its state, with the parameter's
-    /// group in brackets.
+    /// Name of the tensor. For a layer: `y`, `dx`, a value of its state, or a parameter gradient such as `dweight`.
+    /// For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient` or the name of its state, with
+    /// the parameter's group in brackets.
     pub tensor: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: TensorShape,
-    /// Row of the element, and its index in the row.
+    /// Row of the element, and index within the row.
     pub element: [usize; 2],
-    /// The layer's input `x` at that element, or the output that a loss is of, where it has the shape of this tensor;
-    /// the gradient that an update is by.
+    /// The input at the same element, if it has the shape of this tensor: a layer's input `x`, a loss's output, or an
+    /// update's gradient.
     pub x: Option<f32>,
 }
 
 impl Place {
-    /// Of the element at this index of a tensor.
+    /// The place of the element at index `at` of a tensor.
     pub(crate) fn new(name: &str, pass: Pass, tensor: &str, shape: TensorShape, at: usize) -> Self {
         let [_, columns] = shape.dims();
         Self {
@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// The index along every extent, rows first.
+    /// The indices of the element along every extent, rows first.
     fn indices(&self) -> Vec<String> {
         let [row, mut rest] = self.element;
         let mut indices = Vec::new();
@@ -137,11 +137,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a layer, a loss or an optimizer.
+/// A fault of a layer, a loss or an optimizer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// A kernel declares something else than its WGSL says, or the WGSL is not valid.
+    /// A kernel's declaration differs from its WGSL, or the WGSL is not valid.
     #[error(
         "{name}: kernel {kernel} is not what its WGSL says: {}. Make bindings, block and workgroup size of the Kernel those of the WGSL",
         faults.join("; ")
@@ -151,103 +151,103 @@ pub enum CheckError {
         name: String,
         /// Shader and entry point.
         kernel: String,
-        /// Each thing that differs, or naga's message with the line.
+        /// Each difference, or naga's message with the line.
         faults: Vec<String>,
     },
 
     /// The interpreter found a data race, a barrier that not all invocations reach, an access out of bounds, a read of
-    /// memory that nobody wrote, or another fault that a device may hide.
+    /// uninitialized memory, or another fault that a device may hide.
     #[error("{name}, {pass}: kernel {kernel}: {found}")]
     Sanitizer {
         /// Name of the layer, loss or optimizer.
         name: String,
-        /// Which pass.
+        /// The pass.
         pass: Pass,
         /// Shader and entry point.
         kernel: String,
-        /// What was found and where, with line and column in the kernel's WGSL.
+        /// The fault and its place, with line and column in the kernel's WGSL.
         found: String,
     },
 
-    /// A shape that the layer states cannot be.
+    /// A shape that the layer states is impossible.
     #[error("{name}: {what} must be {expected}; it is {found}")]
     Shape {
         /// Name of the layer.
         name: String,
-        /// For example `shape of weight in spec(3)`.
+        /// The shape, for example `shape of weight in spec(3)`.
         what: String,
-        /// What it may be.
+        /// The valid shapes.
         expected: &'static str,
-        /// What it is.
+        /// The stated shape.
         found: String,
     },
 
-    /// The layer does not take rows of numbers, as the check has them by itself.
+    /// The layer does not accept flat rows, which the check uses by default.
     #[error(
         "{name} refuses rows of {input}: {reason}. Where it takes other rows, name them with LayerCheck::shapes, for example LayerCheck::default().shapes([(4, [3, 5, 5])])"
     )]
     Refused {
         /// Name of the layer.
         name: String,
-        /// The shape of the rows.
+        /// Shape of the rows.
         input: Shape,
-        /// What its `spec` said.
+        /// The error of the layer's `spec`.
         reason: String,
     },
 
-    /// A pass records no kernel, though there is something to write.
+    /// A pass records no kernel although it must write something.
     #[error(
         "{name}, {pass}: no kernel was recorded, so that nothing writes {missing}. Record one with Recorder::dispatch or Recorder::dispatch_each"
     )]
     NothingRecorded {
         /// Name of the layer, loss or optimizer.
         name: String,
-        /// Which pass.
+        /// The pass.
         pass: Pass,
-        /// For example `dx and dweight`.
+        /// The tensors that nothing writes, for example `dx and dweight`.
         missing: String,
     },
 
-    /// A kernel left out a part of what it should write.
+    /// A kernel did not write all of its output.
     #[error("{}, {at} was not written. {}", at.name, whole(at.pass))]
     Unwritten {
-        /// The first element that was left out.
+        /// The first element that was not written.
         at: Box<Place>,
     },
 
-    /// A kernel wrote outside of a tensor, or into one that it should read.
+    /// A kernel wrote outside a tensor, or wrote a tensor that it may only read.
     #[error("{name}, {pass}: a kernel wrote {found} of {tensor} ({shape}). {}", guard(*pass))]
     Stray {
         /// Name of the layer, loss or optimizer.
         name: String,
-        /// Which pass.
+        /// The pass.
         pass: Pass,
         /// Name of the tensor.
         tensor: String,
-        /// Its shape, for example `3 × 7`.
+        /// Shape of the tensor, for example `3 × 7`.
         shape: String,
-        /// For example `8 elements behind the end`.
+        /// What was written, for example `8 elements behind the end`.
         found: String,
     },
 
-    /// A pass changed the layer's state though it must not.
+    /// A pass changed the layer's state although it must not.
     #[error(
         "{name}: {state} was changed by {by}, in the {pass} pass {call}. State changes in the forward pass of a step of training alone: look at the Mode"
     )]
     StateChanged {
         /// Name of the layer.
         name: String,
-        /// Name of the value of its state.
+        /// Name of the state's value.
         state: String,
-        /// Which pass.
+        /// The pass.
         pass: Pass,
-        /// As what the layer was called.
+        /// The circumstances in which the layer was run.
         call: Call,
         /// `the WGSL` or `the reference`.
         by: &'static str,
     },
 
-    /// A result is not a number, though no input is infinite or NaN.
+    /// A result is NaN although all inputs are finite.
     #[error(
         "{}, {at} is NaN by {by}. Its formula overflows, or it reads what is not its tensors (NaN lies around them). Keep the formula finite, or say with {} for which values it is meant", at.name, range(at.pass)
     )]
@@ -258,61 +258,61 @@ pub enum CheckError {
         by: &'static str,
     },
 
-    /// The WGSL and the reference disagree.
+    /// The results of the WGSL and of the reference differ.
     #[error(
         "{}, {at} is {found:e} by the WGSL and {expected:e} by the reference; rounding explains a difference of {bound:.1e}. {}",
         at.name, advice(at)
     )]
     Parity {
-        /// The element that is furthest off.
+        /// The element with the largest deviation.
         at: Box<Place>,
-        /// What the GPU computed.
+        /// The value that the GPU computed.
         found: f64,
-        /// What the reference computes in `f64`.
+        /// The value that the reference computes in `f64`.
         expected: f64,
-        /// How far apart they may be.
+        /// The largest allowed difference.
         bound: f64,
     },
 
-    /// The gradient of the reference is not the derivative of what it computes.
+    /// The gradient of the reference is not the derivative of its values.
     #[error(
         "{}, {at} is {found:e} by the reference's gradient, but central differences of its values give {expected:e} ± {bound:.1e}: the derivative in the reference is wrong (the WGSL's was not looked at yet)", at.name
     )]
     Derivative {
-        /// The element that is furthest off.
+        /// The element with the largest deviation.
         at: Box<Place>,
-        /// What the reference says.
+        /// The gradient of the reference.
         found: f64,
-        /// What central differences say.
+        /// The gradient by central differences.
         expected: f64,
-        /// How far apart they may be.
+        /// The largest allowed difference.
         bound: f64,
     },
 
-    /// The reference of a loss returns something else than the mean over the rows.
+    /// The reference of a loss does not return the mean over the rows.
     #[error(
         "{name}: the reference returns {found:e} for {rows} rows, and {expected:e} as the mean of each row alone. It must be the mean over the rows{}",
         if *is_sum { "; it is their sum" } else { "" }
     )]
     NoMean {
-        /// The loss.
+        /// Name of the loss.
         name: String,
         /// Rows of the minibatch.
         rows: usize,
-        /// What it returns for all of them.
+        /// The result for all rows.
         found: f64,
-        /// The mean of what it returns for each.
+        /// The mean of the results for each row alone.
         expected: f64,
-        /// Whether what it returns is their sum.
+        /// Whether the result is the sum over the rows.
         is_sum: bool,
     },
 
-    /// The gradient of a loss is that of the sum over the rows.
+    /// The gradient of a loss is the gradient of the sum over the rows, instead of the mean.
     #[error(
         "{name}: doutputs by {by} is {rows} times the reference's gradient of the mean, for {rows} rows. It must be the gradient of the mean of the losses, and is that of their sum: divide it by the number of rows"
     )]
     Summed {
-        /// The loss.
+        /// Name of the loss.
         name: String,
         /// `the WGSL` or `the reference`.
         by: &'static str,
@@ -320,18 +320,18 @@ pub enum CheckError {
         rows: usize,
     },
 
-    /// Rust code of the layer or loss panicked.
+    /// Rust code of the layer, loss or optimizer panicked.
     #[error("{name}: {what} panicked: {message}")]
     Panic {
         /// Name of the layer, loss or optimizer.
         name: String,
-        /// For example `the reference's forward pass (3 × 7 inputs, 3 × 14 outputs)`.
+        /// The code that panicked, for example `the reference's forward pass (3 × 7 inputs, 3 × 14 outputs)`.
         what: String,
-        /// What the panic said.
+        /// The panic message.
         message: String,
     },
 
-    /// What can be wrong with an optimizer alone.
+    /// A fault that only an optimizer can have.
     #[error(transparent)]
     Optimizer(#[from] Box<OptimizerFault>),
 }

@@ -6,12 +6,12 @@ use super::joined;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
 
-/// The format of a file, as its metadata names it.
+/// The current `format` in the metadata of files.
 pub(crate) const FORMAT: &str = "wgrad 2";
-/// What the names of an optimizer's tensors begin with.
+/// Prefix of the names of an optimizer's tensors.
 pub(crate) const OPTIMIZER: &str = "optimizer.";
 
-/// Why a checkpoint could not be written or taken. Nothing is changed by one that was not taken.
+/// Why a checkpoint could not be written or loaded. A failed load changes nothing.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -24,48 +24,48 @@ pub enum CheckpointError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The reason that the system gives.
         reason: String,
     },
-    /// A file that could be read is not taken.
+    /// A file was read, but could not be loaded.
     #[error("{}: {cause}{}", path.display(), part(path, cause))]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         cause: Box<CheckpointError>,
     },
-    /// It is far larger than what this network can have.
+    /// The file is far larger than this network's checkpoints can be.
     #[error(
         "the file is larger than {most} bytes, far more than this network needs. Build the network that it \
          was saved from"
     )]
     TooLarge {
-        /// The most bytes that are read.
+        /// Largest size that is read, in bytes.
         most: u64,
     },
-    /// It is a file of another kind.
+    /// The file is of another kind.
     #[error("expected a safetensors file, found {found}. {remedy}")]
     Kind {
-        /// What it is, for example `a PyTorch file (a zip archive with pickled tensors)`.
+        /// The kind of the file, for example `a PyTorch file (a zip archive with pickled tensors)`.
         found: String,
-        /// How to make a safetensors file of it.
+        /// How to make a safetensors file from it.
         remedy: &'static str,
     },
-    /// It is a safetensors file that is cut off or damaged.
+    /// The safetensors file is cut off or damaged.
     #[error("the safetensors file is damaged: {reason}. Copy it again, or take an earlier one")]
     Damaged {
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// It is a file of this crate that is not as it was saved.
+    /// A file of this crate was changed after it was saved.
     #[error(
         "the file was changed after wgrad saved it, or is damaged: its SHA-256 differs. Take the file \
          as it was saved; where the change is meant, save it without the metadata key `format`: then \
          its weights load as another program's"
     )]
     Changed,
-    /// Another version of this crate wrote it.
+    /// Another version of this crate wrote the file.
     #[error(
         "another version of wgrad wrote the file: expected format \"{FORMAT}\", found \"{found}\". {}",
         other_version(*is_older)
@@ -73,73 +73,73 @@ pub enum CheckpointError {
     Version {
         /// The file's format, for example `wgrad 1`.
         found: String,
-        /// Whether the version is an older one, whose weights load.
+        /// Whether the version is older. Weights from an older version can be loaded.
         is_older: bool,
     },
     /// A tensor is missing.
     #[error("tensor {name}, of shape {expected:?}, is missing: {present}. {remedy}")]
     Missing {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// The shape it should have.
+        /// Expected shape.
         expected: Vec<usize>,
-        /// The tensors that the file has instead, or the first of them.
+        /// Names of the tensors in the file; the first of them if there are many.
         present: String,
-        /// How to take them under the names of this network.
+        /// How to load them under the names of this network.
         remedy: String,
     },
-    /// A tensor is there that this network has no use for.
+    /// The network has no tensor of this name.
     #[error(
         "tensor {name}, of shape {found:?}, is not of this network or optimizer. Build the network \
          that the file was saved from, or leave the tensor out with checkpoint::import"
     )]
     Unknown {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// The shape it has.
+        /// Shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor has another shape.
+    /// A tensor has the wrong shape.
     #[error(
         "tensor {name}: expected shape {expected:?}, found {found:?}. {}",
         other_shape(expected, found)
     )]
     Shape {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
         /// Expected shape.
         expected: Vec<usize>,
-        /// The shape it has.
+        /// Shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor holds no floats.
+    /// A tensor does not contain floats.
     #[error(
         "tensor {name}: expected floats of 16, 32 or 64 bits, found {found}. Save it as float32, or, \
          where the network has no use for it, leave it out with checkpoint::import"
     )]
     Element {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// What it holds, in words.
+        /// Type of its elements, in words.
         found: String,
     },
-    /// A tensor is of a type that the format does not have.
+    /// The type of a tensor is not in the format.
     #[error("tensor {name} is of type {found}, which wgrad does not know. Save it as float32")]
     Type {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
-        /// Its type, for example `Q4_0`.
+        /// Type of the tensor, for example `Q4_0`.
         found: String,
     },
-    /// A tensor of `f64` holds what no `f32` is.
+    /// A value of an `f64` tensor is not exactly an `f32`.
     #[error("tensor {name} holds the float64 {value:?}, which {}", no_f32(*value))]
     Rounding {
-        /// Its name.
+        /// Name of the tensor.
         name: String,
         /// The first such value.
         value: f64,
     },
-    /// The file holds a value that is infinite or NaN.
+    /// The file contains a value that is infinite or NaN.
     #[error(
         "tensor {name} of the file holds {found}: the training that it was saved from had failed. Take \
          a file that was saved before"
@@ -150,7 +150,7 @@ pub enum CheckpointError {
         /// The first such value.
         found: f32,
     },
-    /// What should be saved has a value that is infinite or NaN.
+    /// The tensors to save contain a value that is infinite or NaN.
     #[error(
         "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
          saved before stays as it is: take its weights with set_weights or load_weights, and {}",
@@ -162,18 +162,18 @@ pub enum CheckpointError {
         /// The first such value.
         found: f32,
     },
-    /// It is of another network.
+    /// The file belongs to another network.
     #[error(
         "the file is of another network: expected {expected}, found {found}. Build the network that \
          the file was saved from"
     )]
     Network {
-        /// The network that should take it.
+        /// The network that loads the file.
         expected: String,
         /// The network in the file.
         found: String,
     },
-    /// It holds no training that could go on.
+    /// The file contains no training to resume.
     #[error(
         "the file holds no training, but weights alone{}. Take those with set_weights or \
          load_weights; a training goes on from a file that Trainer::save has written",
@@ -183,13 +183,13 @@ pub enum CheckpointError {
         /// Whether this crate wrote it.
         is_ours: bool,
     },
-    /// It is of a training with other settings.
+    /// The training in the file has other settings.
     #[error("{}", of_other_settings(differences))]
     Training {
-        /// What differs, one setting at least.
+        /// The settings that differ, at least one.
         differences: Vec<Difference>,
     },
-    /// It is of a training on other data.
+    /// The training in the file used other data.
     #[error(
         "the training in the file was on other data: expected {expected} as it is here, found {found} with \
          other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
@@ -198,10 +198,10 @@ pub enum CheckpointError {
     Data {
         /// Name and size of the data set.
         expected: String,
-        /// Size of the data set that the file's training had.
+        /// Size of the data set in the file.
         found: String,
     },
-    /// It does not say of what network it is.
+    /// The file does not describe its network.
     #[error(
         "the file does not describe its network{}. Build the network in your program, and take the file's weights with \
          load_weights",
@@ -211,65 +211,65 @@ pub enum CheckpointError {
         /// Whether this crate wrote it.
         is_ours: bool,
     },
-    /// It is of a network with a layer from outside of this crate.
+    /// The network in the file has a layer from outside this crate.
     #[error(
         "the file's network has a layer {name}, which is none of wgrad's. Make the network with Sequential::load_with, \
          which asks for that layer, build it, and take the file's weights with load_weights"
     )]
     Layer {
-        /// The layer's name.
+        /// Name of the layer.
         name: String,
     },
-    /// What it says of its network makes no sense.
+    /// The description of the network in the file is invalid.
     #[error(
         "the file's description of its network makes no sense: {reason}. Take the file as wgrad saved it, or build the \
          network in your program and take the file's weights with load_weights"
     )]
     Structure {
-        /// What is wrong with it.
+        /// What is wrong with the description.
         reason: String,
     },
-    /// Two tensors were given one name.
+    /// Two tensors were given the same name.
     #[error(
         "tensors {first} and {second} would both be named {name}. Give each a name of its own, or leave one out"
     )]
     SameName {
-        /// Name of one of them in the file.
+        /// Name of the first tensor in the file.
         first: String,
-        /// Name of the other.
+        /// Name of the second tensor in the file.
         second: String,
-        /// What both would be named.
+        /// The name that both were given.
         name: String,
     },
-    /// A tensor was given the name that the format keeps for the metadata.
+    /// A tensor was given the name that the format reserves for the metadata.
     #[error(
         "tensor {name} cannot be named __metadata__, which is where the format has its metadata. Give it another name"
     )]
     Reserved {
-        /// Its name in the file.
+        /// Name of the tensor in the file.
         name: String,
     },
-    /// There are more tensors than a file can name.
+    /// The names of the tensors do not fit in the header of a file.
     #[error(
         "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, \
          shorter names, or columns of fewer categories (Category::at_least)"
     )]
     Header {
-        /// What a header may take.
+        /// Largest allowed header, in bytes.
         most: usize,
-        /// What this one would take.
+        /// Size of this header, in bytes.
         found: usize,
     },
 }
 
-/// The message, which says what to do: a `main` that returns an error prints this.
+/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// What the name of a file says that lacks a tensor: `model-00001-of-00002.safetensors`.
+/// A hint for a file that lacks a tensor and is named like a part of a model: `model-00001-of-00002.safetensors`.
 fn part(path: &Path, cause: &CheckpointError) -> &'static str {
     let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let ends_in_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
@@ -292,7 +292,8 @@ fn other_version(is_older: bool) -> &'static str {
     }
 }
 
-/// What an optimizer keeps are means or sums of squares of gradients: no learning rate makes those smaller at once.
+/// How to continue after a failure. Optimizer state consists of means or sums of squares of gradients, which a lower
+/// learning rate does not reduce at once.
 fn failed(name: &str) -> &'static str {
     if name.starts_with(OPTIMIZER) {
         "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
@@ -331,17 +332,17 @@ fn no_f32(value: f64) -> String {
     )
 }
 
-/// A setting of a training that a file has in another way.
+/// A setting in which a training differs from the one in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// What differs, for example `batch`.
+    /// Name of the setting, for example `batch`.
     pub what: &'static str,
-    /// The setting of the training that takes the file; of a long text, the part that differs.
+    /// The setting of the training that loads the file. If the text is long, only the part that differs.
     pub expected: String,
-    /// In the file.
+    /// The setting in the file.
     pub found: String,
-    /// The method of [`Changes`](crate::checkpoint::Changes) that allows another, if one does.
+    /// The method of [`Changes`](crate::checkpoint::Changes) that allows this difference, if there is one.
     pub allowed_by: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! Errors of data.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub use self::one_hot::NotOneHot;
 pub use self::row_number::RowNumber;
 pub use self::rows::RowsError;
 
-/// The message, which says what to do: a `main` that returns an error prints this.
+/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

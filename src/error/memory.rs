@@ -1,9 +1,9 @@
-//! Bytes, and what limits them, in messages.
+//! Bytes and memory limits in messages.
 
 pub(crate) const MACHINE: &str = "free memory and swap of this machine";
 pub(crate) const ALLOCATOR: &str = "what the allocator grants";
 
-/// What to do about a limit, apart from needing less.
+/// What to do about a limit, other than using less memory.
 pub(crate) fn remedy(limit: &str) -> &'static str {
     match limit {
         MACHINE | ALLOCATOR => "end other programs",
@@ -11,7 +11,7 @@ pub(crate) fn remedy(limit: &str) -> &'static str {
     }
 }
 
-/// Bytes as people read them.
+/// A number of bytes, in a readable unit.
 pub(crate) fn readable(bytes: u64) -> String {
     const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     let bytes_f64 = bytes as f64;

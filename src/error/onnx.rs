@@ -3,34 +3,34 @@ use std::fmt;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
 
-/// Why a network is not written as ONNX: see [`crate::onnx`].
+/// Why a network cannot be written as ONNX: see [`crate::onnx`].
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
-    /// A layer from outside of the crate.
+    /// The network has a layer from outside this crate.
     #[error(
         "layers.{index}, {name}, cannot be written as ONNX: expected a layer of wgrad::ops, found one from outside of \
          wgrad, whose formula wgrad does not know. Put layers of wgrad::ops in its place, or export a network that \
          ends before it"
     )]
     Layer {
-        /// Its index.
+        /// Index of the layer.
         index: usize,
-        /// Its name.
+        /// Name of the layer.
         name: String,
     },
-    /// A layer of the crate that no operator of ONNX computes.
+    /// No ONNX operator computes a layer of this crate.
     #[error(
         "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes it. Export the network behind it, \
          and give that the layer's outputs, or save this one as safetensors"
     )]
     NoOperator {
-        /// Its index.
+        /// Index of the layer.
         index: usize,
-        /// Its name.
+        /// Name of the layer.
         name: String,
     },
-    /// The file would be larger than a protobuf message may be.
+    /// The file would exceed the size limit of protobuf messages.
     #[error(
         "a network of {parameters} parameters takes {bytes} bytes as ONNX: expected at most {most}, which is all that \
          a protobuf message may have. Export a smaller network, or save this one as safetensors"
@@ -40,7 +40,7 @@ pub enum OnnxError {
         parameters: u64,
         /// Bytes of the file.
         bytes: u64,
-        /// Bytes that it may have.
+        /// Largest allowed size, in bytes.
         most: u64,
     },
     /// A parameter, or a value of a layer's state, is infinite or NaN.
@@ -49,9 +49,9 @@ pub enum OnnxError {
          its training diverged"
     )]
     NotFinite {
-        /// The parameter.
+        /// Name of the parameter or state value.
         name: String,
-        /// Its first value that is no finite number.
+        /// Its first value that is not finite.
         found: f32,
     },
     /// The file could not be written.
@@ -60,7 +60,7 @@ pub enum OnnxError {
     Write(#[from] FileError),
 }
 
-/// The message, which says what to do: a `main` that returns an error prints this.
+/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for OnnxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,20 +1,20 @@
-//! What is wrong with an optimizer: see [`check_optimizer`](crate::check_optimizer).
+//! Faults of an optimizer: see [`check_optimizer`](crate::check_optimizer).
 
 use std::fmt;
 
 use super::Place;
 
-/// What an optimizer must follow in each update.
+/// A setting that every update must follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
-    /// The multiple of the learning rate of a group of parameters.
+    /// The learning-rate multiple of a parameter group.
     Rate,
-    /// The weight decay of a group of parameters.
+    /// The weight decay of a parameter group.
     WeightDecay,
-    /// Both of them.
+    /// Both the learning-rate multiple and the weight decay of a parameter group.
     RateAndWeightDecay,
-    /// The learning rate in the coefficients of the step.
+    /// The learning rate in the step's coefficients.
     Coefficients,
 }
 
@@ -46,56 +46,56 @@ impl Followed {
     }
 }
 
-/// What is wrong with an optimizer, and with nothing else that is checked.
+/// A fault that only an optimizer can have.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptimizerFault {
-    /// What the optimizer says of itself cannot be.
+    /// A property that the optimizer states is impossible.
     #[error("{name}: {what} must be {expected}; it is {found}. {remedy}")]
     Stated {
-        /// The optimizer.
+        /// Name of the optimizer.
         name: String,
-        /// For example `describe() of with_learning_rate(0.05)`.
+        /// The property, for example `describe() of with_learning_rate(0.05)`.
         what: String,
-        /// What it must be.
+        /// The valid values.
         expected: String,
-        /// What it is.
+        /// The stated value.
         found: String,
-        /// What to do.
+        /// How to fix it.
         remedy: &'static str,
     },
 
-    /// The WGSL does not follow what it is told of a group of parameters, or of the step.
+    /// The WGSL ignores a setting of a parameter group or of the step.
     #[error(
         "{}, {at} is {found:e} by the WGSL, as if it had not been told the {ignored}, and {expected:e} by the reference. {}",
         at.name, ignored.remedy()
     )]
     Ignored {
-        /// The element that is furthest off.
+        /// The element with the largest deviation.
         at: Box<Place>,
-        /// What is not followed.
+        /// The ignored setting.
         ignored: Followed,
-        /// What the GPU computed.
+        /// The value that the GPU computed.
         found: f64,
-        /// What the reference computes in `f64`.
+        /// The value that the reference computes in `f64`.
         expected: f64,
     },
 
-    /// A kernel left out what the reference changes.
+    /// A kernel does not write an element that the reference changes.
     #[error(
         "{}, {at} is {found:e} as before the update; by the reference it is {expected:e} after it. The kernel does not write it: too few invocations are dispatched, or a value of the state is left as it was",
         at.name
     )]
     NotUpdated {
-        /// The element that is furthest off.
+        /// The element with the largest deviation.
         at: Box<Place>,
-        /// Its value before and after.
+        /// The element's value, the same before and after the update.
         found: f64,
-        /// What the reference makes of it.
+        /// The value that the reference computes.
         expected: f64,
     },
 
-    /// A frozen parameter changed, or what is kept of it.
+    /// A frozen parameter or its optimizer state changed.
     #[error(
         "{}, {at} was changed from {before:e} to {after:e}, and the parameter is frozen. Update::parts leaves frozen parameters out: dispatch over its tensors, not over Arena::blocks",
         at.name
@@ -103,26 +103,26 @@ pub enum OptimizerFault {
     FrozenMoved {
         /// The first element that changed.
         at: Box<Place>,
-        /// Before the update.
+        /// The value before the update.
         before: f32,
-        /// After it.
+        /// The value after the update.
         after: f32,
     },
 
-    /// The update writes into gradients which the reference does not change.
+    /// The update writes gradients that the reference does not change.
     #[error(
         "{name}: step {step} changed {count} gradients, and the reference changes none. An update reads gradients; where the rule changes them first, as clipping does, reference::Optimizer::prepare must do so, too"
     )]
     GradientsChanged {
-        /// The optimizer.
+        /// Name of the optimizer.
         name: String,
         /// The step, counted from 0.
         step: u64,
-        /// Elements that changed.
+        /// Number of gradient elements that changed.
         count: usize,
     },
 
-    /// The same operands give another result a second time.
+    /// Repeating a step with the same operands gives another result.
     #[error(
         "{}, {at} is {first:e} by {by}, and {second:e} with the same operands a second time. A step must be repeatable: sum in a fixed order, and draw no random numbers",
         at.name
@@ -132,25 +132,25 @@ pub enum OptimizerFault {
         at: Box<Place>,
         /// `the WGSL` or `the reference`.
         by: &'static str,
-        /// The first time.
+        /// The result of the first run.
         first: f64,
-        /// The second time.
+        /// The result of the second run.
         second: f64,
     },
 
-    /// The reference computes in `f32` what it does not in `f64`.
+    /// The reference's results in `f32` and in `f64` differ by more than rounding.
     #[error(
         "{}, {at} is {single:e} by the reference in f32 and {double:e} in f64; rounding explains a difference of {bound:.1e}. Write the rule once, over reference::Float",
         at.name
     )]
     Precision {
-        /// The element that is furthest off.
+        /// The element with the largest deviation.
         at: Box<Place>,
-        /// In `f32`.
+        /// The result in `f32`.
         single: f64,
-        /// In `f64`.
+        /// The result in `f64`.
         double: f64,
-        /// How far apart they may be.
+        /// The largest difference that rounding explains.
         bound: f64,
     },
 
@@ -162,26 +162,26 @@ pub enum OptimizerFault {
     RateZero {
         /// The element that moved furthest.
         at: Box<Place>,
-        /// Before the step.
+        /// The value before the step.
         before: f64,
-        /// After it.
+        /// The value after the step.
         after: f64,
     },
 
-    /// The reference does not descend.
+    /// The reference does not decrease a simple loss.
     #[error(
         "{name}: the sum of p²/2 over parameters p, of which the gradient is p, is {before:e} before and {after:e} after {steps} steps by the reference with learning rate {learning_rate:e}: it must fall. The sign of the update is wrong, or the reference does not move parameters (the WGSL was not compared with it yet); OptimizerCheck::descent takes more steps, for a rule that starts slowly"
     )]
     Uphill {
-        /// The optimizer.
+        /// Name of the optimizer.
         name: String,
         /// Steps taken.
         steps: u64,
-        /// Their learning rate.
+        /// The learning rate of these steps.
         learning_rate: f32,
-        /// The sum before them,
+        /// The sum before the steps.
         before: f64,
-        /// and after them.
+        /// The sum after the steps.
         after: f64,
     },
 }

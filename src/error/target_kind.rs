@@ -1,4 +1,4 @@
-/// What a loss compares a network's outputs with.
+/// The kind of target that a loss compares outputs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetKind {
@@ -6,13 +6,13 @@ pub enum TargetKind {
     Classes,
     /// Values: (rows, outputs) of `f32`.
     Values,
-    /// Values 0 to 1, one for each output: how sure each label applies. (rows, outputs) of `f32`. Data sets of values
-    /// have them, where all of their values are in that range.
+    /// Values from 0 to 1, one per output: the probability that each label applies. (rows, outputs) of `f32`. A data
+    /// set of values provides them if all of its values are in that range.
     Probabilities,
 }
 
 impl TargetKind {
-    /// In a message.
+    /// The name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Classes => "classes",
@@ -21,7 +21,7 @@ impl TargetKind {
         }
     }
 
-    /// How data sets and tensors have it: probabilities are values.
+    /// How data sets and tensors store this kind: probabilities are stored as values.
     pub(crate) fn stored(self) -> Self {
         match self {
             Self::Classes => Self::Classes,

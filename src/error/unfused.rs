@@ -2,23 +2,23 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfused {
-    /// A layer in a place where the fused step has none of its kind.
+    /// The fused step needs another kind of layer in this place.
     #[error("layers.{index}, {name}, is not {expected}")]
     Layer {
-        /// Its index.
+        /// Index of the layer.
         index: usize,
-        /// Its name.
+        /// Name of the layer.
         name: String,
-        /// What could be there.
+        /// The layers that are possible there.
         expected: &'static str,
     },
-    /// The network is no chain of layers.
+    /// The network is not a chain of layers.
     #[error("the network is no chain: it has several inputs, or values that are read again")]
     Graph,
-    /// The loss is another.
+    /// The loss is not softmax cross-entropy.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
-    /// The loss is none of those that a fused head has.
+    /// A fused head does not support the loss.
     #[error(
         "the loss is not MeanSquaredError, RelativeL2, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has \
          those"
@@ -27,54 +27,54 @@ pub enum Unfused {
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
     #[error("the loss has class weights or label smoothing, which the fused step has not")]
     AdjustedLoss,
-    /// The features are floats.
+    /// The features are floats instead of bytes.
     #[error("the features are not bytes")]
     Features,
-    /// Rows have weights.
+    /// The rows have weights.
     #[error("rows have weights, which a fused head has not")]
     RowWeights,
     /// A parameter of the head is frozen.
     #[error("{name} is frozen: a fused head computes the gradients by all of its parameters")]
     Frozen {
-        /// Its name, for example `layers.2.weight`.
+        /// Name of the parameter, for example `layers.2.weight`.
         name: String,
     },
-    /// The optimizer is another.
+    /// The optimizer is not plain SGD with a constant learning rate.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
-    /// Parameters are in groups or averaged, or gradients accumulated.
+    /// Parameters are frozen, in groups or averaged, or gradients are accumulated.
     #[error("parameters are frozen, in groups, or averaged, or gradients accumulated")]
     Steered,
     /// There are too many linear layers.
     #[error("the network has {found} linear layers, more than {most}")]
     Depth {
-        /// How many there are.
+        /// Number of linear layers.
         found: usize,
-        /// How many there may be.
+        /// Largest supported number.
         most: usize,
     },
-    /// The layers are too wide together.
+    /// The layers have too many outputs in total.
     #[error("its layers have {found} outputs together, more than {most}")]
     Width {
-        /// How many there are.
+        /// Total number of outputs.
         found: usize,
-        /// How many there may be.
+        /// Largest supported number.
         most: usize,
     },
     /// The parameters fill more than one buffer.
     #[error("its parameters fill more than one buffer")]
     Parameters,
-    /// A kernel would loop longer than a software driver lets it.
+    /// A kernel needs more loop iterations than a software driver allows.
     #[error(
         "a kernel would take {needed} loop iterations, but this driver ends loops after {available}"
     )]
     Iterations {
         /// Iterations of the longest invocation.
         needed: u64,
-        /// Iterations that the driver runs.
+        /// Iterations that the driver allows.
         available: u64,
     },
-    /// A dispatch would be so long that a system may take a slow GPU for hung.
+    /// A dispatch would be so long that the system might reset a slow GPU as hung.
     #[error(
         "a dispatch would have {needed} floating-point operations, but may have {available} (flops_per_dispatch)"
     )]
@@ -84,20 +84,20 @@ pub enum Unfused {
         /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch).
         available: u64,
     },
-    /// It can be fused, but would not be faster so.
+    /// The step could be fused, but would not be faster.
     #[error(
         "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"
     )]
     Slower {
-        /// Bytes of the sums of slices.
+        /// Bytes of the partial sums of slices.
         parts: u64,
-        /// Weights of all layers but the first.
+        /// Weights of all layers except the first.
         later: u64,
     },
-    /// The head can be fused, but is not taken for faster so.
+    /// The head could be fused, but is not expected to be faster.
     #[error("its head is not taken for faster fused: {because}")]
     SlowerHead {
-        /// What decides.
+        /// The reason.
         because: &'static str,
     },
     /// A kernel needs more than the device allows.
@@ -105,23 +105,23 @@ pub enum Unfused {
     Limit {
         /// The kernel, for example `fused_middle::middle`.
         kernel: String,
-        /// What it needs, for example `bytes of workgroup memory`.
+        /// The resource, for example `bytes of workgroup memory`.
         what: &'static str,
         /// Name of the limit, as `wgpu::Limits` spells it.
         limit: &'static str,
-        /// How much is needed.
+        /// Needed amount.
         needed: u64,
-        /// How much there is.
+        /// Amount that the device allows.
         available: u64,
     },
-    /// What a step hands on does not fit a buffer.
+    /// The intermediate results of a step do not fit a buffer.
     #[error(
         "sums of slices, or two minibatches, take {needed} bytes, but a binding holds {available}"
     )]
     Scratch {
         /// Bytes needed.
         needed: u64,
-        /// Bytes that a binding holds.
+        /// Largest binding, in bytes.
         available: u64,
     },
 }

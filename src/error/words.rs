@@ -1,12 +1,12 @@
-//! How messages say things.
+//! Wording of messages.
 
-/// Drivers and wgpu indent what they say over several lines.
+/// Joins the lines of a message of a driver or of wgpu, which may be indented over several lines.
 pub(super) fn on_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// A number in a message: neither 1e30 nor 1e-40 in thirty zeros.
+/// A number in a message. Very large and very small numbers use an exponent.
 pub(crate) fn number(value: f32) -> String {
     match value.abs() {
         1e-4..1e7 | 0.0 => value.to_string(),
@@ -23,7 +23,7 @@ pub(crate) fn joined(items: &[String]) -> String {
     }
 }
 
-/// Steps by their losses, in a message.
+/// Number of steps in a message; `losses` has one loss per step.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn steps_taken(losses: &[f32]) -> String {
     match losses.len() {

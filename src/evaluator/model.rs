@@ -1,4 +1,4 @@
-//! What a network makes of a whole data set, without a training.
+//! Evaluation of a network on a whole data set, without a trainer.
 
 use ndarray::Array2;
 
@@ -17,8 +17,8 @@ use crate::ops::Loss;
 use crate::ops::gather::Resident;
 
 impl Model {
-    /// Mean loss and accuracy over a whole data set, which is on the GPU for this call alone;
-    /// [`Trainer::evaluate`](crate::Trainer::evaluate) keeps it there for the next.
+    /// Mean loss and accuracy over a whole data set. The data set is on the GPU only for this call;
+    /// [`Trainer::evaluate`](crate::Trainer::evaluate) keeps it there for the next call.
     ///
     /// ```
     /// use wgrad::data::synthetic;
@@ -36,20 +36,20 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the other way round,
-    /// [`Error::Shape`] when it does not fit the network, or an error of the device.
+    /// [`Error::Targets`] when the loss needs classes and the data set has values, or the reverse; [`Error::Shape`]
+    /// when the data set does not fit the network; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(
         &self,
         loss: &dyn Loss,
         examples: impl Into<Examples>,
     ) -> Result<Evaluation, Error> {
-        // Begun by the future, which knows that it may wait.
+        // Called inside the future, where the submission may block.
         block_on(async { self.evaluate_async(loss, examples).await })
     }
 
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the time
-    /// of this call.
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread. It uses the parameters at the time of
+    /// this call.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -87,12 +87,11 @@ impl Model {
         Ok((resident, totals))
     }
 
-    /// The class that the network takes every example for, and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them.
+    /// The predicted class of every example, and its probability; a [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values, no classes, [`Error::Shape`] when it does not fit the
-    /// network, or an error of the device.
+    /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the
+    /// network; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         block_on(self.predictions_async(examples))
@@ -115,8 +114,8 @@ impl Model {
         predictions
     }
 
-    /// What the network gives for every example, (examples, outputs): [`softmax`](crate::softmax) makes probabilities of
-    /// classes of it, [`sigmoid`](crate::sigmoid) those of labels that do not depend on each other.
+    /// Outputs for every example (examples, outputs). [`softmax`](crate::softmax) turns them into probabilities of
+    /// classes, [`sigmoid`](crate::sigmoid) into probabilities of independent labels.
     ///
     /// ```
     /// use wgrad::data::synthetic;
@@ -130,15 +129,16 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] without room for the outputs, or an
-    /// error of the device.
+    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Memory`] when there is no room for the
+    /// outputs; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
-        // Begun by the future, which knows that it may wait.
+        // Called inside the future, where the submission may block.
         block_on(async { self.outputs_async(examples).await })
     }
 
-    /// [`outputs`](Self::outputs) without blocking a browser's main thread: with the parameters of the time of this call.
+    /// [`outputs`](Self::outputs) without blocking a browser's main thread. It uses the parameters at the time of this
+    /// call.
     ///
     /// # Errors
     /// As [`outputs`](Self::outputs).

@@ -1,4 +1,4 @@
-//! Files that are written before they have their name.
+//! Files that are written before they get their name.
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".wgrad-";
 const SUFFIX: &str = ".tmp";
 
-/// A file that is to be replaced.
+/// A file that will be replaced.
 #[derive(Debug)]
 pub(super) struct Old {
     pub(super) file: File,
     pub(super) metadata: Metadata,
 }
 
-/// A file with a name of its own, which is removed when dropped.
+/// A file under a temporary name. It is removed on drop.
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
-    /// Its lock says that it is in use.
+    /// Locked while in use.
     file: File,
 }
 
 impl Scratch {
-    /// A new file in `directory` with these contents, on the disk; with permissions and owner of `old`.
+    /// Creates a file with these contents in `directory`, synced to disk. It takes the permissions and owner of `old`.
     pub(super) fn new(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Self> {
         match Self::late_named(directory, old, bytes)? {
             Some(scratch) => Ok(scratch),
@@ -32,14 +32,15 @@ impl Scratch {
         }
     }
 
-    /// One that has its name once it is written, where the file system has such files.
+    /// Creates a file that gets its temporary name after it is written; `None` if the file system does not support
+    /// this.
     fn late_named(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(file) = unnamed(directory, old) else {
             return Ok(None);
         };
         fill(&file, old, bytes)?;
         let _ = file.try_lock();
-        // Without `/proc` it cannot be named.
+        // Without `/proc`, the file cannot be named.
         Ok(with_a_name(directory, |path| link(&file, path))
             .ok()
             .map(|(path, ())| Self { path, file }))
@@ -58,17 +59,17 @@ impl Scratch {
             let is_ours = match file.try_lock() {
                 Ok(()) => path.exists(),
                 Err(TryLockError::WouldBlock) => false,
-                // A file system without locks, where nothing is swept.
+                // On a file system without locks, `sweep` removes nothing.
                 Err(TryLockError::Error(_)) => true,
             };
-            // Else it was swept in the moment between.
+            // Otherwise another process swept the file before it was locked.
             if is_ours {
                 return Ok(Self { path, file });
             }
         }
     }
 
-    /// Gives it this name, whatever had it before.
+    /// Renames the file to `path`, replacing any file there.
     pub(super) fn persist(self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)
     }
@@ -76,13 +77,13 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing is there once it has another name.
+        // After `persist`, this path no longer exists.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Writes a file that is new under its name at once, where the file system can do that; returns whether it
-/// has.
+/// Writes a new file that appears under its name only when complete. Returns `false` if the file system does not
+/// support this, or if a file with that name exists.
 pub(super) fn write_new(path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<bool> {
     let Some(file) = unnamed(directory, None) else {
         return Ok(false);
@@ -91,7 +92,7 @@ pub(super) fn write_new(path: &Path, directory: &Path, bytes: &[u8]) -> io::Resu
     Ok(link(&file, path).is_ok())
 }
 
-/// Whether a file can be made in `directory`. None is left there.
+/// Checks that a file can be created in `directory`, and leaves none there.
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     match unnamed(directory, None) {
         Some(_) => Ok(()),
@@ -99,14 +100,14 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what dead processes have left.
+/// Removes temporary files of dead processes.
 pub(super) fn sweep(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for path in entries.filter(is_scratch).map(|entry| entry.path()) {
         let Ok(file) = File::open(&path) else {
             continue;
         };
-        // The lock is held until it is gone: an owner that has not locked it yet makes another.
+        // The lock is held until the file is removed. An owner that has not locked it yet will create another file.
         if file.try_lock().is_ok() {
             let _ = fs::remove_file(&path);
         }
@@ -123,13 +124,13 @@ fn is_scratch(entry: &DirEntry) -> bool {
         && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
-/// Makes something under a name that nothing else has.
+/// Calls `make` with random temporary paths until it does not fail because the path exists.
 fn with_a_name<T>(
     directory: &Path,
     make: impl Fn(&Path) -> io::Result<T>,
 ) -> io::Result<(PathBuf, T)> {
     loop {
-        // Keyed differently each time: a name that nobody can foresee.
+        // Each `RandomState` has different keys, so the name is unpredictable.
         let random = RandomState::new().hash_one(0);
         let path = directory.join(format!("{PREFIX}{random:016x}{SUFFIX}"));
         match make(&path) {
@@ -140,7 +141,7 @@ fn with_a_name<T>(
     }
 }
 
-/// The contents are nobody's to read who could not read the old ones.
+/// Writes the contents. At no time can a user read them who could not read the old file.
 fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         take_owner(file, old)?;
@@ -150,7 +151,7 @@ fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         file.set_permissions(old.metadata.permissions())?;
     }
-    // Or the name might reach the disk before the bytes.
+    // Otherwise the name could reach the disk before the contents.
     file.sync_all()
 }
 
@@ -163,7 +164,7 @@ fn take_owner(file: &File, old: &Old) -> io::Result<()> {
     if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
         return Ok(());
     }
-    // A file of another owner does not replace it, whatever the system's reason.
+    // Never replace a file by one with another owner, whatever the reason of the failure.
     fchown(file, Some(old.uid()), Some(old.gid()))
         .map_err(|_| io::ErrorKind::PermissionDenied.into())
 }
@@ -173,17 +174,17 @@ fn take_owner(_: &File, _: &Old) -> io::Result<()> {
     Ok(())
 }
 
-/// Access control lists, and what users have noted about a file.
+/// Copies access control lists and other extended attributes.
 #[cfg(target_os = "linux")]
 fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
     use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 
-    /// What Linux has of names, and of a value, at most.
+    /// Linux's limit on the size of the list of names, and on a value, in bytes.
     const MOST: usize = 64 << 10;
     let mut names = vec![0; MOST];
     let mut value = vec![0; MOST];
     let mut new = vec![0; MOST];
-    // Not all file systems have them.
+    // Not all file systems have extended attributes.
     let length = flistxattr(&old.file, &mut names[..]).unwrap_or(0);
     let names = names[..length].split(|byte| *byte == 0);
     for name in names.filter(|name| !name.is_empty()) {
@@ -194,7 +195,8 @@ fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
                 _ => fsetxattr(file, name, value, XattrFlags::empty()),
             }
         });
-        // A file that others may read does not replace it; other attributes are as far as they can be had.
+        // Without its access control list, the file might be readable by other users, so fail. Other attributes are
+        // copied as far as possible.
         if taken.is_err() && name.starts_with(b"system.posix_acl") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -207,7 +209,7 @@ fn take_attributes(_: &File, _: &Old) -> io::Result<()> {
     Ok(())
 }
 
-/// Permissions to begin with: those of any new file, or less than the old one has.
+/// Initial permissions: the default, or only the owner's if an old file exists, whose permissions follow later.
 #[cfg(unix)]
 fn mode(old: Option<&Old>) -> u32 {
     if old.is_some() { 0o600 } else { 0o666 }
@@ -229,7 +231,7 @@ fn new_options(_: Option<&Old>) -> OpenOptions {
     options
 }
 
-/// A file without a name in `directory`, where the file system has such files.
+/// Opens a file without a name in `directory`; `None` if the file system does not support this.
 #[cfg(target_os = "linux")]
 fn unnamed(directory: &Path, old: Option<&Old>) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
@@ -283,11 +285,11 @@ mod tests {
             (&late as &dyn Fn() -> Option<Scratch>, "late"),
             (&|| Some(early()), "early"),
         ] {
-            // A file system may not have the first.
+            // A file system may not support the first way.
             let Some(scratch) = make() else { continue };
-            // What is in use is left alone.
+            // A file in use is left alone.
             sweep(directory);
-            // Elsewhere a lock keeps readers out, too.
+            // On other systems, a lock also keeps readers out.
             if cfg!(unix) {
                 assert_eq!(fs::read_to_string(&scratch.path).unwrap(), expected);
             }
@@ -313,7 +315,7 @@ mod tests {
         assert_eq!(names(directory), ["target"]);
     }
 
-    /// Runs itself as a process that may write little to a file.
+    /// The test starts itself as a process with a small limit on file sizes.
     #[cfg(unix)]
     #[test]
     fn nothing_is_left_of_a_file_that_there_is_no_room_for() {
@@ -323,7 +325,7 @@ mod tests {
         if let Some(directory) = std::env::var_os(IN) {
             let directory = Path::new(&directory);
             let bytes = vec![1; 1 << 20];
-            // A file system may not have the first.
+            // A file system may not support this way.
             let late = Scratch::late_named(directory, None, &bytes);
             assert!(!matches!(late, Ok(Some(_))), "{late:?}");
             Scratch::early_named(directory, None, &bytes).unwrap_err();

@@ -36,7 +36,7 @@ fn a_name_that_is_none_is_told_before() {
         let message = checked.to_string();
         let start = format!("cannot write {}: ", path.display());
         assert!(message.starts_with(&start), "{message}");
-        // What a system says is its own.
+        // Messages of other systems differ.
         if cfg!(target_os = "linux") || reason.starts_with("no") {
             assert!(message.contains(reason), "{message}");
         }
@@ -45,7 +45,7 @@ fn a_name_that_is_none_is_told_before() {
     assert_eq!(fs::read_dir(parent).unwrap().count(), 1);
 }
 
-/// Each writer's file is whole, however many there are.
+/// Every file is complete, however many writers there are.
 #[test]
 fn many_may_write_one_file_at_once() {
     let directory = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ mod unix {
             write(&path, b"again").unwrap();
             assert_eq!(mode(&path), expected);
         }
-        // Nobody but the system's administrator may give files away.
+        // Only an administrator may give files away.
         if chown(&path, Some(4321), Some(1234)).is_ok() {
             write(&path, b"by another").unwrap();
             let metadata = fs::metadata(&path).unwrap();
@@ -133,7 +133,7 @@ mod unix {
         }
     }
 
-    /// As the kernel has it: version 2, then kind, permissions and owner of each entry.
+    /// The kernel's format: version 2, then kind, permissions and owner of each entry.
     #[cfg(target_os = "linux")]
     fn access_of_another_user() -> Vec<u8> {
         let entries = [
@@ -215,7 +215,7 @@ mod unix {
             write(at(link), b"contents").unwrap_err();
             assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
         }
-        // A second name of the contents keeps the old ones, as a copy would.
+        // A hard link keeps the old contents, as a copy would.
         fs::hard_link(at("there"), at("kept")).unwrap();
         assert!(are_same(at("there"), at("kept")));
         write(at("there"), b"newer").unwrap();

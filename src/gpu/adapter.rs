@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{Gpu, Settings};
 use crate::error::Error;
 
-/// What kind of machine executes the kernels; it decides which variant of a kernel runs.
+/// The kind of adapter that runs the kernels; it decides which variant of a kernel is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdapterKind {
     /// A GPU: thousands of invocations at once, fast workgroup memory.
@@ -22,26 +22,29 @@ impl AdapterKind {
     }
 }
 
-/// Which driver runs shaders on the CPU: what one of them keeps in registers another spills, so that each has kernels of its own.
+/// The driver that runs shaders on the CPU.
+///
+/// Each has its own kernels: values that one driver keeps in registers, another spills to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SoftwareDriver {
-    /// Mesa's: it unrolls loops of constant length and optimises across them, so that an invocation may hold hundreds of sums.
+    /// Mesa's driver. It unrolls loops of constant length and optimizes across them, so that an invocation may keep
+    /// hundreds of sums in registers.
     Lavapipe,
-    /// Chromium's, and those like it: four lanes, loops and arrays as they are written.
+    /// Chromium's driver, and similar ones. Its vectors have four lanes; it compiles loops and arrays as written.
     SwiftShader,
 }
 
 impl SoftwareDriver {
-    /// By what an adapter says of itself.
+    /// Determines the driver from the adapter's name and subgroup size.
     ///
-    /// lavapipe has its name where there are names. A browser need not give one. So what has subgroups of four lanes, or says
-    /// nothing of them, is taken for `SwiftShader`, which is what Chromium falls back to; its `subgroupMinSize` is 4, which is
-    /// also what a browser states that hides the size. lavapipe has as many lanes as the processor's vectors: 8 or 16, but on
-    /// processors without AVX.
+    /// lavapipe's name contains `llvmpipe`, but a browser may hide it. An adapter without that name counts as
+    /// `SwiftShader`, Chromium's fallback, if its subgroups have four lanes or it states no size. `SwiftShader` has a
+    /// `subgroupMinSize` of 4, and a browser that hides the size also states 4. lavapipe's subgroups are as wide as the
+    /// processor's vectors: 8 or 16 lanes, except 4 on processors without AVX.
     ///
-    /// Windows' own driver, WARP, comes out as `SwiftShader`, by reasoning and not by measurement: its subgroups have four lanes,
-    /// Direct3D checks each access, and what is compiled there for blocks of hundreds of sums would be long.
+    /// WARP, the software driver of Windows, counts as `SwiftShader`. That is reasoned, not measured: its subgroups
+    /// have four lanes, Direct3D checks each access, and shaders with hundreds of sums would compile to long code.
     pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
         let is_named = info.name.to_ascii_lowercase().contains("llvmpipe");
         if is_named || info.subgroup_min_size > 4 {
@@ -52,7 +55,7 @@ impl SoftwareDriver {
     }
 }
 
-/// Chooses an adapter: [`Gpu::builder`].
+/// Chooses an adapter and the settings of its device; made by [`Gpu::builder`].
 #[derive(Debug, Clone)]
 pub struct GpuBuilder {
     backends: wgpu::Backends,
@@ -83,45 +86,51 @@ impl Default for GpuBuilder {
 }
 
 impl GpuBuilder {
-    /// Only adapters of these backends. Default: Vulkan, Metal, DX12, and WebGPU in a browser.
+    /// Accepts only adapters of these backends. Default: Vulkan, Metal, DX12, and WebGPU in a browser.
     #[must_use]
     pub fn backends(mut self, backends: wgpu::Backends) -> Self {
         self.backends = backends;
         self
     }
 
-    /// Only adapters whose name contains this text, in any case.
+    /// Accepts only adapters whose name contains this text; upper and lower case are equal.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// No driver that runs shaders on the CPU.
+    /// Accepts no driver that runs shaders on the CPU.
     #[must_use]
     pub fn hardware_only(mut self) -> Self {
         self.hardware_only = true;
         self
     }
 
-    /// Of several adapters as good as the best, on the same backend, the one of this number, from 0 and counted round: for
-    /// processes that share a machine with several GPUs. Default: the first.
+    /// Chooses among the adapters that have the kind and the backend of the best one.
+    ///
+    /// Numbers start at 0 and wrap around at the number of such adapters. This is for processes that share a machine
+    /// with several GPUs. Default: 0.
     #[must_use]
     pub fn number(mut self, number: usize) -> Self {
         self.number = number;
         self
     }
 
-    /// Gives the device the kernels of this kind of adapter, whatever it is itself: a driver may not
-    /// say what it is, and a measurement may want the others. Default: what the adapter says.
+    /// Uses the kernels for this kind of adapter, whatever the adapter reports.
+    ///
+    /// This is for drivers that do not report their kind, and for measurements. Default: the kind that the adapter
+    /// reports.
     #[must_use]
     pub fn kernels_for(mut self, kind: AdapterKind) -> Self {
         self.kernels = Some(kind);
         self
     }
 
-    /// Gives the device the kernels for this software driver, whatever it is itself. Default: what the adapter says; on hardware
-    /// with [`kernels_for`](Self::kernels_for) software those for lavapipe.
+    /// Uses the kernels for this software driver, whatever the adapter reports.
+    ///
+    /// Default: the driver that the adapter reports. On hardware with
+    /// [`kernels_for(AdapterKind::Software)`](Self::kernels_for), the default is lavapipe.
     #[must_use]
     pub fn kernels_for_driver(mut self, driver: SoftwareDriver) -> Self {
         self.kernels = Some(AdapterKind::Software);
@@ -129,28 +138,32 @@ impl GpuBuilder {
         self
     }
 
-    /// How long to wait for the device before [`Error::Timeout`]. Default: 60 s.
+    /// How long to wait for submitted work before [`Error::Timeout`]. Default: 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Compiles this crate's kernels with the checks, too, that those from outside always have: whatever
-    /// they are told, indices stay within their buffers and loops end. They are slower so, on a software
-    /// driver half as fast; `cargo bench --bench dispatches` says by how much.
+    /// Compiles this crate's kernels with bounds checks, as users' kernels always are.
+    ///
+    /// With them, indices stay within their buffers and loops end, whatever a kernel's settings are. The kernels become
+    /// slower; on a software driver they run at half the speed. Measure this with `cargo bench --bench dispatches`.
     #[must_use]
     pub fn bounds_checks(mut self) -> Self {
         self.checks_bounds = true;
         self
     }
 
-    /// Floating-point operations that one dispatch may have, at least 1, so that none lasts until the operating system
-    /// takes the GPU for hung, which is 2 s on Windows. [`Recorder::dispatch_in_parts`] makes several dispatches of what
-    /// has more, as the products of `Linear` do; of other kernels it is refused.
+    /// Sets the maximum number of floating-point operations per dispatch; 0 counts as 1.
     ///
-    /// Default: 100 GFLOP on a discrete GPU, 40 GFLOP on any other adapter. The slowest integrated GPUs have a peak of
-    /// 0.2 TFLOP/s, the slowest discrete ones 0.4. At a quarter of that, which kernels reach, this is 1 s and 0.8 s.
+    /// The limit keeps a dispatch shorter than the time after which an operating system assumes that the GPU hangs: 2 s
+    /// on Windows. [`Recorder::dispatch_in_parts`] splits longer dispatches, as `Linear` does with its matrix products.
+    /// Other dispatches above the limit are refused.
+    ///
+    /// Default: 100 GFLOP on a discrete GPU, 40 GFLOP on any other adapter. The slowest discrete GPUs have a peak of
+    /// 0.4 TFLOP/s, the slowest integrated ones 0.2. Kernels reach a quarter of the peak, so the limits take 1 s and
+    /// 0.8 s.
     ///
     /// [`Recorder::dispatch_in_parts`]: crate::plan::Recorder::dispatch_in_parts
     #[must_use]
@@ -159,19 +172,19 @@ impl GpuBuilder {
         self
     }
 
-    /// Opens the best adapter that matches: discrete GPU, integrated GPU, others, software.
+    /// Opens the best adapter that matches. Best first: discrete GPU, integrated GPU, others, software.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when none matches, [`Error::NoDevice`] when it refuses.
+    /// [`Error::NoAdapter`] when no adapter matches, [`Error::NoDevice`] when the adapter opens no device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn build(self) -> Result<Gpu, Error> {
         pollster::block_on(self.request())
     }
 
-    /// [`build`](Self::build) for callers that must not block, as in a browser.
+    /// [`build`](Self::build) for callers that must not block, for example in a browser.
     ///
     /// # Errors
-    /// As [`build`](Self::build).
+    /// The errors of [`build`](Self::build).
     pub async fn request(self) -> Result<Gpu, Error> {
         let instance = instance(self.backends);
         let adapters = enumerate(&instance, self.backends).await;
@@ -186,14 +199,15 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        // Another backend would show the same adapters once more.
+        // Another backend would list the same adapters again.
         adapters.retain(|adapter| is_alike(&adapter.get_info(), &best));
         let adapter = adapters.swap_remove(self.number % adapters.len());
         open(&adapter, self.settings(&adapter.get_info())).await
     }
 
-    /// [`Gpu::from_wgpu`] with the time limit, the bounds checks, the kernels and the length of dispatches that were chosen
-    /// here. The adapter is chosen.
+    /// [`Gpu::from_wgpu`] with this builder's timeout, bounds checks, kernels and dispatch limit.
+    ///
+    /// The settings that choose an adapter have no effect: the device is already open.
     #[must_use]
     pub fn wrap(self, device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let settings = self.settings(&device.adapter_info());
@@ -241,12 +255,12 @@ impl GpuBuilder {
     }
 }
 
-/// Whether two adapters may take each other's place.
+/// Whether two adapters have the same kind and the same backend, so that one can replace the other.
 pub(crate) fn is_alike(one: &wgpu::AdapterInfo, other: &wgpu::AdapterInfo) -> bool {
     one.device_type == other.device_type && one.backend == other.backend
 }
 
-/// See [`GpuBuilder::flops_per_dispatch`].
+/// The default of [`GpuBuilder::flops_per_dispatch`].
 fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
     match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 100_000_000_000,
@@ -254,7 +268,7 @@ fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
     }
 }
 
-/// What every adapter of this machine says of itself, best first.
+/// Descriptions of all adapters of this machine, best first.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn list() -> Vec<wgpu::AdapterInfo> {
     let backends = wgpu::Backends::PRIMARY;
@@ -277,7 +291,7 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     })
 }
 
-/// A browser offers one adapter on request and no list.
+/// All adapters of the backends. A browser has no list; it offers one adapter on request.
 async fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     #[cfg(not(target_arch = "wasm32"))]
     {

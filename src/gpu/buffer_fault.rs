@@ -1,10 +1,10 @@
-//! What is wrong with a buffer that comes from outside the crate.
+//! Faults of buffers that users bring to the crate.
 
 use super::Gpu;
 use crate::error::{BufferFault, Error};
 
 impl BufferFault {
-    /// What wgpu's text says of a buffer, with the buffer's own label.
+    /// The fault of a buffer that wgpu's message reports, and the label of that buffer.
     pub(super) fn in_message(message: &str) -> Option<(Self, String)> {
         let faults = [
             (" has been destroyed", Self::Destroyed),
@@ -16,7 +16,7 @@ impl BufferFault {
             let is_told = before.len() < message.len();
             is_told.then(|| (fault, before.rsplit("Buffer").next().unwrap_or_default()))
         });
-        // wgpu writes: Buffer with 'its label' label.
+        // wgpu's wording: Buffer with 'its label' label.
         found.map(|(fault, of_buffer)| {
             let label = of_buffer
                 .split('\'')
@@ -30,7 +30,7 @@ impl BufferFault {
     }
 }
 
-/// Whether a buffer was made with a usage; `doing` needs it.
+/// Checks that a buffer was created with a usage. `doing` says what needs the usage.
 pub(crate) fn check_usage(
     label: &str,
     buffer: &wgpu::Buffer,
@@ -56,8 +56,8 @@ pub(crate) fn check_usage(
 }
 
 impl Gpu {
-    /// Whether kernels of this device can bind a tensor in a buffer from outside. wgpu tells whose a buffer is, and
-    /// whether it is still there, when it is bound. In a browser it tells later.
+    /// Checks that kernels of this device can bind a tensor in a user's buffer. wgpu checks the buffer's device, and
+    /// whether the buffer was destroyed, when the buffer is bound. A browser reports these errors later.
     pub(crate) fn check_binding(
         &self,
         label: &str,
@@ -90,7 +90,7 @@ impl Gpu {
             })
         });
         bound.map(drop).map_err(|error| match error {
-            // wgpu writes: Device with '' label of Buffer with 'x' label doesn't match Device with '' label.
+            // wgpu's wording: Device with '' label of Buffer with 'x' label doesn't match Device with '' label.
             Error::Gpu { message, .. } if message.contains("doesn't match Device") => {
                 Error::OtherGpu {
                     what: label.to_owned(),
@@ -102,7 +102,7 @@ impl Gpu {
 }
 
 impl Error {
-    /// An error of a tensor's buffer, with the label of the tensor.
+    /// Replaces the label in an error of a buffer by the tensor's label.
     pub(crate) fn of_tensor(self, label: &str) -> Self {
         match self {
             Self::Buffer { doing, fault, .. } => Self::Buffer {

@@ -1,4 +1,4 @@
-//! Whatever goes wrong in wgpu, turned into an [`Error`].
+//! Turns errors, panics and device loss in wgpu into an [`Error`].
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::any::Any;
@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{BufferFault, Gpu, lock};
 use crate::error::Error;
 
-/// What wgpu told us outside of any call of ours.
+/// Errors that wgpu reported outside of any call of this crate.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) lost: Option<String>,
     pub(super) uncaptured: Option<Fault>,
 }
 
-/// An error of wgpu's as far as we tell them apart; in a browser wgpu's own cannot be kept.
+/// The kinds of wgpu errors that we distinguish. In a browser, `wgpu::Error` itself cannot be kept.
 #[derive(Debug)]
 pub(super) enum Fault {
     OutOfMemory,
@@ -40,7 +40,7 @@ impl Fault {
 }
 
 impl Gpu {
-    /// Runs wgpu calls and turns whatever goes wrong in them into an [`Error`].
+    /// Runs wgpu calls and turns their errors and panics into an [`Error`]. `doing` names the work in the message.
     pub(crate) fn guarded<T>(&self, doing: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         let (value, caught) = {
@@ -50,10 +50,10 @@ impl Gpu {
                 wgpu::ErrorFilter::Validation,
             ];
             let scopes = filters.map(|filter| self.device().push_error_scope(filter));
-            // Where a driver loses its device, wgpu 30 panics instead of reporting it. Others panic, too: callbacks that
-            // wgpu runs, and wgpu itself.
+            // When a driver loses its device, wgpu 30 panics instead of reporting it. There are other panics, too: in
+            // callbacks that wgpu runs, and in wgpu itself.
             let value = catch_unwind(AssertUnwindSafe(work));
-            // Scopes are a stack; natively their futures are ready at once.
+            // Scopes are a stack. Natively, their futures are ready at once.
             let mut caught = None;
             for scope in scopes.into_iter().rev() {
                 let error = pollster::block_on(scope.pop());
@@ -63,7 +63,7 @@ impl Gpu {
             let value = value.map_err(|panic| self.explained(fault(panic)))?;
             (value, caught)
         };
-        // A browser reports errors later, to the handler that `own` has set.
+        // A browser reports errors later, to the handler set in `Gpu::own`.
         #[cfg(target_arch = "wasm32")]
         let (value, caught) = (work(), None);
 
@@ -80,9 +80,9 @@ impl Gpu {
         }
     }
 
-    /// The loss of the device, where that is behind an error. wgpu reports it to the device's
-    /// lost-callback alone, which on a borrowed device is not ours, and drops it everywhere else:
-    /// what one sees is that the objects made since are invalid.
+    /// Replaces an error by its cause, if that is the loss of the device or the fault of a buffer. wgpu reports a loss
+    /// only to the device's lost-callback, which is not ours on a borrowed device. Elsewhere the only sign is that
+    /// objects made after the loss are invalid.
     pub(crate) fn explained(&self, error: Error) -> Error {
         match error {
             Error::Gpu { doing, message } if self.is_lost() => {
@@ -103,15 +103,15 @@ impl Gpu {
         }
     }
 
-    /// Whether the device is gone: it was told, or is seen.
+    /// Whether the device is lost: wgpu reported it, or the device no longer makes buffers.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_lost(&self) -> bool {
         let is_told = lock(&self.shared.faults).lost.is_some();
-        // A device on which even this panics is of no use either.
+        // If even this panics, the device is unusable as well.
         is_told || catch_unwind(AssertUnwindSafe(|| self.makes_no_buffer())).unwrap_or(true)
     }
 
-    /// Whether the device no longer makes buffers, though it is not for want of memory.
+    /// Whether the device no longer makes buffers, for another reason than lack of memory.
     #[cfg(not(target_arch = "wasm32"))]
     fn makes_no_buffer(&self) -> bool {
         let device = self.device();
@@ -129,7 +129,7 @@ impl Gpu {
         invalid && !out_of_memory
     }
 
-    /// In a browser every loss arrives at the callback.
+    /// Whether the device is lost. A browser reports every loss to the callback.
     #[cfg(target_arch = "wasm32")]
     fn is_lost(&self) -> bool {
         lock(&self.shared.faults).lost.is_some()
@@ -162,7 +162,7 @@ mod tests {
         gpu.guarded("polling again", || ()).unwrap();
     }
 
-    /// Whether the loss was told to this crate or to the device's owner.
+    /// This holds whether the lost-callback belongs to this crate or to the device's owner.
     #[test]
     fn a_panic_on_a_lost_device_is_its_loss() {
         let own = Gpu::new().unwrap();

@@ -1,4 +1,4 @@
-//! Kernels compiled for the device, and what they need of it.
+//! Kernels compiled for the device, and the device limits that they need.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use crate::error::Error;
 use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
 use crate::parallel;
 
-/// What is compiled, by its contents: names of shaders need not be unique, and texts made at run time come
-/// and go.
+/// Identifies a compiled kernel by its contents. Names of shaders need not be unique, and texts made at run time have
+/// no lasting address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
     source: Arc<str>,
     entry: String,
-    /// Names of the constants, and the bits of their values.
+    /// Names of the constants, and their values as bits.
     constants: Vec<(String, u64)>,
     is_checked: bool,
 }
 
-/// The values of a kernel's constants, by their names.
+/// Names and values of a kernel's constants.
 fn values(kernel: &Contract) -> impl Iterator<Item = (&str, f64)> {
     let constants = kernel.constants.iter();
     constants.filter_map(|constant| Some((&*constant.name, constant.value?)))
 }
 
 impl Gpu {
-    /// Compiles the kernels that are not compiled yet, side by side.
+    /// Compiles the kernels that are not compiled yet, in parallel.
     ///
-    /// Where several fail, the error is that of the first of them.
+    /// If several fail, returns the error of the first in the order of `kernels`.
     pub(crate) fn compile_all<'a>(
         &self,
         kernels: impl IntoIterator<Item = &'a Contract>,
@@ -40,7 +40,7 @@ impl Gpu {
         compiled.into_iter().collect()
     }
 
-    /// The pipeline of a kernel, compiled at its first use.
+    /// The pipeline of a kernel, which is compiled at its first use.
     pub(crate) fn pipeline(&self, kernel: &Contract) -> Result<wgpu::ComputePipeline, Error> {
         let key = self.key(kernel);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
@@ -76,8 +76,8 @@ impl Gpu {
         self.shared.settings.checks_bounds || !contract.trust.is_proven
     }
 
-    /// The first need of a kernel that the device does not meet, apart from the size of its tensors.
-    /// The limits of a borrowed device are its owner's, and wgpu does not look at all of them.
+    /// The first limit of the device that a kernel exceeds, if any. The sizes of its tensors are not checked here.
+    /// The owner of a borrowed device sets its limits, and wgpu does not check all of them.
     pub(crate) fn shortage(&self, contract: &Contract) -> Option<Shortage> {
         let limits = self.limits();
         let [x, y, z] = contract.workgroup_size;
@@ -88,7 +88,7 @@ impl Gpu {
             Block::Storage => (1, 0),
         };
         let workgroup_memory = limits.max_compute_workgroup_storage_size;
-        // Tests hold that the crate's own need no more than this: their WGSL is not parsed once more.
+        // Tests ensure that the crate's own kernels need no more than this, so their WGSL is not parsed again.
         let is_granted = contract.trust.is_proven && workgroup_memory >= WORKGROUP_BYTES;
         let workgroup_bytes = if is_granted {
             0
@@ -158,16 +158,16 @@ impl Gpu {
             label: Some(&contract.shader),
             source: wgpu::ShaderSource::Wgsl((*contract.source).into()),
         };
-        // Bounds checks and loop counters halve the speed of a matrix kernel on a software driver.
+        // On a software driver, bounds checks and loop counters halve the speed of a matrix kernel.
         let checks = if is_checked {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
         };
         #[allow(unsafe_code)]
-        // SAFETY: only this crate can mark a kernel as proven. Tests run each of these between guard
-        // bands at shapes around every block edge, which show a stray write, and a stray read whose
-        // value counts; the drivers bind the tensors that the shader's comments say.
+        // SAFETY: only this crate can mark a kernel as proven. Tests run each of these kernels between guard bands, at
+        // shapes around every block edge. This catches every stray write, and every stray read that influences a
+        // result. The Rust code that records a kernel binds tensors of the shapes in the shader's comments.
         let module = unsafe {
             self.device()
                 .create_shader_module_trusted(descriptor, checks)
@@ -180,7 +180,7 @@ impl Gpu {
                 entry_point: Some(&contract.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &constants,
-                    // The crate's own write all of it that they read.
+                    // The crate's own kernels read only workgroup memory that they have written.
                     zero_initialize_workgroup_memory: is_checked,
                 },
                 cache: None,
@@ -188,13 +188,13 @@ impl Gpu {
     }
 }
 
-/// What a kernel needs, and a device has less of.
+/// A limit of a device that a kernel exceeds.
 #[derive(Debug)]
 pub(crate) struct Shortage {
     pub(crate) kernel: String,
     /// For example `bytes of workgroup memory`.
     pub(crate) what: &'static str,
-    /// As `wgpu::Limits` spells it.
+    /// Name of the limit in `wgpu::Limits`.
     pub(crate) limit: &'static str,
     pub(crate) needed: u64,
     pub(crate) available: u64,

@@ -1,4 +1,4 @@
-//! What another thread tells, as a future.
+//! A value from a callback, possibly in another thread, as a future.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
@@ -6,13 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use super::lock;
 
-/// A future for what a callback is told.
+/// A future that yields the value which a callback sends.
 #[derive(Debug)]
 pub(crate) struct Signal<T> {
     state: Arc<Mutex<State<T>>>,
 }
 
-/// The callback's half. Several may be made: the first to tell is heard.
+/// The callback's half. There may be several; the first value sent counts.
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
     state: Weak<Mutex<State<T>>>,
@@ -40,7 +40,7 @@ impl<T> Signal<T> {
 }
 
 impl<T> Sender<T> {
-    /// Tells the future; whether it still was there and had been told nothing.
+    /// Sends the value to the future. Returns whether the future still existed and had no value yet.
     pub(crate) fn send(&self, value: T) -> bool {
         let Some(state) = self.state.upgrade() else {
             return false;
@@ -54,14 +54,14 @@ impl<T> Sender<T> {
             *state = State::Told(value);
             waker
         };
-        // Without the lock: an executor may run the task at once.
+        // The lock is released here, because the executor may run the task at once.
         if let Some(waker) = waker {
             waker.wake();
         }
         true
     }
 
-    /// Whether a value would reach somebody.
+    /// Whether the future still exists and has no value yet.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn is_awaited(&self) -> bool {
         let state = self.state.upgrade();
@@ -73,7 +73,7 @@ impl<T> Future for Signal<T> {
     type Output = T;
 
     /// # Panics
-    /// Polled again after it was ready, as every future may.
+    /// If polled again after it was ready, as any future may.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Taken) {

@@ -5,7 +5,7 @@ use crate::kernel::{Binding, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Reads past the end of an array, and says that it does not.
+/// Reads past the end of an array although it is marked as proven.
 static WRONG: Kernel<u32> = Kernel {
     workgroup_size: [1, 1, 1],
     trust: Trust::PROVEN,
@@ -35,11 +35,11 @@ fn with_bounds_checks_no_kernel_is_trusted() {
     recorder.dispatch(&WRONG, 27, &[&y], 1, Cost::default());
     gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
     let found: Vec<f32> = gpu.read(&y).unwrap();
-    // WGSL leaves open which of the elements an index past the end reads.
+    // WGSL does not specify which element an index past the end reads.
     assert!([3.0, 4.0, 5.0, 6.0].contains(&found[0]), "{found:?}");
 }
 
-/// As the drivers, natively and in browsers, say of themselves.
+/// Names and subgroup sizes as drivers report them, natively and in browsers.
 #[test]
 fn a_software_driver_is_told_by_its_name_or_its_lanes() {
     use SoftwareDriver::{Lavapipe, SwiftShader};
@@ -48,7 +48,7 @@ fn a_software_driver_is_told_by_its_name_or_its_lanes() {
         ("llvmpipe (LLVM 15.0.6, 128 bits)", [4, 4], Lavapipe),
         ("SwiftShader Device (Subzero)", [4, 4], SwiftShader),
         ("Microsoft Basic Render Driver", [4, 4], SwiftShader),
-        // Browsers: one that gives the size alone, one that hides it, one that does not know of it.
+        // Browsers that hide the name: with the size of 8 and of 4, with the size hidden, and without a size.
         ("", [8, 8], Lavapipe),
         ("", [4, 4], SwiftShader),
         ("", [4, 128], SwiftShader),
@@ -61,7 +61,7 @@ fn a_software_driver_is_told_by_its_name_or_its_lanes() {
     }
 }
 
-/// Whatever runs these tests has the kernels that it was given.
+/// The builder's choice of kernels counts on any adapter.
 #[test]
 fn kernels_are_those_of_the_driver_that_was_named() {
     let hardware = Gpu::builder().kernels_for(AdapterKind::Hardware).build();

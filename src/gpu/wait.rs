@@ -1,4 +1,4 @@
-//! Waiting for submitted work: in the thread that asks, or in a future.
+//! Waiting for submitted work: in the calling thread, or in a future.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::cell::Cell;
@@ -13,11 +13,13 @@ use crate::error::Error;
 const WAITING: &str = "waiting for submitted work";
 
 impl Gpu {
-    /// Waits until submitted work is done. In a browser there is nothing to wait with, and
-    /// reading back waits instead.
+    /// Blocks until a submission is done, or with `None` all submitted work.
+    ///
+    /// A browser cannot block: there this returns at once, and [`wait_async`](Self::wait_async) or a readback waits.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone.
+    /// [`Error::Timeout`] when the device does not finish in time, [`Error::DeviceLost`] when it is lost, or
+    /// [`Error::Gpu`].
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait {
             submission_index: submission,
@@ -37,7 +39,8 @@ impl Gpu {
         }
     }
 
-    /// Ready when all work submitted before this call is done: [`wait`](Self::wait) without blocking the thread.
+    /// Completes when all work submitted before this call is done, without blocking the thread.
+    ///
     /// The time limit of [`GpuBuilder::timeout`](super::GpuBuilder::timeout) begins when the future is first polled.
     ///
     /// ```
@@ -51,17 +54,17 @@ impl Gpu {
     /// ```
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// The errors of [`wait`](Self::wait).
     pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
         let gpu = self.clone();
         let done = self.told_of_end();
         async move { gpu.watched(done?).await.map(|_| ()) }
     }
 
-    /// The end of the last submission, made right before this call.
+    /// A handle to await the end of `submission`, which must be the last one, made right before this call.
     ///
     /// # Errors
-    /// What wgpu has told of since the last call.
+    /// Any error that wgpu has reported since the last call.
     pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<Finished, Error> {
         Ok(Finished {
             gpu: self.clone(),
@@ -71,7 +74,7 @@ impl Gpu {
         })
     }
 
-    /// Told by wgpu, whoever polls the device, when all that was submitted before this call is done.
+    /// A signal that wgpu sends when all work submitted before this call is done, while any thread polls the device.
     fn told_of_end(&self) -> Result<Signal<Outcome>, Error> {
         let done = Signal::new();
         let sender = done.sender();
@@ -83,14 +86,14 @@ impl Gpu {
         Ok(done)
     }
 
-    /// What becomes of a signal that wgpu tells, while the device's thread polls; a browser needs none.
+    /// Awaits a signal from wgpu while the device's watcher thread polls. A browser needs no polling.
     async fn watched(&self, signal: Signal<Outcome>) -> Result<Instant, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         self.watch(signal.sender())?;
         self.ended(signal.await)
     }
 
-    /// Looks for the end of all that was submitted before this call, without waiting for it.
+    /// A handle to check without waiting whether all work submitted before this call is done.
     pub(crate) fn look_for_end(&self) -> Result<Completion, Error> {
         let signal = self.told_of_end()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -99,7 +102,7 @@ impl Gpu {
         Ok(Completion { gpu, signal })
     }
 
-    /// When a submission was done, if it was.
+    /// The time at which a submission was done, or the error with which waiting ended.
     fn ended(&self, outcome: Outcome) -> Result<Instant, Error> {
         match outcome {
             Outcome::Done(at) => self.guarded(WAITING, || at),
@@ -112,8 +115,8 @@ impl Gpu {
         }
     }
 
-    /// Waits for the submit before this one: two are under way at a time, so that the device has work
-    /// and no queue grows.
+    /// Waits for the submit before this one. So two submits are in flight at a time: the device always has work, and
+    /// the queue does not grow.
     pub(crate) fn wait_in_turn(
         &self,
         before: &mut Option<wgpu::SubmissionIndex>,
@@ -126,7 +129,7 @@ impl Gpu {
     }
 }
 
-/// The end of a submission, to be awaited.
+/// The end of a submission, to await.
 #[derive(Debug)]
 pub(crate) struct Finished {
     gpu: Gpu,
@@ -136,16 +139,16 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Ready when it is done, with the time at which it was seen to be. In a browser at once and without one: there the
-    /// device's callbacks say so.
+    /// Completes when the submission is done, with the time at which that was seen. In a browser it completes at once,
+    /// without a time: there only the device's callbacks report the end.
     ///
     /// # Errors
-    /// As [`Gpu::wait`].
+    /// The errors of [`Gpu::wait`].
     pub(crate) async fn end(self) -> Result<Option<Instant>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if !may_block() {
             let done = self.gpu.watched(self.told).await.map(Some);
-            // A driver that runs work while it is submitted is done at once: other tasks have their turn all the same.
+            // Some drivers run the work during the submit, so the wait ends at once. Other tasks still get their turn.
             yield_now().await;
             return done;
         }
@@ -157,9 +160,9 @@ impl Finished {
 /// How waiting for a submission ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It was done at this time.
+    /// The submission was done at this time.
     Done(Instant),
-    /// It was not done in the time that the device has.
+    /// The submission was not done within the device's timeout.
     #[cfg(not(target_arch = "wasm32"))]
     TimedOut,
     /// wgpu refused to wait, or panicked.
@@ -167,7 +170,7 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
-/// The end of what was submitted, to be looked for.
+/// The end of submitted work, to check without waiting.
 #[derive(Debug)]
 pub(crate) struct Completion {
     gpu: Gpu,
@@ -175,10 +178,11 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    /// When it was seen to be done, if it was; to be asked until it was.
+    /// The time at which the work was seen to be done, or `None` while it runs. Must not be called again after it
+    /// returned a time.
     ///
     /// # Errors
-    /// As [`Gpu::wait`].
+    /// The errors of [`Gpu::wait`].
     pub(crate) fn seen(&mut self) -> Result<Option<Instant>, Error> {
         let mut context = Context::from_waker(Waker::noop());
         match Pin::new(&mut self.signal).poll(&mut context) {
@@ -188,14 +192,14 @@ impl Completion {
     }
 }
 
-/// A browser has no such clock.
+/// The current time; a browser has no such clock.
 fn now() -> Option<Instant> {
     (!cfg!(target_arch = "wasm32")).then(Instant::now)
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 thread_local! {
-    /// Whether the thread polls for a caller that it blocks anyway.
+    /// Whether this thread runs a future inside `block_on`, so that the future may block.
     static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -214,7 +218,7 @@ async fn yield_now() {
     .await;
 }
 
-/// Whether the caller of this thread is one that waits anyway. A browser has none.
+/// Whether this thread's caller blocks anyway, in `block_on`. In a browser it never does.
 pub(crate) fn may_block() -> bool {
     #[cfg(not(target_arch = "wasm32"))]
     return MAY_BLOCK.get();
@@ -222,10 +226,10 @@ pub(crate) fn may_block() -> bool {
     return false;
 }
 
-/// Runs a future of this crate for a caller that blocks: it waits in this thread, which saves the way over another.
+/// Runs a future of this crate for a caller that blocks. The future waits in this thread, without the watcher thread.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    /// Also where the future panics.
+    /// Restores the flag, even if the future panics.
     struct Restored(bool);
     impl Drop for Restored {
         fn drop(&mut self) {

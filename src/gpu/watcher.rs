@@ -1,4 +1,4 @@
-//! A thread that waits for submissions, so that futures do not.
+//! A thread that waits for submissions, so that futures need not block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -11,13 +11,13 @@ use super::wait::Outcome;
 use super::{Gpu, Shared, lock, message_of};
 use crate::error::Error;
 
-/// Between two looks at the device: short at first, and never longer than the latter.
+/// Shortest and longest pause between two polls of the device. Pauses grow with the time waited.
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
-/// The thread ends when nobody has waited for so long: a program that draws frames has one, and not one for each.
+/// The thread ends after this time without a wait. So a program that draws frames starts one thread, not one per frame.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What is waited for on a device, which the thread has without the device.
+/// The waits on a device. The thread shares them without keeping the device alive.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     post: Arc<Post>,
@@ -26,16 +26,16 @@ pub(super) struct Watcher {
 #[derive(Debug, Default)]
 struct Post {
     watched: Mutex<Watched>,
-    /// There is something to wait for, or the device is gone.
+    /// Signals that there is a new wait, or that the device is dropped.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     waits: Vec<Wait>,
-    /// Whether there is a thread that will look at them.
+    /// Whether a thread serves `waits`.
     runs: bool,
-    /// Whether the device is gone.
+    /// Whether the device is dropped.
     ended: bool,
 }
 
@@ -53,8 +53,8 @@ struct Wait {
 }
 
 impl Gpu {
-    /// Has the device's thread poll until somebody is told, by callbacks that wgpu runs then. It is started where none
-    /// runs.
+    /// Makes the device's thread poll until the sender's future has its value, which wgpu's callbacks send during a
+    /// poll. Starts the thread if it does not run.
     pub(super) fn watch(&self, sender: Sender<Outcome>) -> Result<(), Error> {
         let post = &self.shared.watcher.post;
         let mut watched = lock(&post.watched);
@@ -79,10 +79,11 @@ impl Gpu {
     }
 }
 
-/// Until nothing was waited for in a while, or nobody has the device. Only during a look does the thread have it, too.
+/// The thread: it polls until there was no wait for [`IDLE`], or until the device is dropped. It holds the device only
+/// during a poll.
 ///
-/// It does not wait for a submission: wgpu 30 panics where such a wait ends by its time limit while another thread
-/// submits or polls, and takes callbacks along.
+/// It polls instead of waiting for a submission. If such a wait times out while another thread submits or polls,
+/// wgpu 30 panics, and callbacks are lost.
 fn run(shared: &Weak<Shared>, post: &Post) {
     while post.has_waits() {
         let Some(device) = shared.upgrade() else {
@@ -97,7 +98,7 @@ fn run(shared: &Weak<Shared>, post: &Post) {
 }
 
 impl Post {
-    /// Sleeps until there is something to wait for; false when the thread is to end.
+    /// Sleeps until there is a wait. Returns false if the thread must end.
     fn has_waits(&self) -> bool {
         let watched = lock(&self.watched);
         let is_quiet = |watched: &mut Watched| watched.waits.is_empty() && !watched.ended;
@@ -108,7 +109,8 @@ impl Post {
     }
 }
 
-/// Polls once, which runs the callbacks of what is done; how long until the next look, if there is more to wait for.
+/// Polls the device once; this runs the callbacks of finished work. Returns the pause until the next poll, or `None` if
+/// no wait is left.
 fn look(shared: &Shared) -> Option<Duration> {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         shared.device.poll(wgpu::PollType::Poll)
@@ -142,8 +144,8 @@ fn look(shared: &Shared) -> Option<Duration> {
     youngest.map(|waited| (waited / 8).clamp(SHORTEST, LONGEST))
 }
 
-/// Ends all waits: whose callbacks a panic has taken along is not known. Where nobody waits any more, whoever uses the
-/// device next is told.
+/// Ends all waits with an error, because it is unknown which callbacks a panic has dropped. If no future waits any
+/// more, the next call that uses the device gets the error.
 fn fail(shared: &Shared, waits: Vec<Wait>, message: String) {
     let mut is_told = false;
     for wait in waits {
@@ -155,9 +157,9 @@ fn fail(shared: &Shared, waits: Vec<Wait>, message: String) {
     }
 }
 
-/// Whether somebody still waited.
+/// Sends an outcome. Returns whether a future still waited.
 fn tell(sender: &Sender<Outcome>, outcome: Outcome) -> bool {
-    // A waker is anybody's code. Were it to end this thread, other futures would wait forever.
+    // A waker is the executor's code and may panic. If that ended this thread, other futures would wait forever.
     catch_unwind(AssertUnwindSafe(|| sender.send(outcome))).unwrap_or(true)
 }
 

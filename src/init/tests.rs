@@ -30,7 +30,7 @@ fn values_of_a_seed_stay_those_of_earlier_versions() {
         1_000_935_348,
     ];
     let init = Init::Normal { std: 0.01 };
-    // In row-major order, whatever the shape.
+    // Row-major order, for every shape.
     for shape in [Shape::from([2, 3]), Shape::from(6), Shape::from([3, 1, 2])] {
         assert_eq!(bits_of(&init, shape), expected, "{shape}");
     }
@@ -70,8 +70,8 @@ fn constants_and_functions_are_what_they_say() {
     );
 }
 
-/// Mean and variance within 5 standard errors, which for n values of variance σ² and kurtosis κ
-/// (3 if normal, 9/5 if uniform) are σ/√n and σ²·√((κ − 1)/n).
+/// Checks that mean and variance are within 5 standard errors. For n values of variance σ² and kurtosis κ (3 if normal,
+/// 9/5 if uniform) these are σ/√n and σ²·√((κ − 1)/n).
 fn check_moments(init: &Init, variance: f64, kurtosis: f64) -> Vec<f32> {
     let values = sampled(init);
     let n = (FAN_IN * FAN_OUT) as f64;
@@ -115,8 +115,8 @@ fn uniform_values_have_their_variance_and_fill_their_range() {
     ] {
         let values = check_moments(&init, bound * bound / 3.0, 9.0 / 5.0);
         let [least, largest] = [f32::min, f32::max].map(|of| values.iter().copied().fold(0.0, of));
-        // None beyond the bound but for its rounding; the outermost of 60,000 within a
-        // thousandth of it (each side fails that with a probability of e^−30).
+        // No value lies beyond the bound, except by rounding. The outermost of 60,000 values lies within a thousandth
+        // of the bound (the chance of failure is e^−30 on each side).
         for outermost in [-f64::from(least), f64::from(largest)] {
             let share = outermost / bound;
             assert!((0.999..1.0 + 1e-6).contains(&share), "{init:?}: {share}");
@@ -187,7 +187,7 @@ fn values_of_a_function_and_fans_are_looked_at() {
         check(&init, [0, 1]).unwrap();
     }
     check(&Init::Normal { std: 1.0 }, [0, 0]).unwrap();
-    // Before a function is asked for more values than there can be.
+    // Refused before the function is asked for more values than memory can hold.
     let endless = Shape::from([usize::MAX / 8, 2]);
     let refused = Init::function(|_| 0.0).check_values("w", &endless, [1, 1]);
     assert!(matches!(refused, Err(Error::Memory { .. })), "{refused:?}");
@@ -199,7 +199,7 @@ fn fans_are_those_that_are_given() {
         let values = init.values(&Shape::from([100, 100]), fans, 7, 0);
         values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32
     };
-    // 2/10 and 2/1000, with standard errors of a hundredth of themselves or so.
+    // 2/10 and 2/1000, each with a standard error of about a hundredth of itself.
     let [few, many] = [[10, 1000], [1000, 10]].map(|fans| variance(&Init::HeNormal, fans));
     assert!(
         (0.18..0.22).contains(&few) && (0.0018..0.0022).contains(&many),

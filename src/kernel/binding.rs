@@ -1,4 +1,4 @@
-//! The storage buffers of a kernel, as its declaration has them.
+//! How a kernel declares its storage buffers.
 
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -6,7 +6,7 @@
 pub enum Element {
     /// `f32`.
     F32,
-    /// `u32`; also four bytes packed, lowest first.
+    /// `u32`; also four packed bytes, lowest byte first.
     U32,
 }
 
@@ -20,22 +20,22 @@ pub enum Access {
     ReadWrite,
 }
 
-/// How many elements of its tensor an item of a kernel's array has.
+/// Type of the items of a kernel's array: how many elements of the tensor one item holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
-    /// One: `array<f32>`.
+    /// One element per item: `array<f32>`.
     Scalar,
-    /// Two: `array<vec2<f32>>`.
+    /// Two elements per item: `array<vec2<f32>>`.
     Vec2,
-    /// Four: `array<vec4<f32>>`.
+    /// Four elements per item: `array<vec4<f32>>`.
     Vec4,
-    /// One, which invocations change together: `array<atomic<u32>>`.
+    /// One element per item, which several invocations may change: `array<atomic<u32>>`.
     Atomic,
 }
 
 impl Item {
-    /// Elements of an item.
+    /// Elements per item.
     #[must_use]
     pub const fn elements(self) -> usize {
         match self {
@@ -46,7 +46,9 @@ impl Item {
     }
 }
 
-/// One storage buffer of a kernel, an array; its binding number is 1 + its place among the bindings.
+/// One storage buffer of a kernel, an array.
+///
+/// Its binding number is 1 + its index among the kernel's bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Binding<N = &'static str> {
@@ -54,16 +56,16 @@ pub struct Binding<N = &'static str> {
     pub name: N,
     /// Element type of the tensor.
     pub element: Element,
-    /// Whether WGSL has the tensor's `u32` as `i32`.
+    /// Whether the WGSL declares the tensor's `u32` elements as `i32`.
     pub is_signed: bool,
-    /// What the array is of.
+    /// Type of the array's items.
     pub item: Item,
-    /// Access.
+    /// Whether the shader only reads the array, or also writes it.
     pub access: Access,
 }
 
 impl<'k> Binding<&'k str> {
-    /// An array of `f32` that the shader reads.
+    /// An array of `f32` that the shader only reads.
     #[must_use]
     pub const fn read(name: &'k str) -> Self {
         Self {
@@ -84,7 +86,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// The same array, of `u32`.
+    /// Changes the element type to `u32`.
     #[must_use]
     pub const fn of_u32(self) -> Self {
         Self {
@@ -94,7 +96,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// The same array, of `i32`. Its tensor has [`Element::U32`] with the same bits.
+    /// Changes the element type to `i32`. The tensor holds the same bits as [`Element::U32`].
     #[must_use]
     pub const fn of_i32(self) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// The same array, two elements to an item. Its tensor has an even number of elements.
+    /// Changes the items to `vec2`. The tensor's number of elements must be even.
     #[must_use]
     pub const fn vec2(self) -> Self {
         Self {
@@ -113,7 +115,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// The same array, four elements to an item. The elements of its tensor are a multiple of 4.
+    /// Changes the items to `vec4`. The tensor's number of elements must be a multiple of 4.
     #[must_use]
     pub const fn vec4(self) -> Self {
         Self {
@@ -122,7 +124,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// The same array, of atomics. WGSL has them of `u32` and of `i32`, in arrays that may be written.
+    /// Changes the items to atomics. WGSL allows atomic `u32` and `i32`, in arrays that the shader may write.
     #[must_use]
     pub const fn atomic(self) -> Self {
         Self {

@@ -14,7 +14,7 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// As WGSL spells it.
+    /// The type's name in WGSL.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -28,20 +28,20 @@ impl Scalar {
 
 /// An `override` constant of a WGSL source, with the value for which a kernel is compiled.
 ///
-/// Those that have a value in the WGSL need not be declared.
+/// A constant that has a value in the WGSL need not be declared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Constant<N = &'static str> {
-    /// Its name in the WGSL.
+    /// Name in the WGSL.
     pub name: N,
-    /// Its type.
+    /// Type.
     pub scalar: Scalar,
-    /// Its value; `None` where only a dispatch knows it. A `bool` is 1 or 0.
+    /// Value, or `None` if only a dispatch knows it. A `bool` is 1 or 0.
     pub value: Option<f64>,
 }
 
 impl<'k> Constant<&'k str> {
-    /// An `f32`, which is finite.
+    /// An `f32`, which must be finite.
     #[must_use]
     pub const fn f32(name: &'k str, value: f32) -> Self {
         Self::of(name, Scalar::F32, value as f64)
@@ -73,8 +73,8 @@ impl<'k> Constant<&'k str> {
         }
     }
 
-    /// One whose value only a dispatch knows: of the kernel that it is given,
-    /// [`KernelRef::constants`](super::KernelRef::constants) has values of all.
+    /// A constant whose value only a dispatch knows. The kernel given to the dispatch must have a value for each of
+    /// its constants: set them with [`KernelRef::constants`](super::KernelRef::constants).
     #[must_use]
     pub const fn open(name: &'k str, scalar: Scalar) -> Self {
         Self {

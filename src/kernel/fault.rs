@@ -1,5 +1,6 @@
-//! A fault planted in a shader, by which `cargo xtask mutants` measures what the tests see. It is there under
-//! `--cfg wgrad_faults` alone.
+//! A fault planted in a shader: `cargo xtask mutants` measures which faults the tests detect.
+//!
+//! This module exists only under `--cfg wgrad_faults`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,11 +13,12 @@ use std::{env, fs, process};
 use wgpu::naga::front::wgsl;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
-/// Names a file: how many bytes a shader's text has, a line feed, that text, and the text with the fault.
+/// Environment variable that names a file with the fault: the length of a shader's text in bytes, a line feed, that
+/// text, and the same text with the fault.
 const FAULT: &str = "WGRAD_FAULT";
-/// Names a file that gets the names of the shaders whose kernels are asked for, each in a line.
+/// Environment variable that names a file to which the names of the shaders in use are appended, one per line.
 const MET: &str = "WGRAD_SHADERS_MET";
-/// How a process ends where the fault is no valid WGSL: there is nothing that a test could see.
+/// Exit code when the text with the fault is not valid WGSL: then there is nothing for a test to detect.
 const INVALID: i32 = 86;
 
 struct Fault {
@@ -38,7 +40,7 @@ static PLANTED: LazyLock<Option<Fault>> = LazyLock::new(|| {
     Some(parts.unwrap_or_else(|| panic!("{FAULT}={}: it is no fault", path.display())))
 });
 
-/// A shader's text, or one that it is a part of, with the fault that is planted.
+/// `text` with the planted fault, if it contains the faulty shader.
 fn faulty(text: &str) -> Cow<'_, str> {
     match &*PLANTED {
         Some(fault) if text.contains(&fault.sound) => {
@@ -48,7 +50,7 @@ fn faulty(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A kernel's text with the fault. It is made and validated once.
+/// A kernel's text with the planted fault, if it has one. Each text is made and validated once.
 pub(super) fn planted(source: Arc<str>) -> Arc<str> {
     static KNOWN: Mutex<BTreeMap<Arc<str>, Arc<str>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +81,7 @@ fn validated(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends the process if this text, which the device did not compile, has the fault in it.
+/// Ends the process if this text, which the device failed to compile, contains the fault.
 pub(crate) fn refused(source: &str, message: &str) {
     if PLANTED
         .as_ref()
@@ -90,12 +92,12 @@ pub(crate) fn refused(source: &str, message: &str) {
 }
 
 fn refuse(message: &str) -> ! {
-    // What is printed in a test is kept until it ends; this one does not.
+    // Not `eprintln!`: the test harness would hold its output back until the test ends, and this one never does.
     let _ = writeln!(std::io::stderr(), "the fault is no valid WGSL: {message}");
     process::exit(INVALID);
 }
 
-/// Writes down the names of the shaders that a text is made of.
+/// Appends the names of the shaders that a text consists of to the file `path`, each name once per process.
 fn note(path: OsString, source: &str) {
     static NOTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +116,7 @@ fn note(path: OsString, source: &str) {
     written.unwrap_or_else(|error| panic!("{MET}={}: {error}", path.display()));
 }
 
-/// The texts of `shaders/`, by their names without `.wgsl`.
+/// The files in `shaders/`: names without `.wgsl`, and texts.
 static SHADERS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders"));
     let entries =

@@ -1,4 +1,4 @@
-//! What a contract says, compared with the WGSL itself; no GPU is needed.
+//! Compares a contract with its WGSL. This needs no GPU.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
     Access, Binding, Block, Constant, Contract, Element, Item, Scalar, WORKGROUP_BYTES, product,
 };
 
-/// What a browser grants without being asked, as well as `WORKGROUP_BYTES`.
+/// Limits that WebGPU grants by default, in addition to `WORKGROUP_BYTES`.
 const INVOCATIONS: u32 = 256;
 const STORAGE_BUFFERS: usize = 8;
 
@@ -23,7 +23,7 @@ struct Shader {
 }
 
 impl Shader {
-    /// An error is naga's own message, with the line.
+    /// Parses and validates the source. An error is naga's message with the line number.
     fn parse(contract: &Contract) -> Result<Self, String> {
         let source = &*contract.source;
         let path = format!("{}.wgsl", contract.shader);
@@ -35,7 +35,7 @@ impl Shader {
         Ok(Self { module, info })
     }
 
-    /// Variables that an entry point uses, itself or through functions.
+    /// Global variables that an entry point uses, directly or through functions.
     fn used(&self, entry: usize) -> Vec<(Handle<GlobalVariable>, &GlobalVariable, GlobalUse)> {
         let uses = self.info.get_entry_point(entry);
         let globals = self.module.global_variables.iter();
@@ -50,8 +50,8 @@ impl Shader {
         entries.position(|entry| entry.name == contract.entry)
     }
 
-    /// With the values of the contract for its constants, where it has values of all that need one: sizes of
-    /// workgroups and of their memory may be made of them.
+    /// Replaces the constants by the contract's values, unless one of the contract's constants has no value.
+    /// Workgroup sizes and the sizes of workgroup memory may depend on constants.
     fn with_values(self, contract: &Contract) -> Result<Self, String> {
         let module = &self.module;
         let is_open = |constant: &Constant<String>| constant.value.is_none();
@@ -73,7 +73,7 @@ impl Shader {
         })
     }
 
-    /// Bytes of workgroup memory of an entry point, each variable rounded up as WebGPU does.
+    /// Bytes of workgroup memory that an entry point uses. As in WebGPU, each variable is rounded up to 16 bytes.
     fn workgroup_bytes(&self, entry: usize) -> u32 {
         let used = self.used(entry).into_iter();
         used.filter(|(_, variable, _)| variable.space == AddressSpace::WorkGroup)
@@ -88,7 +88,7 @@ impl Shader {
         &self.module.types[handle].inner
     }
 
-    /// What an array of unknown length is of, if a tensor can be bound to it: as WGSL spells it.
+    /// WGSL name of the item type of a runtime-sized array, or `None` if no tensor can be bound to it.
     fn item(&self, handle: Handle<Type>) -> Option<String> {
         let &TypeInner::Array {
             base,
@@ -119,7 +119,7 @@ fn scalar_name(scalar: naga::Scalar) -> Option<&'static str> {
     }
 }
 
-/// What a binding declares an array to be of, as WGSL spells it.
+/// WGSL name of the item type that a binding declares.
 fn declared_item(binding: &Binding<String>) -> String {
     let scalar = match (binding.element, binding.is_signed) {
         (Element::F32, _) => Scalar::F32,
@@ -143,7 +143,7 @@ pub(super) fn workgroup_bytes(contract: &Contract) -> u32 {
         .unwrap_or(0)
 }
 
-/// Everything in which a shader differs from its contract.
+/// All differences between a shader and its contract.
 pub(super) fn faults(contract: &Contract) -> Vec<String> {
     let shader = match Shader::parse(contract) {
         Ok(shader) => shader,
@@ -181,7 +181,7 @@ pub(super) fn faults(contract: &Contract) -> Vec<String> {
     faults
 }
 
-/// Constants of the whole source, as its kernels are of one text.
+/// Differences in the constants of the whole source: all kernels in a source share its constants.
 fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
     let mut faults = Vec::new();
     let overrides = || shader.module.overrides.iter().map(|(_, found)| found);
@@ -264,7 +264,7 @@ fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
     faults
 }
 
-/// Members with their offsets.
+/// Lists members with their offsets, as text.
 fn listed<'a>(members: impl Iterator<Item = (Option<&'a str>, usize)>) -> String {
     let members = members.map(|(name, offset)| format!("{} at {offset}", name.unwrap_or("?")));
     match members.collect::<Vec<_>>().join(", ") {
@@ -273,7 +273,7 @@ fn listed<'a>(members: impl Iterator<Item = (Option<&'a str>, usize)>) -> String
     }
 }
 
-/// Only read, where a uniform block would be.
+/// Whether the variable is a read-only storage buffer at binding 0, the place of a uniform block.
 fn is_storage_block(variable: &GlobalVariable) -> bool {
     let access = StorageAccess::LOAD;
     let is_first = variable.binding.is_some_and(|at| at.binding == 0);
@@ -319,7 +319,7 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
             };
             faults.push(format!("access of {name} is {found}"));
         }
-        // Atomics that are only read are in an array that may be written, too.
+        // WGSL wants `read_write` even for atomics that are only read.
         if writes && declared.item != Item::Atomic && !used.contains(GlobalUse::WRITE) {
             faults.push(format!("{name} is never written"));
         }

@@ -1,4 +1,4 @@
-//! One minibatch through a layer: what it is given, and what the reference makes of it.
+//! One minibatch through a layer: its operands, and the results of the reference.
 
 use std::ops::RangeInclusive;
 
@@ -12,11 +12,11 @@ use crate::ops::{Layer, LayerSpec, Layout, ParameterSpec};
 use crate::reference::{self, Float, Twin};
 use crate::shape::{Shape, TensorShape};
 
-/// Key and step of a pass in training, as good as any.
+/// Key and step of a pass in training; any values would do.
 pub(super) const KEY: [u32; 2] = [0x243f_6a88, 0x85a3_08d3];
 pub(super) const STEP: u32 = 5;
 
-/// Everything that a layer is given of one minibatch.
+/// All operands of a layer for one minibatch.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     pub(super) layer: &'a dyn Layer,
@@ -24,7 +24,7 @@ pub(super) struct Case<'a> {
     twin: Twin,
     pub(super) spec: LayerSpec,
     pub(super) call: Call,
-    /// Rows, and their shape.
+    /// Number of rows, and their shape.
     pub(super) minibatch: TensorShape,
     pub(super) x: Array2<f32>,
     pub(super) dy: Array2<f32>,
@@ -36,10 +36,10 @@ pub(super) struct Case<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Operands<F> {
     pub(super) x: Array2<F>,
-    /// Indices do not move.
+    /// Indices are not moved.
     has_indices: bool,
     pub(super) parameters: Vec<Array2<F>>,
-    /// Before the forward pass.
+    /// The state before the forward pass.
     pub(super) state: Vec<Array2<F>>,
     pub(super) y: Array2<F>,
     pub(super) dy: Array2<F>,
@@ -73,7 +73,8 @@ impl<'a> Case<'a> {
         });
         let outputs = [minibatch.rows, spec.output.len()];
         let dy = Array2::from_shape_simple_fn(outputs, || numbers.input(&(-1.0..=1.0)));
-        // From where training starts, so that what must be positive stays so, and off every zero.
+        // Values near those at the start of training, so that what must be positive stays positive, but moved off every
+        // zero.
         let mut values = |(stream, spec): (u64, &ParameterSpec)| {
             let init = match &spec.init {
                 Init::Auto => &Init::LecunNormal,
@@ -108,7 +109,7 @@ impl<'a> Case<'a> {
         self.call != Call::Evaluation
     }
 
-    /// What a pass gives, with its shape.
+    /// Names and shapes of a pass's results.
     pub(super) fn results(&self, pass: Pass) -> Vec<(String, TensorShape)> {
         let rows = self.minibatch.rows;
         let mut results = Vec::new();
@@ -135,24 +136,24 @@ impl<'a> Case<'a> {
         results
     }
 
-    /// Whether `x` is of indices, which have no gradient.
+    /// Whether `x` holds indices, which have no gradient.
     pub(super) fn has_indices(&self) -> bool {
         self.spec.indices_below.is_some()
     }
 
-    /// Not where nobody reads it.
+    /// Whether the backward pass computes `dx`: no other layer reads that of the first layer.
     pub(super) fn has_dx(&self) -> bool {
         self.call != Call::First
     }
 
-    /// How many values a sum over the minibatch has: rows, and positions in each.
+    /// Terms of a sum over the minibatch: rows times positions per row.
     pub(super) fn positions(&self) -> usize {
         let behind_first = |shape: &Shape| shape.len() / shape.extents()[0];
         let inside = behind_first(&self.minibatch.row).max(behind_first(&self.spec.output));
         self.minibatch.rows * inside
     }
 
-    /// Terms of the longest sum that is to be expected.
+    /// Terms of the longest sum to be expected.
     pub(super) fn terms(&self) -> usize {
         let widest = self.minibatch.row.len().max(self.spec.output.len());
         widest.max(self.positions())
@@ -167,7 +168,7 @@ impl<'a> Case<'a> {
         place
     }
 
-    /// The operands in one precision; `y` as the GPU has computed it, for both.
+    /// The operands in the precision `F`; `y` is the GPU's for every precision.
     pub(super) fn operands<F: Float>(&self, y: &Array2<f32>) -> Operands<F> {
         let cast = |values: &Array2<f32>| values.mapv(|value| F::from_f64(value.into()));
         Operands {
@@ -180,7 +181,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The same in `f64`, with `y` as the reference computes it.
+    /// The operands in `f64`, with `y` as the reference computes it.
     pub(super) fn exact_operands(&self) -> Result<Operands<f64>, CheckError> {
         let unread = Array2::zeros(self.dy.raw_dim());
         let mut operands = self.operands(&unread);
@@ -188,8 +189,8 @@ impl<'a> Case<'a> {
         Ok(operands)
     }
 
-    /// What a pass of the reference gives, in the order of [`results`](Self::results). A backward pass is given what
-    /// a forward pass of the reference has kept, and the state after it.
+    /// Results of a pass of the reference, in the order of [`results`](Self::results). A backward pass gets what the
+    /// reference's forward pass has kept, and the state after it.
     pub(super) fn reference<F: Float>(
         &self,
         pass: Pass,
@@ -263,11 +264,11 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The tensors of a minibatch.
+/// The tensors of a minibatch, for the check of memory.
 pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footprint<'_>> {
     let both = OPERAND + RESULT;
     let y = (minibatch.rows, spec.output).into();
-    // As operand `y` and `dy`.
+    // As an operand, `y` counts twice: for `y` and `dy`.
     let values = [("x", minibatch, both), ("y", y, both + OPERAND)].into_iter();
     let named = spec.parameters.iter().chain(&spec.state);
     let named = named.map(|spec| (spec.name, spec.tensor_shape(), both));
@@ -282,7 +283,7 @@ pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footpri
     tensors.collect()
 }
 
-/// Whether what a layer states can be at all.
+/// Checks that the shapes, names and initial values that a layer states are valid.
 pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<(), Error> {
     check_shapes(layer, input, spec)?;
     let named = spec.parameters.iter().chain(&spec.state);
@@ -299,7 +300,7 @@ pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> 
     Ok(())
 }
 
-/// As a network refuses them.
+/// Checks names by the rules of a network: not empty, and different from each other.
 fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
     for (at, name) in names.iter().enumerate() {
         if name.is_empty() || names[..at].contains(name) {
@@ -311,7 +312,7 @@ fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the shapes that a layer states can be at all.
+/// Checks that the shapes that a layer states are valid.
 fn check_shapes(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<(), CheckError> {
     let fault = |what: &str, expected, found: &Shape| {
         Err(CheckError::Shape {

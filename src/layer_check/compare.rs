@@ -1,11 +1,11 @@
-//! The GPU against the reference, and the reference against central differences of itself.
+//! Comparison of the GPU with the reference, and of the reference with its own central differences.
 
 use super::case::{Case, Operands};
 use super::on_gpu::OnGpu;
 use super::{Check, CheckError, Comparison, Pass};
 use crate::check::{Moved, Worst, looked_at, moves, parity, slope};
 
-/// The GPU in `f32` against the reference in `f64`.
+/// Compares the GPU in `f32` with the reference in `f64`.
 pub(super) fn with_reference(
     case: &Case<'_>,
     pass: Pass,
@@ -58,8 +58,8 @@ pub(super) fn with_reference(
     Ok(rows)
 }
 
-/// The reference's backward pass against central differences of its forward pass, in `f64`: by `x` and by every
-/// parameter.
+/// Compares the reference's backward pass with central differences of its forward pass, in `f64`, with respect to `x`
+/// and every parameter.
 pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, CheckError> {
     let mut operands = case.exact_operands()?;
     let gradients = case.reference(Pass::Backward, &operands)?;
@@ -97,7 +97,7 @@ pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, Check
     Ok(rows)
 }
 
-/// The slope by an element of `x`, which is operand 0, or of a parameter.
+/// The slope with respect to one element of an operand, and its bound: operand 0 is `x`, the others are parameters.
 fn slope_by(
     case: &Case<'_>,
     operands: &mut Operands<f64>,

@@ -1,4 +1,4 @@
-//! One minibatch through a layer on the GPU, everything between guard bands.
+//! One minibatch through a layer on the GPU, with all tensors between guard bands.
 
 use ndarray::Array2;
 
@@ -21,7 +21,7 @@ pub(super) struct OnGpu {
     pub(super) backward: Matrices,
 }
 
-/// What both passes on the GPU read.
+/// Operands that both passes on the GPU read.
 struct Inputs {
     x: Guarded,
     parameters: Vec<Guarded>,
@@ -35,7 +35,7 @@ impl Inputs {
 }
 
 impl Case<'_> {
-    /// Runs both passes. Contracts that are not among `kernels` are checked first.
+    /// Runs both passes. Contracts that are not in `kernels` are checked first.
     pub(super) fn on_gpu(&self, gpu: &Gpu, kernels: &mut Kernels<'_>) -> Result<OnGpu, Error> {
         let named = self
             .spec
@@ -78,7 +78,7 @@ impl Case<'_> {
         }
     }
 
-    /// The state between guard bands, in one buffer.
+    /// Puts the state between guard bands, in one buffer.
     fn place_state(
         &self,
         gpu: &Gpu,
@@ -93,7 +93,7 @@ impl Case<'_> {
         together(gpu, named.zip(values), contents)
     }
 
-    /// The results of the forward pass, and what it has kept.
+    /// Runs the forward pass and returns its results and the values it has kept.
     fn forward(
         &self,
         gpu: &Gpu,
@@ -120,7 +120,7 @@ impl Case<'_> {
             self.layer.forward(recorder, pass)
         })?;
         self.check_inputs(&run, inputs.all())?;
-        // What is kept may be bits of any meaning, NaN among them.
+        // Kept values may be bits of any meaning, so NaN is allowed.
         let kept = self.read_all(&run, &kept.iter().collect::<Vec<_>>())?;
         let mut results = vec![&y];
         for state in &state {
@@ -213,7 +213,8 @@ impl Case<'_> {
             .collect()
     }
 
-    /// The same, if there is no NaN in any of them: what was left out comes first, as NaN may follow from it.
+    /// Reads all tensors and checks them for NaN. Reading finds unwritten elements first, which may be the cause of a
+    /// NaN.
     fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         let all = self.read_all(run, guarded)?;
         for (guarded, values) in guarded.iter().zip(&all) {
@@ -246,7 +247,7 @@ fn input(
     GuardSpec::new(label, shape, Contents::Input(&bits(values))).place(gpu)
 }
 
-/// Tensors of one role.
+/// Places tensors of one role in one buffer.
 fn together<'v>(
     gpu: &Gpu,
     values: impl Iterator<Item = ((&'static str, TensorShape), &'v Array2<f32>)>,

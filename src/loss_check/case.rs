@@ -1,4 +1,4 @@
-//! One minibatch through a loss: on the GPU, and by its reference.
+//! One minibatch through a loss: on the GPU and by the reference.
 
 use std::ops::RangeInclusive;
 
@@ -16,16 +16,16 @@ use crate::ops::{Loss, LossPass, weight_of_rows};
 use crate::reference::{self, Criterion, Float};
 use crate::shape::TensorShape;
 
-/// How far the reference's mean may be from that of its rows, relative to the mean of their magnitudes.
+/// How far the reference's mean may be from the mean of its row losses, relative to the mean of their magnitudes.
 const MEAN: f64 = 1e-9;
 
-/// Everything that a loss is given of one minibatch.
+/// All operands of a loss for one minibatch.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     loss: &'a dyn Loss,
     name: String,
     twin: Criterion,
-    /// Rows, and the shape of an output.
+    /// Number of rows, and the shape of an output.
     pub(super) minibatch: TensorShape,
     outputs: Array2<f32>,
     targets: Targets<f32>,
@@ -64,9 +64,9 @@ pub(super) struct OnGpu {
     doutputs: Array2<f32>,
 }
 
-/// The tensors of a minibatch; targets as those of values, which are the larger ones.
+/// The tensors of a minibatch, for the check of memory; targets count as values, which are larger than classes.
 pub(super) fn footprint(minibatch: TensorShape) -> Vec<Footprint<'static>> {
-    // The reference is given copies of the rows.
+    // The reference gets copies of the rows.
     let operand = OPERAND + 1;
     let losses = TensorShape::from([1, minibatch.rows]);
     let tensors = [
@@ -157,7 +157,7 @@ impl<'a> Case<'a> {
             self.read(&run, input)?;
         }
         let results = [self.read(&run, &losses)?, self.read(&run, &doutputs)?];
-        // What was left out comes first, as NaN may follow from it.
+        // Reading finds unwritten elements first, which may be the cause of a NaN.
         for (guarded, values) in [&losses, &doutputs].into_iter().zip(&results) {
             let tensor = guarded.tensor();
             self.check_number(tensor.label(), tensor.shape(), values, "the WGSL")?;
@@ -204,7 +204,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What the reference returns for some rows, and their gradient.
+    /// The reference's loss of some rows, and its gradient.
     fn reference<F: Float>(
         &self,
         operands: &Operands<F>,
@@ -231,7 +231,7 @@ impl<'a> Case<'a> {
         Ok((loss, doutputs))
     }
 
-    /// The loss of every row, (1, rows), by that of the row alone.
+    /// The loss of every row, (1, rows): the reference's loss of that row alone, times its share.
     fn row_losses<F: Float>(&self, operands: &Operands<F>) -> Result<Array2<F>, CheckError> {
         let mut losses = Array2::zeros((1, self.rows()));
         for (row, loss) in losses.iter_mut().enumerate() {
@@ -241,7 +241,7 @@ impl<'a> Case<'a> {
         Ok(losses)
     }
 
-    /// How much a row counts in the mean, times the number of rows.
+    /// The weight of a row in the mean, times the number of rows.
     fn share_of_row(&self, row: usize) -> f64 {
         let labels = match &self.targets {
             Targets::Classes(labels) => Some(&labels[..]),
@@ -252,7 +252,7 @@ impl<'a> Case<'a> {
         weight(1, of_row) * (self.rows() as f64 / weight(self.rows(), labels))
     }
 
-    /// What the reference returns for all rows.
+    /// The reference's loss of all rows.
     fn mean(&self, operands: &Operands<f64>) -> Result<f64, CheckError> {
         Ok(self.reference(operands, 0..self.rows())?.0)
     }
@@ -261,7 +261,7 @@ impl<'a> Case<'a> {
         Ok(self.reference(operands, 0..self.rows())?.1)
     }
 
-    /// Whether the reference returns a mean over the rows.
+    /// Checks that the reference returns a mean over the rows.
     pub(super) fn check_mean(&self) -> Result<(), CheckError> {
         let operands = self.operands();
         let losses = self.row_losses(&operands)?;
@@ -284,7 +284,7 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The loss of every row on the GPU against the reference in `f64`.
+    /// Compares every row's loss on the GPU with the reference in `f64`.
     pub(super) fn check_losses(
         &self,
         run: &OnGpu,
@@ -306,7 +306,7 @@ impl<'a> Case<'a> {
         self.within("losses", shape, Check::Parity(Pass::Loss), worst)
     }
 
-    /// The gradient of the mean on the GPU against the reference in `f64`.
+    /// Compares the gradient of the mean on the GPU with the reference in `f64`.
     pub(super) fn check_gradient(
         &self,
         run: &OnGpu,
@@ -345,7 +345,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The reference's gradient against central differences of the mean that it returns.
+    /// Compares the reference's gradient with central differences of its mean.
     pub(super) fn check_differences(&self) -> Result<Option<Comparison>, CheckError> {
         let mut operands = self.operands::<f64>();
         let (mean, gradient) = self.reference(&operands, 0..self.rows())?;
@@ -383,7 +383,7 @@ impl<'a> Case<'a> {
         self.within("doutputs", self.minibatch, Check::Gradient, worst)
     }
 
-    /// The row of the report, if the worst element is within its bound.
+    /// The row of the report, or an error if the worst element is beyond its bound.
     fn within(
         &self,
         tensor: &str,

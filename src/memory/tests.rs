@@ -36,7 +36,7 @@ fn what_no_machine_has_is_refused_and_what_each_has_is_not() {
     }
 }
 
-/// Where nothing else tells, the allocator says how much it grants.
+/// If nothing else limits the memory, the probe reports how much the allocator grants.
 #[test]
 fn the_probe_finds_what_the_allocator_grants() {
     assert_eq!(probe(1 << 20), None);
@@ -45,7 +45,8 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
-/// Of memory little is kept back, of addresses also a heap if there is room for one, unless the allocator has them.
+/// A small part of the memory is kept back. Of a limited address space, room for a heap is also kept back, if there is
+/// enough for one. The limit does not apply if the allocator can reserve the addresses.
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
@@ -65,7 +66,7 @@ fn what_fits_is_not_refused() {
         (50, 47, false, true),
         (50, 47, true, false),
         (50, 1000, true, false),
-        // Granted as they are free, until a heap takes them.
+        // Granted, because too little is left for a heap, for which nothing is then kept back.
         (164, 96, true, false),
         (164, 97, true, true),
         (164, 160, true, true),
@@ -76,7 +77,7 @@ fn what_fits_is_not_refused() {
     }
 }
 
-/// Each thread has room for its stack and its heap, and that which starts them for a heap.
+/// Each thread needs room for its stack and its heap, and the thread that starts them needs room for a heap.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn as_many_threads_start_as_there_are_addresses_for() {
@@ -96,7 +97,7 @@ fn as_many_threads_start_as_there_are_addresses_for() {
     }
 }
 
-/// What can be had is what there is, however much is asked for.
+/// The reported memory is what is available, however much is requested.
 #[test]
 fn little_is_kept_back_of_what_is_told() {
     const GIB: u64 = 1 << 30;
@@ -147,7 +148,7 @@ mod linux {
         is_of_addresses: false,
     };
 
-    /// What is left where these files are all that Linux says.
+    /// The rooms on a machine where Linux reports only these files.
     fn rooms(files: &[(&str, &str)]) -> Vec<Room> {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -178,7 +179,7 @@ mod linux {
         assert_eq!(rooms(&files), [MACHINE]);
     }
 
-    /// Of the soft limit, what the process has taken is no longer there.
+    /// Memory that the process uses counts against its soft limits.
     #[test]
     fn limits_of_the_process() {
         let limits = "Max data size             3000000              unlimited            bytes\n\
@@ -196,7 +197,8 @@ mod linux {
         assert!(found[1].limit.contains("ulimit -d"));
     }
 
-    /// Each of nested groups has its limit; cached files make room; swap counts as far as the group may use it.
+    /// Each of two nested groups has its own limit. Cached files count as available, and swap as far as the group may
+    /// use it.
     #[test]
     fn control_groups_of_version_2() {
         let group = |path: &str, name: &str| format!("sys/fs/cgroup/{path}{name}");
@@ -220,7 +222,7 @@ mod linux {
         assert!(found[1].limit.contains("control group"));
     }
 
-    /// In a container the group is the root of what is mounted, whatever its path says.
+    /// In a container, the group is the root of the mounted tree, whatever its path says.
     #[test]
     fn a_group_whose_path_is_that_outside_of_the_container() {
         let files = [
@@ -256,7 +258,7 @@ mod linux {
         assert_eq!(with_swap("none\n"), [1000 + 1024 + 23]);
     }
 
-    /// The files of this machine are as they are expected.
+    /// The files of this machine have the expected format.
     #[test]
     fn this_machine_says_what_it_has() {
         let rooms = rooms_under(Path::new("/"));

@@ -1,9 +1,9 @@
-//! The area under a ROC curve, by ranks.
+//! The area under an ROC curve, computed from ranks.
 
 use crate::error::Error;
 
-/// The share of pairs of a positive and a negative whose positive has the higher score, equal ones counted as half: the
-/// statistic of Mann and Whitney. NaN where a score is. `whose` names the class or label.
+/// The share of (positive, negative) pairs in which the positive has the higher score; equal scores count as half.
+/// This is the Mann–Whitney statistic. NaN if any score is NaN. `whose` names the class or label in the error.
 pub(super) fn area_under_curve(
     whose: &str,
     scored: impl Iterator<Item = (f64, bool)>,
@@ -27,10 +27,10 @@ pub(super) fn area_under_curve(
         return Ok(f64::NAN);
     }
     scored.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
-    // Twice the pairs that are in order.
+    // Twice the number of pairs in order, so that a tie adds 1.
     let mut pairs = 0u128;
     let mut below = 0u128;
-    // Zeros of both signs are equal.
+    // `==` treats zeros of both signs as equal.
     for equal in scored.chunk_by(|(a, _), (b, _)| a == b) {
         let of_positives = equal.iter().filter(|(_, is_positive)| *is_positive).count();
         let of_positives = of_positives as u128;

@@ -16,7 +16,7 @@ fn logs(probabilities: Array2<f64>) -> Array2<f64> {
     probabilities.mapv(f64::ln)
 }
 
-/// Numbers of scikit-learn 1.5: `accuracy_score`, `f1_score`, `roc_auc_score(multi_class="ovr")`.
+/// Expected values are those of scikit-learn 1.5: `accuracy_score`, `f1_score`, `roc_auc_score(multi_class="ovr")`.
 #[test]
 fn classes_are_scored_as_by_scikit_learn() {
     let logits = logs(array![
@@ -30,7 +30,7 @@ fn classes_are_scored_as_by_scikit_learn() {
     let targets = Targets::Classes(&[0, 0, 1, 1, 1, 0]);
     assert_near(Metric::Accuracy.of(logits.view(), &targets), 4.0 / 6.0);
     assert_near(Metric::F1.of(logits.view(), &targets), 2.0 / 3.0);
-    // Of nine pairs 0.3 is below 0.6 and 0.4.
+    // Two of nine pairs are out of order: the positive 0.3 is below the negatives 0.6 and 0.4.
     assert_near(Metric::RocAuc.of(logits.view(), &targets), 7.0 / 9.0);
 
     let logits = logs(array![
@@ -41,10 +41,10 @@ fn classes_are_scored_as_by_scikit_learn() {
         [0.3, 0.45, 0.25],
     ]);
     let targets = Targets::Classes(&[0, 1, 2, 1, 2]);
-    // Each class: precision and recall (1/2, 1), (1/2, 1/2), (1, 1/2).
+    // Precision and recall of each class: (1/2, 1), (1/2, 1/2), (1, 1/2).
     let f1 = (2.0 / 3.0 + 0.5 + 2.0 / 3.0) / 3.0;
     assert_near(Metric::F1.of(logits.view(), &targets), f1);
-    // Against the rest: 4 of 4 pairs, 5 of 6, 5 of 6.
+    // Pairs in order, each class against the rest: 4 of 4, 5 of 6, 5 of 6.
     let areas = (1.0 + 5.0 / 6.0 + 5.0 / 6.0) / 3.0;
     assert_near(Metric::RocAuc.of(logits.view(), &targets), areas);
 }
@@ -55,9 +55,9 @@ fn labels_that_do_not_depend_on_each_other_are_scored_one_by_one() {
     let values = array![[1.0f32, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]];
     let targets = Targets::Values(values.view());
     assert_near(Metric::Accuracy.of(logits.view(), &targets), 5.0 / 8.0);
-    // 2·1/(2 + 2) and 2·2/(3 + 2).
+    // F1 of each label: 2·1/(2 + 2) and 2·2/(3 + 2).
     assert_near(Metric::F1.of(logits.view(), &targets), (0.5 + 0.8) / 2.0);
-    // 3 of 4 pairs, and 2 of 3.
+    // Pairs in order for each label: 3 of 4, and 2 of 3.
     let areas = (0.75 + 2.0 / 3.0) / 2.0;
     assert_near(Metric::RocAuc.of(logits.view(), &targets), areas);
 }
@@ -67,14 +67,14 @@ fn values_are_scored_by_their_distance() {
     let outputs = array![[2.5f64, 0.0], [0.0, 0.1], [2.0, 0.0], [8.0, 0.1]];
     let values = array![[3.0f64, 0.0], [-0.5, 0.1], [2.0, 0.0], [7.0, 0.1]];
     let targets = Targets::Values(values.view());
-    // The second is hit; the first is scikit-learn's example of r2_score.
+    // The second column matches exactly; the first is scikit-learn's example for `r2_score`.
     let first = 1.0 - 1.5 / 29.1875;
     assert_near(Metric::R2.of(outputs.view(), &targets), (first + 1.0) / 2.0);
     assert_near(
         Metric::MeanAbsoluteError.of(outputs.view(), &targets),
         2.0 / 8.0,
     );
-    // Of targets that do not vary: hit, or not.
+    // For constant targets: 1 for a column that matches, 0 for one that does not.
     let same = array![[1.0f64, 1.0], [1.0, 2.0]];
     let constant = Array2::ones((2, 2));
     let targets = Targets::Values(constant.view());

@@ -1,4 +1,4 @@
-//! Backward passes: from the gradient by the outputs to those by all parameters.
+//! Backward passes: from the gradient with respect to the outputs to the gradients with respect to all parameters.
 
 use super::forward::{TrainingStep, losses_tensor, mode, place, record_loss};
 use super::memory::Values;
@@ -15,22 +15,22 @@ use crate::tensor::{Arena, ArenaSpec, Tensor};
 #[derive(Debug)]
 pub(crate) struct TrainingPass {
     pub(crate) values: Values,
-    /// Gradients by `values`; those that nobody reads are absent.
+    /// Gradients with respect to `values`; `None` if nothing reads the gradient.
     deltas: Vec<Option<Tensor>>,
-    /// Where a gradient is before it is added to an earlier one.
+    /// Holds a gradient before it is added to an earlier one for the same value.
     arriving: Option<Tensor>,
     steps: Vec<BackwardStep>,
     pub(crate) gradients: Arena,
-    /// The same of later uses of a layer, before they are added: for each parameter that there are some of.
+    /// For each parameter of a layer that is used several times: the gradient of a later use, before it is added.
     later: Vec<Option<Tensor>>,
 }
 
-/// What a loss compares, and says of each row.
+/// The targets of a loss, and its result for each row.
 #[derive(Debug)]
 pub(crate) struct Compared {
     /// Classes (1, rows) of `u32`, or values (rows, outputs).
     pub(crate) targets: Tensor,
-    /// (1, rows).
+    /// Loss of each row, (1, rows).
     pub(crate) losses: Tensor,
 }
 
@@ -39,7 +39,7 @@ impl Compared {
         Self::with(model, model.targets_tensor(rows, targets)?, rows)
     }
 
-    /// With targets that exist.
+    /// Uses existing targets.
     pub(crate) fn with(model: &Model, targets: Tensor, rows: usize) -> Result<Self, Error> {
         let losses = losses_tensor(&model.gpu, rows)?;
         Ok(Self { targets, losses })
@@ -47,8 +47,8 @@ impl Compared {
 }
 
 impl TrainingPass {
-    /// Over rows of features that are floats or packed bytes, for the gradients that are wanted. With a fused head there
-    /// is no room for what lies in it: its values end with the one that the head takes.
+    /// Allocates a pass over these features, floats or packed bytes, for the wanted gradients. With a fused head, the
+    /// values end with the head's input: values inside of the head have no memory.
     pub(crate) fn new(
         model: &Model,
         features: &Tensor,
@@ -93,25 +93,26 @@ impl TrainingPass {
         })
     }
 
-    /// The gradient by the outputs, from which the backward pass goes on.
+    /// The gradient with respect to the outputs, where the backward pass begins. With a fused head it is that of its
+    /// input.
     pub(crate) fn doutputs(&self) -> &Tensor {
         self.delta(self.values.of.len() - 1)
     }
 
-    /// The gradient by a value that has one.
+    /// The gradient with respect to a value. The value must have one.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     pub(super) fn delta(&self, value: usize) -> &Tensor {
         let delta = self.deltas[value].as_ref();
         delta.expect("backward: a gradient that is read has a tensor")
     }
 
-    /// Where the gradient by what a layer takes goes, of which this is the output.
+    /// Where the gradient with respect to a layer's input goes. `value` is the layer's output.
     pub(super) fn gradient_to(&self, value: usize) -> Option<(usize, Arrival)> {
         let step = self.steps.iter().find(|step| step.value == value)?;
         step.to.first().copied().flatten()
     }
 
-    /// Where a gradient goes: at once to its place, or to be added to what is there.
+    /// The tensor to which a gradient is written: its final place, or memory from which it is added to an earlier one.
     fn target(&self, value: usize, arrival: Arrival) -> Tensor {
         let delta = self.delta(value);
         match (arrival, &self.arriving) {
@@ -124,7 +125,7 @@ impl TrainingPass {
 }
 
 impl Model {
-    /// Room for the gradients of later uses of a layer, of each parameter that there are some of.
+    /// Allocates the gradients of later uses, for the parameters of layers that are used several times.
     fn later_gradients(&self) -> Result<Vec<Option<Tensor>>, Error> {
         let mut later = vec![None; self.graph.parameters.len()];
         let spec = |index: usize| {
@@ -139,7 +140,7 @@ impl Model {
         Ok(later)
     }
 
-    /// Records the loss of each row, and the gradient of their mean by the outputs.
+    /// Records the loss of each row, and the gradient of the mean loss with respect to the outputs.
     pub(crate) fn record_loss(
         &self,
         recorder: &mut Recorder<'_>,
@@ -152,8 +153,8 @@ impl Model {
         record_loss(recorder, loss, LossPass::new(from, to))
     }
 
-    /// Records the gradients that are wanted, from that by the outputs on: in a step of training where there is
-    /// one.
+    /// Records the wanted gradients, from the gradient with respect to the outputs; in training mode if `training` is
+    /// given.
     pub(crate) fn record_backward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -163,7 +164,7 @@ impl Model {
         self.record_backward_from(recorder, pass, training, self.graph.values.len() - 1)
     }
 
-    /// The same from a value on, whose gradient is there.
+    /// Records the backward pass from the value `first` on, whose gradient is already there.
     pub(super) fn record_backward_from(
         &self,
         recorder: &mut Recorder<'_>,
@@ -278,7 +279,7 @@ fn record_with_relu(
     }
 }
 
-/// Adds a gradient to those that have arrived before it.
+/// If an earlier gradient of the value has arrived, adds this one to it.
 fn meet(recorder: &mut Recorder<'_>, arrival: Arrival, part: &Tensor, total: &Tensor) {
     if arrival == Arrival::Later {
         add::accumulate(recorder, part, total);

@@ -1,5 +1,5 @@
-//! Passes over rows given by the caller: each uploads them, runs a plan of its own and reads the answer. None
-//! is a step of training: nothing is dropped.
+//! Passes over rows that the caller gives. Each call uploads the rows, runs its own plan and reads the result. None is
+//! a training step: nothing is dropped.
 
 use std::ops::Range;
 use std::path::Path;
@@ -23,15 +23,15 @@ use crate::plan::Recorder;
 use crate::reference::Targets;
 use crate::tensor::Tensor;
 
-/// With fewer rows at a time than this a device does next to nothing: what has no room for them has none at all.
+/// With fewer rows than this at a time, a device is almost idle. If there is no room for this many, the call fails.
 const FEWEST_ROWS: usize = 16;
 
-/// Rows whose weights one workgroup sums within the loops that a software driver runs.
+/// The most rows whose weights one workgroup can sum within the loop limit of a software driver.
 const MOST_WEIGHED: usize = 64 * 64_000;
 
 impl Model {
-    /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. Whatever happens, the
-    /// whole old file or the whole new one is there.
+    /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. The write is atomic: even
+    /// after a failure, the file is the whole old one or the whole new one.
     ///
     /// ```
     /// use wgrad::{Gpu, Model, TwoLayerNet};
@@ -53,31 +53,31 @@ impl Model {
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
-    /// The network that a safetensors file holds, on a GPU: see [`from_safetensors`](Self::from_safetensors), and
+    /// Loads the network of a safetensors file to a GPU: see [`from_safetensors`](Self::from_safetensors), and
     /// [`save`](Self::save) for an example.
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`from_safetensors`](Self::from_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     pub fn load(path: impl AsRef<Path>, gpu: &Gpu) -> Result<Self, Error> {
         checkpoint::read_whole(path.as_ref(), |bytes| Self::from_safetensors(bytes, gpu))
     }
 
-    /// Takes parameters and state from a safetensors file for those of this network: see
-    /// [`set_safetensors`](Self::set_safetensors).
+    /// Replaces parameters and state by those of a safetensors file: see [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(&self.graph);
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Outputs (rows, outputs) of `x` (rows, features): logits of classes, or values. Any number of rows, also none:
-    /// many go through the device a part at a time, so that their outputs alone must fit the host's memory. The model
-    /// keeps the device's memory between its layers for the next pass: see [`forward_plan`](Self::forward_plan).
+    /// Computes the outputs (rows, outputs) of `x` (rows, features): logits of classes, or values. `x` may have any
+    /// number of rows, including none. Many rows go through the device in parts, so only their outputs must fit the
+    /// host's memory. The model keeps the device memory for the values between its layers: see
+    /// [`forward_plan`](Self::forward_plan).
     ///
-    /// The same call gives the same bits. On a GPU the kernel of a product is chosen by its shape, so that the last
-    /// bits of a row's outputs may be others when other rows are predicted with it.
+    /// The same call gives the same bits. On a GPU, the shape of a product decides which kernel computes it. The last
+    /// bits of a row's outputs can therefore change with the number of rows that are predicted together.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs, or
@@ -95,12 +95,13 @@ impl Model {
         Ok(outputs)
     }
 
-    /// Mean loss of `x` (rows, features) compared with its targets, of any number of rows but none. For data sets
-    /// there is [`evaluate`](Self::evaluate).
+    /// Computes the mean loss of `x` (rows, features) against its targets, for any number of rows above 0. For data
+    /// sets, use [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), [`Error::Count`] or [`Error::Shape`] when targets and rows differ in number,
-    /// or [`Error::Setting`] when there are none, one is no class of the network, or the loss compares something else.
+    /// As [`predict`](Self::predict), [`Error::Count`] or [`Error::Shape`] when targets and rows differ in number, or
+    /// [`Error::Setting`] when there are no rows, a label is not a class of the network, or the loss needs another kind
+    /// of targets.
     pub fn loss(
         &self,
         loss: &dyn Loss,
@@ -126,11 +127,11 @@ impl Model {
         Ok(mean)
     }
 
-    /// Gradients of the mean loss by all parameters, by backpropagation on the GPU.
+    /// Computes the gradients of the mean loss with respect to all parameters, by backpropagation on the GPU.
     ///
-    /// All rows are on the device at once, with what each layer gives for them. That of more rows is the mean of
-    /// the gradients of equal parts of them, weighted by the sum of their labels' weights where the loss has
-    /// [`class_weights`](Loss::class_weights).
+    /// All rows are on the device at once, with the outputs of all layers. For more rows, divide them into equal parts
+    /// and average the parts' gradients. If the loss has [`class_weights`](Loss::class_weights), weight each part by
+    /// the sum of its labels' weights.
     ///
     /// # Errors
     /// As [`loss`](Self::loss), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or host
@@ -164,8 +165,8 @@ impl Model {
         block_on(self.read_like_parameters(&pass.gradients))
     }
 
-    /// What every value of the network is for rows `x` (rows, features): the inputs, what each layer gives, sums and
-    /// concatenations, in order and under their names. All rows are on the device at once; there may be none.
+    /// Computes every value of the network for the rows `x` (rows, features): inputs, outputs of layers, sums and
+    /// concatenations, in order, with their names. All rows are on the device at once; there may be none.
     ///
     /// ```
     /// use wgrad::ndarray::Array2;
@@ -211,7 +212,8 @@ impl Model {
         of_values.collect()
     }
 
-    /// The network with its present parameters and state on the CPU, in `f64`, every layer by its definition.
+    /// Copies the network with its present parameters and state to the CPU, in `f64`. Every layer there computes
+    /// exactly its definition.
     ///
     /// # Errors
     /// As [`parameters`](Self::parameters).
@@ -222,8 +224,8 @@ impl Model {
         Ok(network)
     }
 
-    /// Forward passes over rows given by the caller, as many at a time as the device takes, with their losses where
-    /// there are targets. Calls `see` with each part of the rows when it is computed.
+    /// Runs forward passes over the caller's rows, as many rows at a time as the device takes. If there are targets,
+    /// also computes the losses. Calls `see` with each part of the rows when its pass has been submitted.
     fn for_each_pass(
         &self,
         x: ArrayView2<'_, f32>,
@@ -269,11 +271,12 @@ impl Model {
         Ok(())
     }
 
-    /// As many of so many rows as a submit takes, with room for them: where memory is short, for fewer.
+    /// Allocates a forward pass over at most `total` rows: as many as one submit takes, or fewer where memory is short.
     fn room_for_rows(&self, total: usize, kind: TargetKind) -> Result<(usize, ForwardPass), Error> {
         let mut rows = self.rows_of_submit().min(total);
         loop {
-            // The copies come later, when a software driver has taken its part of the host's memory.
+            // Check the host's memory for copies after the allocation: a software driver allocates from the same
+            // memory.
             let room = ForwardPass::new(self, rows, Element::F32, kind);
             let room = room.and_then(|room| {
                 self.check_copy(rows)?;
@@ -282,7 +285,7 @@ impl Model {
             match room {
                 Ok(room) => return Ok((rows, room)),
                 Err(Error::Memory { .. } | Error::OutOfMemory { .. }) if rows > FEWEST_ROWS => {
-                    // So that what was allocated is freed, also for earlier passes.
+                    // Frees the failed allocation, and the shared memory of earlier passes.
                     crate::gpu::lock(&self.scratch).clear();
                     self.gpu.flush()?;
                     rows /= 2;
@@ -304,14 +307,14 @@ impl Model {
         }
     }
 
-    /// Whether the host has room for every value of so many rows, with copies of the largest on its way.
+    /// Checks that the host has room for all values of this many rows, plus two copies of the largest in transfer.
     fn check_values(&self, rows: usize) -> Result<(), Error> {
         let sizes: Vec<u64> = self.graph.sizes().map(|size| size as u64).collect();
         let largest = sizes
             .iter()
             .fold(self.graph.features() as u64, |a, &b| a.max(b));
         let all = total(sizes);
-        // The memory of a software driver is the host's: they are there, too.
+        // A software driver's memory is the host's, so the values on the device count, too.
         let all = if self.gpu.is_software() {
             all.saturating_mul(2)
         } else {
@@ -323,8 +326,8 @@ impl Model {
         self.gpu.check_host(what, bytes_of::<f32>(values))
     }
 
-    /// Whether the host has room for rows of inputs on their way to the device, or of outputs back: in row-major order,
-    /// and in a buffer that is copied.
+    /// Checks that the host has room to upload this many rows of inputs, or to read back as many rows of outputs: one
+    /// copy in row-major order and one in a staging buffer.
     fn check_copy(&self, rows: usize) -> Result<(), Error> {
         let wider = self.graph.features().max(self.graph.outputs()) as u64;
         let values = wider.saturating_mul(rows as u64);
@@ -334,12 +337,12 @@ impl Model {
     }
 }
 
-/// In row-major order.
+/// The elements in row-major order.
 fn elements(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
     matrix.iter().copied().collect()
 }
 
-/// What is too large for a device when all rows are on it at once is so for the number of rows.
+/// Adds to an out-of-memory or limit error that all of these rows were on the device at once.
 fn of_too_many_rows(error: Error, doing: &str, rows: usize) -> Error {
     match error {
         Error::Limit {

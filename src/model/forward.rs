@@ -1,4 +1,4 @@
-//! Forward passes: recorded in one way, whoever asks for them.
+//! Recording of forward passes, for every purpose.
 
 use super::Model;
 use super::memory::Values;
@@ -14,16 +14,16 @@ use crate::plan::{Plan, Recorder, flops_per_submit};
 use crate::random::part_key;
 use crate::tensor::Tensor;
 
-/// A forward pass over up to so many rows, with room for what comes in and goes out. What lies between is shared with
-/// all other forward passes of the model.
+/// A forward pass over a maximum number of rows, with its own memory for input and output. The values in between lie in
+/// memory that all forward passes of the model share.
 #[derive(Debug)]
 pub(crate) struct ForwardPass {
     pub(crate) values: Values,
     /// Classes (1, rows) of `u32`, or values (rows, outputs).
     pub(crate) targets: Tensor,
-    /// (1, rows).
+    /// Loss of each row, (1, rows).
     pub(crate) losses: Tensor,
-    /// What a loss writes: the gradient by the outputs. Nobody reads it.
+    /// The gradient with respect to the outputs, which a loss always writes. It is not read.
     doutputs: Tensor,
 }
 
@@ -44,7 +44,7 @@ impl ForwardPass {
         })
     }
 
-    /// The same for fewer rows, in the same memory.
+    /// The pass for the first `rows` rows, in the same memory.
     pub(crate) fn first_rows(&self, rows: usize) -> Self {
         Self {
             values: self.values.first_rows(rows),
@@ -58,7 +58,7 @@ impl ForwardPass {
         self.values.output()
     }
 
-    /// Records the pass, outside of training.
+    /// Records the pass, in evaluation mode.
     pub(crate) fn record(&self, model: &Model, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let head = model.passing_head(&self.values.features);
         model.record_passing(recorder, &self.values, head.as_ref())
@@ -76,7 +76,7 @@ impl ForwardPass {
     }
 }
 
-/// Room for the losses of so many rows.
+/// Allocates the losses of this many rows, (1, rows).
 pub(super) fn losses_tensor(gpu: &Gpu, rows: usize) -> Result<Tensor, Error> {
     Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)
 }
@@ -90,12 +90,14 @@ pub(super) fn first_targets(targets: &Tensor, rows: usize) -> Tensor {
 }
 
 impl Model {
-    /// Plans a forward pass from `x` (rows, features) to `y` (rows, outputs), tensors of the caller's, in
-    /// whose own compute pass [`Plan::encode`] puts it: nothing is submitted or read back. The parameters
-    /// are those at the time when it runs. What lies between the layers is at most 64 MiB for each of the values that
-    /// are there at once (two in a chain), however many rows there are. It is more where even as few rows as `x` and
-    /// `y` can be divided into take more: parts of them begin where the device can bind a tensor, in most devices at
-    /// multiples of 256 bytes. All plans of a model and all its other passes share this memory, which the model keeps.
+    /// Plans a forward pass from `x` (rows, features) to `y` (rows, outputs), two tensors of the caller.
+    /// [`Plan::encode`] adds it to a compute pass of the caller: nothing is submitted or read back. A run uses the
+    /// parameters as they are when it runs.
+    ///
+    /// However many rows there are, the values between the layers take at most 64 MiB each; a chain holds two of them
+    /// at a time. They take more only if the smallest possible part of the rows does: each part of `x` and `y` must
+    /// begin at an offset at which the device can bind it, on most devices a multiple of 256 bytes. All plans and other
+    /// passes of a model share this memory, and the model keeps it.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -115,9 +117,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when
-    /// one is not of `f32` or they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for
-    /// what lies between them.
+    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when one is
+    /// not of `f32` or they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for the values
+    /// between them.
     pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
         let rows = x.rows();
         for (tensor, columns) in [(x, self.graph.features()), (y, self.graph.outputs())] {
@@ -150,7 +152,8 @@ impl Model {
         recorder.finish()
     }
 
-    /// Rows that a forward plan takes at a time: a part of `x` or `y` must begin where the device can bind it.
+    /// The number of rows that a forward plan computes at a time. A part of `x` or `y` must begin at an offset at which
+    /// the device can bind it.
     fn rows_of_part(&self, rows: usize) -> usize {
         let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
         let alignment = u64::from(alignment);
@@ -166,7 +169,7 @@ impl Model {
         }
     }
 
-    /// Rows of a forward pass: as many as fit the memory and a submit.
+    /// The number of rows of a forward pass, limited by memory and by the operations of one submit.
     pub(crate) fn rows_of_submit(&self) -> usize {
         let flops = self.graph.uses.iter().map(|of_use| of_use.spec.flops);
         let of_row = total(flops);
@@ -185,7 +188,7 @@ impl Model {
         }
     }
 
-    /// Records a forward pass: of a step of training where there is one.
+    /// Records a forward pass, in training mode if `step` is given.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -195,7 +198,7 @@ impl Model {
         self.record_forward_to(recorder, values, step, self.graph.values.len() - 1)
     }
 
-    /// The same up to a value.
+    /// Records the forward pass up to the value `last`.
     pub(super) fn record_forward_to(
         &self,
         recorder: &mut Recorder<'_>,
@@ -229,7 +232,7 @@ impl Model {
         Ok(())
     }
 
-    /// What two values that have one memory give is one product: that of a `Linear` or `Conv2d` and the `Relu` behind it.
+    /// Records a layer. A `Linear` or `Conv2d` and the `Relu` behind it are one product if their outputs share memory.
     fn record_layer(
         &self,
         recorder: &mut Recorder<'_>,
@@ -268,7 +271,7 @@ impl Model {
     }
 }
 
-/// Records a product and the `Relu` behind it: see [`Graph::relu_behind`](crate::network::Graph::relu_behind).
+/// Records a product with the `Relu` behind it: see [`Graph::relu_behind`](crate::network::Graph::relu_behind).
 fn record_with_relu(
     layer: &dyn Layer,
     recorder: &mut Recorder<'_>,
@@ -280,12 +283,12 @@ fn record_with_relu(
     }
 }
 
-/// A layer in messages.
+/// The name of a layer in messages.
 pub(super) fn place(index: usize, of_use: &Use) -> String {
     format!("layers.{index}, {},", of_use.layer.name())
 }
 
-/// Records the losses of rows and their gradient.
+/// Records the losses of the rows, and the gradient with respect to the outputs.
 pub(super) fn record_loss(
     recorder: &mut Recorder<'_>,
     loss: &dyn Loss,
@@ -295,7 +298,7 @@ pub(super) fn record_loss(
     recorder.watched(who, |recorder| loss.forward_backward(recorder, pass))
 }
 
-/// The greatest common divisor; neither is 0.
+/// The greatest common divisor of two numbers above 0.
 fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b > 0 {
         (a, b) = (b, a % b);
@@ -303,10 +306,10 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// A step of training, or a part of its minibatch.
+/// A training step, or one part of its minibatch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrainingStep<'a> {
-    /// Steps before this one, (1, 1).
+    /// The number of steps before this one, (1, 1).
     count: &'a Tensor,
     part: u32,
 }
@@ -316,14 +319,14 @@ impl<'a> TrainingStep<'a> {
         Self { count, part: 0 }
     }
 
-    /// A later part of the minibatch, for which layers draw other numbers.
+    /// The step for another part of the minibatch. Layers draw different random numbers for each part.
     pub(crate) fn part(self, part: usize) -> Self {
         let part = to_u32(part);
         Self { part, ..self }
     }
 }
 
-/// What a layer draws from in a step of training; outside of one it draws nothing.
+/// The mode of a layer: in a training step, with its source of random numbers; otherwise evaluation.
 pub(super) fn mode<'a>(of_use: &Use, step: Option<TrainingStep<'a>>) -> Mode<'a> {
     match step {
         None => Mode::Evaluation,

@@ -1,4 +1,4 @@
-//! The head of a network: the chain of `Linear` layers and activations at its end, which one dispatch computes.
+//! The head of a network: the chain of `Linear` layers and activations at its end that one dispatch can compute.
 
 use super::memory::Values;
 use super::{Compared, Model, TrainingPass, TrainingStep};
@@ -13,19 +13,19 @@ use crate::ops::{Linear, Loss, unwrapped};
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// The head of a model, as its kernels take it.
+/// The head of a model, prepared for its kernels.
 #[derive(Debug)]
 pub(crate) struct ModelHead {
     head: Head,
-    /// The value that it takes.
+    /// Index of the value that is the head's input.
     input: usize,
-    /// What its first layer gives.
+    /// Index of the value that is the output of the head's first layer.
     first: usize,
-    /// Its parameters among those of the network.
+    /// Indices of its parameters in the network.
     parameters: Vec<usize>,
 }
 
-/// A head that is trained.
+/// A head in training, with its loss.
 #[derive(Debug)]
 pub(crate) struct TrainedHead<'a> {
     of: &'a ModelHead,
@@ -34,7 +34,7 @@ pub(crate) struct TrainedHead<'a> {
 }
 
 impl Model {
-    /// The longest head that the kernels can have.
+    /// Returns the longest head that the kernels support.
     pub(crate) fn head(&self, form: Form) -> Result<ModelHead, Unfused> {
         let graph = &self.graph;
         let [block] = self.parameters.blocks() else {
@@ -89,9 +89,10 @@ impl Model {
         })
     }
 
-    /// The head of a forward pass outside of training from at most these rows, if it is taken for faster in one dispatch.
+    /// The head for a forward pass outside of training over at most these rows, if one dispatch is expected to be
+    /// faster.
     pub(super) fn passing_head(&self, features: &Tensor) -> Option<ModelHead> {
-        // A first layer that takes bytes as they are reads a quarter of what floats are.
+        // A first layer that reads packed bytes reads a quarter of the memory that floats take.
         if features.element() != Element::F32 {
             return None;
         }
@@ -121,12 +122,12 @@ impl Model {
     ) -> Result<(), Error> {
         self.record_forward_to(recorder, values, None, *input)?;
         let tensors = [&values.of[*input], values.output()];
-        // None that is taken for faster has its values in storage.
+        // A head that `faster_head` accepts keeps its values in workgroup memory, so it needs no tensor for them.
         head.record_forward(recorder, &self.parameters.blocks()[0], tensors, None);
         Ok(())
     }
 
-    /// The head, if it is taken for faster in one dispatch.
+    /// Returns the head if one dispatch is expected to be faster than its layers one by one.
     pub(crate) fn faster_head(&self) -> Result<ModelHead, Unfused> {
         let head = self.head(Head::form_for(&self.gpu))?;
         head.head.check_faster(&self.gpu)?;
@@ -134,7 +135,8 @@ impl Model {
     }
 }
 
-/// A `Linear` whose parameters nobody else has, and the activation behind it, that give a value; and what that takes.
+/// The `Linear` whose output is this value, or the `Linear` and the activation whose output it is; with the index of
+/// the `Linear`'s input. `None` if another use shares its parameters, or another reader its output.
 fn linear_behind(graph: &Graph, value: usize) -> Option<(&Use, usize, HeadActivation)> {
     let made = |value: usize| match graph.values[value].source {
         Source::Layer { layer, x } => Some((&graph.uses[layer], x)),
@@ -155,7 +157,7 @@ fn linear_behind(graph: &Graph, value: usize) -> Option<(&Use, usize, HeadActiva
         .then_some((of_use, x, activation))
 }
 
-/// Why a network has no head.
+/// The reason why a network has no head.
 fn no_head(graph: &Graph) -> Unfused {
     match graph.output().source {
         Source::Layer { layer, .. } => Unfused::Layer {
@@ -169,17 +171,17 @@ fn no_head(graph: &Graph) -> Unfused {
 }
 
 impl ModelHead {
-    /// The value that it takes: all before it is recorded layer by layer.
+    /// Index of the value that is the head's input. The layers before it are recorded one by one.
     pub(crate) fn input(&self) -> usize {
         self.input
     }
 
-    /// What its first layer gives.
+    /// Index of the value that is the output of the head's first layer.
     pub(super) fn first(&self) -> usize {
         self.first
     }
 
-    /// Whether the gradients by all of its parameters are wanted: its kernels write no fewer.
+    /// Checks that the gradients of all of the head's parameters are wanted, because its kernels always write them all.
     pub(crate) fn check_wanted(&self, model: &Model, wanted: &Wanted) -> Result<(), Unfused> {
         let mut parameters = self.parameters.iter();
         match parameters.find(|&&index| !wanted.parameters[index]) {
@@ -190,12 +192,12 @@ impl ModelHead {
         }
     }
 
-    /// Whether the driver runs its kernels over so many rows.
+    /// Checks that the driver runs the head's kernels over this many rows.
     pub(crate) fn check_rows(&self, model: &Model, rows: usize) -> Result<(), Unfused> {
         self.head.check_iterations(&model.gpu, rows)
     }
 
-    /// Makes room for steps of a training of so many rows.
+    /// Prepares the head for training steps of this many rows.
     pub(crate) fn trained<'a>(
         &'a self,
         model: &Model,
@@ -214,7 +216,7 @@ impl ModelHead {
 }
 
 impl TrainedHead<'_> {
-    /// Records a step, or a part of its minibatch: forward, loss, backward.
+    /// Records forward pass, loss and backward pass of a training step, or of a part of its minibatch.
     pub(crate) fn record(
         &self,
         recorder: &mut Recorder<'_>,

@@ -1,4 +1,4 @@
-//! The tensors of a pass: what each value of a network is for some rows.
+//! The tensors of a pass: every value of the network, for some number of rows.
 
 use super::Model;
 use crate::error::Error;
@@ -7,39 +7,42 @@ use crate::network::{Slots, Source, Span};
 use crate::shape::TensorShape;
 use crate::tensor::Tensor;
 
-/// Bytes that the widest value of a pass outside of training may take.
+/// The most bytes that the widest value of a pass outside of training may take.
 const PASS_BYTES: u64 = 64 << 20;
 
 /// The tensors of one pass.
 #[derive(Debug, Clone)]
 pub(crate) struct Values {
-    /// The rows of features: floats, or packed bytes.
+    /// Features of the rows: floats, or packed bytes.
     pub(crate) features: Tensor,
-    /// Every value of the network, or those up to what a fused head takes; the first is the features where the network
-    /// has one input. What a `Linear` or `Conv2d` gives to a `Relu` behind it may be the same tensor as what that gives:
-    /// then both are one product.
+    /// All values of the network or, with a fused head, the values up to the head's input. The first is the features if
+    /// the network has one input. A `Linear` or `Conv2d` and a `Relu` behind it may have one tensor for both outputs:
+    /// then both are computed as one product.
     pub(crate) of: Vec<Tensor>,
-    /// What each use of a layer keeps for its backward pass.
+    /// The tensors that each use of a layer keeps for its backward pass.
     pub(crate) kept: Vec<Vec<Tensor>>,
 }
 
 impl Values {
-    /// The last value: what the network gives, or what a fused head takes.
+    /// The last value: the output of the network, or the input of a fused head.
     pub(crate) fn output(&self) -> &Tensor {
         &self.of[self.of.len() - 1]
     }
 
-    /// The same for fewer rows, in the same memory.
+    /// The tensors of the first `rows` rows, in the same memory.
     pub(crate) fn first_rows(&self, rows: usize) -> Self {
         let all = self.features.rows();
-        self.map(|tensor| match tensor.rows() == all {
-            true => tensor.first_rows(rows),
-            // Of the whole minibatch.
-            false => tensor.clone(),
+        self.map(|tensor| {
+            if tensor.rows() == all {
+                tensor.first_rows(rows)
+            } else {
+                // This tensor belongs to the whole minibatch.
+                tensor.clone()
+            }
         })
     }
 
-    /// The same with other features and another output, of at most as many rows.
+    /// The same tensors with other features and another output, of at most as many rows.
     pub(crate) fn between(&self, features: &Tensor, output: &Tensor) -> Self {
         let mut values = self.first_rows(features.rows());
         let first = self.features.clone();
@@ -80,14 +83,14 @@ impl Model {
         Tensor::zeros(&self.gpu, "features", [rows, columns], element)
     }
 
-    /// A tensor for what the network gives.
+    /// A tensor for the network's output.
     pub(crate) fn output_tensor(&self, label: &str, rows: usize) -> Result<Tensor, Error> {
         let shape = TensorShape::from((rows, self.graph.output().shape));
         Tensor::zeros(&self.gpu, label, shape, Element::F32)
     }
 
-    /// Room for a pass up to a value whose values are read again: each has memory of its own. `fuses` where a `Relu`
-    /// behind a `Linear` is part of it, so that what lies between them is nowhere.
+    /// Allocates the values up to `last` for a pass that reads them again, each with its own memory. If `fuses`, a
+    /// `Relu` behind a `Linear` or `Conv2d` is part of that product, and the value between them is not stored.
     pub(crate) fn values_to(
         &self,
         last: usize,
@@ -120,8 +123,8 @@ impl Model {
         })
     }
 
-    /// Room for a forward pass from `features` to `output` alone: what lies between is gone when the last layer that
-    /// reads it is done, and has memory that all forward passes of the model share.
+    /// Allocates a forward pass from `features` to `output`. A value in between is needed only until the last layer
+    /// that reads it is done; these values lie in memory that all forward passes of the model share.
     pub(crate) fn passing_values(
         &self,
         features: &Tensor,
@@ -130,7 +133,8 @@ impl Model {
         let graph = &self.graph;
         let rows = features.rows();
         let last = graph.values.len() - 1;
-        // The value whose memory each has: a product with its `Relu` has that of the latter.
+        // The value whose memory each value uses: the output of a product behind which a `Relu` is fused uses the
+        // `Relu`'s.
         let owner = |index: usize| match graph.values[index].source {
             Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).unwrap_or(index),
             _ => index,
@@ -193,7 +197,8 @@ impl Model {
         })
     }
 
-    /// Blocks of at least so many elements for each row. Plans run one after another, so that all may use the same.
+    /// Returns blocks of at least `size · rows` elements for each size. Plans run one after another, so all can use the
+    /// same blocks.
     fn scratch_blocks(&self, sizes: &[usize], rows: usize) -> Result<Vec<Tensor>, Error> {
         let mut scratch = crate::gpu::lock(&self.scratch);
         for (slot, &size) in sizes.iter().enumerate() {
@@ -216,7 +221,7 @@ impl Model {
         value == 0 && self.graph.inputs == 1
     }
 
-    /// The product that a value is part of: that of the `Linear` before a `Relu`.
+    /// The product that this value is fused with: the output of a `Linear` or `Conv2d` whose `Relu` gives this value.
     fn fused_from(&self, value: usize) -> Option<usize> {
         let Source::Layer { x, .. } = self.graph.values[value].source else {
             return None;
@@ -228,7 +233,7 @@ impl Model {
         behind.filter(|&behind| behind == value).map(|_| x)
     }
 
-    /// Rows whose widest value takes no more than [`PASS_BYTES`], and that a kernel can bind.
+    /// The number of rows whose widest value takes at most [`PASS_BYTES`] and fits into one binding.
     pub(crate) fn rows_by_memory(&self) -> usize {
         let kept = self.graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
         let kept = kept
@@ -250,7 +255,7 @@ fn bytes_of_row(elements: usize) -> u64 {
     (elements.max(1) as u64).saturating_mul(4)
 }
 
-/// The features as the only input. Packed bytes are the first layer's to take apart.
+/// The features as the value of the only input. Packed bytes stay packed; the first layer unpacks them.
 fn as_value(features: &Tensor, label: String, shape: TensorShape) -> Tensor {
     match features.element() {
         Element::F32 => features.reshaped(label, shape),

@@ -1,4 +1,4 @@
-//! A model as ONNX.
+//! Export of a model as ONNX.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::onnx;
 use crate::onnx::File;
 
 impl Model {
-    /// [`to_onnx_async`](Self::to_onnx_async), and waits for it.
+    /// Encodes the network like [`to_onnx_async`](Self::to_onnx_async), and waits for the result.
     ///
     /// ```
     /// use wgrad::{Gpu, TwoLayerNet};
@@ -24,20 +24,20 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// As [`to_onnx_async`](Self::to_onnx_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_onnx(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_onnx_async())
     }
 
-    /// The network with its parameters and state, those of the time of this call, as an ONNX file: see [`crate::onnx`].
+    /// Encodes the network as an ONNX file, with its parameters and state at the time of the call: see [`crate::onnx`].
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async), or [`Error::Onnx`] when a layer is from outside of the crate, a
-    /// value is not finite or the file would have 2 GiB or more, [`Error::Memory`] when the host has no room for it.
+    /// As [`parameters_async`](Self::parameters_async), [`Error::Onnx`] when a layer is not from this crate, a value is
+    /// not finite or the file would have 2 GiB or more, or [`Error::Memory`] when the host has no room for the file.
     pub fn to_onnx_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
-        // What is refused is not read.
+        // Starts a readback only if the network can be exported.
         let read = File::of(&graph);
         let read = read.map(|file| (file, self.parameters_async(), self.state_async()));
         async move {
@@ -46,8 +46,8 @@ impl Model {
         }
     }
 
-    /// Writes the network to an ONNX file: see [`crate::onnx`]. Whatever happens, the whole old file or the whole new
-    /// one is there.
+    /// Writes the network to an ONNX file: see [`crate::onnx`]. The write is atomic: even after a failure, the file
+    /// is the whole old one or the whole new one.
     ///
     /// # Errors
     /// As [`to_onnx`](Self::to_onnx), or [`Error::Onnx`] when the file cannot be written.

@@ -1,4 +1,5 @@
-//! The parts of a step as calls: forward, backward by any gradient, and an [`Updater`](crate::Updater) behind them.
+//! The parts of a step as separate calls: a forward pass, a backward pass from any gradient, and then an
+//! [`Updater`](crate::Updater).
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use crate::ops::{columns, metrics};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// A pass of training over so many rows, forward and backward: what lies between the rows and the gradients is its own,
-/// the parameters are the model's. [`cpu::Pass`](crate::cpu::Pass) is the same on the processor.
+/// A forward and backward pass of training over a fixed number of rows. It owns the activations and the gradients; the
+/// model owns the parameters. [`cpu::Pass`](crate::cpu::Pass) is its counterpart on the CPU.
 ///
 /// ```
 /// use wgrad::ndarray::Array2;
@@ -42,13 +43,13 @@ use crate::tensor::{Arena, Tensor};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// To read waits for the device. A program that trains much does neither: its kernels read [`y`](Self::y) and write
-/// [`dy`](Self::dy), or [`x`](Self::x), where they are, in the same queue.
+/// Reading waits for the device. A program that trains for long avoids that: its own kernels read [`y`](Self::y) and
+/// write [`dy`](Self::dy) or [`x`](Self::x) in place, in the same queue.
 #[derive(Debug)]
 pub struct Pass {
     gpu: Gpu,
     graph: Arc<Graph>,
-    /// Those of the model.
+    /// The model's parameters, to recognize the model.
     parameters: Arena,
     tensors: TrainingPass,
     dx: Option<Tensor>,
@@ -57,11 +58,12 @@ pub struct Pass {
 }
 
 impl Model {
-    /// Room for passes over so many rows: `model.pass(64)`, or by a [`PassSpec`] for the gradient by the input, too.
+    /// Allocates a pass over this many rows: `model.pass(64)`. A [`PassSpec`] can also request the gradient with
+    /// respect to the input.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no rows, [`Error::Limit`] or [`Error::OutOfMemory`] without room for what every layer
-    /// gives for them.
+    /// [`Error::Setting`] for zero rows, [`Error::Limit`] or [`Error::OutOfMemory`] without room for the outputs of all
+    /// layers.
     pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass, Error> {
         let spec = spec.into();
         check_rows(spec.rows())?;
@@ -69,12 +71,12 @@ impl Model {
         self.pass_of(&features, spec.has_dx())
     }
 
-    /// Passes over the rows of a tensor of the caller's, (rows, features) of `f32`: kernels of the program may change it
-    /// between them.
+    /// Allocates a pass whose features are a tensor of the caller, (rows, features) of `f32`. The caller's kernels may
+    /// change it between passes.
     ///
     /// # Errors
-    /// As [`pass`](Self::pass), or [`Error::Shape`] when the tensor has another number of columns, [`Error::Setting`] when
-    /// it is not of `f32`, [`Error::OtherGpu`] when it is another device's.
+    /// As [`pass`](Self::pass), or [`Error::Shape`] when the tensor has another shape, [`Error::Setting`] when it is
+    /// not of `f32`, [`Error::OtherGpu`] when it is on another device.
     pub fn pass_over(&self, x: &Tensor, spec: PassSpec) -> Result<Pass, Error> {
         x.check_gpu(&self.gpu)?;
         x.check_element(Element::F32)?;
@@ -139,7 +141,7 @@ impl Pass {
         self.tensors.values.features.rows()
     }
 
-    /// Whether a model is the one that this pass is for.
+    /// Checks that `model` is the model of this pass.
     pub(crate) fn check_model(&self, model: &Model) -> Result<(), Error> {
         if model.parameters.is_same(&self.parameters) {
             return Ok(());
@@ -148,11 +150,11 @@ impl Pass {
         Err(Error::setting("model of a pass", expected, "another"))
     }
 
-    /// Takes rows of features, (rows, features). They stay until others are given.
+    /// Sets the features, (rows, features). They stay until they are replaced.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many, or of another width; [`Error::Buffer`] when the tensor of
-    /// [`Model::pass_over`] cannot be written, or another error of the device.
+    /// [`Error::Shape`] when `x` has another shape; [`Error::Buffer`] when the tensor of [`Model::pass_over`] cannot be
+    /// written, or another error of the device.
     pub fn set_x(&mut self, x: ArrayView2<'_, f32>) -> Result<(), Error> {
         let expected = self.x().dims();
         check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
@@ -160,18 +162,18 @@ impl Pass {
         self.gpu.write_view(self.x(), x)
     }
 
-    /// Takes the gradient by what the network gave, (rows, outputs), before each [`backward`](Self::backward), which
-    /// needs its memory. Of a mean over rows it is that of each row divided by their number.
+    /// Sets the gradient with respect to the outputs, (rows, outputs). Set it before each [`backward`](Self::backward),
+    /// which reuses its memory. For a mean over rows, divide each row's gradient by the number of rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] when it is of other rows or outputs, or an error of the device.
+    /// [`Error::Shape`] when `dy` has another shape, or an error of the device.
     pub fn set_dy(&mut self, dy: ArrayView2<'_, f32>) -> Result<(), Error> {
         let expected = self.dy().dims();
         check_of_pass("dy of a pass, (rows, outputs)", expected, dy.dim().into())?;
         self.gpu.write_view(self.dy(), dy)
     }
 
-    /// Reads what the network gave, (rows, outputs).
+    /// Reads the outputs, (rows, outputs).
     ///
     /// # Errors
     /// As [`Gpu::read`].
@@ -180,7 +182,7 @@ impl Pass {
         block_on(self.read_y_async())
     }
 
-    /// [`read_y`](Self::read_y) without blocking a browser's main thread: that of the time of this call.
+    /// Reads the outputs as they are at the time of the call, without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
@@ -188,8 +190,8 @@ impl Pass {
         read_matrix(&self.gpu, self.y())
     }
 
-    /// Reads the gradient by the rows of features, (rows, features), after [`backward`](Self::backward); `None` where
-    /// the [`PassSpec`] did not ask for it.
+    /// Reads the gradient with respect to the features, (rows, features), after [`backward`](Self::backward); `None` if
+    /// the [`PassSpec`] did not request it.
     ///
     /// # Errors
     /// As [`Gpu::read`].
@@ -198,7 +200,7 @@ impl Pass {
         block_on(self.read_dx_async())
     }
 
-    /// [`read_dx`](Self::read_dx) without blocking a browser's main thread: that of the time of this call.
+    /// Like [`read_dx`](Self::read_dx) at the time of the call, but without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
@@ -214,8 +216,8 @@ impl Pass {
         }
     }
 
-    /// Reads the gradients by all parameters, after [`backward`](Self::backward). An update clips them in place, where
-    /// the optimizer does.
+    /// Reads the gradients with respect to all parameters, after [`backward`](Self::backward). An update clips them in
+    /// place if its optimizer clips.
     ///
     /// # Errors
     /// As [`Gpu::read`].
@@ -224,7 +226,8 @@ impl Pass {
         block_on(self.read_gradients_async())
     }
 
-    /// [`read_gradients`](Self::read_gradients) without blocking a browser's main thread: those of the time of this call.
+    /// Like [`read_gradients`](Self::read_gradients) at the time of the call, but without blocking a browser's main
+    /// thread.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
@@ -232,44 +235,44 @@ impl Pass {
         read_like_parameters(&self.gpu, &self.graph, &self.tensors.gradients)
     }
 
-    /// Where the rows of features lie, (rows, features), for kernels of the program.
+    /// The tensor of the features, (rows, features), for kernels of the program.
     #[must_use]
     pub fn x(&self) -> &Tensor {
         &self.tensors.values.features
     }
 
-    /// Where what the network gave lies, (rows, outputs).
+    /// The tensor of the outputs, (rows, outputs).
     #[must_use]
     pub fn y(&self) -> &Tensor {
         self.tensors.values.output()
     }
 
-    /// Where the gradient by [`y`](Self::y) goes, (rows, outputs): see [`set_dy`](Self::set_dy).
+    /// The tensor for the gradient with respect to [`y`](Self::y), (rows, outputs): see [`set_dy`](Self::set_dy).
     #[must_use]
     pub fn dy(&self) -> &Tensor {
         self.tensors.doutputs()
     }
 
-    /// Where the gradient by the rows of features lies, (rows, features), after [`backward`](Self::backward); `None` where
-    /// the [`PassSpec`] did not ask for it.
+    /// The tensor of the gradient with respect to the features, (rows, features), after [`backward`](Self::backward);
+    /// `None` if the [`PassSpec`] did not request it.
     #[must_use]
     pub fn dx(&self) -> Option<&Tensor> {
         self.dx.as_ref()
     }
 
-    /// Computes [`y`](Self::y) as in a step of training: layers such as `Dropout` draw, and state changes. Submits, and
-    /// returns at once.
+    /// Computes [`y`](Self::y) as in a training step: layers such as `Dropout` draw random numbers, and state changes.
+    /// Submits the work and returns at once.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is another model than that of the pass, or an error of the device.
+    /// [`Error::Setting`] when `model` is not the model of this pass, or an error of the device.
     pub fn forward(&mut self, model: &mut Model) -> Result<(), Error> {
         self.check_model(model)?;
         self.gpu.submit(&self.forward, 1)?;
         Ok(())
     }
 
-    /// Computes the gradients by all parameters, and by the input where that was asked for, from [`dy`](Self::dy).
-    /// Submits, and returns at once.
+    /// Computes the gradients with respect to all parameters from [`dy`](Self::dy), and with respect to the input if
+    /// that was requested. Submits the work and returns at once.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -279,19 +282,19 @@ impl Pass {
         Ok(())
     }
 
-    /// What [`forward`](Self::forward) does, for a compute pass of the caller's.
+    /// The plan of [`forward`](Self::forward), for a compute pass of the caller.
     #[must_use]
     pub fn forward_plan(&self) -> &Plan {
         &self.forward
     }
 
-    /// What [`backward`](Self::backward) does, for a compute pass of the caller's.
+    /// The plan of [`backward`](Self::backward), for a compute pass of the caller.
     #[must_use]
     pub fn backward_plan(&self) -> &Plan {
         &self.backward
     }
 
-    /// Where the gradients by all parameters lie, after [`backward`](Self::backward), in the order of
+    /// The tensors of the gradients with respect to all parameters, after [`backward`](Self::backward), in the order of
     /// [`Model::parameter_names`].
     #[must_use]
     pub fn gradients(&self) -> &[Tensor] {

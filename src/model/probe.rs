@@ -1,7 +1,7 @@
-//! A look at the layers and losses that are not this crate's, before anything is trained with them: whether their
-//! kernels write all that they should. What one leaves out would be zeros, or another's values. (Whether they write
-//! more than that is for [`check_layer`](crate::check_layer) to see.) A browser cannot wait for what was written: there,
-//! only those that record nothing are found, when their passes are recorded.
+//! Test runs of the layers and losses that are not from this crate, before any training. They check that the kernels
+//! write all of their outputs: an element left out would be 0, or hold an old value. (Writes beyond the outputs are for
+//! [`check_layer`](crate::check_layer) to find.) A browser cannot wait for a readback: there, the recording finds only
+//! layers and losses that record no kernel.
 
 use super::Model;
 use super::forward::{place, record_loss};
@@ -18,13 +18,13 @@ use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
 use crate::tensor::Tensor;
 
-/// Rows of the passes.
+/// Rows of a test run.
 const ROWS: usize = 2;
-/// Bits of an element that nobody has written: a NaN that no arithmetic gives.
+/// Marks an unwritten element: the bits of a NaN that no arithmetic gives.
 const UNWRITTEN: u32 = 0x7fc0_beef;
 
 impl Model {
-    /// Fails at the first layer that leaves something out.
+    /// Runs every layer that is not from this crate. Fails at the first one that leaves an element unwritten.
     pub(super) fn probe(&self) -> Result<(), Error> {
         for (index, of_use) in self.graph.uses.iter().enumerate() {
             let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
@@ -64,7 +64,7 @@ impl Model {
             recorder.watched(|| who.clone(), |it| of_use.layer.forward(it, pass))?;
             run(recorder, &who, kept.iter().chain([&y]))?;
 
-            // As a training asks for it: where nobody reads a gradient there is none.
+            // As in a training: a gradient that nothing reads is not requested.
             let dx = input.is_trained.then(|| unwritten(gpu, "dx", x_shape));
             let dx = dx.transpose()?;
             let gradients = spec.parameters.iter();
@@ -88,7 +88,7 @@ impl Model {
     }
 }
 
-/// A tensor that shows where nobody has written.
+/// A tensor whose elements all carry the mark of an unwritten element.
 fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error> {
     let what = || format!("a look at what a layer writes into {label} ({shape})");
     gpu.check_host(what, bytes_of::<u32>(shape.len() as u64))?;
@@ -97,7 +97,7 @@ fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error
     Ok(tensor)
 }
 
-/// Whether a loss that is not this crate's writes all that it should, for so many outputs.
+/// Runs a loss that is not from this crate, and checks that it writes all of its results.
 pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(), Error> {
     let known = unwrapped_loss(loss);
     let of_classes = known.is::<SoftmaxCrossEntropy>() || known.is::<AdjustedCrossEntropy>();
@@ -126,7 +126,7 @@ pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(
     )
 }
 
-/// Runs a pass of `who`, and looks at what it should have written.
+/// Runs the recorded pass of `who`, and checks that it has written all elements of `outputs`.
 fn run<'t>(
     recorder: Recorder<'_>,
     who: &str,

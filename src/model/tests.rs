@@ -12,7 +12,7 @@ use crate::ops::{Linear, MeanSquaredError, Tanh};
 use crate::tensor::Tensor;
 use crate::{Sequential, cpu};
 
-/// A chain of values of 32, 32, 8, 8 and 3.
+/// A chain of layers with 32, 32, 8, 8 and 3 outputs.
 fn chain() -> Sequential {
     let start = Sequential::input(6).layer(Linear::new(32)).layer(Tanh);
     start
@@ -34,13 +34,13 @@ fn table(rows: usize) -> Table {
     Table::regression("zeros", x.view(), y.view()).unwrap()
 }
 
-/// Elements of each block that forward passes share.
+/// The number of elements in each block that forward passes share.
 fn scratch(model: &Model) -> Vec<usize> {
     let scratch = crate::gpu::lock(&model.scratch);
     scratch.iter().map(Tensor::len).collect()
 }
 
-/// In a chain two of them take turns, each of the widest value that it ever has.
+/// A chain uses two blocks in turn. Each block is as large as the largest value that it holds.
 #[test]
 fn all_forward_passes_of_a_model_share_two_blocks() {
     let gpu = crate::testing::gpu();
@@ -62,14 +62,14 @@ fn all_forward_passes_of_a_model_share_two_blocks() {
 
 #[test]
 fn a_model_that_is_not_trained_has_its_parameters_alone() {
-    // A device of its own, whose memory no other test takes.
+    // This test needs its own device, on which no other test allocates memory.
     let gpu = Gpu::new().unwrap();
     let model = chain().build(&gpu).unwrap();
     assert_eq!(allocated(&gpu), ["parameters.0"]);
     drop(model);
 }
 
-/// Names of what a device holds.
+/// The names of a device's allocations.
 fn allocated(gpu: &Gpu) -> Vec<String> {
     let device = gpu.device();
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
@@ -82,7 +82,7 @@ fn allocated(gpu: &Gpu) -> Vec<String> {
     own
 }
 
-/// Before the head is a layer that takes more than one of a head does.
+/// The first layer has more inputs than a layer of a head may have, so the head begins behind it.
 #[test]
 fn what_lies_in_a_fused_head_has_no_memory() {
     let gpu = Gpu::new().unwrap();
@@ -127,7 +127,7 @@ fn activations_of_no_rows_are_empty_on_both_engines() {
     assert!(model.activations(wide).is_err());
 }
 
-/// Either engine takes what the other has written.
+/// The CPU engine and the GPU engine read each other's files.
 #[test]
 fn networks_and_models_have_the_same_files() {
     let mut model = chain().seed(1).build(crate::testing::gpu()).unwrap();

@@ -1,4 +1,4 @@
-//! Parameters and state on the host: by name, all of them as one block; and copies from model to model.
+//! Parameters and state on the host: read and written by name or all at once, copied between models, saved and loaded.
 
 use std::sync::Arc;
 
@@ -26,11 +26,12 @@ impl Model {
             .map(|parameter| parameter.name.as_str())
     }
 
-    /// Where the parameter of this name lies, to be read by kernels. A trainer has begun its next step
-    /// with it: [`Trainer::set_parameter`](crate::Trainer::set_parameter) changes it.
+    /// The tensor that holds the parameter of this name, for kernels to read. Do not write to it while a trainer trains
+    /// the model: the trainer has already begun its next step with the old value. Use
+    /// [`Trainer::set_parameter`](crate::Trainer::set_parameter) instead.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has none of this name.
+    /// [`Error::Setting`] when the network has no parameter of this name.
     pub fn parameter_tensor(&self, name: &str) -> Result<&Tensor, Error> {
         Ok(&self.parameters.tensors()[find(&self.graph.parameters, name)?])
     }
@@ -44,7 +45,7 @@ impl Model {
         block_on(self.parameters_async())
     }
 
-    /// [`parameters`](Self::parameters) without blocking a browser's main thread: those of the time of this call.
+    /// Reads all parameters as they are at the time of the call, without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
@@ -52,7 +53,7 @@ impl Model {
         self.read_like_parameters(&self.parameters)
     }
 
-    /// Reads the state of all layers, which no optimizer changes: running means, for example.
+    /// Reads the state of all layers: values that no optimizer changes, such as running means.
     ///
     /// # Errors
     /// As [`Gpu::read`].
@@ -61,7 +62,7 @@ impl Model {
         block_on(self.state_async())
     }
 
-    /// [`state`](Self::state) without blocking a browser's main thread: that of the time of this call.
+    /// Reads the state as it is at the time of the call, without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`Gpu::read_async`].
@@ -69,7 +70,7 @@ impl Model {
         read_named(&self.gpu, &self.graph, &self.state, |graph| &graph.state)
     }
 
-    /// Values in the shapes of the parameters, under their names.
+    /// Reads values that have the shapes of the parameters, under the parameters' names.
     pub(crate) fn read_like_parameters(
         &self,
         values: &Arena,
@@ -80,13 +81,13 @@ impl Model {
     /// Reads the parameter of this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has none of this name, or as [`Gpu::read`].
+    /// [`Error::Setting`] when the network has no parameter of this name, or as [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
         block_on(self.parameter_async(name))
     }
 
-    /// [`parameter`](Self::parameter) without blocking a browser's main thread: that of the time of this call.
+    /// Reads the parameter as it is at the time of the call, without blocking a browser's main thread.
     ///
     /// # Errors
     /// As [`parameter`](Self::parameter).
@@ -108,7 +109,7 @@ impl Model {
     /// Replaces all parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when one is missing, unknown, or has another shape; then none is replaced.
+    /// [`Error::Setting`] when a parameter is missing, unknown, or of another shape; then none is replaced.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         write_all(&self.gpu, &self.parameters, &self.graph.parameters, values)
     }
@@ -121,7 +122,7 @@ impl Model {
         write_all(&self.gpu, &self.state, &self.graph.state, values)
     }
 
-    /// Gives the layers the state that they start with.
+    /// Resets the layers' state to its initial values.
     pub(crate) fn reset_state(&mut self) -> Result<(), Error> {
         let initial = self.graph.initial_state();
         let values: Vec<Vec<f32>> = initial.map(|(_, values)| values).collect();
@@ -132,7 +133,7 @@ impl Model {
     /// Replaces the parameter of this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has none of this name, or it has another shape.
+    /// [`Error::Setting`] when the network has no parameter of this name, or `value` has another shape.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         let index = find(&self.graph.parameters, name)?;
         check_shape(
@@ -144,10 +145,11 @@ impl Model {
             .write(&self.parameters.tensors()[index], &row_major(value))
     }
 
-    /// The same network with parameters of its own, which start as these are. [`Clone`] is the same, and panics instead.
+    /// Copies the model, with its own parameters and state on the same GPU. [`Clone`] does the same, but panics on
+    /// errors.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when the GPU has no room for it.
+    /// [`Error::OutOfMemory`] when the GPU has no room for the copy.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let mut copy = Self {
             gpu: self.gpu.clone(),
@@ -161,7 +163,7 @@ impl Model {
         Ok(copy)
     }
 
-    /// Takes the parameters and the state of another model of the same network, on the device.
+    /// Copies the parameters and the state of another model of the same network, on the device.
     ///
     /// # Errors
     /// As [`mix`](Self::mix).
@@ -169,26 +171,26 @@ impl Model {
         self.mix(other, 1.0)
     }
 
-    /// A copy of the parameters, on the device.
+    /// Returns a copy of the parameters, on the device.
     pub(crate) fn copied_parameters(&self, role: &str) -> Result<Arena, Error> {
         let copy = self.like_parameters(role)?;
         self.copy(&self.parameters, &copy)?;
         Ok(copy)
     }
 
-    /// A copy of the state of the layers, on the device.
+    /// Returns a copy of the layers' state, on the device.
     pub(crate) fn copied_state(&self, role: &str) -> Result<Arena, Error> {
         let copy = arena(&self.gpu, role, &self.graph.state)?;
         self.copy(&self.state, &copy)?;
         Ok(copy)
     }
 
-    /// Copies the parameters into an arena of their shapes, on the device.
+    /// Copies the parameters into an arena with the same shapes, on the device.
     pub(crate) fn copy_parameters_to(&self, to: &Arena) -> Result<(), Error> {
         self.copy(&self.parameters, to)
     }
 
-    /// Copies the parameter of a name into such an arena.
+    /// Copies the parameter of this name into an arena with the shapes of the parameters.
     pub(crate) fn copy_parameter_to(&self, name: &str, to: &Arena) -> Result<(), Error> {
         let index = find(&self.graph.parameters, name)?;
         let [from, to] = [&self.parameters, to].map(|arena| &arena.tensors()[index]);
@@ -198,12 +200,12 @@ impl Model {
         Ok(())
     }
 
-    /// Copies the state of the layers into an arena of their shapes, on the device.
+    /// Copies the layers' state into an arena with the same shapes, on the device.
     pub(crate) fn copy_state_to(&self, to: &Arena) -> Result<(), Error> {
         self.copy(&self.state, to)
     }
 
-    /// Takes parameters and state out of such copies.
+    /// Restores parameters and state from such copies.
     pub(crate) fn restore(&mut self, parameters: &Arena, state: &Arena) -> Result<(), Error> {
         self.copy(parameters, &self.parameters)?;
         self.copy(state, &self.state)
@@ -218,10 +220,10 @@ impl Model {
         Ok(())
     }
 
-    /// Moves parameters and state by a share of the way to those of another model of the same network, on the
-    /// device: `own ← own + share·(other − own)`, and `own ← other` for a share of 1. So a target network slowly
-    /// follows one that is trained (Lillicrap and others, "Continuous control with deep reinforcement learning",
-    /// 2016).
+    /// Moves parameters and state toward those of another model of the same network, on the device:
+    /// `own ← own + share·(other − own)`, which is `own ← other` for a share of 1. With a small share, a target network
+    /// slowly follows the network that is trained (Lillicrap and others, "Continuous control with deep reinforcement
+    /// learning", 2016).
     ///
     /// ```
     /// use wgrad::{Gpu, TwoLayerNet};
@@ -236,8 +238,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when the other is another network, or `share` is not 0 to 1; [`Error::OtherGpu`] when it is
-    /// on another device.
+    /// [`Error::Setting`] when `other` is another network, or `share` is not in 0..=1; [`Error::OtherGpu`] when `other`
+    /// is on another device.
     pub fn mix(&mut self, other: &Self, share: f32) -> Result<(), Error> {
         mix::check(share)?;
         self.graph.check_alike(&other.graph)?;
@@ -256,20 +258,21 @@ impl Model {
         Ok(())
     }
 
-    /// [`to_safetensors_async`](Self::to_safetensors_async), and waits for it.
+    /// Encodes parameters and state like [`to_safetensors_async`](Self::to_safetensors_async), and waits for the
+    /// result.
     ///
     /// # Errors
-    /// As there.
+    /// As [`to_safetensors_async`](Self::to_safetensors_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_safetensors_async())
     }
 
-    /// Parameters and state as a safetensors file: see [`crate::checkpoint`].
+    /// Encodes parameters and state as a safetensors file: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async), or [`Error::Checkpoint`] when a value is not finite,
-    /// [`Error::Memory`] when the host has no room for it.
+    /// As [`parameters_async`](Self::parameters_async), [`Error::Checkpoint`] when a value is not finite, or
+    /// [`Error::Memory`] when the host has no room for the file.
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
         let parameters = self.parameters_async();
@@ -280,13 +283,13 @@ impl Model {
         }
     }
 
-    /// The network that a safetensors file holds, of this engine or of [`cpu::Network`](crate::cpu::Network): layers,
-    /// parameters and state. What a training keeps beside them is left out. [`crate::checkpoint`] says how a file
-    /// describes its network.
+    /// Builds the network that a safetensors file describes: layers, parameters and state. The file can come from this
+    /// engine or from [`cpu::Network`](crate::cpu::Network); the state of a training in it is ignored.
+    /// [`crate::checkpoint`] explains how a file describes its network.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
-    /// or has a layer from outside of this crate; or as [`build`](crate::Sequential::build).
+    /// or has a layer that is not from this crate; or as [`build`](crate::Sequential::build).
     pub fn from_safetensors(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         let Opened {
             spec,
@@ -297,13 +300,13 @@ impl Model {
         Self::new(gpu, &spec, graph, Some(values))
     }
 
-    /// Takes parameters and state out of a safetensors file: one of ours, with or without the state of a
-    /// training, or one whose tensors have the same names and shapes. [`checkpoint::import`] makes such a
-    /// file of one with other names.
+    /// Replaces parameters and state by those of a safetensors file. The file is either one of this crate, with or
+    /// without the state of a training, or one whose tensors have the same names and shapes. [`checkpoint::import`]
+    /// renames the tensors of other files.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged or of another network, or holds a value that is not
-    /// finite; then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged, belongs to another network, or holds a value that is not finite;
+    /// then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(&self.graph, None, bytes)?;
         self.set_parameters(&contents.parameters)?;
@@ -311,10 +314,10 @@ impl Model {
     }
 }
 
-/// A network with parameters of its own, which start as these are.
+/// Copies the model, with its own parameters and state on the same GPU.
 ///
 /// # Panics
-/// When the GPU has no room for it, or is lost: [`try_clone`](Model::try_clone) says so by an error.
+/// When the GPU is lost or has no room for the copy. [`try_clone`](Model::try_clone) returns an error instead.
 impl Clone for Model {
     #[expect(
         clippy::expect_used,
@@ -342,7 +345,7 @@ pub(super) fn write_all(
     arena.write(gpu, values.iter().map(Vec::as_slice))
 }
 
-/// Values in the shapes of the parameters of a network, under their names.
+/// Reads values that have the shapes of a network's parameters, under the parameters' names.
 pub(super) fn read_like_parameters(
     gpu: &Gpu,
     graph: &Arc<Graph>,
@@ -367,7 +370,7 @@ fn read_named(
     }
 }
 
-/// The elements of a tensor in rows and columns.
+/// Reads a tensor as a matrix of its rows and columns.
 pub(crate) fn read_matrix(
     gpu: &Gpu,
     tensor: &Tensor,

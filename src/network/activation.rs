@@ -1,15 +1,15 @@
-//! What a value of a network is for rows of features.
+//! The value of a network's input, layer, sum or concatenation, for given rows.
 
 use ndarray::Array2;
 
 use crate::shape::Shape;
 
-/// What a value of a network is for rows of features: an input, what a layer gives, a sum or a concatenation.
+/// The value of a network's input, layer, sum or concatenation, for given rows of features.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Activation<F = f32> {
-    /// Its name: what [`Sequential::named`](crate::Sequential::named) has given it, or else, for example, `input`,
-    /// `layers.1`, the number being that of the layer, or `values.3` where it is a sum or a concatenation.
+    /// The name that [`Sequential::named`](crate::Sequential::named) gave the value. Otherwise `input` (`inputs.0` and
+    /// so on if there are several), `layers.1` with the layer's number, or, for a sum or concatenation, `values.3`.
     pub name: String,
     /// Shape of each row.
     pub shape: Shape,

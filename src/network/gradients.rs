@@ -1,38 +1,38 @@
-//! How gradients flow back through a network, and which of them can have the same memory.
+//! How gradients flow back through a network, and which of them can share memory.
 
 use super::graph::{Graph, Source};
 use super::slots::{Slots, Span};
 
-/// Whether a gradient is the first to arrive where it goes, or is added to those before it.
+/// Whether a gradient is the first to arrive at its target, or is added to earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     First,
     Later,
 }
 
-/// How the gradient by a value goes on to what the value is made of.
+/// The step of the backward pass that takes the gradient of one value to the value's operands.
 #[derive(Debug, Clone)]
 pub(crate) struct BackwardStep {
     /// The value whose gradient is complete.
     pub(crate) value: usize,
-    /// Of each operand: where its gradient goes, if anybody reads it. Of a [`Relu`](crate::ops::Relu) that is part of
-    /// the layer behind it ([`Graph::relu_before`]) that is the input of the `Relu`.
+    /// For each operand: the value to which the gradient goes, if it is wanted. If a [`Relu`](crate::ops::Relu) is
+    /// fused with this step's layer ([`Graph::relu_before`]), this is the input of the `Relu`.
     pub(crate) to: Vec<Option<(usize, Arrival)>>,
-    /// Of the gradients by parameters of the layer.
+    /// Whether the gradients of the layer's parameters are the first ones or are added to earlier ones.
     pub(crate) parameters: Arrival,
 }
 
-/// The gradients that somebody reads.
+/// The gradients to compute.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wanted {
-    /// That by the features.
+    /// Whether to compute the gradient with respect to the features.
     pub(crate) input: bool,
-    /// Those by each parameter.
+    /// For each parameter, whether to compute its gradient.
     pub(crate) parameters: Vec<bool>,
 }
 
 impl Wanted {
-    /// Those by all parameters.
+    /// The gradients with respect to all parameters.
     pub(crate) fn parameters(graph: &Graph) -> Self {
         Self {
             input: false,
@@ -40,7 +40,7 @@ impl Wanted {
         }
     }
 
-    /// Whether the gradient by each value leads to one of these.
+    /// For each value, whether its gradient is needed for one of the wanted gradients.
     fn values(&self, graph: &Graph) -> Vec<bool> {
         let mut wanted: Vec<bool> = Vec::new();
         for value in &graph.values {
@@ -58,25 +58,26 @@ impl Wanted {
     }
 }
 
-/// See the module.
+/// The steps of a backward pass and the memory of its gradients.
 #[derive(Debug)]
 pub(crate) struct Gradients {
-    /// In the order in which they are taken: values from the last one on.
+    /// The steps in order, from the last value to the first.
     pub(crate) steps: Vec<BackwardStep>,
-    /// Memory of the gradient by each value, for each row; those that nobody reads have none.
+    /// Memory per row of each value's gradient. A gradient that nothing reads has none.
     pub(crate) slots: Slots,
-    /// Elements of a row that must be somewhere before they are added to an earlier gradient.
+    /// Elements per row of the memory for a gradient before it is added to an earlier one.
     pub(crate) arriving: usize,
 }
 
 impl Gradients {
-    /// With `fuses`, a `Relu` is part of the layer behind it where it can be.
+    /// The whole backward pass. If `fuses`, a `Relu` is part of the layer behind it where possible.
     pub(crate) fn new(graph: &Graph, fuses: bool, wanted: &Wanted) -> Self {
         let steps = steps(graph, fuses, &wanted.values(graph));
         Self::with_memory(graph, steps, Some(graph.values.len() - 1))
     }
 
-    /// The same but for a fused head, which makes what the step of this value, that of its first layer, makes.
+    /// The backward pass in front of a fused head. The head computes the first step itself: the one of the value
+    /// `first`, which is the output of the head's first layer.
     pub(crate) fn before_head(graph: &Graph, wanted: &Wanted, first: usize) -> Self {
         let mut steps = steps(graph, true, &wanted.values(graph));
         steps.retain(|step| step.value <= first);
@@ -92,13 +93,13 @@ impl Gradients {
         }
     }
 
-    /// The memory of the gradient by a value that has one.
+    /// The memory block of a value's gradient. The value must have one.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     pub(crate) fn slot(&self, value: usize) -> usize {
         self.slots.of[value].expect("Gradients: a gradient that is read has memory")
     }
 
-    /// Elements that all of them take together, for each row.
+    /// Elements per row of all gradients together.
     pub(crate) fn elements(&self) -> usize {
         let sizes = self.slots.sizes.iter();
         sizes.fold(self.arriving, |sum, &size| sum.saturating_add(size))
@@ -106,7 +107,7 @@ impl Gradients {
 }
 
 impl Graph {
-    /// The parameters of layers that are used again: their gradients are added.
+    /// The parameters of layers that are used several times: the gradients of their uses are added up.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> {
         (0..self.parameters.len()).filter(|index| {
             let mut uses = self.uses.iter();
@@ -115,7 +116,7 @@ impl Graph {
     }
 }
 
-/// Whether the gradient by an operand of a sum is that by the sum itself: where nothing is added to it.
+/// Whether the gradient of a sum's operand is the gradient of the sum itself, because nothing is added to it.
 pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
     matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1
 }
@@ -170,11 +171,11 @@ fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
     steps
 }
 
-/// A gradient is there from the step that first writes it to the one that hands it on; one that is given, that of the
-/// output by the loss, from before all steps on.
+/// Assigns memory. A gradient is needed from the step that first writes it to the step that passes it on. The gradient
+/// of the `given` value, which comes from the loss, is needed before the first step.
 fn memory(graph: &Graph, steps: &[BackwardStep], given: Option<usize>) -> (Slots, usize) {
     let mut spans: Vec<Option<Span>> = vec![None; graph.values.len()];
-    // The value whose gradient has the memory.
+    // The value in whose memory each value's gradient lies.
     let mut owners: Vec<usize> = (0..graph.values.len()).collect();
     let mut arriving = 0;
     if let Some(value) = given {

@@ -1,4 +1,4 @@
-//! A network with all its shapes: values in order, and what each is made of.
+//! A network with all its shapes: values in order, and the operands of each.
 
 use std::any::Any;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use crate::memory::total;
 use crate::ops::{Conv2d, Layer, LayerSpec, Linear, MaxPool2d, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
 
-/// What a value is made of. Values are known by their index; none is made of a later one.
+/// The origin of a value. Values are known by their index; the operands of a value come before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Columns of the features, from this one on: an input of the network.
+    /// An input of the network: columns of the features, beginning at `first`.
     Input { first: usize },
-    /// What a use of a layer gives.
+    /// The output of a use of a layer.
     Layer { layer: usize, x: usize },
     /// The sum of two values.
     Sum([usize; 2]),
-    /// Values one after another, along their first extent.
+    /// Values concatenated along their first extent.
     Concat(Vec<usize>),
 }
 
 impl Source {
-    /// The values that it is made of.
+    /// The values from which this one is computed.
     pub(crate) fn operands(&self) -> &[usize] {
         match self {
             Self::Input { .. } => &[],
@@ -41,11 +41,11 @@ impl Source {
 pub(crate) struct Value {
     pub(crate) source: Source,
     pub(crate) shape: Shape,
-    /// What it is called in messages and tables.
+    /// Name in messages and tables.
     pub(crate) name: String,
-    /// The values that are made of it, in order; twice where it is an operand twice.
+    /// The values that are computed from this one, in order. A reader that uses it twice is listed twice.
     pub(crate) readers: Vec<usize>,
-    /// Whether there are parameters that it depends on: nobody else reads its gradient.
+    /// Whether the value depends on parameters. Only then is its gradient needed for training.
     pub(crate) is_trained: bool,
 }
 
@@ -54,27 +54,27 @@ pub(crate) struct Value {
 pub(crate) struct Use {
     pub(crate) layer: Arc<dyn Layer>,
     pub(crate) spec: LayerSpec,
-    /// The value that it gives.
+    /// Index of the value that it outputs.
     pub(crate) value: usize,
-    /// Where its parameters and its state are among those of the network.
+    /// Where the layer's parameters are in the network's list of parameters, and its state in the list of state.
     pub(crate) parameters: Range<usize>,
     pub(crate) state: Range<usize>,
-    /// What it draws random numbers under.
+    /// The key for the layer's random numbers.
     pub(crate) key: [u32; 2],
-    /// Whether an earlier use of the layer has brought the parameters.
+    /// Whether an earlier use of the same layer owns the parameters.
     pub(crate) is_repeated: bool,
 }
 
 /// A parameter, or a value of a layer's state.
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter {
-    /// `layers.<index>.<name>`.
+    /// `layers.<index>.<name within the layer>`.
     pub(crate) name: String,
-    /// With its initial values said, instead of [`Init::Auto`].
+    /// The layer's spec, with [`Init::Auto`] replaced by an explicit distribution.
     pub(crate) spec: ParameterSpec,
 }
 
-/// See the module.
+/// A resolved network: see the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Graph {
     pub(crate) values: Vec<Value>,
@@ -84,12 +84,12 @@ pub(crate) struct Graph {
     /// Number of inputs.
     pub(crate) inputs: usize,
     pub(super) seed: u64,
-    /// What a row of features is made of, where that is known.
+    /// The columns that make up a row of features, if known.
     pub(crate) columns: Option<Arc<ColumnsOf>>,
 }
 
 impl Graph {
-    /// Elements of all inputs together: of a row of features.
+    /// Number of features per row: the elements of all inputs.
     pub(crate) fn features(&self) -> usize {
         let inputs = self.values.iter().take(self.inputs);
         inputs
@@ -97,17 +97,17 @@ impl Graph {
             .fold(0, usize::saturating_add)
     }
 
-    /// The last value: what the network gives.
+    /// The last value: the output of the network.
     pub(crate) fn output(&self) -> &Value {
         &self.values[self.values.len() - 1]
     }
 
-    /// Elements of an output.
+    /// Elements of the output for one row.
     pub(crate) fn outputs(&self) -> usize {
         self.output().shape.len()
     }
 
-    /// Elements of each value.
+    /// Elements per row of each value.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> {
         self.values.iter().map(|value| value.shape.len())
     }
@@ -121,8 +121,8 @@ impl Graph {
         total(sizes)
     }
 
-    /// The columns of a row of features that are indices: which, what all of them are below, and the layer that takes
-    /// them.
+    /// The feature columns that are indices: the columns, the number that their indices must be below, and the layer
+    /// that takes them.
     pub(crate) fn indices(&self) -> impl Iterator<Item = (Range<usize>, usize, String)> {
         self.uses.iter().enumerate().filter_map(|(index, of_use)| {
             let below = of_use.spec.indices_below?;
@@ -138,14 +138,14 @@ impl Graph {
         })
     }
 
-    /// Numbers that layers keep of each row, or of the whole minibatch.
+    /// Numbers that layers keep per row, or per minibatch.
     pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
         let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
         let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
         total(kept.map(|kept| kept.shape.len() as u64))
     }
 
-    /// The only input, where the first layer alone takes it: it may then be in another form than floats.
+    /// The use of a layer that alone reads the only input, if there is one. Such an input need not consist of floats.
     pub(crate) fn first_use(&self) -> Option<&Use> {
         let [reader] = self.values[0].readers[..] else {
             return None;
@@ -156,8 +156,8 @@ impl Graph {
         }
     }
 
-    /// The output of a `Relu` that alone takes what this use of a `Linear` or `Conv2d` gives. Both are computed as one
-    /// product, which stores what the `Relu` gives: that saves a dispatch, and a tensor that is written and read.
+    /// The output of the `Relu` that alone reads the output of this use of a `Linear` or `Conv2d`. Both are computed as
+    /// one product that stores the output of the `Relu`. This saves a dispatch, and writing and reading a tensor.
     pub(crate) fn relu_behind(&self, of_use: &Use) -> Option<usize> {
         let [reader] = self.values[of_use.value].readers[..] else {
             return None;
@@ -166,9 +166,10 @@ impl Graph {
         (is_product && self.is_value_of::<Relu>(reader)).then_some(reader)
     }
 
-    /// The input of a `Relu` whose output this use of a `Linear` or `MaxPool2d` alone takes. Their gradients are computed
-    /// as one, that by the input of the `Relu`, to save the same: a product stores no other, and a window whose largest
-    /// value is not above 0 hands nothing on.
+    /// The input of the `Relu` whose output only this use of a `Linear` or `MaxPool2d` reads. Their gradients are
+    /// computed in one dispatch, as the gradient with respect to the input of the `Relu`. This saves the same. A
+    /// product stores only this gradient, and a pooling window whose largest value is not above 0 passes no gradient
+    /// on.
     pub(crate) fn relu_before(&self, of_use: &Use) -> Option<usize> {
         let Source::Layer { x, .. } = self.values[of_use.value].source else {
             return None;
@@ -191,7 +192,8 @@ impl Graph {
         }
     }
 
-    /// The network in a line, by which a checkpoint knows it: for example `784 → Linear(50) → Relu → Linear(10)`.
+    /// The network in one line, by which a checkpoint identifies it: for example
+    /// `784 → Linear(50) → Relu → Linear(10)`.
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         let name = |value: usize| match &self.values[value].source {
@@ -223,7 +225,7 @@ impl Graph {
         parts.join(" → ")
     }
 
-    /// The name of a layer; where it is used again, with the place of its first use.
+    /// The name of a layer. For a repeated use, the place of the first use is added.
     pub(super) fn name_of(&self, of_use: &Use) -> String {
         let name = of_use.layer.name();
         let mut uses = self.uses.iter();
@@ -235,13 +237,13 @@ impl Graph {
         }
     }
 
-    /// What decides the initial parameters, and what layers draw.
+    /// The seed of the initial parameters and of the layers' random numbers.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 }
 
-/// Whether the layer can give the gradient by the input of a `Relu` before it.
+/// Whether the layer can compute the gradient with respect to the input of a `Relu` before it.
 fn takes_relu(of_use: &Use) -> bool {
     is::<Linear>(of_use) || is::<MaxPool2d>(of_use)
 }
@@ -251,7 +253,7 @@ fn is<L: Layer>(of_use: &Use) -> bool {
     any.is::<L>()
 }
 
-/// Where the parameter of this name is among these.
+/// Index of the parameter of this name.
 pub(crate) fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
     let found = all.iter().position(|parameter| parameter.name == name);
     found.ok_or_else(|| {
@@ -261,10 +263,10 @@ pub(crate) fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
 }
 
 impl Graph {
-    /// Whether another network has the same layers, parameters and state: those from outside may have others under
-    /// the same name.
+    /// Checks that another network has the same layers, parameters and state. The comparison includes parameters,
+    /// because layers that are not from this crate may differ under the same name.
     pub(crate) fn check_alike(&self, other: &Self) -> Result<(), Error> {
-        // Copies share it, and follow one another often.
+        // Copies share their graph, and are mixed often.
         if std::ptr::eq(self, other) {
             return Ok(());
         }

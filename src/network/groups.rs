@@ -1,4 +1,4 @@
-//! Which group each parameter is in.
+//! The group of each parameter.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use crate::ops::Group;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Groups {
     names: Vec<String>,
-    /// Whether the layer says that weight decay applies to it.
+    /// For each parameter, whether its layer declares that weight decay applies to it.
     decays: Vec<bool>,
     groups: Vec<Group>,
-    /// The same, with the weight decay said where it is not the optimizer's.
+    /// The groups with explicit weight decay, except where the optimizer's applies.
     resolved: Vec<Group>,
 }
 
 impl Groups {
-    /// All as the optimizer says.
+    /// Puts all parameters in the default group, which the optimizer's settings apply to.
     pub(crate) fn new(graph: &Graph) -> Self {
         let all = graph.parameters.iter();
         let mut groups = Self {
@@ -36,19 +36,20 @@ impl Groups {
         groups
     }
 
-    /// Puts parameters in a group: see [`matches`].
+    /// Puts the parameters that `which` [`matches`] in a group.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, or a number of the group makes no sense.
+    /// [`Error::Setting`] when `which` matches no parameter, all parameters would be frozen, or a number of the group
+    /// is invalid.
     pub(crate) fn set(&mut self, which: &str, group: Group) -> Result<(), Error> {
         group.check()?;
         self.change(which, |of| *of = group)
     }
 
-    /// Freezes parameters, or goes on with them.
+    /// Freezes parameters, or trains them again.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, or none would be trained.
+    /// [`Error::Setting`] when `which` matches no parameter, or all parameters would be frozen.
     pub(crate) fn freeze(&mut self, which: &str, is_frozen: bool) -> Result<(), Error> {
         self.change(which, |of| *of = of.frozen(is_frozen))
     }
@@ -79,8 +80,8 @@ impl Groups {
         Ok(())
     }
 
-    /// The groups, with the weight decay said: of parameters that have none of their own the optimizer's (`None`), or 0
-    /// where it does not apply.
+    /// The groups with weight decay resolved. For a parameter without its own weight decay, it is the optimizer's
+    /// (`None`), or 0 if weight decay does not apply to it.
     pub(crate) fn resolved(&self) -> &[Group] {
         &self.resolved
     }
@@ -94,7 +95,7 @@ impl Groups {
         self.resolved = resolved.collect();
     }
 
-    /// Whether each parameter is trained.
+    /// For each parameter, whether it is trained.
     pub(crate) fn trained(&self) -> Vec<bool> {
         self.groups.iter().map(|group| !group.is_frozen()).collect()
     }
@@ -107,7 +108,7 @@ impl Groups {
         }
     }
 
-    /// The multiples of the learning rate that parameters are trained with, where it is not the rate itself, in order.
+    /// The factors other than 1 by which groups of trained parameters multiply the learning rate, in ascending order.
     pub(crate) fn multiples(&self) -> Vec<f32> {
         let trained = self.groups.iter().filter(|group| !group.is_frozen());
         let mut multiples: Vec<f32> = trained.map(Group::rate_of).collect();
@@ -117,13 +118,13 @@ impl Groups {
         multiples
     }
 
-    /// Whether all are updated as the optimizer says.
+    /// Whether all parameters are in the default group.
     pub(crate) fn is_default(&self) -> bool {
         self.groups.iter().all(|group| *group == Group::new())
     }
 }
 
-/// Those that are not as the optimizer says, by name: a checkpoint knows them by this.
+/// Writes the parameters that are not in the default group, by name. A checkpoint identifies the groups by this text.
 impl fmt::Display for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let others = self.names.iter().zip(&self.groups);
@@ -142,8 +143,8 @@ impl fmt::Display for Groups {
     }
 }
 
-/// Whether `which` means the parameter of this name: it is the name, or the beginning of it up to a point
-/// (`layers.0`), or a pattern in which `*` stands for any characters (`*.bias`).
+/// Whether `which` selects the parameter of this name: as its full name, as the beginning of its name up to a dot
+/// (`layers.0`), or as a pattern in which `*` stands for any characters (`*.bias`).
 fn matches(which: &str, name: &str) -> bool {
     let rest = name.strip_prefix(which);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) || fits(which, name)

@@ -1,11 +1,11 @@
-//! How parameters start.
+//! Initial values of parameters and state.
 
 use super::graph::{Graph, Parameter, Source};
 use crate::init::Init;
 use crate::ops::{ParameterSpec, Response};
 
 impl Graph {
-    /// By what follows a layer, where it leaves that open.
+    /// Chooses the initial values of parameters whose layer leaves them open, by the layers that read its output.
     pub(super) fn say_initial_values(&mut self) {
         let is_rectified = self.rectified();
         for of_use in self.uses.iter().filter(|of_use| !of_use.is_repeated) {
@@ -22,7 +22,7 @@ impl Graph {
         }
     }
 
-    /// Of every value, whether a layer that rectifies takes it, at once or behind what only passes it on.
+    /// For each value: whether a layer that rectifies reads it, directly or behind layers that only pass it on.
     fn rectified(&self) -> Vec<bool> {
         let mut rectified = vec![false; self.values.len()];
         for (index, value) in self.values.iter().enumerate().rev() {
@@ -41,12 +41,12 @@ impl Graph {
         rectified
     }
 
-    /// Initial values of every parameter, row after row: a stream of random numbers each.
+    /// The initial values of every parameter, in row-major order. Each parameter has its own stream of random numbers.
     pub(crate) fn initial_parameters(&self) -> impl Iterator<Item = (&Parameter, Vec<f32>)> {
         self.initial(&self.parameters, 0)
     }
 
-    /// The same of the layers' state.
+    /// The initial values of the layers' state, likewise.
     pub(crate) fn initial_state(&self) -> impl Iterator<Item = (&Parameter, Vec<f32>)> {
         self.initial(&self.state, 1 << 32)
     }

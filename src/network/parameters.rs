@@ -1,4 +1,4 @@
-//! Parameters, or their gradients, by name.
+//! Parameters, state or gradients, by name.
 
 use std::ops::Index;
 
@@ -7,10 +7,10 @@ use ndarray::{ArrayD, ArrayViewD};
 use crate::error::{Error, joined};
 use crate::shape::Shape;
 
-/// Names told in one message.
+/// The most names that one message lists.
 const TOLD: usize = 8;
 
-/// Values by name, in the order of the network: its parameters, its layers' state, or gradients.
+/// Arrays by name, in the order of the network: its parameters, its layers' state, or gradients.
 ///
 /// A name is `layers.<index>.<name within the layer>`, and each value has the shape that its layer states.
 ///
@@ -31,14 +31,14 @@ pub struct Parameters<F = f32> {
 }
 
 impl<F> Parameters<F> {
-    /// The value of this name, if there is one.
+    /// The array of this name, if there is one.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ArrayD<F>> {
         let mut values = self.values.iter();
         values.find(|(of, _)| of == name).map(|(_, value)| value)
     }
 
-    /// The same, to be changed.
+    /// The array of this name, mutable, if there is one.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut ArrayD<F>> {
         let mut values = self.values.iter_mut();
         values.find(|(of, _)| of == name).map(|(_, value)| value)
@@ -49,26 +49,26 @@ impl<F> Parameters<F> {
         self.values.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Names and values in order.
+    /// Names and arrays, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ArrayD<F>)> {
         self.values
             .iter()
             .map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Number of values.
+    /// Number of arrays.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no arrays.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Every value by a function of its elements, under the same names.
+    /// Applies a function to every element of every array. The names stay the same.
     #[must_use]
     pub fn mapv<G>(&self, mut map: impl FnMut(F) -> G) -> Parameters<G>
     where
@@ -82,7 +82,7 @@ impl<F> Parameters<F> {
     }
 }
 
-/// Of one name the last value counts.
+/// If a name occurs several times, its last array counts.
 impl<F> FromIterator<(String, ArrayD<F>)> for Parameters<F> {
     fn from_iter<I: IntoIterator<Item = (String, ArrayD<F>)>>(values: I) -> Self {
         let mut all: Vec<(String, ArrayD<F>)> = Vec::new();
@@ -106,7 +106,7 @@ impl<F> IntoIterator for Parameters<F> {
 }
 
 /// # Panics
-/// When there is no value of this name: [`get`](Parameters::get) says so in another way.
+/// When there is no array of this name; [`get`](Parameters::get) returns `None` instead.
 impl<F> Index<&str> for Parameters<F> {
     type Output = ArrayD<F>;
 
@@ -120,7 +120,7 @@ impl<F> Index<&str> for Parameters<F> {
     }
 }
 
-/// Whether these are all values of a network, each in its shape; in any order.
+/// Checks that these are all arrays of a network, in any order, each of the right shape.
 pub(crate) fn check_all<'a, F>(
     expected: impl Iterator<Item = (&'a str, &'a Shape)> + Clone,
     values: &Parameters<F>,
@@ -143,7 +143,7 @@ pub(crate) fn check_all<'a, F>(
     }
 }
 
-/// Whether a value has the shape of the parameter of this name.
+/// Checks that an array has the shape of the parameter of this name.
 pub(crate) fn check_shape(name: &str, shape: &Shape, found: &[usize]) -> Result<(), Error> {
     if shape.extents() == found {
         return Ok(());
@@ -162,13 +162,13 @@ pub(crate) fn check_shape(name: &str, shape: &Shape, found: &[usize]) -> Result<
     })
 }
 
-/// There is no parameter of this name in a network that has these.
+/// The error for a name that is none of the network's `names`.
 pub(crate) fn unknown_name(name: &str, names: &[&str]) -> Error {
     let expected = format!("one of {}", listed(names));
     Error::setting("name of a parameter", expected, name)
 }
 
-/// A few of the names, for a message.
+/// Lists the first names, for a message.
 pub(super) fn listed(names: &[&str]) -> String {
     let mut told: Vec<String> = names
         .iter()
@@ -186,7 +186,7 @@ pub(super) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Row-major values in a shape.
+/// Row-major values as an array of this shape.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(crate) fn array<F>(shape: &Shape, values: Vec<F>) -> ArrayD<F> {
     ArrayD::from_shape_vec(shape.extents(), values).expect("as many values as the shape has")

@@ -1,4 +1,4 @@
-/// What a pass of training is to have: so many rows, and the gradient by the input where that is asked for.
+/// The size of a training pass, in rows, and whether it computes the gradient with respect to the input.
 ///
 /// ```
 /// use wgrad::PassSpec;
@@ -14,7 +14,7 @@ pub struct PassSpec {
 }
 
 impl PassSpec {
-    /// So many rows, with the gradients by the parameters alone.
+    /// A pass over this many rows that computes the gradients with respect to the parameters only.
     #[must_use]
     pub const fn rows_of(rows: usize) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl PassSpec {
         }
     }
 
-    /// With the gradient by the rows of features, too.
+    /// Adds the gradient with respect to the features.
     #[must_use]
     pub const fn with_dx(self) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl PassSpec {
         self.rows
     }
 
-    /// Whether the gradient by the rows of features is computed.
+    /// Whether the pass computes the gradient with respect to the features.
     #[must_use]
     pub const fn has_dx(&self) -> bool {
         self.has_dx

@@ -1,4 +1,4 @@
-//! Shapes and parameters of a network as it was described: every layer is asked for its spec.
+//! Resolves the description of a network: asks every layer for its spec, and finds all shapes and parameters.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::random::layer_key;
 use crate::shape::Shape;
 
 impl Sequential {
-    /// Shape of what it gives for an example.
+    /// Shape of the output for one row.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network cannot be: a layer does not take what it is given, say.
+    /// [`Error::Setting`] when the network is invalid: for example, when a layer does not accept its input.
     pub fn output(&self) -> Result<Shape, Error> {
         Ok(self.graph()?.output().shape)
     }
 
-    /// Layers, shapes, parameters, operations and memory, to be printed.
+    /// Returns a printable summary: layers, shapes, parameters, operations and memory.
     ///
     /// ```
     /// let summary = wgrad::TwoLayerNet::spec(784, 50, 10).summary()?;
@@ -34,7 +34,7 @@ impl Sequential {
         Ok(Summary::of(&self.graph()?))
     }
 
-    /// With all its shapes.
+    /// The network with all its shapes.
     ///
     /// # Errors
     /// As [`output`](Self::output).
@@ -135,7 +135,7 @@ impl Graph {
         }
         check_kept(index, &spec)?;
         self.check_indices(&place, &spec, x)?;
-        // One without parameters is as good as another.
+        // Only uses with parameters or state need to be found: other layers have nothing to share.
         let mut uses = self.uses.iter();
         let earlier = uses
             .find(|earlier| Arc::ptr_eq(shared(&earlier.layer), shared(layer)))
@@ -171,7 +171,7 @@ impl Graph {
         Ok((output, format!("layers.{index}")))
     }
 
-    /// Indices have no gradient, and no layer gives integers: they are the rows' own.
+    /// Indices are integers without a gradient, and no layer gives such: they must come from an input.
     fn check_indices(&self, place: &str, spec: &LayerSpec, x: usize) -> Result<(), Error> {
         let value = &self.values[x];
         if spec.indices_below.is_none() || matches!(value.source, Source::Input { .. }) {
@@ -199,7 +199,7 @@ impl Graph {
         }
     }
 
-    /// Values follow one another in memory as they do along their first extent.
+    /// Concatenates along the first extent: in memory, the values follow one another.
     fn shape_of_concat(&self, of: &[usize]) -> Result<Shape, Error> {
         let shapes: Vec<Shape> = of.iter().map(|&value| self.values[value].shape).collect();
         let inner = &shapes[0].extents()[1..];
@@ -276,7 +276,7 @@ fn check_parameter(layer: usize, spec: &ParameterSpec) -> Result<(), Error> {
     Ok(())
 }
 
-/// A layer that is used again must have the same parameters and state there.
+/// Checks that a layer that is used again has the same parameters and state in both places.
 fn check_same(place: &str, earlier: &LayerSpec, spec: &LayerSpec) -> Result<(), Error> {
     let shapes = |spec: &LayerSpec| -> Vec<(&'static str, Shape)> {
         let all = spec.parameters.iter().chain(&spec.state);

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::ops::{Embedding, Flatten, Layer};
 use crate::shape::Shape;
 
-/// A network as plain data: layers in order, of which a value can be read again further on.
+/// A network as plain data: layers in order, whose values can be used again later.
 ///
 /// ```
 /// use wgrad::ops::{Linear, Relu};
@@ -18,7 +18,7 @@ use crate::shape::Shape;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A residual block adds what came in to what goes out:
+/// A residual block adds its input to its output:
 ///
 /// ```
 /// # use wgrad::ops::{Linear, Relu};
@@ -30,39 +30,40 @@ use crate::shape::Shape;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Mistakes are told where the network is built.
+/// Mistakes are reported when the network is built.
 #[derive(Debug, Clone)]
 pub struct Sequential {
     pub(super) inputs: Vec<Shape>,
     pub(super) layers: Vec<Arc<dyn Layer>>,
-    /// What each value is made of.
+    /// The origin of each value.
     pub(super) sources: Vec<Source>,
-    /// The value that the next layer takes.
+    /// Index of the value that the next layer takes.
     pub(super) here: usize,
     pub(super) names: Vec<(String, usize)>,
     pub(super) seed: u64,
-    /// What a row of features is made of, where that is known.
+    /// The columns that make up a row of features, if known.
     pub(super) columns: Option<Arc<ColumnsOf>>,
-    /// The first thing that cannot be.
+    /// The first mistake in the description.
     pub(super) mistake: Option<Mistake>,
-    /// The same of clones alone.
+    /// Shared by clones, and by nothing else: identifies the network of a [`ValueRef`].
     origin: Arc<()>,
 }
 
-/// What a row of features is made of, also as files have it.
+/// The columns that make up a row of features, also in the text form that files contain.
 #[derive(Debug)]
 pub(crate) struct ColumnsOf {
     pub(crate) columns: FittedColumns,
     pub(crate) text: String,
 }
 
-/// A value of a network: what [`Sequential::here`] returns, or the name that [`Sequential::named`] has given.
+/// Refers to a value of a network: by what [`Sequential::here`] returned, or by the name given with
+/// [`Sequential::named`].
 #[derive(Debug, Clone)]
 pub struct ValueRef(Ref);
 
 #[derive(Debug, Clone)]
 enum Ref {
-    /// Of a network, or one that it was cloned from.
+    /// Index of the value, and the `origin` of its network.
     Index(usize, Arc<()>),
     Name(String),
 }
@@ -79,7 +80,7 @@ impl From<&ValueRef> for ValueRef {
     }
 }
 
-/// What cannot be, as [`Error::Setting`] has it.
+/// A mistake in the description of a network, with the fields of an [`Error::Setting`].
 #[derive(Debug, Clone)]
 pub(super) struct Mistake {
     name: String,
@@ -87,7 +88,7 @@ pub(super) struct Mistake {
     found: String,
 }
 
-/// Whether values have such names by themselves.
+/// Whether this name has the form of a default name.
 pub(super) fn is_automatic(name: &str) -> bool {
     let mut starts = ["input", "inputs.", "layers.", "values."].iter();
     starts.any(|start| name.starts_with(start))
@@ -105,7 +106,7 @@ impl Mistake {
 }
 
 impl Sequential {
-    /// A network of no layers yet, for examples of this shape.
+    /// A network without layers, for rows of this shape.
     #[must_use]
     pub fn input(shape: impl Into<Shape>) -> Self {
         Self {
@@ -121,8 +122,9 @@ impl Sequential {
         }
     }
 
-    /// A network of no layers yet, for rows of a table with these columns: plain features as they are, and for each index
-    /// an [`Embedding`] as wide as the column says, one behind another. Files of the network have the columns, so that whoever loads it can give it rows of text.
+    /// A network without layers, for rows of a table with these columns. It concatenates the plain features with one
+    /// [`Embedding`] per index column, of the width that the column states. Files of the network contain the columns,
+    /// so that a program that loads it can give it rows of text.
     ///
     /// ```
     /// use wgrad::data::{Category, Columns, Records};
@@ -171,8 +173,8 @@ impl Sequential {
         network.with_columns(columns)
     }
 
-    /// Says what a row of features is made of, so that the network's file has it, with means and deviations: for a network
-    /// that is not made by [`of`](Self::of).
+    /// Sets the columns that make up a row of features. The network's file then contains them, with means and
+    /// deviations. For networks that are not made by [`of`](Self::of).
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -200,13 +202,13 @@ impl Sequential {
         self
     }
 
-    /// Goes on at the value of this index.
+    /// Continues at the value with this index.
     pub(super) fn at_index(mut self, value: usize) -> Self {
         self.here = value;
         self
     }
 
-    /// One more input, which the next layer takes. A row of features is that of all inputs, one after another. All
+    /// Adds another input, which the next layer takes. A row of features holds all inputs, one after another. All
     /// inputs come before the first layer.
     ///
     /// ```
@@ -229,8 +231,8 @@ impl Sequential {
         self.value(Source::Input { first })
     }
 
-    /// Adds a layer. One that is given as the same `Arc<dyn Layer>` several times is one layer, with one set of
-    /// parameters, named by its first place:
+    /// Adds a layer. If the same `Arc<dyn Layer>` is added several times, it is one layer with one set of parameters,
+    /// which its first place names:
     ///
     /// ```
     /// use std::sync::Arc;
@@ -252,7 +254,7 @@ impl Sequential {
         self.value(source)
     }
 
-    /// The value that the next layer takes.
+    /// Returns a reference to the value that the next layer takes.
     #[must_use]
     pub fn here(&self) -> ValueRef {
         ValueRef(Ref::Index(self.here, Arc::clone(&self.origin)))
@@ -273,7 +275,7 @@ impl Sequential {
         self
     }
 
-    /// Goes on from another value than the last one.
+    /// Continues from another value than the last one.
     #[must_use]
     pub fn at(mut self, value: impl Into<ValueRef>) -> Self {
         match self.find(&value.into()) {
@@ -283,7 +285,7 @@ impl Sequential {
         self
     }
 
-    /// Adds another value, of the same shape.
+    /// Adds another value of the same shape to the current one.
     #[must_use]
     #[expect(
         clippy::should_implement_trait,
@@ -302,8 +304,8 @@ impl Sequential {
         }
     }
 
-    /// Puts another value behind this one, along the first extent: features after features, or channels after
-    /// channels. All other extents are the same.
+    /// Concatenates another value behind the current one, along the first extent: features after features, or channels
+    /// after channels. All other extents must be equal.
     #[must_use]
     pub fn concat(mut self, value: impl Into<ValueRef>) -> Self {
         match self.find(&value.into()) {
@@ -318,20 +320,21 @@ impl Sequential {
         }
     }
 
-    /// Decides the initial parameters, and what a [`Dropout`](crate::ops::Dropout) drops. Default: 0.
+    /// Sets the seed of the initial parameters and of the layers' random numbers, such as those of
+    /// [`Dropout`](crate::ops::Dropout). Default: 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The layers, each use of one that is used several times.
+    /// The layers in order. A layer that is used several times occurs several times.
     #[must_use]
     pub fn layers(&self) -> &[Arc<dyn Layer>] {
         &self.layers
     }
 
-    /// Numbers in a row of features: the elements of all inputs.
+    /// Number of features per row: the elements of all inputs.
     #[must_use]
     pub fn features(&self) -> usize {
         let inputs = self.inputs.iter();

@@ -1,24 +1,24 @@
-//! Which values can have the same memory, one after another.
+//! Assigns memory blocks to values so that values needed at different times share a block.
 
-/// From when to when a value is there, both included, in whatever counts time.
+/// The time during which a value is needed, both ends included, in the caller's unit of time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) first: usize,
     pub(crate) last: usize,
 }
 
-/// The blocks of memory for values that take turns.
+/// The memory blocks that values share.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     /// Elements of each block: those of the largest value in it.
     pub(crate) sizes: Vec<usize>,
-    /// Which block each value has.
+    /// The block of each value; `None` for a value that is absent.
     pub(crate) of: Vec<Option<usize>>,
 }
 
 impl Slots {
-    /// Gives each value that there is, of so many elements, a block that nobody else has meanwhile: the first that
-    /// is free. In a chain two blocks take turns.
+    /// Assigns each value, given with its number of elements, the first block that is free during its span. A chain
+    /// needs two blocks, which alternate.
     pub(crate) fn new(values: &[Option<(Span, usize)>]) -> Self {
         let mut slots = Self {
             sizes: Vec::new(),
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn no_two_values_have_one_block_at_once() {
-        // A value that is read again at the end, and one that is not there.
+        // One value is read again at the end, and one is absent.
         let values = [
             value(0, 4, 1),
             value(1, 2, 2),

@@ -1,4 +1,4 @@
-//! A network's structure as text, from which it is made again.
+//! A network's structure as text: writing it, and building the network from it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use super::sequential::{Sequential, is_automatic};
 use crate::ops::{Known, Layer, shared};
 use crate::shape::Shape;
 
-/// Values that a network which is read may have at the most, so that no file keeps a program busy.
+/// The most values that a network read from a file may have, so that no file keeps a program busy for long.
 const MOST_VALUES: usize = 10_000;
 
-/// A network as JSON: inputs by their shapes, layers by their settings, and what each value is made of.
+/// A network as JSON: shapes of inputs, settings of layers, and the operands of each value.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Structure {
     inputs: Vec<Vec<usize>>,
-    /// What stands behind the inputs, in order.
+    /// The values behind the inputs, in order.
     values: Vec<Value>,
-    /// Values that were given a name, by their index; inputs count.
+    /// The names given to values, with the values' indices, which count inputs, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     names: BTreeMap<String, usize>,
 }
 
-/// What a value is made of, others by their index.
+/// The origin of a value. Operands (`of`) are indices of values.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Value {
@@ -34,12 +34,12 @@ enum Value {
         is: Known,
         of: usize,
     },
-    /// A layer from outside of this crate.
+    /// A layer that is not from this crate.
     Other {
         name: String,
         of: usize,
     },
-    /// The layer that stands at this index among the layers, once more.
+    /// Another use of the layer with this index.
     Again {
         layer: usize,
         of: usize,
@@ -60,12 +60,12 @@ impl Value {
     }
 }
 
-/// Why a text is no structure of a network.
+/// The reason why a text is not the structure of a network.
 #[derive(Debug)]
 pub(crate) enum StructureFault {
-    /// A layer is of no type that is known here.
+    /// A layer has this type name, which is not known here.
     Layer(String),
-    /// What is wrong.
+    /// The structure is invalid, for this reason.
     Damaged(String),
 }
 
@@ -74,7 +74,7 @@ fn damaged(what: impl Into<String>) -> StructureFault {
 }
 
 impl Graph {
-    /// The structure, without parameters and the seed that they began with: the same text for the same network.
+    /// The structure without parameters and seed. Equal networks give equal texts.
     pub(crate) fn structure(&self) -> String {
         let inputs = &self.values[..self.inputs];
         let behind = &self.values[self.inputs..];
@@ -120,7 +120,7 @@ impl Graph {
 }
 
 impl Sequential {
-    /// The network of such a text; `find` gives layers from outside of this crate by their names.
+    /// Builds the network of such a text. `find` returns layers that are not from this crate, by name.
     pub(crate) fn of_structure(
         text: &str,
         find: &mut dyn FnMut(&str) -> Option<Arc<dyn Layer>>,

@@ -1,4 +1,4 @@
-//! A network at a glance.
+//! The summary of a network: its layers, parameters, operations and memory.
 
 use std::fmt;
 
@@ -8,43 +8,43 @@ use crate::memory::{bytes_of, total};
 use crate::ops::metrics::HISTORY;
 use crate::shape::Shape;
 
-/// Numbers that an optimizer has of each step to come.
+/// Numbers per step that an optimizer computes in advance.
 const COEFFICIENTS: u64 = 4;
-/// Numbers between which a parameter can begin, among others of its role: no device needs them further apart.
+/// Alignment of a parameter in an arena, in numbers: no device needs more.
 const ALIGNMENT: u64 = 64;
 
-/// What a network is made of, layer by layer; `Display` prints it as a table. Made by
+/// The layers of a network, with sizes and costs; `Display` prints them as a table. Made by
 /// [`Sequential::summary`](crate::Sequential::summary).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Numbers in a row of features: those of all inputs.
+    /// Number of features per row: the elements of all inputs.
     pub features: usize,
     /// Shapes of the inputs.
     pub inputs: Vec<Shape>,
-    /// The layers in order, and what is added or concatenated between them.
+    /// The layers in order, and the sums and concatenations between them.
     pub layers: Vec<LayerRow>,
     memory: Memory,
 }
 
-/// Numbers that a training has on a GPU.
+/// GPU memory of a training, in numbers of 4 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Memory {
-    /// The parameters, and all that is as large as they are.
+    /// The parameters; gradients and optimizer state take multiples of this.
     parameters: u64,
     /// Gradients of later uses of a layer, before they are added.
     later: u64,
     /// State of the layers.
     state: u64,
-    /// What layers keep of a whole minibatch.
+    /// Values that layers keep per minibatch.
     of_minibatch: u64,
-    /// Of each example.
+    /// Values per example.
     of_example: u64,
 }
 
 impl Memory {
     fn of(graph: &Graph) -> Self {
-        // The only input is the features themselves, and a product with the `Relu` behind it is one value.
+        // A single input is the features themselves. A product and the `Relu` behind it are one value.
         let features = match graph.inputs {
             1 => 0,
             _ => graph.features() as u64,
@@ -55,7 +55,7 @@ impl Memory {
             _ => true,
         });
         let values = values.map(|(_, value)| value.shape.len() as u64);
-        // A loss, what the output is compared with, and the index of the example.
+        // Per example: the loss, the target and the index in the data set.
         let beside = (graph.outputs() as u64).saturating_add(2);
         let gradients = Gradients::new(graph, true, &Wanted::parameters(graph)).elements() as u64;
         let repeated = graph.repeated().map(|index| &graph.parameters[index]);
@@ -69,7 +69,7 @@ impl Memory {
     }
 }
 
-/// Numbers of parameters that lie one after another, each where a device can bind it.
+/// Numbers that these parameters take in an arena, in which each begins at an offset that a device can bind.
 fn aligned<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> u64 {
     let sizes = parameters.into_iter();
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
@@ -80,18 +80,19 @@ fn aligned<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerRow {
-    /// Its number, as the names of its parameters have it; none of a sum or concatenation.
+    /// The layer's number, which the names of its parameters contain; `None` for a sum or concatenation.
     pub index: Option<usize>,
-    /// For example `Linear(50)`, `Linear(50) (layers.0 again)` where it has the parameters of an earlier one, or `add layers.2`.
+    /// For example `Linear(50)`, `add layers.2`, or `Linear(50) (layers.0 again)` for a layer with the parameters of an
+    /// earlier one.
     pub name: String,
-    /// Shape of what it gives for each example.
+    /// Shape of the output for one example.
     pub output: Shape,
-    /// Trainable values.
+    /// Number of trainable values. A layer that is used again counts its parameters only once.
     pub parameters: u64,
-    /// Numbers that it hands on to the backward pass for each example.
+    /// Numbers that the layer keeps for the backward pass, per example.
     pub kept: u64,
-    /// Floating-point operations of the forward pass of an example; the backward pass of a layer with
-    /// parameters takes about twice as many.
+    /// Floating-point operations of the forward pass for one example. The backward pass of a layer with parameters
+    /// takes about twice as many.
     pub flops: u64,
 }
 
@@ -149,25 +150,25 @@ impl Summary {
         summary
     }
 
-    /// Trainable values of all layers. Here as below, `u64::MAX` stands for all that is more.
+    /// Number of trainable values of all layers. Here and below, sums that overflow are `u64::MAX`.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         total(self.layers.iter().map(|layer| layer.parameters))
     }
 
-    /// Operations of the forward pass of an example.
+    /// Floating-point operations of the forward pass for one example.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.layers.iter().map(|layer| layer.flops))
     }
 
-    /// Bytes that a training layer by layer takes at most on a GPU, of minibatches of so many examples: parameters,
-    /// gradients, `optimizer_state` numbers for each parameter (momentum, `AdaGrad` and `RmsProp` 1, `Adam` 2), the
-    /// layers' state and what they keep, a minibatch's features, targets, losses and outputs of every layer, gradients
-    /// that take turns, and losses and coefficients of 16,384 steps.
+    /// Most GPU memory in bytes that a layer-by-layer training takes, for minibatches of this many examples. It
+    /// includes parameters, gradients, `optimizer_state` numbers per parameter (1 for momentum, `AdaGrad` and
+    /// `RmsProp`, 2 for `Adam`), the layers' state and kept values, the minibatch's features, targets, losses and
+    /// outputs of all layers, gradients that share memory, and the losses and coefficients of 16,384 steps.
     ///
-    /// Beside it are the data set, 256 bytes for each dispatch of a step, and what a layer, loss or optimizer allocates
-    /// for itself: a `Linear` without bias a zero for each output, clipping some kilobytes.
+    /// It does not include the data set, 256 bytes per dispatch of a step, and what a layer, loss or optimizer
+    /// allocates for itself: a `Linear` without bias one zero per output, clipping a few kilobytes.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, optimizer_state: usize) -> u64 {
         let of = &self.memory;
@@ -178,12 +179,12 @@ impl Summary {
             of.state,
             of.of_minibatch,
             of.of_example.saturating_mul(batch as u64),
-            // And the number of steps.
+            // The last number is the count of steps.
             HISTORY as u64 * (1 + COEFFICIENTS) + 1,
         ]))
     }
 
-    /// Bytes of those that the network itself takes: parameters and state.
+    /// Bytes of the network itself: parameters and state.
     pub(crate) fn network_bytes(&self) -> u64 {
         bytes_of::<f32>(self.memory.parameters.saturating_add(self.memory.state))
     }
@@ -235,7 +236,7 @@ mod tests {
     use crate::Sequential;
     use crate::ops::{Linear, Relu};
 
-    /// Of networks that no machine holds, too.
+    /// Also holds for networks that no machine can store.
     #[test]
     fn what_is_too_large_to_count_is_as_large_as_can_be() -> Result<(), crate::Error> {
         let width = usize::MAX / 2 + 1;

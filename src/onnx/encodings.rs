@@ -1,4 +1,4 @@
-//! Encodings of coordinates as operators.
+//! Writes encodings of coordinates as operators.
 
 use std::f32::consts::TAU;
 use std::f64::consts::PI;
@@ -8,7 +8,7 @@ use super::layers::Place;
 use super::nodes::{int, sizes};
 
 impl Place<'_, '_> {
-    /// A constant that is named behind the layer.
+    /// Adds a vector as a constant, named after the layer.
     fn row(&mut self, name: &str, numbers: &[f32]) -> String {
         self.matrix(name, &[numbers.len()], numbers)
     }
@@ -23,7 +23,7 @@ impl Place<'_, '_> {
         self.nodes.number(name, number)
     }
 
-    /// What it reads, with extents behind the rows: −1 stands for as many as there are.
+    /// The layer's input, with each row reshaped to `extents`; −1 stands for the remaining extent.
     fn reshaped(&mut self, extents: [i64; 2]) -> String {
         let x = self.flat();
         let shape = format!("{}.apart_shape", self.place);
@@ -31,7 +31,7 @@ impl Place<'_, '_> {
         self.before("Reshape", vec![x, shape], "apart")
     }
 
-    /// `y = sin(2ˡπx)` and, a quarter of a turn further, `cos(2ˡπx)`. Whole turns are taken off before.
+    /// `y = sin(2ˡπx)` and, a quarter turn later, `cos(2ˡπx)`. Whole turns are subtracted first.
     pub(super) fn frequency(&mut self, octaves: usize) {
         let halves = successors(Some(0.5), |half| Some(2.0 * half));
         let halves: Vec<f32> = halves.take(octaves).flat_map(|half| [half, half]).collect();
@@ -63,7 +63,7 @@ impl Place<'_, '_> {
         self.give("Flatten", blobs, vec![int("axis", 1)]);
     }
 
-    /// `y = w·(xᵃyᵇzᶜ)` over all monomials of these degrees.
+    /// `y = w·(xᵃyᵇzᶜ)` over all monomials of a degree below `degrees`.
     pub(super) fn spherical_harmonics(&mut self, degrees: usize) {
         let monomials = monomials(degrees);
         let exponents = monomials.iter().flatten().map(|&exponent| exponent as f32);
@@ -93,7 +93,7 @@ impl Place<'_, '_> {
     }
 }
 
-/// Exponents of x, y and z, of degrees below `degrees` together.
+/// Exponents of x, y and z of all monomials of a total degree below `degrees`.
 fn monomials(degrees: usize) -> Vec<[usize; 3]> {
     let all = 0..degrees.pow(3);
     let exponents = all.map(|at| [at / degrees / degrees, at / degrees % degrees, at % degrees]);
@@ -114,7 +114,8 @@ fn alternating(n: usize) -> f64 {
     if n.is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
-/// A spherical harmonic as monomials with their coefficients: see [`SphericalHarmonics`](crate::ops::SphericalHarmonics).
+/// The monomials of a spherical harmonic, with their coefficients: see
+/// [`SphericalHarmonics`](crate::ops::SphericalHarmonics).
 fn coefficients(output: usize) -> Vec<([usize; 3], f64)> {
     let l = output.isqrt();
     let middle = l * l + l;

@@ -1,4 +1,4 @@
-//! The layers of the crate as operators.
+//! Writes the layers of this crate as operators.
 
 use std::f32::consts::SQRT_2;
 
@@ -7,7 +7,7 @@ use super::proto::{AttributeProto, DataType};
 use crate::error::OnnxError;
 use crate::ops::{Known, Sizes};
 
-/// Adds what a use of a layer gives for the value `x`.
+/// Adds the operators of a layer applied to the value `x`.
 pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(), OnnxError> {
     let network = nodes.network;
     let of_use = &network.uses[layer];
@@ -34,7 +34,7 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         Known::Frequency { octaves } => at.frequency(octaves),
         Known::OneBlob { bins } => at.one_blob(bins),
         Known::SphericalHarmonics { degrees } => at.spherical_harmonics(degrees),
-        // Padding counts as zeros.
+        // Padding counts as zeros in the mean.
         Known::AvgPool2d(window) => {
             let counts = vec![int("count_include_pad", 1)];
             at.operator("AveragePool", [window_of(window), counts].concat());
@@ -61,35 +61,35 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         Known::Relu => at.operator("Relu", Vec::new()),
         Known::Sigmoid => at.operator("Sigmoid", Vec::new()),
         Known::Tanh => at.operator("Tanh", Vec::new()),
-        // Nothing is dropped outside of training.
+        // Dropout does nothing outside training.
         Known::Dropout { .. } => at.operator("Identity", Vec::new()),
     }
     Ok(())
 }
 
-/// A use of a layer.
+/// A layer applied to a value.
 pub(super) struct Place<'a, 'b> {
     pub(super) nodes: &'a mut Nodes<'b>,
-    /// `layers.3`: what names of its own begin with.
+    /// For example `layers.3`: the prefix of names that the layer adds.
     pub(super) place: String,
-    /// Name of what it gives.
+    /// Name of the output value.
     output: String,
-    /// Names of its parameters, and of its state behind them.
+    /// Names of the parameters, followed by those of the state.
     pub(super) parameters: Vec<String>,
-    /// The value that it reads.
+    /// Index of the input value.
     x: usize,
-    /// The layer, for people.
+    /// Name of the layer, as documentation.
     doc: String,
 }
 
 impl Place<'_, '_> {
-    /// A layer that is one operator, which reads `x`, the parameters and the state.
+    /// Writes a layer that is one operator, which reads `x`, the parameters and the state.
     fn operator(&mut self, operator: &str, settings: Vec<AttributeProto>) {
         let x = self.nodes.name(self.x);
         self.give(operator, x, settings);
     }
 
-    /// The operator that gives what the layer gives.
+    /// Adds the last operator, which computes the layer's output from `x` and the parameters.
     pub(super) fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
         let mut input = vec![x];
         input.append(&mut self.parameters);
@@ -97,7 +97,8 @@ impl Place<'_, '_> {
             .push(operator, input, &self.output, settings, &self.doc);
     }
 
-    /// An operator before it, whose name goes on that of the layer; returns the name.
+    /// Adds an earlier operator of the layer. Its output is named `name` after the layer's prefix. Returns that full
+    /// name.
     pub(super) fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
         let name = format!("{}.{name}", self.place);
         self.nodes
@@ -152,7 +153,7 @@ fn window_of(window: Sizes) -> Vec<AttributeProto> {
     vec![
         sizes("kernel_shape", window.kernel),
         sizes("strides", window.stride),
-        // Above and left, below and right.
+        // Top and left, then bottom and right.
         sizes("pads", [padding, padding].concat()),
     ]
 }

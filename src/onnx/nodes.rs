@@ -1,4 +1,4 @@
-//! A network's values as operators.
+//! Writes the values of a network as operators.
 
 use super::layers;
 use super::proto::{
@@ -9,14 +9,14 @@ use crate::error::OnnxError;
 use crate::network::{Graph, Source};
 use crate::shape::Shape;
 
-/// Name of the features of all inputs.
+/// Name of the graph's input: the features of all network inputs.
 const INPUT: &str = "x";
-/// Name of the last value, flattened.
+/// Name of the graph's output: the last value, flattened.
 const OUTPUT: &str = "y";
-/// Name of the number of rows.
+/// Name of the symbolic number of rows.
 const ROWS: &str = "rows";
 
-/// The whole network, without its parameters: initializers are constants alone.
+/// The graph of the whole network without its parameters. Its initializers are only the constants.
 pub(super) fn graph(network: &Graph) -> Result<GraphProto, OnnxError> {
     let mut nodes = Nodes::new(network);
     for (index, value) in network.values.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn graph(network: &Graph) -> Result<GraphProto, OnnxError> {
     Ok(nodes.finish())
 }
 
-/// What of the network is written.
+/// The part of the graph that is written so far.
 pub(super) struct Nodes<'a> {
     pub(super) network: &'a Graph,
     /// Name of every value.
@@ -55,12 +55,12 @@ impl<'a> Nodes<'a> {
         self.names[value].clone()
     }
 
-    /// Shape of a row of a value.
+    /// Shape of one row of a value.
     pub(super) fn shape(&self, value: usize) -> Shape {
         self.network.values[value].shape
     }
 
-    /// Adds an operator that gives one value, which `doc` describes to people.
+    /// Adds an operator with one output. `doc` is a description for users.
     pub(super) fn push(
         &mut self,
         operator: &str,
@@ -79,7 +79,7 @@ impl<'a> Nodes<'a> {
         });
     }
 
-    /// Adds a number that an operator reads; returns its name.
+    /// Adds a number as a constant; returns its name.
     pub(super) fn number(&mut self, name: String, number: f32) -> String {
         self.constants.push(TensorProto {
             raw_data: number.to_le_bytes().to_vec(),
@@ -88,7 +88,7 @@ impl<'a> Nodes<'a> {
         name
     }
 
-    /// Adds numbers that an operator reads, row by row; returns their name.
+    /// Adds a tensor of numbers, row-major, as a constant; returns its name.
     pub(super) fn numbers(&mut self, name: String, extents: &[usize], numbers: &[f32]) -> String {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
         self.constants.push(TensorProto {
@@ -98,7 +98,7 @@ impl<'a> Nodes<'a> {
         name
     }
 
-    /// Adds integers that an operator reads; returns their name.
+    /// Adds a vector of integers as a constant; returns its name.
     pub(super) fn integers(&mut self, name: String, integers: &[i64]) -> String {
         let bytes = integers.iter().flat_map(|integer| integer.to_le_bytes());
         self.constants.push(TensorProto {
@@ -108,7 +108,7 @@ impl<'a> Nodes<'a> {
         name
     }
 
-    /// The name of a value as (rows, elements), which is `name` where it has to be flattened.
+    /// The name of a value as (rows, elements). If the value must be flattened, the result is called `name`.
     pub(super) fn flat(&mut self, value: usize, name: &str) -> String {
         let of_value = self.name(value);
         if self.shape(value).rank() == 1 {
@@ -118,7 +118,7 @@ impl<'a> Nodes<'a> {
         name.to_owned()
     }
 
-    /// An input: columns of all features, from this one on.
+    /// Writes a network input: its columns of the features, starting at column `first`.
     fn input(&mut self, value: usize, first: usize) {
         let shape = self.shape(value);
         let output = self.name(value);
@@ -136,7 +136,7 @@ impl<'a> Nodes<'a> {
             self.push("Slice", input, &columns, Vec::new(), "");
         }
         if shape.rank() > 1 {
-            // 0 stands for the rows of what is read.
+            // In ONNX, 0 keeps an extent of the input: here the number of rows.
             let extents = shape.extents().iter().map(|&extent| to_i64(extent));
             let extents: Vec<i64> = [0].into_iter().chain(extents).collect();
             let extents = self.integers(format!("{place}.shape"), &extents);
@@ -169,7 +169,7 @@ impl<'a> Nodes<'a> {
     }
 }
 
-/// The name of a value: the network's own, but where it is the features or the outputs as they are.
+/// The name of a value: `x` or `y` for flat features or outputs, otherwise its name in the network.
 fn name(network: &Graph, value: usize) -> String {
     let is_flat = network.values[value].shape.rank() == 1;
     let is_input = network.inputs == 1 && value == 0;
@@ -182,7 +182,8 @@ fn name(network: &Graph, value: usize) -> String {
     }
 }
 
-/// The name that a value has by itself, which nobody else can give. What belongs to it is named behind.
+/// The automatic name of a value, which no user can give to another value. It is also the prefix of names that belong
+/// to the value.
 pub(super) fn automatic(network: &Graph, value: usize) -> String {
     match network.values[value].source {
         Source::Input { .. } if network.inputs == 1 => "input".to_owned(),
@@ -192,7 +193,7 @@ pub(super) fn automatic(network: &Graph, value: usize) -> String {
     }
 }
 
-/// A tensor without its numbers.
+/// A tensor without its data.
 pub(super) fn tensor(name: String, extents: &[usize], element: DataType) -> TensorProto {
     TensorProto {
         dims: extents.iter().map(|&extent| to_i64(extent)).collect(),
@@ -202,7 +203,7 @@ pub(super) fn tensor(name: String, extents: &[usize], element: DataType) -> Tens
     }
 }
 
-/// A value of so many rows.
+/// A value's name and type; its shape is the rows and the given extents of a row.
 fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
     let rows = DimensionProto {
         dim_param: Some(ROWS.to_owned()),
@@ -227,7 +228,7 @@ fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
     }
 }
 
-/// A setting that is a number.
+/// An attribute that is a float.
 pub(super) fn float(name: &str, number: f32) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -237,7 +238,7 @@ pub(super) fn float(name: &str, number: f32) -> AttributeProto {
     }
 }
 
-/// A setting that is an integer.
+/// An attribute that is an integer.
 pub(super) fn int(name: &str, integer: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -247,7 +248,7 @@ pub(super) fn int(name: &str, integer: i64) -> AttributeProto {
     }
 }
 
-/// A setting that is several sizes.
+/// An attribute that is a list of sizes.
 pub(super) fn sizes(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -257,7 +258,7 @@ pub(super) fn sizes(name: &str, sizes: impl IntoIterator<Item = usize>) -> Attri
     }
 }
 
-/// What is larger is refused before it is written.
+/// Converts a size. The limit on the size of the file rejects larger networks before they are written.
 fn to_i64(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,5 @@
-//! The messages of `onnx.proto` that a network needs, with the field numbers and names of that file. A field that
-//! has to be there even where it is 0 or empty is an `Option`.
+//! The messages of `onnx.proto` that a network needs, with the field numbers and names of that file. A field that must
+//! be present even if it is 0 or empty is an `Option`.
 
 /// A whole file.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -7,7 +7,7 @@ pub struct ModelProto {
     /// Version of the format.
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
-    /// The program that wrote it.
+    /// Name of the program that wrote the file.
     #[prost(string, tag = "2")]
     pub producer_name: String,
     /// Version of that program.
@@ -16,18 +16,18 @@ pub struct ModelProto {
     /// The network.
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
-    /// The operators that it is made of.
+    /// The operator sets that the graph uses.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
-    /// What else is said of it.
+    /// Further metadata.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
 }
 
-/// A set of operators.
+/// An operator set.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct OperatorSetIdProto {
-    /// Empty for those of ONNX itself.
+    /// Name of the set; empty for the set of ONNX itself.
     #[prost(string, optional, tag = "1")]
     pub domain: Option<String>,
     /// Version of the set.
@@ -35,10 +35,10 @@ pub struct OperatorSetIdProto {
     pub version: i64,
 }
 
-/// A text by name.
+/// A named text.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StringStringEntryProto {
-    /// Its name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub key: String,
     /// The text.
@@ -46,7 +46,7 @@ pub struct StringStringEntryProto {
     pub value: String,
 }
 
-/// Operators in an order in which they can be run.
+/// Operators, in an order in which they can run.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
     /// The operators.
@@ -58,44 +58,44 @@ pub struct GraphProto {
     /// Parameters and constants.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
-    /// What it reads.
+    /// Inputs of the graph.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfoProto>,
-    /// What it gives.
+    /// Outputs of the graph.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
-    /// Values in between.
+    /// Intermediate values.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
 }
 
-/// An operator at its place.
+/// An operator in a graph.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeProto {
-    /// Names of the values that it reads.
+    /// Names of the input values.
     #[prost(string, repeated, tag = "1")]
     pub input: Vec<String>,
-    /// Names of the values that it gives.
+    /// Names of the output values.
     #[prost(string, repeated, tag = "2")]
     pub output: Vec<String>,
-    /// Its name.
+    /// Name of the node.
     #[prost(string, tag = "3")]
     pub name: String,
-    /// The operator.
+    /// Name of the operator.
     #[prost(string, tag = "4")]
     pub op_type: String,
-    /// Its settings.
+    /// Attributes of the operator.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
-    /// A text for people.
+    /// Description for users.
     #[prost(string, tag = "6")]
     pub doc_string: String,
 }
 
-/// A setting of an operator.
+/// An attribute of an operator.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {
-    /// Its name.
+    /// Name of the attribute.
     #[prost(string, tag = "1")]
     pub name: String,
     /// A number.
@@ -107,16 +107,16 @@ pub struct AttributeProto {
     /// Integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of these it is.
+    /// Which of these fields is used.
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub r#type: i32,
 }
 
-/// The type of a setting.
+/// The type of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum AttributeType {
-    /// None.
+    /// No type.
     Undefined = 0,
     /// A number.
     Float = 1,
@@ -126,28 +126,28 @@ pub enum AttributeType {
     Ints = 7,
 }
 
-/// Numbers.
+/// A tensor with its data.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
-    /// Its extents; none of a single number.
+    /// Extents; empty for a scalar.
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
-    /// The type of a number.
+    /// Type of the elements.
     #[prost(enumeration = "DataType", tag = "2")]
     pub data_type: i32,
-    /// Its name.
+    /// Name of the tensor.
     #[prost(string, tag = "8")]
     pub name: String,
-    /// Its numbers, row-major, lowest byte first.
+    /// The elements, row-major and little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
 }
 
-/// The type of a number.
+/// The type of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum DataType {
-    /// None.
+    /// No type.
     Undefined = 0,
     /// `f32`.
     Float = 1,
@@ -155,21 +155,21 @@ pub enum DataType {
     Int64 = 7,
 }
 
-/// A value's name and type.
+/// The name and type of a value.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ValueInfoProto {
-    /// Its name.
+    /// Name of the value.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Its type.
+    /// Type of the value.
     #[prost(message, optional, tag = "2")]
     pub r#type: Option<TypeProto>,
 }
 
-/// The type of a value: here always a tensor.
+/// The type of a value; here always a tensor.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProto {
-    /// That of the tensor.
+    /// Type of the tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
 }
@@ -177,29 +177,29 @@ pub struct TypeProto {
 /// The type of a tensor: `TypeProto.Tensor`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorTypeProto {
-    /// The type of a number.
+    /// Type of the elements.
     #[prost(enumeration = "DataType", tag = "1")]
     pub elem_type: i32,
-    /// Its extents.
+    /// Shape of the tensor.
     #[prost(message, optional, tag = "2")]
     pub shape: Option<TensorShapeProto>,
 }
 
-/// Extents.
+/// A shape.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorShapeProto {
-    /// Outermost first.
+    /// Extents, outermost first.
     #[prost(message, repeated, tag = "1")]
     pub dim: Vec<DimensionProto>,
 }
 
-/// An extent: one of both. `TensorShapeProto.Dimension`.
+/// An extent, either fixed or symbolic: `TensorShapeProto.Dimension`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DimensionProto {
-    /// The number.
+    /// The fixed extent.
     #[prost(int64, optional, tag = "1")]
     pub dim_value: Option<i64>,
-    /// Its name, where the number is left open.
+    /// The name of a symbolic extent.
     #[prost(string, optional, tag = "2")]
     pub dim_param: Option<String>,
 }

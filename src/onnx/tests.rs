@@ -5,10 +5,10 @@ use crate::error::Error;
 use crate::network::{Parameters, Sequential, array};
 use crate::ops::{BatchNorm, Linear};
 
-/// Bytes of the file of a network, if it may be: a graph alone allocates nothing.
+/// Fails with the size of a network's file and the limit if it is too large. Building a graph allocates no parameters.
 fn bytes(spec: &Sequential) -> Result<(), (u64, u64)> {
     match File::of(&spec.graph().unwrap()) {
-        // Whether this machine has the memory is another question.
+        // The memory of this machine does not matter here.
         Ok(_) | Err(Error::Memory { .. }) => Ok(()),
         Err(Error::Onnx(OnnxError::TooLarge { bytes, most, .. })) => Err((bytes, most)),
         Err(error) => panic!("{error}"),
@@ -17,18 +17,18 @@ fn bytes(spec: &Sequential) -> Result<(), (u64, u64)> {
 
 #[test]
 fn a_file_has_at_most_two_gibibytes() {
-    // 2²⁹ weights of 4 bytes are 1 byte too many, without all else.
+    // 2²⁹ weights of 4 bytes are 1 byte too many, even without the rest of the file.
     let wide = |outputs| Sequential::input(1 << 14).layer(Linear::new(outputs).without_bias());
     let (found, most) = bytes(&wide(1 << 15)).unwrap_err();
     assert_eq!(most, (1 << 31) - 1);
     assert!((1 << 31..(1 << 31) + 1_000).contains(&found), "{found}");
     assert_eq!(bytes(&wide((1 << 15) - 1)), Ok(()));
-    // What no number of bytes counts.
+    // A number of bytes that does not fit a `u64`.
     let most = Sequential::input(1 << 40).layer(Linear::new(1 << 40));
     assert_eq!(bytes(&most), Err((u64::MAX, MOST_BYTES)));
 }
 
-/// What is said of the size before anything is allocated is an upper bound, and a narrow one.
+/// The size that is announced before anything is allocated is an upper bound, and a tight one.
 #[test]
 fn the_size_is_known_before() {
     let spec = Sequential::input(30)
@@ -48,7 +48,7 @@ fn the_size_is_known_before() {
     let state = zeros(&graph.state);
     let found = file.encode(&graph, &parameters, &state).unwrap().len() as u64;
     let tensors = (graph.parameters.len() + graph.state.len()) as u64;
-    // Of each tensor less than its lengths and two extents can take.
+    // Per tensor, the bound exceeds the true size by less than its lengths and two extents can take.
     let most = found + tensors * (LENGTHS + 2 * 11);
     assert!((found..most).contains(&bound), "{found} {bound}");
 }

@@ -23,7 +23,7 @@ pub struct AdaGrad {
 }
 
 impl AdaGrad {
-    /// With this learning rate; PyTorch's default is 0.01.
+    /// `AdaGrad` with this learning rate; PyTorch's default is 0.01.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -33,14 +33,14 @@ impl AdaGrad {
         }
     }
 
-    /// What keeps a step finite where gradients vanish: above 0.
+    /// Keeps a step finite where gradients vanish: above 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
-    /// unless a [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
+    /// [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

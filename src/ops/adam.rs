@@ -32,7 +32,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// With this learning rate; PyTorch's default is 1e-3.
+    /// Adam with this learning rate; PyTorch's default is 1e-3.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Adam {
         }
     }
 
-    /// Smoothing of the running means of gradients and of their squares: at least 0, below 1.
+    /// Decay rates of the running means of the gradients and of their squares: at least 0, below 1.
     #[must_use]
     pub const fn betas(self, first: f32, second: f32) -> Self {
         Self {
@@ -53,14 +53,14 @@ impl Adam {
         }
     }
 
-    /// What keeps a step finite where gradients vanish: above 0.
+    /// Keeps a step finite where gradients vanish: above 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
-    /// unless a [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
+    /// [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -69,10 +69,10 @@ impl Adam {
         }
     }
 
-    /// Leaves a parameter alone, with both of its running means, in every step in which its gradient is 0: for tables of
-    /// which a minibatch reads a part, as those of an [`Embedding`](super::Embedding). Otherwise what nothing has read
-    /// decays, and goes on by the mean of its last gradients. (The rule of `torch.optim.SparseAdam`, by elements.) The
-    /// corrections of the means count all steps.
+    /// Skips a parameter and both of its running means in every step in which its gradient is 0. This is for tables of
+    /// which a minibatch reads only a part, such as an [`Embedding`](super::Embedding)'s. Without it, entries that no
+    /// example reads would still decay, and still move by the mean of their last gradients. The rule is that of
+    /// `torch.optim.SparseAdam`, for single elements. The corrections of the means count all steps.
     #[must_use]
     pub const fn lazy(self) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Optimizer for Adam {
             weight_decay,
             is_lazy,
         } = self;
-        // Files of before know it without.
+        // Checkpoints written before this setting existed lack it.
         let lazy = if *is_lazy { ", lazy: true" } else { "" };
         format!(
             "Adam {{ learning_rate: {learning_rate:?}, betas: {betas:?}, epsilon: {epsilon:?}, \
@@ -198,39 +198,39 @@ impl Optimizer for Adam {
     }
 }
 
-/// Adam with weight decay apart from the gradient, with the definition and defaults of
-/// `torch.optim.AdamW`: betas 0.9 and 0.999, epsilon 1e-8, weight decay 0.01.
+/// Adam with decoupled weight decay, with the definition and defaults of `torch.optim.AdamW`: betas 0.9 and 0.999,
+/// epsilon 1e-8, weight decay 0.01.
 ///
 /// Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW(Adam);
 
 impl AdamW {
-    /// With this learning rate; PyTorch's default is 1e-3.
+    /// `AdamW` with this learning rate; PyTorch's default is 1e-3.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self(Adam::new(learning_rate).weight_decay(0.01))
     }
 
-    /// As [`Adam::betas`].
+    /// Like [`Adam::betas`].
     #[must_use]
     pub const fn betas(self, first: f32, second: f32) -> Self {
         Self(self.0.betas(first, second))
     }
 
-    /// As [`Adam::epsilon`].
+    /// Like [`Adam::epsilon`].
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self(self.0.epsilon(epsilon))
     }
 
-    /// As [`Adam::lazy`]: without a gradient a parameter does not decay, either.
+    /// Like [`Adam::lazy`]. A parameter whose gradient is 0 does not decay, either.
     #[must_use]
     pub const fn lazy(self) -> Self {
         Self(self.0.lazy())
     }
 
-    /// Each step takes `learning_rate · weight_decay` of every weight; of biases where a
+    /// Each step subtracts `learning_rate · weight_decay · parameter` from every weight; from biases only where a
     /// [`Group`](super::Group) says so.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {

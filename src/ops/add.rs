@@ -1,4 +1,4 @@
-//! Sums of values, and of gradients that meet: recorded between layers, by networks that are no chains.
+//! Sums of values, and of gradients that meet. Networks with branches record them between layers.
 
 use std::marker::PhantomData;
 
@@ -51,7 +51,7 @@ static SCALE: Kernel<Settings> = Kernel {
 /// Records `y = a + b`.
 ///
 /// # Panics
-/// When they are not all of one size: a bug in the caller.
+/// If the tensors differ in size, which is a bug in the caller.
 pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
     record(recorder, &ADD, &[a, b, y], 1.0, 1);
 }
@@ -59,7 +59,7 @@ pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
 /// Records `total = total + part`.
 ///
 /// # Panics
-/// As [`add`].
+/// The same as [`add`].
 pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &ACCUMULATE, &[part, total], 1.0, 1);
 }
@@ -67,7 +67,7 @@ pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
 /// Records `total = part`.
 ///
 /// # Panics
-/// As [`add`].
+/// The same as [`add`].
 pub fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &COPY, &[part, total], 1.0, 0);
 }

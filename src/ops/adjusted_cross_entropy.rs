@@ -10,17 +10,17 @@ use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::tensor::Tensor;
 
-/// [`SoftmaxCrossEntropy`] whose classes have weights, or whose labels are smoothed, or both: as
-/// `torch.nn.CrossEntropyLoss` with `weight` and `label_smoothing`.
+/// [`SoftmaxCrossEntropy`] with class weights, label smoothing or both, like `torch.nn.CrossEntropyLoss` with `weight`
+/// and `label_smoothing`.
 ///
-/// Logits are (rows, classes), labels one for each row. With `l_c = −log softmax(logits)_c`, the weights `w` of the
-/// classes and a smoothing of `ε`, the term of a row with label `y` is `(1−ε)·w_y·l_y + ε/classes·Σ_c w_c·l_c`, and the
-/// loss of a minibatch is the sum of its rows' terms over `Σ w_y` of its rows. With `q_c` the factor of `l_c` in a
-/// row's term, its gradient by the logits is `(Σ_k q_k · softmax(logits)_c − q_c) / Σ w_y`. (Smoothing: Szegedy and
-/// others, "Rethinking the Inception Architecture for Computer Vision", 2016.)
+/// Logits are (rows, classes), with one label per row. Let `l_c = −log softmax(logits)_c`, let `w` be the class weights
+/// and `ε` the smoothing. A row with label `y` has the term `(1−ε)·w_y·l_y + ε/classes·Σ_c w_c·l_c`. The loss of a
+/// minibatch is the sum of its rows' terms divided by the sum of their `w_y`. If `q_c` is the factor of `l_c` in a
+/// row's term, the gradient with respect to the row's logits is `(Σ_k q_k · softmax(logits)_c − q_c) / Σ w_y`.
+/// (Smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.)
 ///
-/// Where all labels of a minibatch weigh 0, the sum of the terms is over the number of rows: without smoothing the loss
-/// and the gradient are 0, where PyTorch's are NaN. A row with an infinite or NaN logit has a NaN loss.
+/// If all labels of a minibatch weigh 0, the divisor is the number of rows. Without smoothing, the loss and the
+/// gradient are then 0, whereas PyTorch's are NaN. A row with an infinite or NaN logit has a NaN loss.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -42,20 +42,20 @@ use crate::tensor::Tensor;
 #[doc(alias = "CrossEntropyLoss")]
 #[derive(Debug, Clone, Default)]
 pub struct AdjustedCrossEntropy {
-    /// None: all of 1.
+    /// `None`: all weights are 1.
     class_weights: Option<Vec<f32>>,
     label_smoothing: f32,
 }
 
 impl SoftmaxCrossEntropy {
-    /// With a weight of each class: 0, or 10⁻²⁰ to 10²⁰; not all 0. Rows count as much as their label weighs: see
+    /// Sets the weight of each class: 0, or 10⁻²⁰ to 10²⁰; not all 0. A row counts with the weight of its label: see
     /// [`AdjustedCrossEntropy`].
     #[must_use]
     pub fn class_weights(self, weights: impl Into<Vec<f32>>) -> AdjustedCrossEntropy {
         AdjustedCrossEntropy::default().class_weights(weights)
     }
 
-    /// With labels that are smoothed by 0 to 1: so much of a label is shared among all classes, see
+    /// Sets the label smoothing, 0 to 1: the part of each label that is shared among all classes. See
     /// [`AdjustedCrossEntropy`].
     #[must_use]
     pub fn label_smoothing(self, smoothing: f32) -> AdjustedCrossEntropy {
@@ -64,7 +64,7 @@ impl SoftmaxCrossEntropy {
 }
 
 impl AdjustedCrossEntropy {
-    /// With a weight of each class, as [`SoftmaxCrossEntropy::class_weights`].
+    /// Sets the weight of each class, like [`SoftmaxCrossEntropy::class_weights`].
     #[must_use]
     pub fn class_weights(self, weights: impl Into<Vec<f32>>) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl AdjustedCrossEntropy {
         }
     }
 
-    /// With labels that are smoothed, as [`SoftmaxCrossEntropy::label_smoothing`].
+    /// Sets the label smoothing, like [`SoftmaxCrossEntropy::label_smoothing`].
     #[must_use]
     pub fn label_smoothing(self, smoothing: f32) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl AdjustedCrossEntropy {
         }
     }
 
-    /// The divisor of a minibatch, (1, 1), from its labels (1, rows) and the weights (1, classes).
+    /// Records the divisor of a minibatch, (1, 1), from its labels, (1, rows), and the class weights, (1, classes).
     fn record_weight_sum(
         &self,
         recorder: &mut Recorder<'_>,
@@ -138,7 +138,7 @@ impl AdjustedCrossEntropy {
     }
 }
 
-/// Sums of such weights are neither too large for `f32` nor taken for 0.
+/// Sums of weights within these bounds neither overflow `f32` nor count as 0.
 const LEAST: f32 = 1e-20;
 const MOST: f32 = 1e20;
 

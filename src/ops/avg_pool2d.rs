@@ -7,8 +7,9 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Average pooling over images, as `torch.nn.AvgPool2d`: of each window of a channel the mean. An image of (channels, height,
-/// width) keeps its channels. Padding counts as zeros, as PyTorch's default has it.
+/// Average pooling over images, like `torch.nn.AvgPool2d`: the mean of each window of a channel.
+///
+/// An image of (channels, height, width) keeps its channels. Padding counts as zeros, as in PyTorch by default.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -21,12 +22,12 @@ use crate::shape::Shape;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvgPool2d {
-    /// None where each image is one window.
+    /// `None` if each image is one window.
     pub(super) window: Option<Window>,
 }
 
 impl AvgPool2d {
-    /// Windows of this size beside each other: the stride is the kernel's size.
+    /// Windows of this size, side by side: the stride is the kernel's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
         Self {
@@ -34,8 +35,8 @@ impl AvgPool2d {
         }
     }
 
-    /// The mean of each channel, whatever the size of the image: `torch.nn.AdaptiveAvgPool2d(1)`. It has neither stride
-    /// nor padding.
+    /// The mean of each channel, whatever the size of the image, like `torch.nn.AdaptiveAvgPool2d(1)`. Stride and
+    /// padding have no effect on it.
     #[must_use]
     pub fn global() -> Self {
         Self { window: None }
@@ -50,7 +51,7 @@ impl AvgPool2d {
         self
     }
 
-    /// Zeros on each side of the image, at most half of the kernel; none to begin with.
+    /// Zeros on each side of the image, at most half of the kernel; by default none.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         if let Some(window) = &mut self.window {

@@ -11,18 +11,20 @@ use kernels::Channels;
 
 pub(super) use kernels::contracts;
 
-/// Batch normalization (Ioffe and Szegedy, 2015), as `torch.nn.BatchNorm1d` and `BatchNorm2d`: each channel is
-/// brought to mean 0 and variance 1 over the rows of a minibatch and all positions, then scaled and shifted.
+/// Batch normalization: brings each channel to mean 0 and variance 1, then scales and shifts it.
 ///
-/// `y = weight·(x − mean)/√(variance + eps) + bias`. An input of one extent, (features), has a channel for each
-/// feature; one of more, such as (channels, length) or (channels, height, width), has those of its first extent.
-/// `weight` starts as 1 and `bias` as 0, and neither decays.
+/// The mean and variance are over the rows of a minibatch and all positions (Ioffe and Szegedy, 2015), as in
+/// `torch.nn.BatchNorm1d` and `BatchNorm2d`.
 ///
-/// In a step of training mean and variance are the minibatch's, with a variance that is divided by the number of
-/// values. The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, where the variance is
-/// divided by one less. (Of a single value it is 0 in both. PyTorch refuses that.) Everywhere else mean and variance
-/// are the running ones: `running_mean` starts as 0 and `running_var` as 1. Names and shapes are PyTorch's, so files
-/// are, too.
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. For an input of one extent, (features), each feature is a channel.
+/// For an input of more, such as (channels, length) or (channels, height, width), the first extent counts the channels.
+/// `weight` starts at 1 and `bias` at 0, and neither decays.
+///
+/// In a training step the mean and variance are the minibatch's, and the variance is divided by the number of values.
+/// The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, with the variance divided by
+/// the number of values minus one. (The variance of a single value is 0 in both cases. PyTorch rejects a single value.)
+/// Outside of training the mean and variance are the running ones: `running_mean` starts at 0 and `running_var` at 1.
+/// Names and shapes are PyTorch's, and so files are compatible.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -35,14 +37,14 @@ pub(super) use kernels::contracts;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// The layer of "Deep Learning from Scratch", chapter 6, differs in this:
+/// The layer of "Deep Learning from Scratch", chapter 6, differs:
 ///
-/// - it adds 1e-6 within the root: `BatchNorm::new().eps(1e-6)`;
+/// - it adds 1e-6 under the root: `BatchNorm::new().eps(1e-6)`;
 /// - it has a mean and a variance for every value of an image, not for every channel: a `Flatten` before the layer
 ///   makes each value a feature;
-/// - its running values start at 0 and take the variance that is divided by the number of values. That changes
-///   nothing in training. After `t` steps it changes the running variance by a factor of `1 − 1/n` and a share of
-///   `0.9ᵗ`: 1 % with a hundred rows, and 3·10⁻⁵ after a hundred steps.
+/// - its running values start at 0, and its running variance follows the variance that is divided by the number of
+///   values, `n`. That does not affect training. After `t` steps it changes the running variance by a factor of
+///   `1 − 1/n` and by a fraction of `0.9ᵗ`: 1 % with a hundred rows, and 3·10⁻⁵ after a hundred steps.
 #[doc(alias = "BatchNormalization")]
 #[doc(alias = "BatchNorm1d")]
 #[doc(alias = "BatchNorm2d")]
@@ -59,7 +61,7 @@ impl Default for BatchNorm {
 }
 
 impl BatchNorm {
-    /// With PyTorch's settings: 1e-5 is added to a variance, and running values go a tenth of the way.
+    /// PyTorch's settings: `eps` 1e-5 and `momentum` 0.1.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -68,13 +70,13 @@ impl BatchNorm {
         }
     }
 
-    /// Adds this to a variance before its root is taken: a number above 0.
+    /// Sets the number that is added to the variance before the root is taken: above 0.
     #[must_use]
     pub const fn eps(self, eps: f32) -> Self {
         Self { eps, ..self }
     }
 
-    /// Lets running values go this part of the way to those of a minibatch, in 0…1.
+    /// Sets the fraction, in 0…1, by which the running values move toward those of a minibatch.
     #[must_use]
     pub const fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
@@ -102,7 +104,7 @@ impl Layer for BatchNorm {
             .kept(KeptSpec::per_batch("mean", channels))
             .kept(KeptSpec::per_batch("inverse", channels))
             .flops((input.len() as u64).saturating_mul(kernels::FLOPS))
-            // Before the first step it is the identity.
+            // Before the first step the layer is the identity.
             .response(Response::PassesOn))
     }
 

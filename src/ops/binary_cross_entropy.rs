@@ -7,18 +7,18 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Binary cross-entropy of `sigmoid(logits)`, as `torch.nn.BCEWithLogitsLoss`: for labels of which several may apply at
-/// once, or for two classes by one output.
+/// Binary cross-entropy of `sigmoid(logits)`, like `torch.nn.BCEWithLogitsLoss`: for several labels that may apply at
+/// once, or for two classes with one output.
 ///
-/// Logits `z`, what the network gives without a `Sigmoid`, and targets `t` are (rows, outputs); a target is 0 to 1, how
-/// sure it is that the output's label applies. `loss = mean_{r,c}(max(z, 0) − z·t + log(1 + e^−|z|))`, and its gradient
-/// by the logits is `(sigmoid(z) − t) / (rows · outputs)` (Goodfellow, Bengio, Courville, "Deep Learning", 2016,
-/// section 6.2.2.2). Stable for logits of any finite size. A row with an infinite or NaN logit, or a target that is not 0
-/// to 1, has a NaN loss.
+/// Logits `z` (the network's outputs, without a `Sigmoid`) and targets `t` are (rows, outputs). A target is the
+/// probability, 0 to 1, that the output's label applies. `loss = mean_{r,c}(max(z, 0) − z·t + log(1 + e^−|z|))`, and
+/// its gradient with respect to the logits is `(sigmoid(z) − t) / (rows · outputs)` (Goodfellow, Bengio, Courville,
+/// "Deep Learning", 2016, section 6.2.2.2). The loss is stable for logits of any finite size. A row with an infinite or
+/// NaN logit, or with a target outside of 0 to 1, has a NaN loss.
 ///
-/// Targets are those of a [`Table::regression`](crate::data::Table::regression), or
-/// [`Targets::Values`](crate::Targets::Values). The accuracy of an evaluation is the share of all outputs of all rows
-/// whose logit is above 0 where the target is above 0.5, and not where it is not.
+/// The targets come from a [`Table::regression`](crate::data::Table::regression) or from
+/// [`Targets::Values`](crate::Targets::Values). In an evaluation, an output is correct if its logit is above 0 exactly
+/// where the target is above 0.5. The accuracy is the fraction of correct outputs over all rows.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};

@@ -1,4 +1,4 @@
-//! Columns of values that are concatenated, and of a network's inputs.
+//! Copies columns, for concatenated values and for a network's inputs.
 
 use std::marker::PhantomData;
 
@@ -35,10 +35,10 @@ static COPY_COLUMNS: Kernel<Settings> = Kernel {
     uniform: PhantomData,
 };
 
-/// Records `to[r, to_first + c] = from[r, from_first + c]` for so many columns.
+/// Records `to[r, to_first + c] = from[r, from_first + c]` for `columns` columns.
 ///
 /// # Panics
-/// When one has fewer columns, or not as many rows: a bug in the caller.
+/// If a tensor has too few columns or the numbers of rows differ, which is a bug in the caller.
 pub fn copy(
     recorder: &mut Recorder<'_>,
     (from, from_first): (&Tensor, usize),

@@ -16,12 +16,14 @@ use crate::tensor::Tensor;
 pub(super) use products::contracts;
 pub use variant::Variant;
 
-/// Convolution over images, as `torch.nn.Conv2d`: an image of (channels, height, width) becomes one of (outputs, height,
-/// width), with `y[o, i, j] = b[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, i·stride + u·dilation − padding, j·… + v·… − …]`, where `x`
-/// is 0 outside of the image.
+/// Convolution over images, like `torch.nn.Conv2d`.
 ///
-/// `w` is (outputs, channels, kernel height, kernel width), `b` is (outputs). Weights start
-/// [as what follows the layer wants it](Init::Auto), biases as 0. Along each axis there are
+/// An image of (channels, height, width) becomes one of (outputs, height, width), with
+/// `y[o, i, j] = b[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, i·stride + u·dilation − padding, j·… + v·… − …]`, where `x` is 0
+/// outside of the image.
+///
+/// `w` is (outputs, channels, kernel height, kernel width), and `b` is (outputs). The initial weights [suit the
+/// activation after the layer](Init::Auto), and biases start at 0. Along each axis there are
 /// `⌊(extent + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1` outputs.
 ///
 /// ```
@@ -44,12 +46,12 @@ pub struct Conv2d {
     pub(super) outputs: usize,
     pub(super) window: Window,
     weight: Init,
-    /// None without a bias.
+    /// `None` without a bias.
     pub(super) bias: Option<Init>,
 }
 
 impl Conv2d {
-    /// A layer with so many outputs (filters) of kernels of this size; stride 1, no padding.
+    /// A layer with this many outputs (filters) and kernels of this size, with stride 1 and no padding.
     #[must_use]
     pub fn new(outputs: usize, kernel: impl Into<Size2>) -> Self {
         Self::with_window(outputs, Window::new(kernel.into()))
@@ -64,53 +66,53 @@ impl Conv2d {
         }
     }
 
-    /// Pixels from one place of the kernel to the next; 1 to begin with.
+    /// Pixels from one position of the kernel to the next; by default 1.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
         self.window.stride = stride.into();
         self
     }
 
-    /// Zeros on each side of the image: above and below, left and right; none to begin with.
+    /// Zeros on each side of the image: above and below, left and right; by default none.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// Pixels from one weight of the kernel to the next; 1 to begin with.
+    /// Pixels from one weight of the kernel to the next; by default 1.
     #[must_use]
     pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
         self.window.dilation = dilation.into();
         self
     }
 
-    /// Starts the weights in another way.
+    /// Sets the initial values of the weights.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight = init;
         self
     }
 
-    /// Has biases, and starts them in another way.
+    /// Gives the layer biases with these initial values.
     #[must_use]
     pub fn bias_init(mut self, init: Init) -> Self {
         self.bias = Some(init);
         self
     }
 
-    /// Has no biases.
+    /// Removes the biases.
     #[must_use]
     pub fn without_bias(mut self) -> Self {
         self.bias = None;
         self
     }
 
-    /// Records a forward pass; with `relu`, that of a [`Relu`](super::Relu) behind the layer as well, whose output is
-    /// `y` then.
+    /// Records a forward pass. With `relu`, it includes a [`Relu`](super::Relu) after the layer, and `y` is that
+    /// `Relu`'s output.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] without room for the zeros that stand in for a bias.
+    /// [`Error::OutOfMemory`] if there is no room for the zeros that replace a missing bias.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -130,13 +132,13 @@ impl Conv2d {
         self.bias.is_some()
     }
 
-    /// What stands in for a bias where there is none.
+    /// Zeros that replace a missing bias.
     fn zeros(&self, gpu: &Gpu) -> Result<Option<Tensor>, Error> {
         let zeros = || Tensor::zeros(gpu, "no bias", [1, self.outputs], Element::F32);
         (!self.has_bias()).then(zeros).transpose()
     }
 
-    /// The window that is put on the images.
+    /// The window that slides over the images.
     pub(crate) fn window(&self) -> Window {
         self.window
     }

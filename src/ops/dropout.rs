@@ -13,11 +13,13 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Dropout (Srivastava et al., 2014), as `torch.nn.Dropout`: in a step of training each element is 0
-/// with probability `p`, and else multiplied by `1/(1 − p)`; everywhere else `y = x`.
+/// Dropout (Srivastava et al., 2014), like `torch.nn.Dropout`: sets random elements to 0 during training.
 ///
-/// What is dropped is a function of the network's [seed](crate::Sequential::seed), the layer's place, the
-/// step, and the element: the same on every device, and after a training was resumed.
+/// In a training step each element is 0 with probability `p`, and otherwise multiplied by `1/(1 − p)`. Everywhere else
+/// `y = x`.
+///
+/// Which elements are dropped is a function of the network's [seed](crate::Sequential::seed), the layer's position, the
+/// step, and the element. It is the same on every device, and after resuming a training.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -45,7 +47,7 @@ impl Dropout {
         self.p
     }
 
-    /// Random words below this drop their element: `p·2³²`.
+    /// Random words below this number drop their element: `p·2³²`, rounded up.
     pub(crate) fn threshold(self) -> u32 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -56,7 +58,7 @@ impl Dropout {
         threshold
     }
 
-    /// What an element that is kept is multiplied by.
+    /// The factor of an element that is kept.
     pub(crate) fn scale(self) -> f64 {
         1.0 / (1.0 - f64::from(self.p))
     }

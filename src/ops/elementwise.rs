@@ -8,13 +8,13 @@ use crate::kernel::{Binding, Block, Contract, Field, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Workgroup of a kernel that [`record_elements`] records.
+/// Workgroup size of the kernels that [`record_elements`] records.
 pub(super) const WORKGROUP_SIZE: [u32; 3] = [256, 1, 1];
-/// Elements of an invocation of such a kernel: less, and a GPU takes longer to start its workgroups
-/// than to move what they read and write.
+/// Elements per invocation of such a kernel. With fewer, a GPU takes longer to start the workgroups than to move the
+/// data.
 const PER_INVOCATION: usize = 4;
 
-/// An activation as its two kernels, each of them elementwise. `U` is their uniform block.
+/// An activation as its two elementwise kernels. `U` is their uniform block.
 #[derive(Debug)]
 pub(super) struct Elementwise<U: 'static = Shape> {
     forward: Kernel<U>,
@@ -24,12 +24,12 @@ pub(super) struct Elementwise<U: 'static = Shape> {
     flops: [u64; 2],
 }
 
-/// What the backward pass reads besides `dy`.
+/// The tensor that the backward pass reads besides `dy`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reads {
-    /// `x`, for a derivative that the output does not tell.
+    /// `x`, if the derivative is not a function of the output.
     Input,
-    /// `y`, as `output`: in one shader `y` is what the forward pass writes.
+    /// `y`, bound as `output`, because the shader uses the name `y` for what the forward pass writes.
     Output,
 }
 
@@ -60,7 +60,7 @@ impl Elementwise {
 }
 
 impl<U: Pod> Elementwise<U> {
-    /// With a uniform block that holds more than the number of elements.
+    /// An activation whose uniform block holds more than the number of elements.
     pub(super) const fn with_block(
         shader: &'static str,
         source: &'static str,
@@ -96,7 +96,7 @@ impl<U: Pod> Elementwise<U> {
         }
     }
 
-    /// `block` makes the uniform block out of the number of elements.
+    /// Records the forward pass; `block` makes the uniform block from the number of elements.
     pub(super) fn forward_with(
         &'static self,
         recorder: &mut Recorder<'_>,
@@ -158,8 +158,8 @@ fn record<U: Pod>(
     record_elements(recorder, kernel, block, tensors, elements, flops);
 }
 
-/// Records a kernel of which a workgroup takes 1,024 elements: an invocation takes four, 256 apart, so
-/// that neighbours read and write neighbouring floats.
+/// Records a kernel whose workgroups take 1,024 elements each. An invocation takes four elements that are 256 apart, so
+/// that neighboring invocations read and write neighboring floats.
 pub(super) fn record_elements<U: Pod>(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<U>,
@@ -178,7 +178,8 @@ pub(super) fn record_elements<U: Pod>(
     );
 }
 
-/// The same where each element takes so many rounds of a loop, with so many FLOPs each: none is a kernel without loop.
+/// Like [`record_elements`], for a kernel that takes `rounds` loop iterations per element, with `flops_per_round` each.
+/// A kernel without a loop has 0 rounds.
 pub(super) fn record_loops<U: Pod>(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<U>,
@@ -187,7 +188,7 @@ pub(super) fn record_loops<U: Pod>(
     elements: usize,
     (rounds, flops_per_round): (usize, u64),
 ) {
-    // The look that ends a loop counts as a round.
+    // The test that ends a loop counts as an iteration.
     let looks = if rounds == 0 { 0 } else { rounds as u64 + 1 };
     let of_element = flops_per_round * rounds.max(1) as u64;
     let cost = Cost {

@@ -13,16 +13,17 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Largest number of rows of the table: an `f32` has all integers up to it.
+/// Most rows of the table: `f32` represents all integers up to this number.
 const MOST: usize = 1 << 24;
 
-/// A table with a row of numbers for each of `count` things, such as words or categories, as `torch.nn.Embedding`: the
-/// features are indices of rows, and the layer gives those rows.
+/// A table with one row of numbers for each of `count` things, such as words or categories, like `torch.nn.Embedding`.
 ///
-/// An input with `m` indices gives `m`×`width`. An index is an integer from 0 and below `count`, as `f32`, so that
-/// `count` is at most 2²⁴. The layer reads an input of the network and nothing else, as an index has no gradient; other
-/// inputs may have features of other kinds. The table is called `weight`, (count, width), and starts normally
-/// distributed with deviation 1, as PyTorch's.
+/// The features are indices of rows, and the layer outputs those rows.
+///
+/// An input with `m` indices gives an output of `m`×`width`. An index is an integer from 0 to `count − 1`, as `f32`;
+/// `count` is therefore at most 2²⁴. The layer can read only an input of the network, because an index has no gradient;
+/// other inputs may have features of other kinds. The table is called `weight`, (count, width). It starts normally
+/// distributed with standard deviation 1, like PyTorch's.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -37,9 +38,9 @@ const MOST: usize = 1 << 24;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Rows that the host has are checked: a value that is no such index is an [`Error::Setting`], and so is a data set of
-/// bytes, which networks see as `byte / 255`. In a tensor that a program's own kernels write, such a value gives NaN,
-/// which a training tells as [`Error::Diverged`], and it changes no row of the table.
+/// Rows from the host are checked: a value that is not a valid index is an [`Error::Setting`]. So is a data set of
+/// bytes, because networks see bytes as `byte / 255`. If a program's own kernel writes such a value into a tensor, the
+/// output is NaN, the table does not change, and training reports [`Error::Diverged`].
 ///
 /// The backward pass compares each index of a minibatch with each row of the table. It adds the gradients of a row in
 /// the order of the indices, so that the same seed gives the same bits.
@@ -61,8 +62,8 @@ impl Embedding {
         }
     }
 
-    /// Starts the table in another way. Those that scale by `fan_in` or `fan_out` take `count` for the one and
-    /// `width` for the other.
+    /// Sets the initial values of the table. For initializations that scale by `fan_in` or `fan_out`, these are `count`
+    /// and `width`.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight = init;
@@ -115,10 +116,9 @@ static BACKWARD_INPUT: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Columns of a workgroup that sums gradients.
+/// Columns per workgroup when summing gradients.
 const COLUMNS: usize = 64;
-/// Indices that a dispatch looks through: all of them may be the same, and a software driver ends loops of 65,535
-/// rounds.
+/// Indices per dispatch. All of them may be the same, and a software driver ends loops after 65,535 iterations.
 const AT_A_TIME: usize = 32_768;
 
 impl Embedding {
@@ -139,9 +139,10 @@ impl Embedding {
         for begin in (0..indices).step_by(AT_A_TIME) {
             let end = indices.min(begin + AT_A_TIME);
             let looked_at = (end - begin) as u64;
-            // A comparison counts as an operation: of a large table they take longer than the sums.
+            // A comparison counts as an operation: in a large table comparisons take longer than the sums.
             let flops = looked_at * (workgroups + self.width as u64);
-            // Of each 2,048 those of an invocation, and all words of bits, of which any may have any.
+            // For every 2,048 indices: an invocation's own comparisons, and all words of bits, any of which may have
+            // any bits set.
             let tiles = looked_at.div_ceil(2048);
             let cost = Cost::new(flops).iterations(tiles * (33 + 2 * 65) + looked_at);
             let settings = |first| Settings {
@@ -177,7 +178,7 @@ impl Layer for Embedding {
             return Err(Error::setting("width", "at least 1", width));
         }
         let weight = ParameterSpec::new("weight", [count, width], self.weight.clone());
-        // It computes nothing.
+        // The layer computes nothing.
         Ok(LayerSpec::new([indices, width])
             .parameter(weight)
             .indices_below(count)

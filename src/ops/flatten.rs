@@ -4,10 +4,11 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Makes a vector of an image or whatever has several extents, as `torch.nn.Flatten`: the same values in the same order.
+/// Turns an image, or any input of several extents, into a vector of the same values in the same order, like
+/// `torch.nn.Flatten`.
 ///
-/// [`Linear`](super::Linear) takes any shape as it is, so that a network needs this layer only where a shape makes a
-/// difference: before a layer that treats channels apart, or to have the layers of a PyTorch network one by one.
+/// [`Linear`](super::Linear) accepts any shape. A network needs this layer only where the shape makes a difference:
+/// before a layer that treats channels separately, or to match the layers of a PyTorch network one by one.
 ///
 /// ```
 /// use wgrad::Sequential;

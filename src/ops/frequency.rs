@@ -11,16 +11,17 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Octaves at the most: the highest then turns 2³¹ times as fast as the lowest.
+/// Most octaves: the highest then has 2³¹ times the frequency of the lowest.
 const MOST: usize = 32;
 
-/// Frequency encoding of coordinates: sines and cosines of each input, of so many octaves. With it a network of
-/// `Linear` layers learns fine detail of an image or a shape, which it smooths out otherwise.
+/// Frequency encoding of coordinates: sines and cosines of each input, in several octaves.
 ///
-/// An input of `n` numbers gives 2·`octaves`·`n`. The `octaves` pairs of one number lie one behind another, then those
-/// of the next: `sin(2⁰πx), cos(2⁰πx), sin(2¹πx), cos(2¹πx), …`, as in Mildenhall et al., "Representing scenes as
-/// neural radiance fields for view synthesis", 2020, formula 4. The lowest octave repeats itself after 2, so that inputs
-/// lie within −1 and 1, or within 0 and 1. [`concat`](crate::Sequential::concat) puts the inputs themselves beside it.
+/// With it, a network of `Linear` layers learns fine detail of an image or a shape that it would smooth out otherwise.
+///
+/// An input of `n` numbers gives 2·`octaves`·`n`: first all `octaves` pairs of the first number, then those of the
+/// next, `sin(2⁰πx), cos(2⁰πx), sin(2¹πx), cos(2¹πx), …`, as in Mildenhall et al., "Representing scenes as neural
+/// radiance fields for view synthesis", 2020, formula 4. The lowest octave has a period of 2, so inputs should lie in
+/// −1…1 or in 0…1. [`concat`](crate::Sequential::concat) adds the inputs themselves to the encoding.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -40,8 +41,9 @@ const MOST: usize = 32;
 /// ```
 ///
 /// Sine and cosine are within 1.5 units in the last place (3·2⁻²⁴, relative) at any octave and for any `f32`, on every
-/// device: the kernel takes whole turns off exactly, and has polynomials of its own for the rest. An infinite input gives
-/// NaN. Backward, `dx = Σ 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)` over the octaves `l`, in their order.
+/// device: the kernel subtracts whole turns exactly, and has polynomials of its own for the rest. An infinite input
+/// gives NaN. In the backward pass, `dx = Σ 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)` over the octaves `l`, in their
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "positional encoding")]
 #[doc(alias = "NeRF")]
@@ -50,7 +52,7 @@ pub struct Frequency {
 }
 
 impl Frequency {
-    /// With this number of octaves, 1 to 32.
+    /// An encoding with this number of octaves, 1 to 32.
     #[must_use]
     pub const fn new(octaves: usize) -> Self {
         Self { octaves }
@@ -93,7 +95,7 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations of a sine and its cosine.
+/// Operations per sine and its cosine.
 const WAVE: u64 = 24;
 
 impl Frequency {

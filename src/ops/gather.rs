@@ -18,17 +18,17 @@ use crate::tensor::Tensor;
 /// Examples on the GPU.
 #[derive(Debug, Clone)]
 pub(crate) struct Resident {
-    /// Of bytes (examples, words) of `u32`: four to a word, each row starting a new word. Of floats
-    /// (examples, width) of `f32`.
+    /// Bytes: (examples, words) of `u32`, with four bytes per word; each row starts a new word. Floats: (examples,
+    /// width) of `f32`.
     features: Tensor,
     /// Classes (1, examples) of `u32`, or values (examples, outputs) of `f32`.
     targets: Tensor,
     width: usize,
 }
 
-/// Bytes that are written at once: wgpu keeps a copy of them until the device has them.
+/// Bytes per write. wgpu keeps a copy of them until the device has them.
 pub(crate) const PIECE: u64 = 8 << 20;
-/// Pieces that such copies are kept of: two on their way, and the one that is being written.
+/// Pieces of which wgpu keeps a copy: two on their way, and the one that is being written.
 pub(crate) const PIECES: u64 = 3;
 
 impl Resident {
@@ -72,7 +72,7 @@ impl Resident {
         })
     }
 
-    /// Room for so many rows of a stream.
+    /// Room for `rows` rows of a stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn of_stream(gpu: &Gpu, layout: Layout, rows: usize) -> Result<Self, Error> {
         let [features, targets] = ["features", "targets"].map(|of| format!("{of} of the stream"));
@@ -89,7 +89,7 @@ impl Resident {
         })
     }
 
-    /// Writes rows of a stream from `first` on.
+    /// Writes rows of a stream, from row `first` on.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn write(&self, gpu: &Gpu, first: usize, rows: &Rows) -> Result<(), Error> {
         gpu.write_rows(&self.features, first, &rows.features)?;
@@ -99,7 +99,7 @@ impl Resident {
         }
     }
 
-    /// Frees it at once, where dropping it would leave that to a browser's garbage collector.
+    /// Frees the memory at once. In a browser, dropping would leave that to the garbage collector.
     pub(crate) fn destroy(&self) {
         for tensor in [&self.features, &self.targets] {
             tensor.buffer().0.destroy();
@@ -122,14 +122,14 @@ fn column(vector: &Tensor) -> Tensor {
     vector.reshaped(vector.label().to_owned(), [vector.len(), 1])
 }
 
-/// Writes in pieces, so that what is uploaded is there once and a few pieces of it again.
+/// Writes data in pieces, so that only a few pieces of it are in memory a second time.
 struct Upload<'a> {
     gpu: &'a Gpu,
     before: Option<wgpu::SubmissionIndex>,
 }
 
 impl Upload<'_> {
-    /// All rows of a tensor.
+    /// Writes all rows of a tensor.
     fn rows<T: Pod>(&mut self, to: &Tensor, values: &[T]) -> Result<(), Error> {
         let rows = rows_of_piece(to);
         for (piece, values) in values.chunks(rows * to.columns()).enumerate() {
@@ -139,7 +139,7 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// The same of bytes, four in a word: each row starts a new one.
+    /// Writes all rows of a data set of bytes, with four bytes per word; each row starts a new word.
     fn bytes(&mut self, to: &Tensor, dataset: &Dataset) -> Result<(), Error> {
         let width = dataset.width();
         let padded = 4 * to.columns();
@@ -164,14 +164,14 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Waits until there are no more than two pieces on their way.
+    /// Waits until at most two pieces are on their way.
     fn sent(&mut self) -> Result<(), Error> {
         let submitted = self.gpu.flush()?;
         self.gpu.wait_in_turn(&mut self.before, submitted)
     }
 }
 
-/// Rows of a tensor that are written at once.
+/// Rows per piece.
 fn rows_of_piece(tensor: &Tensor) -> usize {
     let rows = PIECE / (4 * tensor.columns() as u64);
     usize::try_from(rows).unwrap_or(usize::MAX).max(1)
@@ -237,9 +237,9 @@ static CLASSES: Kernel<Shape> = Kernel {
     ..GATHER
 };
 
-/// Records the copy of the examples at the indices from `first` on into `x` and `targets`, which are as those of the
-/// resident examples: bytes as floats into `x` (rows, width) of `f32`, or packed into `x` (rows, words)
-/// of `u32`.
+/// Records the copy of the examples at the indices from `first` on into `x` and `targets`. `targets` has the type of
+/// the resident targets. Byte features go into `x` as floats, (rows, width) of `f32`, or packed, (rows, words) of
+/// `u32`.
 pub(crate) fn batch(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
@@ -257,8 +257,8 @@ pub(crate) fn batch(
     }
 }
 
-/// Records the copy of the classes of the examples at the indices from `first` on, of one minibatch or of several,
-/// into `labels`.
+/// Records the copy of the classes of the examples at the indices from `first` on, of one minibatch or several, into
+/// `labels`.
 pub(crate) fn classes(
     recorder: &mut Recorder<'_>,
     resident: &Resident,

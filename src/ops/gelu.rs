@@ -6,8 +6,8 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Gaussian error linear unit (Hendrycks and Gimpel, 2016), elementwise, as `torch.nn.GELU` by its
-/// default: `y = x·Φ(x) = x·(1 + erf(x/√2))/2`, not the form with `tanh`. Backward,
+/// Gaussian error linear unit (Hendrycks and Gimpel, 2016), elementwise, like `torch.nn.GELU` with its defaults:
+/// `y = x·Φ(x) = x·(1 + erf(x/√2))/2`, not the approximation with `tanh`. In the backward pass,
 /// `dx = dy·(Φ(x) + x·φ(x))` with the normal density `φ(x) = e^(−x²/2)/√(2π)`.
 #[derive(Debug, Clone, Copy, Default)]
 #[doc(alias = "GELU")]

@@ -3,12 +3,12 @@
 use super::update::{check_above_zero, check_weight_decay};
 use crate::error::Error;
 
-/// How a group of parameters is updated, where it is not as all others: with a multiple of the learning rate, with
-/// a weight decay of its own, or not at all.
+/// How a group of parameters is updated if it differs from the rest: with a multiple of the learning rate, with its own
+/// weight decay, or not at all.
 ///
-/// By default weights decay where the optimizer does, and biases do not, as each layer says of its parameters
-/// ([`ParameterSpec::decays`](super::ParameterSpec)). PyTorch's optimizers let all parameters decay:
-/// `Group::new().weight_decay(0.01)` for all of them, `"*"`, is that.
+/// By default the optimizer's weight decay applies to weights but not to biases; each layer says which of its
+/// parameters decay ([`ParameterSpec::decays`](super::ParameterSpec)). PyTorch's optimizers let all parameters decay.
+/// For the same behavior, give all parameters (`"*"`) the group `Group::new().weight_decay(0.01)`.
 ///
 /// ```
 /// use wgrad::ops::{AdamW, Group, Linear, Relu, SoftmaxCrossEntropy};
@@ -35,7 +35,7 @@ impl Default for Group {
 }
 
 impl Group {
-    /// Updated as the optimizer says.
+    /// A group that is updated like all other parameters.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -45,13 +45,13 @@ impl Group {
         }
     }
 
-    /// With so many times the optimizer's learning rate, whatever its schedule makes of that: above 0.
+    /// Multiplies the learning rate, after any schedule, by `rate`, a number above 0.
     #[must_use]
     pub const fn rate(self, rate: f32) -> Self {
         Self { rate, ..self }
     }
 
-    /// With this weight decay instead of the optimizer's, as the optimizer defines it: 0 or above.
+    /// Uses this weight decay, 0 or above, instead of the optimizer's. The optimizer defines how it is applied.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -60,7 +60,8 @@ impl Group {
         }
     }
 
-    /// Not updated: neither by gradients nor by weight decay. What the optimizer keeps of it stays as it is.
+    /// Whether to freeze the parameters: neither gradients nor weight decay change them, and the optimizer's state for
+    /// them stays as it is.
     #[must_use]
     pub const fn frozen(self, is_frozen: bool) -> Self {
         Self { is_frozen, ..self }
@@ -72,13 +73,13 @@ impl Group {
         self.rate
     }
 
-    /// Its own weight decay, if it has one.
+    /// The group's own weight decay, if it has one.
     #[must_use]
     pub const fn own_decay(&self) -> Option<f32> {
         self.weight_decay
     }
 
-    /// Whether it is not updated.
+    /// Whether the parameters are frozen.
     #[must_use]
     pub const fn is_frozen(&self) -> bool {
         self.is_frozen

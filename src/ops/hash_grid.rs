@@ -12,18 +12,19 @@ use kernels::Pass;
 pub(super) use kernels::contracts;
 pub(crate) use levels::{Level, Levels, unit};
 
-/// Multiresolution hash encoding (Müller, Evans, Schied and Keller, "Instant neural graphics primitives with a
-/// multiresolution hash encoding", 2022, section 3): features of a point in the unit square or cube, from grids of
-/// several resolutions whose corners have trainable features. A small network behind it learns an image, a shape or
-/// another function of a position in seconds.
+/// Multiresolution hash encoding: encodes a point in the unit square or cube as trainable features.
+///
+/// The features come from grids of several resolutions, whose corners have trainable features. With a small network
+/// behind it, the encoding learns an image, a shape or another function of a position in seconds. (Müller, Evans,
+/// Schied and Keller, "Instant neural graphics primitives with a multiresolution hash encoding", 2022, section 3.)
 ///
 /// The input is a position of 2 or 3 coordinates in 0…1. Level `l` divides each axis into `⌊base_resolution·growthˡ⌋`
-/// cells; the features at a point are those of the corners of its cell, interpolated linearly along each axis. The
-/// output has `levels`×`features_per_level` numbers, the coarsest level's first.
+/// cells. The features of a point are those of its cell's corners, interpolated linearly along each axis. The output
+/// has `levels`×`features_per_level` numbers, the coarsest level's first.
 ///
-/// A level has an entry for each corner of its cells where the table has room for them (it is dense), and else
-/// `table_size` entries, which corners share by a hash of their coordinates. With a table as large as the finest level
-/// all levels are dense. The entries of all levels are one parameter, `table`, (entries, features of a level), that
+/// A level is dense, with one entry per corner of its cells, if these are at most `table_size`. Otherwise it has
+/// `table_size` entries, which corners share by a hash of their coordinates. If the table has room for the finest
+/// level, all levels are dense. The entries of all levels are one parameter, `table`, (entries, features per level). It
 /// starts uniform in ±10⁻⁴ and does not decay.
 ///
 /// ```
@@ -38,17 +39,17 @@ pub(crate) use levels::{Level, Levels, unit};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A coordinate outside of 0…1 is clamped, and the gradient by it is 0. A row with a NaN gives NaN, and changes no
-/// entry.
+/// A coordinate outside of 0…1 is clamped, and the gradient with respect to it is 0. A row with a NaN gives NaN, and
+/// changes no entry.
 ///
-/// The gradient by the table is summed in integers, whose unit is a power of two: the largest gradient of a level in
-/// the minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the same bits on every
-/// device and on the CPU engine, but for subnormal numbers, which a GPU may take for 0. Sums have 64 bits, so that they
-/// cannot saturate: a tensor has fewer than 2³² rows, and each adds at most 2³⁰ to an entry. A gradient below 2⁻³¹ of the
-/// largest of its level counts as 0. If a gradient is not finite, all gradients of its level are NaN.
+/// The gradient with respect to the table is summed in integers. Their unit is a power of two, such that the largest
+/// gradient of a level in the minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the
+/// same bits on every device and on the CPU engine, except for subnormal numbers, which a GPU may treat as 0. Sums have
+/// 64 bits and cannot saturate: a tensor has fewer than 2³² rows, and each row adds at most 2³⁰ to an entry. A gradient
+/// below 2⁻³¹ of the largest of its level counts as 0. If a gradient is not finite, all gradients of its level are NaN.
 ///
-/// In what `tiny-cuda-nn` differs: a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells,
-/// dense levels are rounded up to 8 entries, features are of half precision, and gradients are added in any order.
+/// `tiny-cuda-nn` differs: there a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells, dense
+/// levels are rounded up to 8 entries, features have half precision, and gradients are added in any order.
 #[doc(alias = "HashEncoding")]
 #[doc(alias = "DenseGrid")]
 #[doc(alias = "MultiresolutionHashEncoding")]
@@ -69,7 +70,8 @@ impl Default for HashGrid {
 }
 
 impl HashGrid {
-    /// 16 levels of 2 features, 2¹⁵ entries of a level at the most, 16 cells along an axis that grow by 1.5.
+    /// 16 levels of 2 features, at most 2¹⁵ entries per level, 16 cells along an axis of the coarsest level, growth
+    /// 1.5.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -89,7 +91,7 @@ impl HashGrid {
         Self { levels, ..self }
     }
 
-    /// Features of an entry: 1, 2, 4 or 8. The paper's `F`.
+    /// Features per entry: 1, 2, 4 or 8. The paper's `F`.
     #[must_use]
     #[doc(alias = "n_features_per_level")]
     pub fn features_per_level(self, features_per_level: usize) -> Self {
@@ -99,7 +101,7 @@ impl HashGrid {
         }
     }
 
-    /// Entries of a level at the most: a power of two, 2 to 2²⁴. The paper's `T`.
+    /// Most entries per level: a power of two, 2 to 2²⁴. The paper's `T`.
     #[must_use]
     #[doc(alias = "log2_hashmap_size")]
     pub fn table_size(self, table_size: usize) -> Self {
@@ -115,16 +117,16 @@ impl HashGrid {
         }
     }
 
-    /// How many times the cells along an axis are those of the level before: at least 1. The paper's `b`, which is
-    /// `(N_max / N_min)^(1 / (L − 1))` for a finest level of `N_max` cells. The finest level has at most 65,535 along
-    /// an axis.
+    /// The ratio of the cells along an axis from one level to the next: at least 1. The paper's `b`: for a finest level
+    /// of `N_max` cells, `(N_max / N_min)^(1 / (L − 1))`. The finest level must have at most 65,535 cells along an
+    /// axis.
     #[must_use]
     #[doc(alias = "per_level_scale")]
     pub fn growth(self, growth: f32) -> Self {
         Self { growth, ..self }
     }
 
-    /// Starts the table in another way.
+    /// Sets the initial values of the table.
     #[must_use]
     pub fn table_init(self, init: Init) -> Self {
         Self {

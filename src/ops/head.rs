@@ -1,4 +1,5 @@
-//! The head of a network, a multilayer perceptron over rows of floats, in one dispatch: see `shaders/head_rows.wgsl`.
+//! The head of a network, run in one dispatch: a multilayer perceptron over rows of floats. See
+//! `shaders/head_rows.wgsl`.
 
 mod cost;
 mod kernels;
@@ -18,54 +19,56 @@ pub use kernels::Form;
 pub(super) use kernels::contracts;
 use kernels::{Block, LayerBlock, NO_BIAS};
 
-/// Linear layers that the kernels have room for.
+/// Most linear layers in a head: the kernels' blocks have room for this many.
 pub(crate) const MOST_LAYERS: usize = 8;
-/// Inputs and outputs of a layer: wider ones are better off in kernels of their own, which use a weight for more rows.
+/// Most inputs or outputs of a layer. Wider layers are better off in kernels of their own, which reuse a weight for
+/// more rows.
 pub(crate) const MOST_WIDTH: usize = 128;
 
-/// Values of a row, inputs among them: so many that the kernels have room for a tile of rows.
+/// Most values per row, inputs included. With these the kernels still have room for a tile of rows.
 pub(crate) const MOST_COLUMNS: usize = 1023;
 
-/// A linear layer of a head, and the activation behind it.
+/// A linear layer of a head, with the activation that follows it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayer {
-    /// Width of what it takes.
+    /// Width of its input.
     pub inputs: usize,
-    /// Width of what it gives.
+    /// Width of its output.
     pub outputs: usize,
-    /// Where its weight starts among the parameters, in elements.
+    /// Offset of its weight among the parameters, in elements.
     pub weight: usize,
-    /// Where its bias starts, if it has one.
+    /// Offset of its bias among the parameters, in elements, if it has one.
     pub bias: Option<usize>,
-    /// What is behind it.
+    /// The activation that follows it.
     pub activation: HeadActivation,
 }
 
 impl HeadLayer {
-    /// Values of a row that it makes.
+    /// Values per row that the layer produces. A GELU needs its input as well as its output.
     pub(crate) fn columns(&self) -> usize {
         self.outputs * if self.activation.kind == GELU { 2 } else { 1 }
     }
 }
 
-/// An activation, as the shaders number it, with its slope.
+/// An activation as the shaders number it, with its negative slope.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeadActivation {
     kind: u32,
     slope: f32,
 }
 
-/// Its input is a value of a row as well.
+/// The only activation whose input is kept as well: its derivative is not a function of its output.
 const GELU: u32 = 5;
 
 impl HeadActivation {
-    /// Those that the shaders have: their derivative is a function of their output, but a GELU's.
+    /// The activation of a layer, or `None` if the shaders do not have it. Except for a GELU's, the shaders compute
+    /// derivatives from the activation's output.
     #[must_use]
     pub fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
         let plain = |kind| Some(Self { kind, slope: 0.0 });
         match layer.downcast_ref::<LeakyRelu>() {
-            // A falling line would hide the sign of its input.
+            // With a negative slope, the output would not show the sign of the input.
             Some(leaky) if leaky.negative_slope() >= 0.0 => Some(Self {
                 kind: 3,
                 slope: leaky.negative_slope(),
@@ -82,20 +85,20 @@ impl HeadActivation {
 /// A loss that is local to a row, as the shaders number it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadLoss {
-    /// Classes, or values.
+    /// Whether the targets are classes; otherwise they are values.
     of_classes: bool,
     kind: u32,
-    /// Of the loss, as its shader names it.
+    /// The loss's setting, for example Huber's delta.
     setting: f32,
-    /// Which the derivatives of its terms lack.
+    /// Constant factor that the shader leaves out of the terms' derivatives.
     factor: f32,
 }
 
 impl HeadLoss {
-    /// Those that the shaders have.
+    /// The loss as the shaders know it.
     ///
     /// # Errors
-    /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] for another.
+    /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] if the shaders do not have the loss.
     pub fn of(loss: &dyn Loss) -> Result<Self, Unfused> {
         let loss = unwrapped_loss(loss);
         let of_values = |kind, setting, factor| Self {
@@ -128,37 +131,37 @@ impl HeadLoss {
 pub struct Head {
     layers: Vec<HeadLayer>,
     form: Form,
-    /// Whether a `Relu` has made its rows.
+    /// Whether the head's input is the output of a `Relu`.
     rectified: bool,
-    /// Elements of a row of values, from one to the next.
+    /// Elements from the start of one row's values to the start of the next.
     pitch: usize,
-    /// Rows that a workgroup takes at a time.
+    /// Rows that a workgroup processes at a time.
     block: usize,
 }
 
-/// What a step of training reads and writes.
+/// The tensors that a step of training reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadPass<'a> {
     /// All parameters of the network.
     pub parameters: &'a Tensor,
-    /// Where the gradients by them go.
+    /// Receives the gradients with respect to the parameters.
     pub gradients: &'a Tensor,
-    /// (rows, inputs).
+    /// Input, (rows, inputs).
     pub x: &'a Tensor,
-    /// Where the gradient by those goes, if anybody reads it.
+    /// Receives the gradient with respect to `x`, if it is needed.
     pub dx: Option<&'a Tensor>,
-    /// As the loss takes them.
+    /// Targets, in the form that the loss takes.
     pub targets: &'a Tensor,
-    /// (1, rows).
+    /// Receives the loss of every row, (1, rows).
     pub losses: &'a Tensor,
 }
 
 impl Head {
-    /// A head of these layers, of which each takes what the one before gives.
+    /// A head of these layers. Each layer takes the output of the one before it.
     ///
     /// # Errors
-    /// [`Unfused::Depth`] or [`Unfused::Width`] when the kernels have no room for so many, [`Unfused::Limit`] when the
-    /// device does not run them.
+    /// [`Unfused::Depth`] or [`Unfused::Width`] if the kernels have no room for so many layers or columns,
+    /// [`Unfused::Limit`] if the device's limits are too low for the kernels.
     pub fn new(
         layers: Vec<HeadLayer>,
         rectified: bool,
@@ -172,7 +175,7 @@ impl Head {
         }
         form.check_limits(gpu)?;
         let made: usize = layers.iter().map(HeadLayer::columns).sum();
-        // Odd, so that neighbouring rows lie in other banks of workgroup memory.
+        // An odd pitch puts neighboring rows into different banks of workgroup memory.
         let pitch = (layers.first().map_or(0, |layer| layer.inputs) + made) | 1;
         let Some(block) = form.block(pitch) else {
             return Err(Unfused::Width {
@@ -189,7 +192,7 @@ impl Head {
         })
     }
 
-    /// The kernels that suit a device.
+    /// The kernels that suit the device.
     pub(crate) fn form_for(gpu: &Gpu) -> Form {
         match gpu.software_driver() {
             Some(SoftwareDriver::Lavapipe) => Form::Registers,
@@ -197,7 +200,7 @@ impl Head {
         }
     }
 
-    /// Gradients by parameters of one slot.
+    /// Elements per slot: one workgroup's gradients with respect to all parameters.
     fn slot(&self) -> usize {
         let size = |layer: &HeadLayer| (layer.inputs + 1) * layer.outputs;
         self.layers.iter().map(size).sum()
@@ -211,7 +214,7 @@ impl Head {
         self.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// What the kernels are told, but for a loss.
+    /// The kernels' settings, except for those of a loss.
     fn shape(&self, rows: usize) -> Block {
         let mut layer = [LayerBlock::default(); MOST_LAYERS];
         let mut column = self.inputs();
@@ -248,7 +251,8 @@ impl Head {
         }
     }
 
-    /// Shapes of the gradients of workgroups, and of values that do not lie in workgroup memory.
+    /// Shape of the gradients of all workgroups, and shape of the values of their rows where these do not lie in
+    /// workgroup memory.
     #[must_use]
     pub fn scratch_shapes(&self, rows: usize) -> ([usize; 2], Option<[usize; 2]>) {
         let workgroups = self.workgroups(rows);
@@ -257,10 +261,10 @@ impl Head {
         ([workgroups, self.slot()], values)
     }
 
-    /// Memory that a step of so many rows needs.
+    /// Allocates the memory that a step of so many rows needs.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has none.
+    /// [`Error::OutOfMemory`] or [`Error::Limit`] if the GPU cannot provide it.
     pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
         let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let (slots, values) = self.scratch_shapes(rows);
@@ -272,11 +276,11 @@ impl Head {
         })
     }
 
-    /// Records the losses of all rows, the gradients by all parameters of the head, and that by its input where it is
-    /// wanted.
+    /// Records the losses of all rows, the gradients with respect to all parameters of the head, and the gradient with
+    /// respect to the input if it is needed.
     ///
     /// # Panics
-    /// When the shapes do not fit together: a bug in the caller.
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn record_training(
         &self,
         recorder: &mut Recorder<'_>,
@@ -325,10 +329,11 @@ impl Head {
         recorder.dispatch(&kernels::SUM, block, &tensors, workgroups, cost);
     }
 
-    /// Records what the head gives for rows; `values` are memory for those that do not lie in that of workgroups.
+    /// Records the output of the head for all rows. `values` holds the rows' values if they do not lie in workgroup
+    /// memory.
     ///
     /// # Panics
-    /// When the shapes do not fit together: a bug in the caller.
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -351,13 +356,13 @@ impl Head {
     }
 }
 
-/// What a step writes for itself alone.
+/// Temporary tensors of a step.
 #[derive(Debug)]
 pub struct HeadScratch {
-    /// (workgroups, gradients): see [`Head::scratch_shapes`].
+    /// Gradients of each workgroup, (workgroups, gradients): see [`Head::scratch_shapes`].
     pub slots: Tensor,
-    /// Those of blocks of rows.
+    /// Values of each workgroup's block of rows, if they do not lie in workgroup memory.
     pub values: Option<Tensor>,
-    /// Bound where no gradient by the input is wanted, (1, 1).
+    /// Bound in place of the gradient with respect to the input if it is not needed, (1, 1).
     pub no_dx: Tensor,
 }

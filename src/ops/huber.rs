@@ -10,12 +10,12 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Huber loss, for regression with outliers: squared near 0, linear beyond `delta`, as `torch.nn.HuberLoss`.
+/// Huber loss, for regression with outliers: squared near 0, linear beyond `delta`, like `torch.nn.HuberLoss`.
 ///
-/// Outputs and targets are (rows, outputs). With `d = y − t` of each of them, `loss = mean_{r,c}(h(d))`, where
-/// `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere; the gradient by the outputs is `d`, kept
-/// within `−delta` and `delta`, `/ (rows · outputs)` (Huber, "Robust Estimation of a Location Parameter", 1964). A row
-/// with an infinite or NaN output has a NaN loss.
+/// Outputs and targets are (rows, outputs). With `d = y − t` for each output, `loss = mean_{r,c}(h(d))`, where
+/// `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere. The gradient with respect to the outputs is
+/// `d`, clamped to `−delta` and `delta`, divided by `rows · outputs` (Huber, "Robust Estimation of a Location
+/// Parameter", 1964). A row with an infinite or NaN output has a NaN loss.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};
@@ -44,14 +44,14 @@ pub struct Huber {
 }
 
 impl Huber {
-    /// Squared for differences up to `delta`, a finite number above 0; linear for larger ones.
+    /// A loss that is squared for differences up to `delta`, a finite number above 0, and linear for larger ones.
     #[must_use]
     pub fn new(delta: f32) -> Self {
         Self { delta }
     }
 }
 
-/// A `delta` of 1, as PyTorch's.
+/// A `delta` of 1, like PyTorch's.
 impl Default for Huber {
     fn default() -> Self {
         Self::new(1.0)

@@ -1,4 +1,4 @@
-//! The layers of this crate by their settings, as files have them.
+//! The layers of this crate by their settings, as files store them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
     unwrapped,
 };
 
-/// A layer of this crate. What its parameters start with is no setting: a file has what they are.
+/// A layer of this crate by its settings. Initial values are not settings: a file holds the parameters themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) enum Known {
@@ -69,7 +69,7 @@ pub(crate) enum Known {
     Flatten,
 }
 
-/// A window whose pixels lie beside each other, each pair as (height, width).
+/// A window without dilation. Each pair is (height, width).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sizes {
@@ -100,7 +100,7 @@ impl From<Sizes> for Window {
 }
 
 impl Known {
-    /// The layer within boxes and `Arc`s, unless it is from outside of this crate.
+    /// The settings of the layer inside boxes and `Arc`s, or `None` for a layer from outside of this crate.
     pub(crate) fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
         if let Some(linear) = layer.downcast_ref::<Linear>() {
@@ -184,7 +184,7 @@ impl Known {
         Some(Self::SphericalHarmonics { degrees })
     }
 
-    /// The layer. Its settings may make no sense: its `spec` says so.
+    /// The layer. If its settings are invalid, its `spec` returns an error.
     pub(crate) fn layer(self) -> Arc<dyn Layer> {
         match self {
             Self::Linear { outputs, bias } => {

@@ -1,4 +1,4 @@
-//! What a layer is, and what its passes read and write.
+//! The trait for layers, and the tensors that their passes read and write.
 
 mod spec;
 
@@ -15,39 +15,39 @@ use crate::tensor::Tensor;
 
 pub use spec::{KeptSpec, LayerSpec, Layout, ParameterSpec, Response};
 
-/// What a layer draws random numbers from while it is trained. They are a function of the key, the
-/// step and a counter of the layer's own, so that the backward pass and the reference draw the same.
+/// The source of a layer's random numbers during training. The numbers are a function of the key, the step and a
+/// counter within the layer, so that the backward pass and the reference draw the same numbers.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Draw<'a> {
-    /// Of this layer alone: from the seed of the network and the layer's place in it.
+    /// This layer's own key, derived from the seed of the network and the layer's position in it.
     pub key: [u32; 2],
-    /// (1, 1) of `u32`: steps taken before this one.
+    /// Number of steps before this one, (1, 1) of `u32`.
     pub step_count: &'a Tensor,
 }
 
 impl<'a> Draw<'a> {
-    /// By this key, in the step that `step_count`, (1, 1) of `u32`, says.
+    /// Draws with this key, in the step that `step_count`, (1, 1) of `u32`, holds.
     #[must_use]
     pub fn new(key: [u32; 2], step_count: &'a Tensor) -> Self {
         Self { key, step_count }
     }
 }
 
-/// Why a pass is run.
+/// The purpose of a pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
-    /// A network is evaluated, or its gradient checked: nothing is dropped, and no state changes.
+    /// Evaluation of a network, or a check of its gradient: nothing is dropped, and no state changes.
     Evaluation,
     /// A step of training.
     Training(Draw<'a>),
 }
 
-/// What a layer's forward pass reads and writes.
+/// The tensors that a layer's forward pass reads and writes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Forward<'a> {
-    /// Its input, (rows, input).
+    /// The layer's input, (rows, input).
     pub x: &'a Tensor,
     /// Shape of one row of the input, also where `x` is packed bytes.
     pub input: Shape,
@@ -55,16 +55,16 @@ pub struct Forward<'a> {
     pub parameters: &'a [Tensor],
     /// The layer's state, which a step of training may change.
     pub state: &'a [Tensor],
-    /// Where what the backward pass wants goes. Its contents before are undefined.
+    /// Receives what the backward pass needs. The contents before the pass are undefined.
     pub kept: &'a [Tensor],
-    /// Its output, (rows, output). Every element is to be written.
+    /// The layer's output, (rows, output). The pass must write every element.
     pub y: &'a Tensor,
-    /// Why it is run.
+    /// The purpose of the pass.
     pub mode: Mode<'a>,
 }
 
 impl<'a> Forward<'a> {
-    /// A pass of a layer with neither state nor anything to keep.
+    /// A pass of a layer that has no state and keeps nothing.
     #[must_use]
     pub fn new(x: &'a Tensor, parameters: &'a [Tensor], y: &'a Tensor, mode: Mode<'a>) -> Self {
         Self {
@@ -78,26 +78,28 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// With another shape of the input than that of a row of `x`, which may be packed bytes.
+    /// Sets the shape of one row of the input. Needed where `x` does not have that shape, for example where it is
+    /// packed bytes.
     #[must_use]
     pub fn with_input(self, input: Shape) -> Self {
         Self { input, ..self }
     }
 
-    /// With the layer's state.
+    /// Sets the layer's state.
     #[must_use]
     pub fn with_state(self, state: &'a [Tensor]) -> Self {
         Self { state, ..self }
     }
 
-    /// With room for what it keeps.
+    /// Sets the tensors for what the layer keeps for its backward pass.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Tensor]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// What a layer's backward pass reads and writes. Gradients have the shapes of what they are by.
+/// The tensors that a layer's backward pass reads and writes. Each gradient has the shape of the tensor that it belongs
+/// to.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Backward<'a> {
@@ -107,25 +109,25 @@ pub struct Backward<'a> {
     pub input: Shape,
     /// Output of the forward pass, (rows, output).
     pub y: &'a Tensor,
-    /// Gradient of the loss by `y`.
+    /// Gradient of the loss with respect to `y`.
     pub dy: &'a Tensor,
     /// The layer's parameters.
     pub parameters: &'a [Tensor],
     /// The layer's state, after the forward pass.
     pub state: &'a [Tensor],
-    /// What the forward pass has kept.
+    /// What the forward pass kept.
     pub kept: &'a [Tensor],
-    /// Where the gradients by the parameters go. Every element is to be written.
+    /// Receives the gradients with respect to the parameters. The pass must write every element.
     pub gradients: &'a [Tensor],
-    /// Where the gradient by `x` goes, if anybody reads it. Every element is to be written: it may hold
-    /// another layer's gradient.
+    /// Receives the gradient with respect to `x`, if it is needed. The pass must write every element: the tensor may
+    /// still hold another layer's gradient.
     pub dx: Option<&'a Tensor>,
-    /// That of the forward pass.
+    /// The forward pass's mode.
     pub mode: Mode<'a>,
 }
 
 impl<'a> Backward<'a> {
-    /// A pass of a layer without parameters, state or anything kept: from `dy` to `dx`.
+    /// A pass from `dy` to `dx`, of a layer that has no parameters and no state and keeps nothing.
     #[must_use]
     pub fn new([x, y, dy]: [&'a Tensor; 3], dx: Option<&'a Tensor>, mode: Mode<'a>) -> Self {
         Self {
@@ -142,13 +144,14 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// With another shape of the input than that of a row of `x`, which may be packed bytes.
+    /// Sets the shape of one row of the input. Needed where `x` does not have that shape, for example where it is
+    /// packed bytes.
     #[must_use]
     pub fn with_input(self, input: Shape) -> Self {
         Self { input, ..self }
     }
 
-    /// With the layer's parameters, and where their gradients go.
+    /// Sets the layer's parameters and the tensors for their gradients.
     #[must_use]
     pub fn with_parameters(self, parameters: &'a [Tensor], gradients: &'a [Tensor]) -> Self {
         Self {
@@ -158,34 +161,34 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// With the layer's state.
+    /// Sets the layer's state.
     #[must_use]
     pub fn with_state(self, state: &'a [Tensor]) -> Self {
         Self { state, ..self }
     }
 
-    /// With what the forward pass has kept.
+    /// Sets what the forward pass kept.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Tensor]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// A layer of a network: rows of one shape in, rows of another out.
+/// A layer of a network: turns rows of one shape into rows of another.
 pub trait Layer: Any + Debug + Send + Sync {
-    /// Name as printed, for example `Linear(50)`. A [checkpoint](crate::checkpoint) knows the layer by it: it has
-    /// the settings by which two layers differ.
+    /// Name as printed, for example `Linear(50)`. A [checkpoint](crate::checkpoint) identifies the layer by it, so it
+    /// includes the settings by which two layers differ.
     fn name(&self) -> String;
 
-    /// What it gives, has and does for rows of this shape.
+    /// The layer's output shape, parameters, state and other properties, for rows of this shape.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it does not take such rows, or a setting of it makes no sense.
+    /// [`Error::Setting`] if the layer does not accept such rows, or a setting of it is invalid.
     fn spec(&self, input: &Shape) -> Result<LayerSpec, Error>;
 
-    /// Whether on this device the layer, as the first of a network, takes bytes as its input:
-    /// `x` is then (rows, inputs / 4 rounded up) of `u32`, four bytes to a word, lowest first,
-    /// spare bytes 0, and stands for `byte / 255`.
+    /// Whether the layer, as the first of a network on this device, accepts bytes as its input. `x` is then (rows,
+    /// inputs / 4 rounded up) of `u32`, with four bytes per word, lowest first. Unused bytes are 0. A byte stands for
+    /// `byte / 255`.
     fn takes_bytes(&self, gpu: &Gpu) -> bool {
         let _ = gpu;
         false
@@ -194,16 +197,16 @@ pub trait Layer: Any + Debug + Send + Sync {
     /// Records `y = layer(x)`.
     ///
     /// # Errors
-    /// What recording it needs and the device does not have.
+    /// An error if the device lacks something that the recording needs.
     fn forward(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) -> Result<(), Error>;
 
-    /// Records the gradients by the parameters, and by `x` where it is wanted.
+    /// Records the gradients with respect to the parameters, and with respect to `x` if it is needed.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The same as those of [`forward`](Self::forward).
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error>;
 
-    /// The same layer on ndarray.
+    /// The same layer, computed with ndarray.
     fn reference(&self) -> reference::Twin;
 }
 

@@ -14,12 +14,13 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Layer normalization (Ba, Kiros and Hinton, 2016), as `torch.nn.LayerNorm` over the whole shape of an example: each
-/// row is brought to mean 0 and variance 1, then scaled and shifted.
+/// Layer normalization: brings each row to mean 0 and variance 1, then scales and shifts it.
 ///
-/// `y = weight·(x − mean)/√(variance + eps) + bias`, with the mean over all features of the row and a variance that is
-/// divided by their number. `weight` starts as 1 and `bias` as 0; they have the shape of the input, and do not decay.
-/// It is the same in training and outside of it.
+/// This is `torch.nn.LayerNorm` over the whole shape of an example (Ba, Kiros and Hinton, 2016).
+///
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. The mean is over all features of the row, and the variance is
+/// divided by their number. `weight` starts at 1 and `bias` at 0; they have the shape of the input, and do not decay.
+/// The layer behaves the same in training and outside of it.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -42,19 +43,19 @@ impl Default for LayerNorm {
 }
 
 impl LayerNorm {
-    /// With PyTorch's setting: 1e-5 is added to a variance.
+    /// PyTorch's setting: `eps` 1e-5.
     #[must_use]
     pub const fn new() -> Self {
         Self { eps: 1e-5 }
     }
 
-    /// Adds this to a variance before its root is taken: a number above 0.
+    /// Sets the number that is added to the variance before the root is taken: above 0.
     #[must_use]
     pub const fn eps(self, eps: f32) -> Self {
         Self { eps }
     }
 
-    /// What is added to a variance.
+    /// The number that is added to the variance.
     pub(crate) const fn epsilon(&self) -> f32 {
         self.eps
     }
@@ -117,13 +118,13 @@ static BACKWARD_PARAMETERS: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations of one value in a forward pass: a sum, four of deviations, and the line from `x` to `y`.
+/// Operations per value in a forward pass: 1 for the sum, 4 for the deviations, 4 for the line from `x` to `y`.
 const FLOPS: u64 = 1 + 4 + 4;
-/// Columns of a workgroup that sums over rows, and invocations of each.
+/// Columns per workgroup that sums over rows, and invocations per column.
 const SIDE: usize = 16;
 
 impl LayerNorm {
-    /// Records a kernel that goes through each row so many times.
+    /// Records a kernel that reads each row `passes` times.
     fn record_rows(
         self,
         recorder: &mut Recorder<'_>,
@@ -136,14 +137,14 @@ impl LayerNorm {
         let rows = u64::from(block.rows);
         let columns = u64::from(block.columns);
         let lanes = u64::from(block.lanes);
-        // Nine halvings, with the look that ends them, at each sum.
+        // Each sum takes nine halvings, including the test that ends their loop.
         let iterations = passes * (columns.div_ceil(lanes) + 1 + 9);
         let cost = Cost::new(flops * rows * columns).iterations(iterations);
         let workgroups = rows.div_ceil(256 / lanes);
         recorder.dispatch(kernel, block, tensors, workgroups, cost);
     }
 
-    /// An invocation takes about four columns, or more where a row has more than a workgroup takes so.
+    /// An invocation takes about four columns, or more if the row is too long for one workgroup otherwise.
     fn block(self, x: &Tensor) -> Settings {
         let lanes = x.columns().div_ceil(4).next_power_of_two().min(256);
         Settings {

@@ -10,8 +10,8 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Leaky rectified linear unit (Maas, Hannun and Ng, 2013), elementwise, as `torch.nn.LeakyReLU`:
-/// `y = x` where `x > 0`, else `negative_slope·x`. At 0 its gradient is the slope's.
+/// Leaky rectified linear unit (Maas, Hannun and Ng, 2013), elementwise, like `torch.nn.LeakyReLU`: `y = x` where
+/// `x > 0`, else `negative_slope·x`. At 0 its gradient is `negative_slope`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[doc(alias = "LeakyReLU")]
 pub struct LeakyRelu {
@@ -19,7 +19,7 @@ pub struct LeakyRelu {
 }
 
 impl LeakyRelu {
-    /// With any slope, negative ones too: the gradient comes from `x`, not from the sign of `y`.
+    /// A unit with any slope, even a negative one: the gradient depends on `x`, not on the sign of `y`.
     #[must_use]
     pub const fn new(negative_slope: f32) -> Self {
         Self { negative_slope }
@@ -39,7 +39,7 @@ impl LeakyRelu {
     }
 }
 
-/// A slope of 0.01, as PyTorch's.
+/// A slope of 0.01, like PyTorch's.
 impl Default for LeakyRelu {
     fn default() -> Self {
         Self::new(0.01)

@@ -14,11 +14,12 @@ use crate::tensor::Tensor;
 pub(super) use products::contracts;
 pub use variant::Variant;
 
-/// Fully connected layer, `y = x·w + b`: `w` is (inputs, outputs), `b` is (outputs). An input of several extents, such
-/// as an image, is taken element after element.
+/// Fully connected layer: `y = x·w + b`.
 ///
-/// Weights start [as what follows the layer wants it](Init::Auto), biases as 0. (PyTorch keeps `w` transposed, and so
-/// do files.)
+/// `w` is (inputs, outputs), and `b` is (outputs). An input of several extents, such as an image, is flattened.
+///
+/// The initial weights [suit the activation after the layer](Init::Auto), and biases start at 0. (PyTorch stores `w`
+/// transposed, and so do files.)
 ///
 /// ```
 /// use wgrad::ops::Linear;
@@ -35,7 +36,7 @@ pub use variant::Variant;
 pub struct Linear {
     pub(super) outputs: usize,
     weight: Init,
-    /// None without a bias.
+    /// `None` without a bias.
     pub(super) bias: Option<Init>,
 }
 
@@ -50,32 +51,32 @@ impl Linear {
         }
     }
 
-    /// Starts the weights in another way.
+    /// Sets the initial values of the weights.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight = init;
         self
     }
 
-    /// Has biases, and starts them in another way.
+    /// Gives the layer biases with these initial values.
     #[must_use]
     pub fn bias_init(mut self, init: Init) -> Self {
         self.bias = Some(init);
         self
     }
 
-    /// Has no biases: `y = x·w`.
+    /// Removes the biases: `y = x·w`.
     #[must_use]
     pub fn without_bias(mut self) -> Self {
         self.bias = None;
         self
     }
 
-    /// Records a forward pass; with `relu`, that of a [`Relu`](super::Relu) behind the layer as well, whose
-    /// output is `y` then.
+    /// Records a forward pass. With `relu`, it includes a [`Relu`](super::Relu) after the layer, and `y` is that
+    /// `Relu`'s output.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] without room for the zeros that stand in for a bias.
+    /// [`Error::OutOfMemory`] if there is no room for the zeros that replace a missing bias.
     pub(crate) fn record_forward(
         recorder: &mut Recorder<'_>,
         pass: Forward<'_>,
@@ -101,8 +102,8 @@ impl Linear {
         Ok(())
     }
 
-    /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
-    /// `x` is the output: `dx` is the gradient by its input then.
+    /// Records a backward pass. With `relu`, it includes a [`Relu`](super::Relu) before the layer whose output is `x`;
+    /// `dx` is then the gradient with respect to that `Relu`'s input.
     pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
         let gpu = recorder.gpu();
         let x = pass.x;

@@ -1,4 +1,4 @@
-//! What a loss is, and what its pass reads and writes.
+//! The trait for losses, and the tensors that a loss reads and writes.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -14,17 +14,17 @@ use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::tensor::Tensor;
 
-/// What the pass of a loss reads and writes.
+/// The tensors that a loss reads and writes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LossPass<'a> {
-    /// What the network gives, (rows, outputs).
+    /// Outputs of the network, (rows, outputs).
     pub outputs: &'a Tensor,
-    /// What they are compared with, as [`Loss::targets`] says.
+    /// Targets that the outputs are compared with, of the kind that [`Loss::targets`] names.
     pub targets: &'a Tensor,
-    /// Where the loss of every row goes, (1, rows).
+    /// Receives the loss of every row, (1, rows).
     pub losses: &'a Tensor,
-    /// Where the gradient of their mean by `outputs` goes, (rows, outputs).
+    /// Receives the gradient of the mean loss with respect to `outputs`, (rows, outputs).
     pub doutputs: &'a Tensor,
 }
 
@@ -41,7 +41,7 @@ impl<'a> LossPass<'a> {
     }
 }
 
-/// What the kernel of a loss of values is told of a minibatch.
+/// What the kernel of a loss with values as targets needs to know about a minibatch.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct OfValues {
@@ -52,8 +52,8 @@ pub(super) struct OfValues {
 }
 
 impl LossPass<'_> {
-    /// Records a kernel with an invocation for each row, which loops over its outputs, of a loss whose targets are values.
-    /// Its bindings are outputs, targets, losses and gradient.
+    /// Records the kernel of a loss whose targets are values. The kernel has one invocation per row, which loops over
+    /// the row's outputs. Its bindings are outputs, targets, losses and gradient.
     pub(super) fn record_of_values<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -88,44 +88,46 @@ impl LossPass<'_> {
 
 /// A loss over rows of outputs.
 pub trait Loss: Any + Debug + Send + Sync {
-    /// Its name and all its settings, the same in every run, for example `Huber { delta: 0.5 }`: a
-    /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
+    /// The loss's name and all its settings, for example `Huber { delta: 0.5 }`. The text is the same in every run: a
+    /// [checkpoint](crate::checkpoint) identifies the loss by it, and messages use it.
     fn describe(&self) -> String;
 
-    /// What it needs to know of every row: classes, where it says nothing else. A loss of values, or of probabilities,
-    /// says so here.
+    /// The kind of target of each row. By default classes; a loss of values or of probabilities overrides this.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
     }
 
-    /// Whether its settings make sense for a network of so many outputs: asked before anything is trained or evaluated.
+    /// Checks the settings for a network with this many outputs. Called before training or evaluation starts.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the setting that makes none.
+    /// [`Error::Setting`] names the invalid setting.
     fn check(&self, outputs: usize) -> Result<(), Error> {
         let _ = outputs;
         Ok(())
     }
 
-    /// The weight of each class, where a minibatch's loss is no mean over its rows, but that mean weighted by what the
-    /// rows' labels weigh: the sum of all terms over the sum of the labels' weights, or over the number of rows where
-    /// all labels weigh 0. An entry of [`losses`](LossPass::losses) is then the row's term, times the number of rows,
-    /// over that sum, so that their mean is the loss. Data sets are evaluated in chunks, which are weighed so.
+    /// The weight of each class, for a loss that is a weighted mean over the rows of a minibatch instead of a plain
+    /// mean.
+    ///
+    /// The loss of a minibatch is then the sum of all rows' terms divided by the sum of the labels' weights, or by the
+    /// number of rows where all labels weigh 0. An entry of [`losses`](LossPass::losses) is the row's term times the
+    /// number of rows, divided by that sum, so that the mean of the entries is the loss. Data sets are evaluated in
+    /// chunks, which are averaged with these weights.
     fn class_weights(&self) -> Option<&[f32]> {
         None
     }
 
-    /// Records the loss of every row, and the gradient of their mean by the outputs.
+    /// Records the loss of every row, and the gradient of the mean loss with respect to the outputs.
     ///
     /// # Errors
-    /// What recording it needs and the device does not have.
+    /// An error if the device lacks something that the recording needs.
     fn forward_backward(
         &self,
         recorder: &mut Recorder<'_>,
         pass: LossPass<'_>,
     ) -> Result<(), Error>;
 
-    /// The same loss on ndarray.
+    /// The same loss, computed with ndarray.
     fn reference(&self) -> reference::Criterion;
 }
 
@@ -163,12 +165,12 @@ macro_rules! forward_loss {
     };
 }
 
-// A loss that is chosen while the program runs.
+// A loss that is chosen at run time.
 forward_loss!(Box<dyn Loss>);
 forward_loss!(Arc<dyn Loss>);
 
-/// How much rows with these labels count in a mean: their number, or what [`Loss::class_weights`] makes of them. Labels
-/// that have no weight count 0.
+/// The weight of rows with these labels in a mean: the number of rows, or the sum of their labels' weights where the
+/// loss has [`Loss::class_weights`]. A label without a weight counts as 0, and a sum of 0 gives the number of rows.
 pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]>) -> f64 {
     let rows = rows as f64;
     let (Some(weights), Some(labels)) = (loss.class_weights(), labels) else {
@@ -179,7 +181,7 @@ pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]
     if sum > 0.0 { sum } else { rows }
 }
 
-/// The loss within boxes and `Arc`s, as the type that it is.
+/// The loss inside boxes and `Arc`s, as its own type.
 pub(crate) fn unwrapped_loss(loss: &dyn Loss) -> &dyn Any {
     let any: &dyn Any = loss;
     if let Some(boxed) = any.downcast_ref::<Box<dyn Loss>>() {

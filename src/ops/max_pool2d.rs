@@ -8,11 +8,12 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Max pooling over images, as `torch.nn.MaxPool2d`: of each window of a channel the largest value. An image of (channels,
-/// height, width) keeps its channels.
+/// Max pooling over images, like `torch.nn.MaxPool2d`: the largest value of each window of a channel.
 ///
-/// Of equal values the first of the window, row by row, gets the whole gradient. A NaN counts as the largest, so that it
-/// is seen. Padding never wins.
+/// An image of (channels, height, width) keeps its channels.
+///
+/// Among equal values, the first of the window, row by row, gets the whole gradient. A NaN counts as the largest value,
+/// so that it is not hidden. Padding never wins.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -32,7 +33,7 @@ pub struct MaxPool2d {
 }
 
 impl MaxPool2d {
-    /// Windows of this size beside each other: the stride is the kernel's size.
+    /// Windows of this size, side by side: the stride is the kernel's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
         Self {
@@ -47,20 +48,20 @@ impl MaxPool2d {
         self
     }
 
-    /// Room on each side of the image that windows may reach into, at most half of the kernel; none to begin with.
+    /// Padding on each side of the image that windows may reach into, at most half of the kernel; by default none.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// The windows.
+    /// The windows on an image.
     pub(crate) fn window(&self) -> Window {
         self.window
     }
 
-    /// Records a backward pass; with `relu`, that of a [`Relu`](super::Relu) before the layer as well, of which
-    /// `x` is the output: `dx` is the gradient by its input then.
+    /// Records a backward pass. With `relu`, it includes a [`Relu`](super::Relu) before the layer whose output is `x`;
+    /// `dx` is then the gradient with respect to that `Relu`'s input.
     pub(crate) fn record_backward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -80,16 +81,17 @@ impl MaxPool2d {
         Ok(())
     }
 
-    /// Whether the windows are small and lie beside each other, as they mostly do: the gradient of a window's pixels
-    /// then takes one look at its winner.
+    /// Whether the windows are small and side by side, as is usual. All pixels of a window then get their gradients
+    /// from one look at its winner.
     fn is_apart(&self) -> bool {
         self.window.stride == self.window.kernel && self.window.len() <= MOST_APART
     }
 }
 
-/// Pixels of a window that an invocation of the backward pass writes; with more, others would wait for it.
+/// Most pixels per window that one invocation of the backward pass writes. With more, other invocations would wait for
+/// it.
 const MOST_APART: usize = 16;
-/// Pixels of a window: as many as `f32`, the type of what a layer keeps, can count.
+/// Most pixels per window: `f32`, the type of what a layer keeps, can count this far.
 const MOST_PIXELS: usize = 1 << 24;
 
 const WINNERS: Binding = Binding::read("winners");
@@ -121,7 +123,7 @@ static BACKWARD: Kernel<PoolShape> = of(
 );
 static BACKWARD_APART: Kernel<PoolShape> = of("backward_apart", BACKWARD.bindings);
 
-/// What the layer keeps.
+/// The tensor of winners, which is all that the layer keeps.
 fn winner(kept: &[Tensor]) -> &Tensor {
     match kept {
         [winner] => winner,
@@ -145,7 +147,7 @@ impl Layer for MaxPool2d {
         }
         let output = Shape::from([channels, height, width]);
         Ok(LayerSpec::new(output)
-            // Which pixel of its window each is.
+            // The position of each output's winning pixel within its window.
             .kept(KeptSpec::per_row("winner", output))
             .flops((output.len() as u64).saturating_mul(self.window.len() as u64))
             .response(Response::PassesOn))

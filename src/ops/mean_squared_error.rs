@@ -9,8 +9,8 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Mean squared error, `loss = mean_{r,c}((y − t)²)`, as `torch.nn.MSELoss`: for regression. Its
-/// gradient by the outputs is `2·(y − t) / (rows · outputs)`.
+/// Mean squared error for regression, like `torch.nn.MSELoss`: `loss = mean_{r,c}((y − t)²)`. Its gradient with respect
+/// to the outputs is `2·(y − t) / (rows · outputs)`.
 #[doc(alias = "MSELoss")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MeanSquaredError;
@@ -58,7 +58,7 @@ impl Loss for MeanSquaredError {
         pass.record_of_values(recorder, &FORWARD_BACKWARD, 4, |of| Shape {
             rows: of.rows,
             outputs: of.outputs,
-            // Of a square the derivative has a factor of 2.
+            // The derivative of a square has a factor of 2.
             scale: 2.0 * of.scale,
         });
         Ok(())

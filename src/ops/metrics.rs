@@ -8,7 +8,7 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Losses kept on the GPU until they are read.
+/// Number of losses kept on the GPU until they are read.
 pub(crate) const HISTORY: usize = 16_384;
 
 #[repr(C)]
@@ -69,7 +69,7 @@ static COUNT_STEP: Kernel<Shape> = Kernel {
     ..METRICS
 };
 
-/// Records the end of a step without a loss: the step counter moves on.
+/// Records the end of a step without a loss: increments the step counter.
 pub fn count_step(recorder: &mut Recorder<'_>, step_count: &Tensor) {
     let shape = Shape {
         rows: 0,
@@ -79,8 +79,7 @@ pub fn count_step(recorder: &mut Recorder<'_>, step_count: &Tensor) {
     recorder.dispatch(&COUNT_STEP, shape, &[step_count], 1, Cost::default());
 }
 
-/// Records the end of a step: its mean loss goes to `history[step mod capacity]`, and the step
-/// counter moves on.
+/// Records the end of a step: writes its mean loss to `history[step mod capacity]`, and increments the step counter.
 pub(crate) fn log_step(
     recorder: &mut Recorder<'_>,
     losses: &Tensor,
@@ -112,8 +111,8 @@ pub(crate) fn evaluate(recorder: &mut Recorder<'_>, compared: [&Tensor; 3], to: 
     count_hits(recorder, &EVALUATE, compared, to, 1);
 }
 
-/// Records `totals[slot] = (sum of losses, number of outputs that are right)` of losses, logits and targets 0 to 1;
-/// `totals` is (slots, 2).
+/// Records `totals[slot] = (sum of losses, number of correct outputs)` for logits and targets in 0…1; `totals` is
+/// (slots, 2).
 pub(crate) fn evaluate_probabilities(
     recorder: &mut Recorder<'_>,
     compared: [&Tensor; 3],
@@ -128,7 +127,8 @@ pub(crate) fn evaluate_probabilities(
     count_hits(recorder, &EVALUATE_PROBABILITIES, compared, to, 2);
 }
 
-/// Records a kernel that sums losses and counts hits; each row has so many rounds beside one for each output.
+/// Records a kernel that sums losses and counts correct predictions. Each row takes `rounds` loop iterations plus one
+/// per output.
 fn count_hits(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<Shape>,

@@ -1,4 +1,4 @@
-//! Parameters that follow others.
+//! Parameters that follow another network's parameters.
 
 use std::marker::PhantomData;
 
@@ -32,7 +32,7 @@ static MIX_IN: Kernel<Settings> = Kernel {
     uniform: PhantomData,
 };
 
-/// Whether parameters can move so far.
+/// Checks the fraction of the way that parameters move.
 pub(crate) fn check(share: f32) -> Result<(), Error> {
     if !(0.0..=1.0).contains(&share) {
         let name = "share of the other network";
@@ -44,7 +44,7 @@ pub(crate) fn check(share: f32) -> Result<(), Error> {
 /// Records `own = own + share·(other − own)`.
 ///
 /// # Panics
-/// When they are not of one size: a bug in the caller.
+/// If the tensors differ in size, which is a bug in the caller.
 pub fn record(recorder: &mut Recorder<'_>, other: &Tensor, own: &Tensor, share: f32) {
     let elements = own.len();
     assert_eq!(other.len(), elements, "mix::mix_in: {}", own.label());

@@ -11,15 +11,15 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Bins at the most.
+/// Most bins.
 const MOST: usize = 1024;
 
-/// One-blob encoding of numbers in 0 to 1: a smooth form of one bin out of so many.
+/// One-blob encoding of numbers in 0 to 1: a smooth form of one-hot encoding in bins.
 ///
-/// An input of `n` numbers gives `bins`·`n`, the bins of one number one behind another. `y_k = exp(−u²/2)` with
-/// `u = bins·x − (k + ½)`: a Gaussian around `x`, whose deviation is the width of a bin, at the bins' centers (Müller et
-/// al., "Neural importance sampling", 2019). Its height is 1, as that of the one bin in one-hot encoding.
-/// A number outside of 0 to 1 fades away. Backward, `dx = −bins·Σ_k dy_k·u·y_k`.
+/// An input of `n` numbers gives `bins`·`n`: all bins of the first number, then those of the next. `y_k = exp(−u²/2)`
+/// with `u = bins·x − (k + ½)` is a Gaussian around `x`, evaluated at the bins' centers. Its standard deviation is the
+/// width of a bin (Müller et al., "Neural importance sampling", 2019). Its height is 1, like the one bin's in one-hot
+/// encoding. For a number outside of 0 to 1 all bins fade to 0. In the backward pass, `dx = −bins·Σ_k dy_k·u·y_k`.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -38,7 +38,7 @@ pub struct OneBlob {
 }
 
 impl OneBlob {
-    /// With this number of bins, 1 to 1,024.
+    /// An encoding with this number of bins, 1 to 1,024.
     #[must_use]
     pub const fn new(bins: usize) -> Self {
         Self { bins }
@@ -91,7 +91,7 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations of a Gaussian.
+/// Operations per Gaussian.
 const BLOB: u64 = 8;
 
 impl Layer for OneBlob {

@@ -2,12 +2,13 @@ use super::schedule::{check_positive, no_steps};
 use super::update::to_f32;
 use crate::error::{Error, number};
 
-/// The learning rate rises to the optimizer's own and falls to almost 0, each by half a wave of a cosine, as PyTorch's
-/// `OneCycleLR` with its defaults; no momentum is cycled. Made by [`Schedule::one_cycle`](super::Schedule::one_cycle).
+/// A learning rate that rises to the optimizer's own and then falls to almost 0, each along half a cosine wave. This is
+/// PyTorch's `OneCycleLR` with its defaults, without cycling a momentum. Made by
+/// [`Schedule::one_cycle`](super::Schedule::one_cycle).
 ///
-/// With `n` steps the first has `1 / div_factor` of the rate, step `pct_start · n − 1` all of it, and the last and those
-/// after it `1 / (div_factor · final_div_factor)`. From `a` to `b` the factor of the part `p` is
-/// `b + (a − b)/2 · (1 + cos(π·p))`.
+/// With `n` steps, the first step has `1 / div_factor` of the rate, step `pct_start · n − 1` has all of it, and the
+/// last step and those after it have `1 / (div_factor · final_div_factor)`. On the way from `a` to `b`, the factor
+/// after a fraction `p` is `b + (a − b)/2 · (1 + cos(π·p))`.
 ///
 /// Smith, Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
 ///
@@ -31,19 +32,19 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// The part of the steps, 0 to 1, in which the rate rises; 0.3 by default.
+    /// The fraction of the steps, 0 to 1, in which the rate rises; by default 0.3.
     #[must_use]
     pub const fn pct_start(self, pct_start: f64) -> Self {
         Self { pct_start, ..self }
     }
 
-    /// What the optimizer's rate is divided by in the first step; 25 by default.
+    /// The divisor of the optimizer's rate in the first step; by default 25.
     #[must_use]
     pub const fn div_factor(self, div_factor: f64) -> Self {
         Self { div_factor, ..self }
     }
 
-    /// What the first step's rate is divided by in the last; 10,000 by default.
+    /// The divisor of the first step's rate in the last step; by default 10,000.
     #[must_use]
     pub const fn final_div_factor(self, final_div_factor: f64) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl OneCycle {
         }
     }
 
-    /// By which a checkpoint knows it.
+    /// The text by which a checkpoint identifies the schedule.
     pub(super) fn describe(self) -> String {
         let Self {
             steps,
@@ -66,7 +67,7 @@ impl OneCycle {
         )
     }
 
-    /// The factor of a step, counted from 0.
+    /// The factor of a step; steps are counted from 0.
     pub(super) fn factor(self, step: u64) -> f64 {
         let first = 1.0 / self.div_factor;
         let last = first / self.final_div_factor;
@@ -74,7 +75,7 @@ impl OneCycle {
         let peak = self.pct_start * self.steps as f64 - 1.0;
         let step = step.min(end) as f64;
         if step <= peak {
-            // A rise of no steps is over.
+            // A rise of no steps is already over.
             let part = if peak > 0.0 { step / peak } else { 1.0 };
             return wave(first, 1.0, part);
         }
@@ -94,7 +95,7 @@ impl OneCycle {
     }
 }
 
-/// From `a` to `b`, of which a part, 0 to 1, is done.
+/// The value between `a` and `b` after a fraction `part`, 0 to 1, of the way.
 fn wave(a: f64, b: f64, part: f64) -> f64 {
     b + (a - b) / 2.0 * (1.0 + (std::f64::consts::PI * part).cos())
 }

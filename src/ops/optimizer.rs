@@ -1,4 +1,4 @@
-//! What an optimizer is.
+//! The trait for optimizers.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -9,46 +9,47 @@ use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// A rule that changes parameters by their gradients.
+/// A rule that changes parameters according to their gradients.
 pub trait Optimizer: Any + Debug + Send + Sync {
-    /// Its name and all its settings, the same in every run, for example `Sgd { learning_rate: 0.1, momentum: 0.9 }`: a
-    /// [checkpoint](crate::checkpoint) knows it by this text, and messages call it so.
+    /// The optimizer's name and all its settings, for example `Sgd { learning_rate: 0.1, momentum: 0.9 }`. The text is
+    /// the same in every run: a [checkpoint](crate::checkpoint) identifies the optimizer by it, and messages use it.
     fn describe(&self) -> String;
 
-    /// The learning rate, before any [`Schedule`].
+    /// The learning rate, before any [`Schedule`] is applied.
     fn learning_rate(&self) -> f32;
 
-    /// The same with another learning rate, before any [`Schedule`].
+    /// The same optimizer with another learning rate, before any [`Schedule`] is applied.
     fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer>;
 
-    /// Weight decay that takes `learning rate · decay` of every parameter in each step, whatever its gradient;
-    /// 0 without it, and where it is scaled as part of the gradient, as by [`Adam`](super::Adam). An [`Error::Diverged`]
-    /// names it where it is the cause.
+    /// Weight decay that subtracts `learning rate · decay · parameter` in each step, whatever the gradient. It is 0 for
+    /// an optimizer without weight decay, and for one that scales the decay as part of the gradient, such as
+    /// [`Adam`](super::Adam). If it is the cause of a divergence, [`Error::Diverged`] names it.
     fn decay(&self) -> f32 {
         0.0
     }
 
-    /// Whether it has a weight decay above 0, of [`decay`](Self::decay) or as part of the gradient. A
-    /// [checkpoint](crate::checkpoint) then says which parameters decay by default.
+    /// Whether there is a weight decay above 0, either [`decay`](Self::decay) or as part of the gradient. If so, a
+    /// [checkpoint](crate::checkpoint) records which parameters decay by default.
     fn has_weight_decay(&self) -> bool {
         self.decay() > 0.0
     }
 
-    /// Whether its settings make sense.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`] naming the one that does not.
+    /// [`Error::Setting`] names the invalid setting.
     fn check(&self) -> Result<(), Error>;
 
-    /// Names of what it keeps for every parameter from step to step: see [`Update::state`].
+    /// Names of the values that the optimizer keeps for every parameter from step to step: see [`Update::state`].
     fn state(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Numbers of a step, counted from 0, that change from step to step: first the learning rate, then
-    /// whatever the update wants, such as the corrections of running means. The latter are asked for by the steps since
-    /// what it keeps began with zeros. The host computes them for many steps at a time; an update reads the rate there,
-    /// where [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate) changes it.
+    /// Numbers that change from step to step; steps are counted from 0. The first is the learning rate. The others are
+    /// up to the update, for example the corrections of running means; they are asked for with the number of steps
+    /// since the optimizer's state was zero. The host computes the numbers for many steps in advance. An update must
+    /// read the rate from here, because [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate) changes it
+    /// here.
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let _ = step;
         [self.learning_rate(), 0.0, 0.0, 0.0]
@@ -57,13 +58,13 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// Records one update of all parameters.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] without room for what lies between its kernels.
+    /// [`Error::OutOfMemory`] if there is no room for the tensors between the update's kernels.
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error>;
 
-    /// The same rule on ndarray.
+    /// The same rule, computed with ndarray.
     fn reference(&self) -> reference::Rule;
 
-    /// The same with a learning rate that changes.
+    /// The same optimizer with a learning rate that follows a schedule.
     fn scheduled(self, schedule: impl Into<Schedule>) -> Scheduled<Self>
     where
         Self: Sized,
@@ -74,8 +75,8 @@ pub trait Optimizer: Any + Debug + Send + Sync {
         }
     }
 
-    /// The same on gradients whose norm, of those by all parameters together, is at most `max_norm`, as
-    /// after `torch.nn.utils.clip_grad_norm_`: larger ones are scaled down.
+    /// The same optimizer with gradient clipping: gradients are scaled down if their norm, over all parameters
+    /// together, is above `max_norm`, like `torch.nn.utils.clip_grad_norm_`.
     ///
     /// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013.
     ///
@@ -96,8 +97,8 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     }
 }
 
-/// The coefficients of a step, counted from 0, where an update can be made with its learning rate. (An infinite one is an
-/// overflow, and the divergence that it leads to says so.) What the optimizer keeps began with zeros at step `began`.
+/// The coefficients of a step, counted from 0, for an optimizer whose state was zero at step `began`. A learning rate
+/// that is NaN or negative is an error. An infinite rate is not: the training diverges, and that error says so.
 pub(crate) fn coefficients(
     optimizer: &dyn Optimizer,
     step: u64,
@@ -159,11 +160,11 @@ macro_rules! forward_optimizer {
     };
 }
 
-// An optimizer that is chosen while the program runs.
+// An optimizer that is chosen at run time.
 forward_optimizer!(Box<dyn Optimizer>);
 forward_optimizer!(Arc<dyn Optimizer>);
 
-/// The optimizer within boxes and `Arc`s, as the type that it is.
+/// The optimizer inside boxes and `Arc`s, as its own type.
 pub(crate) fn unwrapped_optimizer(optimizer: &dyn Optimizer) -> &dyn Any {
     let any: &dyn Any = optimizer;
     if let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {

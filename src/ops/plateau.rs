@@ -1,17 +1,18 @@
 use super::update::to_f32;
 use crate::error::{Error, number};
 
-/// Lowers the learning rate when a number, such as a loss over examples that are not trained on, no longer gets better:
-/// PyTorch's `ReduceLROnPlateau`, with its defaults, as a factor of the rate. The program says each value, and gives the
-/// trainer its rate times the factor.
+/// Lowers the learning rate when a number, such as a validation loss, no longer improves.
 ///
-/// A value is better than the best so far when it is below `best · (1 − threshold)`, or above `best · (1 + threshold)`
-/// where the highest is best. After more than `patience` values in a row that are not better the factor is multiplied by
-/// [`factor`](Self::factor), and the count begins anew. (PyTorch's leaves the rate where it would be lower by 1e-8 at
-/// most; here it goes on down to [`min_factor`](Self::min_factor).)
+/// This is PyTorch's `ReduceLROnPlateau`, with its defaults, as a factor of the rate. The program reports each value,
+/// and sets the trainer's rate to its initial rate times the factor.
 ///
-/// A [checkpoint](crate::checkpoint) knows nothing of it: a program that resumes says the values from before again, as
-/// the same values give the same factor.
+/// A value is better than the best so far if it is below `best · (1 − threshold)`, or above `best · (1 + threshold)`
+/// where the highest is best. After more than `patience` values in a row that are not better, the factor is multiplied
+/// by [`factor`](Self::factor), and the count restarts. (PyTorch keeps the rate if the change would be at most 1e-8;
+/// here the rate goes down to [`min_factor`](Self::min_factor).)
+///
+/// A [checkpoint](crate::checkpoint) does not contain it. A program that resumes reports the earlier values again: the
+/// same values give the same factor.
 ///
 /// ```
 /// use wgrad::ops::Plateau;
@@ -33,9 +34,9 @@ pub struct Plateau {
     min_factor: f64,
     /// The best value so far.
     best: f64,
-    /// Values since then that were not better, or since the factor changed.
+    /// Consecutive values that were not better. Reset by a change of the factor and during the cooldown.
     bad: u64,
-    /// Values that are yet to come which do not count as bad.
+    /// Values still to come that do not count as bad.
     cooling: u64,
     now: f64,
 }
@@ -47,13 +48,13 @@ enum Best {
 }
 
 impl Plateau {
-    /// Of a number that is to become lower, as a loss.
+    /// Watches a number that should become lower, such as a loss.
     #[must_use]
     pub const fn lowest() -> Self {
         Self::new(Best::Lowest, f64::INFINITY)
     }
 
-    /// Of a number that is to become higher, as an accuracy.
+    /// Watches a number that should become higher, such as an accuracy.
     #[must_use]
     pub const fn highest() -> Self {
         Self::new(Best::Highest, f64::NEG_INFINITY)
@@ -74,41 +75,41 @@ impl Plateau {
         }
     }
 
-    /// What the rate is multiplied by; above 0 and below 1, 0.1 by default.
+    /// The number by which the rate is multiplied; above 0 and below 1, by default 0.1.
     #[must_use]
     pub const fn factor(self, factor: f64) -> Self {
         Self { factor, ..self }
     }
 
-    /// How many values in a row may be no better; 10 by default.
+    /// How many values in a row may be no better; by default 10.
     #[must_use]
     pub const fn patience(self, patience: u64) -> Self {
         Self { patience, ..self }
     }
 
-    /// The part of the best value by which another has to be better; at least 0 and below 1, 1e-4 by default.
+    /// The fraction of the best value by which a value must be better; at least 0 and below 1, by default 1e-4.
     #[must_use]
     pub const fn threshold(self, threshold: f64) -> Self {
         Self { threshold, ..self }
     }
 
-    /// How many values after a change of the rate do not count as bad; 0 by default.
+    /// How many values after a change of the rate do not count as bad; by default 0.
     #[must_use]
     pub const fn cooldown(self, cooldown: u64) -> Self {
         Self { cooldown, ..self }
     }
 
-    /// The least that [`observe`](Self::observe) returns, PyTorch's `min_lr` by the rate at the start; 0 to 1, 0 by
-    /// default.
+    /// The lowest factor that [`observe`](Self::observe) returns: PyTorch's `min_lr` divided by the initial rate. 0 to
+    /// 1, by default 0.
     #[must_use]
     pub const fn min_factor(self, min_factor: f64) -> Self {
         Self { min_factor, ..self }
     }
 
-    /// Takes note of a value; returns the factor of the rate from now on. NaN is no better than anything.
+    /// Reports a value, and returns the factor of the rate from now on. NaN is never better.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting is outside of what it may be; then nothing is noted.
+    /// [`Error::Setting`] if a setting is out of range; the value is then not counted.
     pub fn observe(&mut self, value: f64) -> Result<f64, Error> {
         self.check()?;
         let is_better = match self.best_is {

@@ -1,4 +1,4 @@
-//! What pooling layers share on a GPU: `shaders/pool_window.wgsl` in Rust.
+//! GPU code that pooling layers share: the Rust side of `shaders/pool_window.wgsl`.
 
 use std::marker::PhantomData;
 
@@ -25,7 +25,7 @@ pub(super) struct PoolShape {
     relu: u32,
 }
 
-/// A kernel with an invocation for each element of a tensor.
+/// A kernel with one invocation per element of a tensor.
 pub(super) const fn kernel(
     shader: &'static str,
     source: &'static str,
@@ -46,14 +46,14 @@ pub(super) const fn kernel(
     }
 }
 
-/// What an invocation has: its loops, row by row.
+/// The unit of work of an invocation, which loops over it row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Each {
-    /// A window: the pixels that it covers.
+    /// A window: loops over the pixels that it covers.
     Window,
-    /// A pixel: the windows that cover it.
+    /// A pixel: loops over the windows that cover it.
     Pixel,
-    /// A window whose neighbours lie beside it: the pixels up to the next, or to the end of the image.
+    /// A window whose neighbors are side by side: loops over the pixels up to the next window or the end of the image.
     Cell,
 }
 
@@ -68,10 +68,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Windows on images of `x` that give `y`.
+    /// Windows on the images of `x`, with the output `y`.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `x` is no image, or the window does not fit it.
+    /// [`Error::Setting`] if the rows of `x` are not images, or the window does not fit them.
     pub(super) fn new(
         window: impl FnOnce([usize; 2]) -> Window,
         x: &Tensor,
@@ -95,23 +95,23 @@ impl Pool {
         Ok(pool)
     }
 
-    /// With or without a `Relu` before it, by whose input the gradient is then.
+    /// Sets whether a `Relu` precedes the layer. If so, the gradient is with respect to that `Relu`'s input.
     pub(super) fn behind_relu(self, relu: bool) -> Self {
         Self { relu, ..self }
     }
 
-    /// Of all planes.
+    /// Number of windows on all planes.
     fn windows(&self) -> usize {
         self.planes * self.output[0] * self.output[1]
     }
 
-    /// Along both axes: the pixels, or windows, that an invocation has at most.
+    /// Most pixels or windows per invocation, along each axis.
     fn most(&self, each: Each) -> [usize; 2] {
         let [kernel, stride] = [self.window.kernel, self.window.stride].map(Size2::as_array);
         [0, 1].map(|axis| match each {
             Each::Window => kernel[axis].min(self.image[axis]),
             Each::Pixel => kernel[axis].div_ceil(stride[axis]).min(self.output[axis]),
-            // What no window covers is less than a stride.
+            // After the last window, fewer pixels than a stride remain that no window covers.
             Each::Cell => (2 * stride[axis] - 1).min(self.image[axis]),
         })
     }

@@ -10,14 +10,15 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Relative L2 loss, for values of very different sizes, as the light in a picture: a difference counts by its share of
-/// the output.
+/// Relative L2 loss, for values of very different magnitudes, such as the light in a picture: a difference counts
+/// relative to the output.
 ///
-/// Outputs and targets are (rows, outputs). `loss = mean_{r,c}((y − t)² / (y² + epsilon))`, and the gradient by the
-/// outputs is `2·(y − t) / (y² + epsilon) / (rows · outputs)`: it takes what is below the line for a constant, so that it
-/// is not the loss's derivative, but draws each output towards the mean of its noisy targets. (Lehtinen et al.,
-/// "Learning image restoration without clean data", 2018, for rendered light, there over `(y + 0.01)²`;
-/// Müller et al., "Instant neural graphics primitives with a multiresolution hash encoding", 2022.) A row with an infinite or NaN output has a NaN loss.
+/// Outputs and targets are (rows, outputs). `loss = mean_{r,c}((y − t)² / (y² + epsilon))`, and the gradient with
+/// respect to the outputs is `2·(y − t) / (y² + epsilon) / (rows · outputs)`. This treats the denominator as a
+/// constant. So it is not the loss's derivative, but it pulls each output toward the mean of its noisy targets.
+/// (Lehtinen et al., "Learning image restoration without clean data", 2018, for rendered light, there with the
+/// denominator `(y + 0.01)²`; Müller et al., "Instant neural graphics primitives with a multiresolution hash encoding",
+/// 2022.) A row with an infinite or NaN output has a NaN loss.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};
@@ -42,7 +43,8 @@ pub struct RelativeL2 {
 }
 
 impl RelativeL2 {
-    /// With what is added to the square of an output, a finite number above 0: outputs below its root count as that.
+    /// A loss with this `epsilon`, a finite number above 0, which is added to the square of an output. Outputs below
+    /// its root count like the root.
     #[must_use]
     pub fn new(epsilon: f32) -> Self {
         Self { epsilon }
@@ -111,7 +113,7 @@ impl Loss for RelativeL2 {
             rows: of.rows,
             outputs: of.outputs,
             epsilon: self.epsilon,
-            // Of a square the derivative has a factor of 2.
+            // The derivative of a square has a factor of 2.
             scale: 2.0 * of.scale,
         });
         Ok(())

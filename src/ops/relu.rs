@@ -6,7 +6,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Rectified linear unit, `y = max(x, 0)`; at 0 it passes no gradient, as in the book and PyTorch.
+/// Rectified linear unit, `y = max(x, 0)`. At 0 its gradient is 0, as in the book and in PyTorch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Relu;
 

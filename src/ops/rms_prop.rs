@@ -10,8 +10,8 @@ use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// `RMSProp`, with the definition and defaults of `torch.optim.RMSprop`: smoothing 0.99, epsilon 1e-8, no
-/// weight decay; not centred, and without momentum.
+/// `RMSProp`, with the definition and defaults of `torch.optim.RMSprop`: smoothing 0.99, epsilon 1e-8, no weight decay;
+/// not centered, and without momentum.
 ///
 /// Hinton, "Neural networks for machine learning", lecture 6e, 2012.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +23,7 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// With this learning rate; PyTorch's default is 0.01.
+    /// `RMSProp` with this learning rate; PyTorch's default is 0.01.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -34,20 +34,20 @@ impl RmsProp {
         }
     }
 
-    /// Smoothing of the running mean of squared gradients: at least 0, below 1.
+    /// Smoothing constant of the running mean of squared gradients: at least 0, below 1.
     #[must_use]
     pub const fn alpha(self, alpha: f32) -> Self {
         Self { alpha, ..self }
     }
 
-    /// What keeps a step finite where gradients vanish: above 0.
+    /// Keeps a step finite where gradients vanish: above 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
-    /// unless a [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
+    /// [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

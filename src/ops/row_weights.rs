@@ -1,4 +1,4 @@
-//! Weights of rows: recorded between a loss and the backward pass.
+//! Weights of rows, which are recorded between a loss and the backward pass.
 
 use std::marker::PhantomData;
 
@@ -35,10 +35,11 @@ static WEIGH: Kernel<Shape> = Kernel {
     uniform: PhantomData,
 };
 
-/// Records that `losses` (1, rows) and their gradient `dy` (rows, columns) are multiplied by `weights` (1, rows).
+/// Records the multiplication of `losses`, (1, rows), and their gradient `dy`, (rows, columns), by `weights`, (1,
+/// rows).
 ///
 /// # Panics
-/// When they have not as many rows: a bug in the caller.
+/// If the numbers of rows differ, which is a bug in the caller.
 pub fn weigh(recorder: &mut Recorder<'_>, weights: &Tensor, losses: &Tensor, dy: &Tensor) {
     let rows = dy.rows();
     assert_eq!(

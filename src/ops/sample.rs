@@ -59,9 +59,9 @@ static RANGE: Kernel<Settings> = Kernel {
     ..SAMPLE
 };
 
-/// Records the choice of minibatches out of `examples`: of step `step_count` and those after it, as
-/// many as `indices` (minibatches, rows) holds, a power of two; that of step `t` goes to row `t` modulo
-/// their number.
+/// Records the choice of minibatches out of `examples` examples, for step `step_count` and those after it. `indices`,
+/// (minibatches, rows), receives as many as it has room for, a power of two. The minibatch of step `t` goes to row `t`
+/// modulo their number.
 pub(crate) fn minibatches(
     recorder: &mut Recorder<'_>,
     sampling: &Sampling,

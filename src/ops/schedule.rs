@@ -8,7 +8,7 @@ use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// How the learning rate changes from step to step: a factor of the optimizer's own.
+/// How the learning rate changes from step to step: as a factor that multiplies the optimizer's own rate.
 ///
 /// ```
 /// use wgrad::ops::{Adam, Optimizer, Schedule};
@@ -35,26 +35,26 @@ enum Shape {
 }
 
 impl Schedule {
-    /// 1 at every step.
+    /// The factor 1 at every step.
     #[must_use]
     pub const fn constant() -> Self {
         Self::with(Shape::Constant)
     }
 
-    /// `factor` to the power of `step / every`, rounded down, as PyTorch's `StepLR`.
+    /// `factor` to the power of `step / every`, rounded down, like PyTorch's `StepLR`.
     #[must_use]
     pub const fn step(every: u64, factor: f64) -> Self {
         Self::with(Shape::Step { every, factor })
     }
 
-    /// Half a wave, `(1 + cos(π · step / steps)) / 2`, and 0 from `steps` on, as PyTorch's
-    /// `CosineAnnealingLR` until then (Loshchilov, Hutter, "SGDR", 2017).
+    /// Half a cosine wave, `(1 + cos(π · step / steps)) / 2`, and 0 from step `steps` on. Up to that step it equals
+    /// PyTorch's `CosineAnnealingLR` (Loshchilov, Hutter, "SGDR", 2017).
     #[must_use]
     pub const fn cosine(steps: u64) -> Self {
         Self::with(Shape::Cosine { steps })
     }
 
-    /// One rise and one fall in so many steps: see [`OneCycle`], whose methods change its settings.
+    /// One rise and one fall in `steps` steps. The methods of [`OneCycle`] change its settings.
     #[must_use]
     pub const fn one_cycle(steps: u64) -> OneCycle {
         OneCycle {
@@ -65,14 +65,15 @@ impl Schedule {
         }
     }
 
-    /// Any function of the step, counted from 0. It is to give the same factor whenever it is asked for a step, and some
-    /// factor for every step: on a GPU it is asked for up to 256 steps ahead of those that are taken.
+    /// Any function of the step, counted from 0. It must give the same factor whenever it is called with the same step,
+    /// and must accept every step: on a GPU it is called for up to 256 steps in advance.
     ///
-    /// A [checkpoint](crate::checkpoint) knows it by its name alone: give a function that
-    /// differs another name, such as one with its settings in it.
+    /// A [checkpoint](crate::checkpoint) identifies the function by its name alone. Give different functions different
+    /// names, for example by including their settings.
     ///
-    /// A factor that is negative or not a number is an [`Error::Setting`] of the call that would take its step, which
-    /// then takes none. With one so large that the rate is infinite the training diverges, as with any that is too large.
+    /// If the factor of a step is negative or NaN, the call that would take that step returns [`Error::Setting`] and
+    /// takes no steps. A factor so large that the rate becomes infinite makes the training diverge, like any rate that
+    /// is too large.
     ///
     /// ```
     /// use wgrad::ops::{Optimizer, Schedule, Sgd};
@@ -100,15 +101,15 @@ impl Schedule {
         Self { shape, warm_up: 0 }
     }
 
-    /// Begins with so many steps in which the factor rises in a line to 1; what comes then counts its
-    /// steps from there: for `n` steps in all, `Schedule::cosine(n - steps).warm_up(steps)`.
+    /// Starts with `steps` steps in which the factor rises linearly to 1. The rest of the schedule counts its steps
+    /// from there: for `n` steps in all, use `Schedule::cosine(n - steps).warm_up(steps)`.
     #[must_use]
     pub const fn warm_up(mut self, steps: u64) -> Self {
         self.warm_up = steps;
         self
     }
 
-    /// The factor of a step, counted from 0.
+    /// The factor of a step; steps are counted from 0.
     #[must_use]
     pub fn factor(&self, step: u64) -> f64 {
         if step < self.warm_up {
@@ -127,7 +128,7 @@ impl Schedule {
         }
     }
 
-    /// By which a checkpoint knows it.
+    /// The text by which a checkpoint identifies the schedule.
     fn describe(&self) -> String {
         let shape = match &self.shape {
             Shape::Constant => "Constant".to_owned(),
@@ -173,21 +174,21 @@ impl From<OneCycle> for Schedule {
     }
 }
 
-/// A function that is known by its name.
+/// A function, identified by its name.
 #[derive(Clone)]
 struct Named {
     name: String,
     function: Arc<dyn Fn(u64) -> f64 + Send + Sync>,
 }
 
-/// The name alone: no two runs of a program have a function at one address.
+/// Prints the name alone: the function's address differs between runs of a program.
 impl fmt::Debug for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.name, f)
     }
 }
 
-/// Functions are the same where one is a clone of the other.
+/// Two functions are equal if one is a clone of the other.
 impl PartialEq for Named {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && Arc::ptr_eq(&self.function, &other.function)
@@ -239,7 +240,7 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let [rate, rest @ ..] = self.optimizer.coefficients(step);
         let rate = to_f32(f64::from(rate) * self.schedule.factor(step));
-        // As GPUs may take it.
+        // GPUs may treat subnormal numbers as 0.
         let rate = if rate.is_subnormal() { 0.0 } else { rate };
         [rate, rest[0], rest[1], rest[2]]
     }

@@ -30,7 +30,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// With this learning rate (the book's is 0.1), and neither momentum nor weight decay.
+    /// SGD with this learning rate (the book uses 0.1), without momentum and weight decay.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -41,13 +41,13 @@ impl Sgd {
         }
     }
 
-    /// The part of a step that goes on into the next: at least 0, below 1; often 0.9.
+    /// The fraction of a step that carries over into the next: at least 0, below 1; often 0.9.
     #[must_use]
     pub const fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
     }
 
-    /// Looks a step of the momentum ahead.
+    /// Uses Nesterov's momentum, which looks one step ahead.
     #[must_use]
     pub const fn nesterov(self) -> Self {
         Self {
@@ -56,8 +56,8 @@ impl Sgd {
         }
     }
 
-    /// Adds `weight_decay · parameter` to every gradient: an L2 penalty; of weights alone,
-    /// unless a [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
+    /// [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Sgd {
         }
     }
 
-    /// Whether nothing is kept or added.
+    /// Whether there is neither momentum nor weight decay.
     pub(crate) fn is_plain(&self) -> bool {
         self.momentum == 0.0 && self.weight_decay == 0.0
     }

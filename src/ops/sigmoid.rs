@@ -6,7 +6,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Logistic sigmoid, `y = 1 / (1 + e⁻ˣ)`, with `dx = dy·(1 − y)·y` from its output alone.
+/// Logistic sigmoid, `y = 1 / (1 + e⁻ˣ)`. The backward pass, `dx = dy·(1 − y)·y`, needs only its output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sigmoid;
 

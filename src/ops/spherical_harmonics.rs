@@ -11,19 +11,23 @@ use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::shape::Shape;
 
-/// Degrees at the most.
+/// Most degrees.
 const MOST: usize = 8;
 
-/// Real spherical harmonics of a direction, those of the lowest `degrees` degrees: as the sines and cosines of a circle,
-/// but of a sphere. What depends on a direction alone, such as the light from there, is smooth in them.
+/// Real spherical harmonics of a direction, of the lowest `degrees` degrees.
 ///
-/// The input is a vector (x, y, z) of length 1, its parts from −1 to 1. Harmonic m of degree l, for m from −l to l, is
-/// output l² + l + m, so that there are `degrees`² outputs. They are orthonormal over the sphere and have the signs of
-/// Condon and Shortley, as in Sloan, "Stupid spherical harmonics tricks", 2008, appendix A2: the first four are
-/// 0.2821, −0.4886·y, 0.4886·z, −0.4886·x. Each is a polynomial,
-/// `N·Πₗᵐ(z)·Re (x + iy)ᵐ` for m ≥ 0 and `N·Πₗ^|m|(z)·Im (x + iy)^|m|` elsewhere, with the m-th derivative `Πₗᵐ` of
-/// Legendre's polynomial `Pₗ` and `N = (−1)ᵐ·√((2l+1)/4π·(l−|m|)!/(l+|m|)!)`, times √2 where m is not 0. The gradient by
-/// the input is that of these polynomials: nothing keeps the vector at length 1.
+/// They are for a sphere what sines and cosines are for a circle. Functions of a direction alone, such as the light
+/// that comes from it, are smooth in them.
+///
+/// The input is a vector (x, y, z) of length 1, with components from −1 to 1. Harmonic m of degree l, for m from −l to
+/// l, is output l² + l + m, so that there are `degrees`² outputs. They are orthonormal over the sphere and have the
+/// signs of Condon and Shortley, as in Sloan, "Stupid spherical harmonics tricks", 2008, appendix A2: the first four
+/// are 0.2821, −0.4886·y, 0.4886·z, −0.4886·x.
+///
+/// Each harmonic is a polynomial: `N·Πₗᵐ(z)·Re (x + iy)ᵐ` for m ≥ 0 and `N·Πₗ^|m|(z)·Im (x + iy)^|m|` for m < 0. Here
+/// `Πₗᵐ` is the m-th derivative of Legendre's polynomial `Pₗ`, and `N = (−1)ᵐ·√((2l+1)/4π·(l−|m|)!/(l+|m|)!)`, times √2
+/// unless m is 0. The gradient with respect to the input is that of these polynomials: it does not keep the vector at
+/// length 1.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -41,7 +45,7 @@ pub struct SphericalHarmonics {
 }
 
 impl SphericalHarmonics {
-    /// Of the degrees 0 to `degrees` − 1; 1 to 8 of them.
+    /// The harmonics of degrees 0 to `degrees` − 1, with `degrees` from 1 to 8.
     #[must_use]
     pub const fn new(degrees: usize) -> Self {
         Self { degrees }
@@ -91,7 +95,8 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations of a harmonic and of its gradient, and rounds of loops of the latter, at the most.
+/// Most operations per harmonic, most operations per harmonic's gradient, and most loop iterations per harmonic's
+/// gradient.
 const HARMONIC: u64 = 40;
 const GRADIENT: u64 = 110;
 const ROUNDS: u64 = 48;

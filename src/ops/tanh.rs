@@ -6,7 +6,8 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Hyperbolic tangent, `y = tanh x`, elementwise, as `torch.tanh`; `dx = dy·(1 − y²)` from its output alone.
+/// Hyperbolic tangent, `y = tanh x`, elementwise, like `torch.tanh`. The backward pass, `dx = dy·(1 − y²)`, needs only
+/// its output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tanh;
 

@@ -1,4 +1,4 @@
-//! What optimizers share: how an update is bound and dispatched, and what hyperparameters may be.
+//! Code that optimizers share: binding and dispatching an update, and checking hyperparameters.
 
 use std::marker::PhantomData;
 
@@ -12,43 +12,43 @@ use crate::kernel::{Binding, Block, Field, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
 
-/// What an optimizer's update reads and writes.
+/// The tensors that an optimizer's update reads and writes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Update<'a> {
-    /// Changed by the update.
+    /// Parameters, which the update changes.
     pub parameters: &'a Arena,
-    /// Gradients of the mean loss by the parameters.
+    /// Gradients of the mean loss with respect to the parameters.
     pub gradients: &'a Arena,
-    /// The group of each parameter, with its weight decay said where it is not the optimizer's.
+    /// The group of each parameter. Its weight decay is set where it differs from the optimizer's.
     pub groups: &'a [Group],
-    /// What the optimizer keeps from step to step, as [`Optimizer::state`](super::Optimizer::state)
-    /// names it: as large as the parameters each, and 0 before the first step.
+    /// What the optimizer keeps from step to step, as named by [`Optimizer::state`](super::Optimizer::state). Each
+    /// arena is as large as the parameters, and 0 before the first step.
     pub state: &'a [Arena],
-    /// (slots, 4): [`Optimizer::coefficients`](super::Optimizer::coefficients) of step `t` in row
-    /// `t` modulo slots.
+    /// Coefficients, (slots, 4): row `t` modulo slots has the
+    /// [`Optimizer::coefficients`](super::Optimizer::coefficients) of step `t`.
     pub coefficients: &'a Tensor,
-    /// (1, 1) of `u32`: steps taken before this one.
+    /// Number of steps before this one, (1, 1) of `u32`.
     pub step_count: &'a Tensor,
 }
 
-/// Parameters that are updated alike and lie one behind another, with what belongs to them: tensors of one size.
+/// Consecutive parameters that are updated alike, with their gradients and state. All tensors have the same size.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UpdatePart {
-    /// Changed by the update.
+    /// Parameters, which the update changes.
     pub parameters: Tensor,
-    /// Gradients by them.
+    /// Gradients with respect to the parameters.
     pub gradients: Tensor,
-    /// What the optimizer keeps of them, in the order of its names.
+    /// What the optimizer keeps for them, in the order of its names.
     pub state: Vec<Tensor>,
-    /// The multiple of the learning rate.
+    /// The factor by which the learning rate is multiplied.
     pub rate: f32,
-    /// Their weight decay.
+    /// The parameters' weight decay.
     pub weight_decay: f32,
 }
 
-/// Bindings 1 to 4 of every update; its state follows.
+/// Bindings 1 to 4 of every update. The optimizer's state follows them.
 pub(super) const UPDATE: [Binding; 4] = [
     Binding::read("gradients"),
     Binding::read("coefficients"),
@@ -56,7 +56,7 @@ pub(super) const UPDATE: [Binding; 4] = [
     Binding::write("parameters"),
 ];
 
-/// An elementwise update of the entry point `update`.
+/// An elementwise update kernel with the entry point `update`.
 pub(super) const fn kernel<U>(
     shader: &'static str,
     source: &'static str,
@@ -78,7 +78,7 @@ pub(super) const fn kernel<U>(
 }
 
 impl<'a> Update<'a> {
-    /// An update of `parameters` by `gradients`, of an optimizer that keeps nothing.
+    /// An update of `parameters` by `gradients`, for an optimizer that keeps no state.
     #[must_use]
     pub fn new(
         [parameters, gradients]: [&'a Arena; 2],
@@ -96,14 +96,14 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// With what the optimizer keeps.
+    /// Sets what the optimizer keeps.
     #[must_use]
     pub fn with_state(self, state: &'a [Arena]) -> Self {
         Self { state, ..self }
     }
 
-    /// What is updated by an optimizer with this weight decay (0 for one without), in as few parts as the groups allow;
-    /// frozen parameters are in none.
+    /// Splits the parameters into as few parts as the groups allow. `weight_decay` is the optimizer's, 0 for one
+    /// without. Frozen parameters are in no part.
     #[must_use]
     pub fn parts(&self, weight_decay: f32) -> Vec<UpdatePart> {
         let key = |index: usize| {
@@ -128,8 +128,8 @@ impl<'a> Update<'a> {
         parts.flatten().collect()
     }
 
-    /// Records an elementwise kernel with the bindings [`UPDATE`] and then the state. `settings` makes its block of the
-    /// numbers of elements and slots, the multiple of the learning rate, and the weight decay.
+    /// Records an elementwise kernel whose bindings are [`UPDATE`], then the state. `settings` makes its uniform block
+    /// from a part.
     pub(super) fn record<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -167,7 +167,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// What a kernel is told of a part.
+/// What a kernel needs to know about a part.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) elements: u32,
@@ -202,7 +202,7 @@ pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
     }
 }
 
-/// GPUs may take subnormal numbers for 0, where the CPU has them: an epsilon would no longer keep 0/0 away.
+/// GPUs may treat subnormal numbers as 0, unlike the CPU. A subnormal epsilon would then no longer prevent 0/0.
 pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<(), Error> {
     if !value.is_subnormal() {
         return Ok(());
@@ -215,7 +215,7 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
     Err(Error::setting(name, expected, number(value)))
 }
 
-/// Of a running mean: 1 would forget nothing, and never learn.
+/// Checks the coefficient of a running mean. With 1 it would forget nothing and never learn.
 pub(crate) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     if (0.0..1.0).contains(&value) {
         Ok(())
@@ -228,7 +228,7 @@ pub(crate) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     }
 }
 
-/// `1 − value`, rounded once.
+/// `1 − value`, rounded to `f32` once.
 pub(super) fn one_minus(value: f32) -> f32 {
     to_f32(1.0 - f64::from(value))
 }

@@ -1,9 +1,9 @@
-//! Windows that slide over images: what convolution and pooling share.
+//! Windows that slide over images, shared by convolution and pooling.
 
 use crate::error::Error;
 use crate::shape::Shape;
 
-/// Most of a kernel, stride, padding or dilation along one axis: with any image that fits a buffer, places in it stay
+/// Largest kernel, stride, padding or dilation along one axis. With it, positions in any image that fits a buffer stay
 /// within 32 bits.
 const MOST: usize = u16::MAX as usize;
 
@@ -40,8 +40,8 @@ impl std::fmt::Display for Size2 {
     }
 }
 
-/// A window of `kernel` pixels that lie `dilation` apart, and every place it is put: `stride` apart, on an image with
-/// `padding` around it.
+/// A window of `kernel` pixels that are `dilation` apart. Its positions are `stride` apart, on an image with `padding`
+/// around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) kernel: Size2,
@@ -51,7 +51,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Neighbouring pixels, at every place within the image.
+    /// A window of neighboring pixels, at every position within the image.
     pub(crate) fn new(kernel: Size2) -> Self {
         Self {
             kernel,
@@ -61,7 +61,7 @@ impl Window {
         }
     }
 
-    /// Windows beside each other: the stride is the kernel's size.
+    /// Windows side by side: the stride is the kernel's size.
     pub(crate) fn beside(kernel: Size2) -> Self {
         Self {
             stride: kernel,
@@ -74,7 +74,8 @@ impl Window {
         self.kernel.height * self.kernel.width
     }
 
-    /// The settings that are not those of [`new`](Self::new), or of pooling: by them the names of layers differ.
+    /// The settings that differ from the defaults, where `stride` is the default stride. They become part of a layer's
+    /// name.
     pub(crate) fn named(&self, stride: Size2) -> String {
         let settings = [
             ("stride", self.stride, stride),
@@ -87,10 +88,10 @@ impl Window {
             .collect()
     }
 
-    /// Height and width of what a layer gives that puts the window on images of this shape.
+    /// Height and width of the output of a layer that slides the window over images of this shape.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting makes no sense, or the window does not fit the image.
+    /// [`Error::Setting`] if a setting is invalid, or the window does not fit the image.
     pub(crate) fn output(&self, input: &Shape) -> Result<[usize; 2], Error> {
         self.check()?;
         let [_, height, width] = image(input)?;
@@ -134,10 +135,10 @@ impl Window {
         Ok(())
     }
 
-    /// Whether each window of a pooling layer has a pixel of the image.
+    /// Checks that each window of a pooling layer contains at least one pixel of the image.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the padding is more than half of the kernel.
+    /// [`Error::Setting`] if the padding is more than half of the kernel.
     pub(crate) fn check_padding(&self) -> Result<(), Error> {
         let axes = self
             .padding
@@ -158,7 +159,7 @@ impl Window {
 /// Channels, height and width of an image.
 ///
 /// # Errors
-/// [`Error::Setting`] when the shape is none.
+/// [`Error::Setting`] if the shape is not that of an image.
 pub(crate) fn image(input: &Shape) -> Result<[usize; 3], Error> {
     <[usize; 3]>::try_from(input.extents()).map_err(|_| {
         let expected = "an image of channels×height×width, for example 1×28×28";
@@ -171,7 +172,7 @@ mod tests {
     use super::{Size2, Window};
     use crate::shape::Shape;
 
-    /// As `torch.nn.Conv2d` documents its output.
+    /// The formula in the documentation of `torch.nn.Conv2d`.
     #[test]
     fn outputs_are_those_of_pytorch() {
         let window =

@@ -1,4 +1,4 @@
-//! Parameters in an arena, in groups, and the steps that they take.
+//! Parameters in an arena, in groups, and their steps.
 
 use std::ops::RangeInclusive;
 
@@ -14,27 +14,27 @@ use crate::shape::TensorShape;
 /// The first of the late steps: their running means no longer need a correction.
 const LATE: u64 = 1_000_003;
 
-/// Of a parameter with more elements than this, and gradients by it, the numbers are those of a tile, again and again:
-/// what the reference makes of the tile says how far they move.
+/// A parameter with more elements than this repeats the numbers of one tile, and so do its gradients: how far the
+/// reference moves the tile then says how far it moves all elements.
 const TILED: usize = 1 << 16;
-/// A prime, so that each place in a workgroup sees all of them.
+/// Elements of a tile: a prime, so that each place in a workgroup sees all of the tile's numbers.
 pub(super) const TILE: usize = 4099;
 
-/// What of a step the check looks at.
+/// A kind of tensor that the check looks at in each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gradient,
-    /// By the index of its name.
+    /// A value of the state, by the index of its name.
     State(usize),
     Parameter,
 }
 
-/// All numbers of a step, of `f32` on the GPU.
+/// All numbers of a step, in `f32` on the GPU.
 #[derive(Debug, Clone)]
 pub(super) struct Values<F> {
     pub(super) parameters: Vec<Array2<F>>,
     pub(super) gradients: Vec<Array2<F>>,
-    /// Of each parameter, in the order of the names.
+    /// The state of each parameter, in the order of its names.
     pub(super) state: Vec<Vec<Array2<F>>>,
 }
 
@@ -55,7 +55,7 @@ impl<F: Float> Values<F> {
         }
     }
 
-    /// In the order in which they are compared: what comes later may be wrong because of what comes first.
+    /// Kinds in the order of comparison: later ones may be wrong because of earlier ones.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         let names = self.state.first().map_or(0, Vec::len);
         let state = (0..names).map(Kind::State);
@@ -74,30 +74,31 @@ impl<F: Float> Values<F> {
     }
 }
 
-/// The gradients of a step.
+/// How the gradients of a step are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gradients {
     Drawn,
-    /// Those of the step before.
+    /// The gradients of the step before.
     Repeated,
     Zero,
 }
 
-/// A step, and what the host says of it.
+/// A step, and what the host provides for it.
 #[derive(Debug, Clone)]
 pub(super) struct At {
     /// Counted from 0.
     pub(super) step: u64,
     pub(super) coefficients: [f32; 4],
-    /// Whether the coefficients are of the optimizer with another learning rate.
+    /// Whether the coefficients come from the optimizer with the other learning rate.
     pub(super) is_other: bool,
-    /// The learning rate of the optimizer as it was recorded.
+    /// The learning rate of the optimizer with its original settings.
     pub(super) own_rate: f32,
     gradients: Gradients,
 }
 
 impl At {
-    /// Steps of an optimizer: some from the first on, of which one has the learning rate of `other`, and two late ones.
+    /// Steps of an optimizer: `early` ones from the first on, one of them with the learning rate of `other`, and two
+    /// late ones.
     pub(super) fn all(
         name: &str,
         [own, other]: [&dyn Optimizer; 2],
@@ -128,32 +129,32 @@ impl At {
     }
 }
 
-/// A parameter.
+/// A parameter's shape and group.
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
     pub(super) shape: TensorShape,
     pub(super) group: Group,
-    /// How messages tell it from others.
+    /// Suffix that tells the parameter from others in messages.
     of: &'static str,
 }
 
-/// Parameters of an arena, and what they are given in each step.
+/// Parameters of an arena, and their operands in each step.
 #[derive(Debug)]
 pub(super) struct Case {
     name: String,
     states: &'static [&'static str],
     pub(super) specs: Vec<Spec>,
-    /// How many of them each block has.
+    /// Number of parameters in each block.
     pub(super) blocks: Vec<usize>,
     pub(super) steps: Vec<At>,
-    /// Before the first step.
+    /// The parameters before the first step.
     pub(super) parameters: Vec<Array2<f32>>,
-    /// Of each step.
+    /// The gradients of each step.
     pub(super) gradients: Vec<Vec<Array2<f32>>>,
 }
 
 impl Case {
-    /// One parameter, updated as the optimizer says.
+    /// One parameter, with the optimizer's own settings.
     pub(super) fn of_one(shape: TensorShape) -> (Vec<Spec>, Vec<usize>) {
         let group = Group::new();
         let spec = Spec {
@@ -164,7 +165,7 @@ impl Case {
         (vec![spec], vec![1])
     }
 
-    /// Parameters in several groups and blocks, of these shapes in turns.
+    /// Parameters in several groups and blocks, which take these shapes cyclically.
     pub(super) fn of_groups(shapes: &[TensorShape]) -> (Vec<Spec>, Vec<usize>) {
         let group = Group::new;
         let groups = [
@@ -223,7 +224,7 @@ impl Case {
         }
     }
 
-    /// What the first step begins with.
+    /// The values at the start of the first step.
     pub(super) fn start(&self) -> Values<f32> {
         let zeros = |of: &Array2<f32>| vec![Array2::zeros(of.raw_dim()); self.states.len()];
         Values {
@@ -241,7 +242,7 @@ impl Case {
         self.specs.iter().map(|spec| spec.group).collect()
     }
 
-    /// Whether there is one parameter, whose numbers are those of a tile in the first step.
+    /// Whether the only parameter repeats the numbers of a tile in the first step.
     pub(super) fn is_tiled(&self) -> bool {
         matches!(&*self.specs, [spec] if is_tiled(spec.shape))
     }
@@ -250,7 +251,7 @@ impl Case {
         self.states
     }
 
-    /// How messages and the report name a tensor.
+    /// The name of a tensor in messages and in the report.
     pub(super) fn tensor(&self, kind: Kind, parameter: usize) -> String {
         let name = match kind {
             Kind::Gradient => "gradient",
@@ -270,7 +271,7 @@ impl Case {
         Box::new(place)
     }
 
-    /// An element that is NaN, in the order of comparison.
+    /// Checks for NaN, in the order of comparison.
     pub(super) fn check_numbers<F: Float>(
         &self,
         step: usize,
@@ -294,7 +295,7 @@ fn is_tiled(shape: TensorShape) -> bool {
     shape.len() > TILED
 }
 
-/// The tensors of each step, which are compared step by step.
+/// The tensors of each step, for the check of memory: steps are compared one at a time.
 pub(super) fn footprints(
     specs: &[Spec],
     states: &'static [&'static str],

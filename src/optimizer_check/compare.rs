@@ -1,4 +1,4 @@
-//! A step on the GPU against the same step by the reference.
+//! Comparison of a step on the GPU with the same step by the reference.
 
 use ndarray::Array2;
 
@@ -11,10 +11,10 @@ use crate::error::{CheckError, Followed, OptimizerFault};
 use crate::ops::Group;
 use crate::reference::Float;
 
-/// How often operands are moved of which each result has its own: to one side, and to the other.
+/// Moves of each kind of operand, where a result depends on its own element only: one to each side.
 const MOVES: u64 = 2;
 
-/// Compares steps of a case with those by the reference.
+/// Compares the steps of a case with the reference.
 #[derive(Debug)]
 pub(super) struct Compare<'a> {
     pub(super) twin: &'a Twin<'a>,
@@ -22,7 +22,7 @@ pub(super) struct Compare<'a> {
     pub(super) tolerance: f64,
 }
 
-/// A step by the reference, from what the GPU was given.
+/// A step by the reference, from the operands of the GPU's step.
 struct Expected {
     before: Values<f64>,
     after: Values<f64>,
@@ -30,7 +30,7 @@ struct Expected {
     moved: Values<f64>,
 }
 
-/// A tensor of a step: its index, what it is, and of which parameter.
+/// A tensor of a step: the step's index, the tensor's kind and its parameter.
 #[derive(Debug, Clone, Copy)]
 struct Of {
     step: usize,
@@ -39,7 +39,7 @@ struct Of {
 }
 
 impl Compare<'_> {
-    /// A row for each tensor, with the element that comes nearest to its bound in all steps.
+    /// A row for each tensor: the element that comes nearest to its bound in all steps.
     pub(super) fn rows(&self, taken: &[Taken]) -> Result<Vec<Comparison>, CheckError> {
         let mut worst: Vec<Option<Worst>> = Vec::new();
         for (step, taken) in taken.iter().enumerate() {
@@ -62,7 +62,7 @@ impl Compare<'_> {
         Ok(rows.collect())
     }
 
-    /// What is compared of every step, in order.
+    /// The tensors that are compared in every step, in order.
     fn names(&self, taken: Option<&Taken>) -> Vec<(Kind, usize)> {
         let kinds = taken.map_or_else(Vec::new, |taken| taken.before.kinds());
         let parameters = 0..self.case.specs.len();
@@ -103,8 +103,8 @@ impl Compare<'_> {
         Ok(all)
     }
 
-    /// Whether it must be as before, bit by bit, which was seen: what is frozen, and gradients that the rule leaves
-    /// alone.
+    /// Whether the tensor must stay as it was, bit by bit, which was checked on the GPU: a frozen parameter, or
+    /// gradients that the rule does not change.
     fn is_unchanged(&self, of: Of, expected: &Expected) -> bool {
         let [before, after] =
             [&expected.before, &expected.after].map(|values| values.of(of.kind, of.parameter));
@@ -112,7 +112,7 @@ impl Compare<'_> {
         is_frozen || of.kind == Kind::Gradient && before == after
     }
 
-    /// The element of what was found that comes nearest to its bound.
+    /// The element of `found` that comes nearest to its bound.
     fn worst(&self, of: Of, expected: &Expected, found: &Values<f32>) -> Option<Worst> {
         let Of {
             kind, parameter, ..
@@ -127,7 +127,7 @@ impl Compare<'_> {
             Worst {
                 at,
                 found: found.into(),
-                // What overflows does so on both sides.
+                // A result beyond the range of `f32` is infinite on the GPU, so it is infinite here too.
                 expected: if after.abs() > f64::from(f32::MAX) {
                     f32::from_f64(after).into()
                 } else {
@@ -142,7 +142,7 @@ impl Compare<'_> {
         }))
     }
 
-    /// The reference in `f32` is what it is in `f64`.
+    /// Checks that the reference in `f32` matches the reference in `f64`.
     fn check_single(
         &self,
         of: Of,
@@ -162,8 +162,8 @@ impl Compare<'_> {
         }
     }
 
-    /// How far each result moves when its operands do; of a large parameter as that of one tile, where the rule makes
-    /// the same of each tile.
+    /// How far each result moves with its operands. For a large parameter this is computed for one tile, if the rule
+    /// gives the same results for every tile.
     fn moved(
         &self,
         when: When,
@@ -205,7 +205,7 @@ impl Compare<'_> {
         Ok(moved)
     }
 
-    /// The sum over what moves alone.
+    /// How far each result moves with its operands: the sum over the kinds of operand, each moved alone.
     fn moved_one_by_one(
         &self,
         when: When,
@@ -216,7 +216,8 @@ impl Compare<'_> {
         let elements: usize = before.parameters.iter().map(ndarray::ArrayBase::len).sum();
         let is_coupled = self.is_coupled(when, groups, before, after)?;
         let terms = if is_coupled { elements } else { 1 };
-        // Of a result that is of many elements, one draw may happen to move little; of so many as in a large one, none.
+        // One random move may happen to change a result of many elements only a little, but not with as many as a tiled
+        // one has.
         let moves = if is_coupled && !self.case.is_tiled() {
             2 * MOVES
         } else {
@@ -254,8 +255,8 @@ impl Compare<'_> {
         Ok(sum)
     }
 
-    /// A step with one kind of operand moved, or the learning rate: each number to a random side, with the next
-    /// number of a move to the other.
+    /// A step with one kind of operand moved, or the learning rate if `moving` is `None`. Each number moves to a random
+    /// side; the next `number` moves it to the other side.
     fn move_operand(
         &self,
         (moving, number): (Option<Kind>, u64),
@@ -280,8 +281,8 @@ impl Compare<'_> {
         self.twin.step(when, groups, &operands, 1.0)
     }
 
-    /// Whether a result depends on other elements, as by a norm: whether any with an odd index changes with those that
-    /// have an even one.
+    /// Whether a result depends on other elements, for example through a norm. It does if any element with an odd index
+    /// changes when those with an even index change.
     fn is_coupled(
         &self,
         when: When,
@@ -311,7 +312,7 @@ impl Compare<'_> {
         }))
     }
 
-    /// What is wrong, as far as it can be told.
+    /// The fault of a tensor, as specific as possible.
     fn fault(
         &self,
         of: Of,
@@ -357,7 +358,7 @@ impl Compare<'_> {
         })
     }
 
-    /// What a kernel may not have followed in a step of this parameter, and the step as if it had not been told.
+    /// Settings that a kernel may have ignored in this parameter's step, each with the step as if it had not been set.
     fn ignored(&self, of: Of) -> Vec<(Followed, When, Group)> {
         let at = &self.case.steps[of.step];
         let group = self.case.specs[of.parameter].group;

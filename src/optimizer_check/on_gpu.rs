@@ -1,4 +1,5 @@
-//! The steps of a case on the GPU, everything between guard bands, each from what the last one has left.
+//! The steps of a case on the GPU, with all tensors between guard bands. Each step starts from the results of the last
+//! one.
 
 use ndarray::Array2;
 
@@ -13,10 +14,10 @@ use crate::ops::{Optimizer, Update};
 use crate::shape::TensorShape;
 use crate::tensor::{Arena, Tensor};
 
-/// Steps that the coefficients have room for: few, so that steps begin anew at the first row.
+/// Rows of coefficients: few, so that steps start again at the first row.
 const SLOTS: usize = 5;
 
-/// A step on the GPU: what it was given, and what it made of it.
+/// A step on the GPU: its operands and its results.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) before: Values<f32>,
@@ -28,11 +29,11 @@ pub(super) struct Taken {
 struct Placed {
     arena: Arena,
     blocks: Vec<Guarded>,
-    /// Of each block its tensors: where they begin, and their shapes.
+    /// For each block, the first element and the shape of each of its tensors.
     tensors: Vec<Vec<(usize, TensorShape)>>,
 }
 
-/// Everything that an update is given.
+/// All operands of an update.
 #[derive(Debug)]
 struct Operands {
     parameters: Placed,
@@ -42,7 +43,7 @@ struct Operands {
     step_count: Guarded,
 }
 
-/// What a check of an optimizer needs on the GPU.
+/// What the check of an optimizer needs on the GPU.
 #[derive(Debug)]
 pub(super) struct OnGpu<'a> {
     pub(super) gpu: &'a Gpu,
@@ -51,7 +52,7 @@ pub(super) struct OnGpu<'a> {
 }
 
 impl OnGpu<'_> {
-    /// Takes the steps of a case. Contracts that are not among `kernels` are checked first.
+    /// Runs the steps of a case. Contracts that are not in `kernels` are checked first.
     pub(super) fn run(&self, case: &Case, kernels: &mut Kernels<'_>) -> Result<Vec<Taken>, Error> {
         let mut before = case.start();
         let mut taken = Vec::new();
@@ -140,7 +141,8 @@ impl OnGpu<'_> {
             let values = before.state.iter().map(|of| &of[index]);
             Placed::new(self.gpu, name, case, values, changed)
         });
-        // A row more, which is not bound: some kernels take the number of slots from the length.
+        // One row more than is bound, so that the binding ends at the last slot and leaves out the guard band: some
+        // kernels take the number of slots from the array's length.
         let mut rows = [[f32::NAN.to_bits(); 4]; SLOTS + 1];
         let row = usize::try_from(at.step % SLOTS as u64).unwrap_or_default();
         rows[row] = at.coefficients.map(f32::to_bits);
@@ -159,14 +161,14 @@ impl OnGpu<'_> {
         })
     }
 
-    /// (slots, 4), of which exactly that is bound.
+    /// The coefficients, (slots, 4), bound without their guard band.
     fn coefficients(&self, operands: &Operands) -> Tensor {
         let rows = operands.coefficients.tensor().elements(0, 4 * SLOTS);
         rows.reshaped("coefficients".to_owned(), [SLOTS, 4])
     }
 }
 
-/// What kernels may do to the bits of a tensor.
+/// Makes the contents of a tensor from its bits, with what kernels may do to them.
 type Kept = for<'c> fn(&'c [u32]) -> Contents<'c>;
 
 impl Placed {
@@ -185,7 +187,7 @@ impl Placed {
             let of_block: Vec<_> = parameters.by_ref().take(count).collect();
             let shapes = of_block.iter().map(|(spec, _)| spec.shape);
             let (starts, length) = Arena::starts(gpu, shapes.clone());
-            // Between tensors lie zeros.
+            // Zeros lie between the tensors.
             let mut bits = vec![0; length];
             for (&start, (_, values)) in starts.iter().zip(&of_block) {
                 let room = bits[start..].iter_mut();
@@ -205,7 +207,7 @@ impl Placed {
         })
     }
 
-    /// The tensors, once it is seen that nothing else was written.
+    /// Reads the tensors, and checks that nothing else was written.
     fn read(&self, run: &Run<'_>) -> Result<Vec<Array2<f32>>, Error> {
         let mut values = Vec::new();
         for (block, tensors) in self.blocks.iter().zip(&self.tensors) {
@@ -238,7 +240,7 @@ fn read_gradients(run: &Run<'_>, step: u64, placed: &Placed) -> Result<Vec<Array
     }
 }
 
-/// Nothing of a frozen parameter changes.
+/// Checks that nothing of a frozen parameter changes.
 fn check_frozen(
     case: &Case,
     step: usize,

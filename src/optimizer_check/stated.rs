@@ -1,4 +1,4 @@
-//! What an optimizer says of itself.
+//! Consistency of what an optimizer says about itself.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::check::caught;
 use crate::error::{CheckError, Error, OptimizerFault};
 use crate::ops::Optimizer;
 
-/// The optimizer with half its learning rate, if what it says fits together.
+/// The optimizer with half its learning rate, if both say consistent things about themselves.
 pub(super) fn other(name: &str, optimizer: &dyn Optimizer) -> Result<Arc<dyn Optimizer>, Error> {
     optimizer.check()?;
     check_own(name, optimizer)?;
@@ -18,7 +18,7 @@ pub(super) fn other(name: &str, optimizer: &dyn Optimizer) -> Result<Arc<dyn Opt
     Ok(other)
 }
 
-/// Its text, and the names of its state.
+/// Checks the optimizer's description and the names of its state.
 fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     let again = optimizer.describe();
     if again != name {
@@ -42,7 +42,7 @@ fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// What the other one says, which differs by its learning rate alone.
+/// Checks the other optimizer, which must differ only in its learning rate.
 fn check_other(
     name: &str,
     method: &str,

@@ -1,4 +1,4 @@
-//! The reference of an optimizer: a step of it, and what holds of every rule.
+//! The reference of an optimizer: its steps, and the properties of every rule.
 
 use ndarray::{Array2, s};
 
@@ -9,24 +9,24 @@ use crate::ops::{Group, Optimizer};
 use crate::reference::{Float, Rule, UpdateStep};
 use crate::shape::TensorShape;
 
-/// Another weight decay than any optimizer has by itself.
+/// A weight decay that no optimizer has by default.
 const DECAY: f32 = 0.125;
 
-/// The reference of an optimizer, and of the same with another learning rate.
+/// The reference of an optimizer, and of the same optimizer with another learning rate.
 #[derive(Debug)]
 pub(super) struct Twin<'a> {
     name: &'a str,
     rules: [Rule; 2],
-    /// How many values it keeps of every parameter.
+    /// Values of state per element of a parameter.
     states: usize,
 }
 
-/// When a step of the reference is taken.
+/// The circumstances of a reference step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct When {
     pub(super) step: u64,
     pub(super) rate: f32,
-    /// Whether it is a step of the other rule.
+    /// Whether the rule with the other learning rate takes the step.
     pub(super) is_other: bool,
 }
 
@@ -56,7 +56,8 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// Gradients as the rule changes them before a step; those of frozen parameters do not count, and stay.
+    /// Gradients as the rule changes them before a step. Those of frozen parameters count as zeros, and stay as they
+    /// are.
     pub(super) fn prepared<F: Float>(
         &self,
         when: When,
@@ -97,7 +98,7 @@ impl<'a> Twin<'a> {
         self.step_by_rows(when, groups, before, factor, usize::MAX)
     }
 
-    /// The same with so many rows of a parameter at a time.
+    /// A step from these values, with `at_once` rows of a parameter at a time.
     fn step_by_rows<F: Float>(
         &self,
         when: When,
@@ -137,9 +138,10 @@ impl<'a> Twin<'a> {
         Ok(after)
     }
 
-    /// The same operands give the same bits twice, and with a row at a time.
+    /// Checks that the same operands give the same bits twice, and with one row at a time.
     pub(super) fn check_repeatable(&self, case: &Case) -> Result<(), CheckError> {
-        let (groups, before) = (case.groups(), case.start().cast::<f64>());
+        let groups = case.groups();
+        let before = case.start().cast::<f64>();
         let when = When::from(&case.steps[0]);
         let step = || self.step(when, &groups, &before, 1.0);
         let [first, second] = [step()?, step()?];
@@ -153,7 +155,8 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// A rate of 0 moves no parameter, where the state is 0 and nothing decays: what decays whatever the rate may.
+    /// Checks that a learning rate of 0 moves no parameter if the state is 0 and nothing decays: a decay need not
+    /// depend on the rate.
     pub(super) fn check_rate_of_zero(&self, case: &Case) -> Result<(), CheckError> {
         let groups = vec![Group::new().weight_decay(0.0); case.specs.len()];
         let before = case.start().cast::<f64>();
@@ -181,7 +184,7 @@ impl<'a> Twin<'a> {
         Ok(())
     }
 
-    /// Whether the rule has a weight decay that a group can set; and that the optimizer says whether it decays.
+    /// Whether the rule has a weight decay that a group can set. Also checks that the optimizer says whether it decays.
     pub(super) fn check_decay(
         &self,
         case: &Case,
@@ -218,7 +221,7 @@ impl<'a> Twin<'a> {
         Ok(takes)
     }
 
-    /// `Σ p²/2` before and after so many steps along its gradient, which is `p`.
+    /// `Σ p²/2` before and after `steps` steps along its gradient, which is `p`.
     pub(super) fn check_descent(&self, steps: u64, rate: f32) -> Result<[f64; 2], CheckError> {
         let parameters = Array2::from_shape_fn((3, 4), |(row, column)| {
             let value = 1.0 + (4 * row + column) as f64 / 4.0;
@@ -261,7 +264,7 @@ impl<'a> Twin<'a> {
     }
 }
 
-/// The first element that differs between two results of the first step.
+/// Checks that two results of the first step have the same bits.
 pub(super) fn check_same<F: Float>(
     case: &Case,
     [first, second]: [&Values<F>; 2],

@@ -1,10 +1,10 @@
-//! Whether the tensors that a dispatch binds are those of its kernel.
+//! Checks that the tensors of a dispatch fit the bindings of its kernel.
 
 use crate::error::BindingFault;
 use crate::kernel::{Access, Contract};
 use crate::tensor::Tensor;
 
-/// Whether constants have values and the tensors are those that a contract has, or what is wrong with them.
+/// Checks that each constant has a finite value and that the tensors fit the contract's bindings.
 pub(super) fn check(contract: &Contract, tensors: &[&Tensor]) -> Result<(), BindingFault> {
     for constant in &contract.constants {
         let name = || constant.name.clone();

@@ -1,16 +1,18 @@
-//! How much one submit may hold.
+//! How much work one submit may hold.
 
 use std::iter::{Peekable, from_fn};
 
 use super::{Listed, Plan};
 use crate::gpu::Gpu;
 
-/// Floating-point operations of one submit, which should end well before an operating system takes the
-/// GPU for hung: 2 s on Windows. What has more is several submits. A training goes by it until it has measured its steps.
+/// Floating-point operations per submit. Longer work takes several submits.
 ///
-/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A
-/// fast GPU idles for some 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP
-/// take. A software driver computes 10 GFLOP/s and more; its 4 GFLOP take 0.4 s.
+/// A submit should end well before an operating system assumes that the GPU hangs, which takes 2 s on Windows. Training
+/// uses this number until it has measured its steps.
+///
+/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A fast GPU idles
+/// for about 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP take. A software driver
+/// reaches 10 GFLOP/s or more, so its 4 GFLOP take at most 0.4 s.
 pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     if gpu.is_software() {
         4_000_000_000
@@ -19,11 +21,11 @@ pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     }
 }
 
-/// Bytes that one submit moves, for the same reason: 0.5 s at 20 GB/s, which the slowest
-/// integrated GPUs have. A step of few rows moves more bytes than it has operations.
+/// Bytes moved per submit, limited for the same reason: at 20 GB/s, the bandwidth of the slowest integrated GPUs, they
+/// take 0.5 s. A step with few rows moves more bytes than it computes operations.
 const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
-/// What one submit may hold, so that none is long. A dispatch that has more is a submit.
+/// The most that one submit may hold. A dispatch above that is a submit by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     flops: f64,
@@ -31,13 +33,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// No end.
+    /// No limit.
     pub(crate) const WHOLE: Self = Self {
         flops: f64::INFINITY,
         bytes: f64::INFINITY,
     };
 
-    /// By counting, where nothing is measured.
+    /// A budget from counted operations and bytes, for work whose time is not measured yet.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     pub(crate) fn counted(gpu: &Gpu) -> Self {
         Self {
@@ -46,7 +48,7 @@ impl Budget {
         }
     }
 
-    /// So much of a plan.
+    /// A budget for `share` of a plan: 0.5 is half of it, 2 is two runs.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     pub(crate) fn part_of(plan: &Plan, share: f64) -> Self {
         Self {
@@ -55,7 +57,7 @@ impl Budget {
         }
     }
 
-    /// How often a plan fits.
+    /// How many runs of a plan fit.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -68,7 +70,7 @@ impl Budget {
         by_flops.min(by_bytes) as usize
     }
 
-    /// Takes a dispatch out of what is left, also where that is too little; whether there was enough.
+    /// Subtracts a dispatch from the budget, even below 0. Returns whether the budget was sufficient.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     fn take(&mut self, dispatch: &Listed) -> bool {
         self.flops -= dispatch.flops as f64;
@@ -76,7 +78,7 @@ impl Budget {
         self.flops >= 0.0 && self.bytes >= 0.0
     }
 
-    /// Takes the dispatches of one submit: those that fit, and at least one.
+    /// Takes the dispatches of one submit from the front: as many as fit, and at least one.
     pub(super) fn next_submit<'a, T>(
         mut self,
         dispatches: &mut Peekable<impl Iterator<Item = (T, &'a Listed)>>,
@@ -106,7 +108,7 @@ mod tests {
         }
     }
 
-    /// As many as fit by both measures; one that does not fit is alone.
+    /// A submit holds as many dispatches as both limits allow; a dispatch above a limit is alone.
     #[test]
     fn what_is_long_is_several_submits() {
         let costs = [

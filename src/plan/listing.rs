@@ -1,17 +1,18 @@
-//! What a plan does, in words and numbers.
+//! A printable description of a plan.
 
 use std::fmt;
 
 use crate::memory::total;
 
-/// The dispatches of a plan, to be printed: nothing that could run. `Display` prints a line for each, with shapes,
-/// FLOPs and bytes.
+/// The dispatches of a plan, for printing; a listing cannot run.
+///
+/// `Display` prints one line per dispatch, with shapes, FLOPs and bytes.
 #[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub(super) dispatches: Vec<Listed>,
 }
 
-/// One dispatch.
+/// One dispatch of a [`Listing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listed {
@@ -19,16 +20,16 @@ pub struct Listed {
     pub name: String,
     /// Number of workgroups.
     pub workgroups: u64,
-    /// What is bound, with its shapes.
+    /// Names and shapes of the bound tensors.
     pub shapes: String,
     /// Floating-point operations.
     pub flops: u64,
-    /// Bytes moved, if each element is touched once.
+    /// Bytes moved, if each element is moved once.
     pub bytes: u64,
 }
 
 impl Listing {
-    /// All dispatches of several, one behind another.
+    /// Concatenates the dispatches of several listings.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn of_all<'a>(listings: impl Iterator<Item = &'a Self>) -> Self {
         let dispatches = listings.flat_map(|of| of.dispatches.iter().cloned());
@@ -49,19 +50,19 @@ impl Listing {
         self.dispatches.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there are no dispatches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.dispatches.is_empty()
     }
 
-    /// Floating-point operations of one execution, or `u64::MAX` where there are more.
+    /// Floating-point operations per run, at most `u64::MAX`.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.dispatches.iter().map(|dispatch| dispatch.flops))
     }
 
-    /// Bytes that one execution moves, if each dispatch touches each of its elements once, or `u64::MAX` where there are more.
+    /// Bytes moved per run if each dispatch moves each of its elements once, at most `u64::MAX`.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         total(self.dispatches.iter().map(|dispatch| dispatch.bytes))

@@ -1,4 +1,4 @@
-//! Dispatches that are long: an operating system may take a GPU for hung that works at one of them.
+//! Long dispatches, split into parts: an operating system may assume that a GPU hangs if one dispatch takes too long.
 
 use bytemuck::Pod;
 
@@ -8,15 +8,17 @@ use crate::kernel::KernelRef;
 use crate::memory::total;
 use crate::tensor::Tensor;
 
-/// Parts of one dispatch: more would fill the host's memory before they were refused.
+/// Maximum number of parts of one dispatch: more would fill the host's memory before they were refused.
 const MOST_PARTS: u64 = 1 << 16;
 
 impl Recorder<'_> {
-    /// [`dispatch`](Self::dispatch), in as many parts as it takes for each to have at most
-    /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch). A part runs some of the workgroups: `uniform` makes
-    /// its settings of the first of them, which the kernel adds to a workgroup's number, as in
-    /// `settings.first + workgroup_id.x + workgroup_id.y * num_workgroups.x`. The result does not depend on the parts, as
-    /// no workgroup of a dispatch knows of another.
+    /// Adds one [`dispatch`](Self::dispatch), split into parts of at most
+    /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch) floating-point operations each.
+    ///
+    /// A part runs a range of the workgroups. `uniform` gets the number of the part's first workgroup and returns the
+    /// part's settings. The kernel adds that number to the workgroup's own:
+    /// `settings.first + workgroup_id.x + workgroup_id.y * num_workgroups.x`. The result does not depend on the split,
+    /// because the workgroups of a dispatch are independent of each other.
     ///
     /// ```
     /// # use wgrad::Gpu;
@@ -61,17 +63,18 @@ impl Recorder<'_> {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
         let fit = share(workgroups, most, cost.flops);
-        // Whole rows of what a dispatch is folded into, so that none runs workgroups of the next.
+        // A part that is folded into two dimensions has whole rows: a last row that is not full would also run
+        // workgroups of the next part.
         let row = match self.workgroups_in_a_row() {
             row if fit > row => row,
             _ => 1,
         };
         let fit = fit / row * row;
-        // What is too long all the same is told when the recording is finished.
+        // A dispatch that cannot be split far enough goes in whole: `finish` refuses it.
         if fit == 0 || workgroups / fit > MOST_PARTS || workgroups > u32::MAX.into() {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
-        // About equal ones.
+        // All parts are about equally long.
         let parts = workgroups.div_ceil(fit);
         let of_part = workgroups.div_ceil(parts).next_multiple_of(row);
         let bytes = || total(tensors.iter().map(|tensor| tensor.bytes()));
@@ -93,13 +96,13 @@ impl Recorder<'_> {
     }
 }
 
-/// As much of a whole as `part` is `of`, rounded down.
+/// `whole · part / of`, rounded down.
 fn share(whole: u64, part: u64, of: u64) -> u64 {
     let share = u128::from(whole) * u128::from(part) / u128::from(of);
     u64::try_from(share).unwrap_or(u64::MAX)
 }
 
-/// Whether a dispatch has at most so many floating-point operations.
+/// Checks that a dispatch has at most `most` floating-point operations.
 pub(super) fn check(pending: &Pending, most: u64) -> Result<(), Error> {
     if pending.cost.flops <= most {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Dispatches that are ready to run, and their way to the device.
+//! Dispatches that are ready to run, and their submission to the device.
 
 use std::fmt;
 use std::iter::repeat_n;
@@ -31,26 +31,28 @@ impl Dispatch {
     }
 }
 
-/// What a dispatch was recorded from: enough to interpret it.
+/// Everything a dispatch was recorded from: enough to interpret it on the CPU.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) contract: Contract,
-    /// Bytes of its block.
+    /// The block of settings, as bytes.
     pub(crate) block: Vec<u8>,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) workgroups: [u32; 2],
 }
 
-/// Dispatches in order. `Display` prints a line for each: shapes, FLOPs, bytes moved.
+/// Dispatches in order, ready to run.
+///
+/// `Display` prints one line per dispatch: shapes, FLOPs, bytes moved.
 pub struct Plan {
     gpu: Gpu,
     dispatches: Vec<Dispatch>,
-    /// As many as those.
+    /// Has one entry per dispatch, in the same order.
     listing: Listing,
 }
 
-/// What is the same in every run.
+/// Shows only what is the same every time the program runs.
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")
@@ -70,21 +72,22 @@ impl Plan {
         }
     }
 
-    /// Adds all dispatches to a compute pass. Together with what else is submitted with them, they should end within a
-    /// second on the slowest GPU that is to run them, as a system may take it for hung; [`flops`](Self::flops) are the
-    /// measure.
+    /// Adds all dispatches to a compute pass.
+    ///
+    /// One submit should take less than a second on the slowest GPU that you support: an operating system may assume
+    /// that a GPU hangs if a submit takes longer. Estimate the time of this plan from [`flops`](Self::flops).
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches
             .iter()
             .for_each(|dispatch| dispatch.encode(pass));
     }
 
-    /// The dispatches, each with what it costs.
+    /// The dispatches, each with its entry in the listing.
     fn dispatches(&self) -> impl Iterator<Item = (&Dispatch, &Listed)> {
         self.dispatches.iter().zip(&self.listing.dispatches)
     }
 
-    /// Whether it may be submitted to `gpu`.
+    /// Checks that the plan was made for `gpu`.
     pub(crate) fn check_gpu(&self, gpu: &Gpu) -> Result<(), Error> {
         gpu.check_owner(&self.gpu, || {
             let names = self.listing.dispatches.iter().map(|listed| &*listed.name);
@@ -92,14 +95,14 @@ impl Plan {
         })
     }
 
-    /// Each dispatch as a plan of its own, in order: for measurements.
+    /// One plan per dispatch, in order, for measurements.
     pub fn singles(&self) -> impl Iterator<Item = Self> {
         self.dispatches().map(|(dispatch, listed)| {
             Self::new(&self.gpu, vec![(dispatch.clone(), listed.clone())])
         })
     }
 
-    /// For each dispatch, in order, a plan of all the others: for measurements.
+    /// For each dispatch, in order, a plan of all others, for measurements.
     pub(crate) fn leaving_one_out(&self) -> impl Iterator<Item = Self> {
         (0..self.len()).map(|out| {
             let kept = self.dispatches().enumerate().filter(|&(at, _)| at != out);
@@ -108,13 +111,13 @@ impl Plan {
         })
     }
 
-    /// What each dispatch was recorded from, in order.
+    /// What the dispatches were recorded from, in order.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn recorded(&self) -> impl Iterator<Item = &Recorded> {
         self.dispatches.iter().map(|dispatch| &*dispatch.recorded)
     }
 
-    /// What it does, dispatch by dispatch, without a way to run it.
+    /// A printable list of the dispatches.
     #[must_use]
     pub fn listing(&self) -> &Listing {
         &self.listing
@@ -126,19 +129,19 @@ impl Plan {
         self.listing.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there are no dispatches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.listing.is_empty()
     }
 
-    /// Floating-point operations of one execution: see [`Listing::flops`].
+    /// Floating-point operations per run: see [`Listing::flops`].
     #[must_use]
     pub fn flops(&self) -> u64 {
         self.listing.flops()
     }
 
-    /// Bytes that one execution moves: see [`Listing::bytes`].
+    /// Bytes moved per run: see [`Listing::bytes`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.listing.bytes()
@@ -152,17 +155,20 @@ impl fmt::Display for Plan {
 }
 
 impl Gpu {
-    /// Runs a plan `times` times without waiting for it: in one compute pass of one submit, or in several submits where that
-    /// would be so long that a system may take a slow GPU for hung. Returns the last.
+    /// Submits a plan `times` times and returns without waiting.
+    ///
+    /// This is one submit with one compute pass. If that would take so long that an operating system may assume that a
+    /// slow GPU hangs, it is several submits. Returns the index of the last.
     ///
     /// # Errors
-    /// [`Error::OtherGpu`] when the plan is another's, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
+    /// [`Error::OtherGpu`] when the plan belongs to another `Gpu`, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
     /// [`Error::Gpu`].
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
         self.submit_all([(plan, times)], Budget::counted(self))
     }
 
-    /// Runs plans in order, each so many times, in as few submits as keep a budget. Returns the last.
+    /// Submits plans in order, each the given number of times, in as few submits as the budget allows. Returns the
+    /// index of the last.
     pub(crate) fn submit_all<'a>(
         &self,
         plans: impl IntoIterator<Item = (&'a Plan, usize)>,

@@ -12,7 +12,7 @@ const WGSL: &str = "
     @compute @workgroup_size(64)
     fn ones(@builtin(global_invocation_id) id: vec3u) { if (id.x < elements) { y[id.x] = 1.0; } }";
 
-/// A layer from outside may say any number of its dispatches.
+/// A user's layer may state any cost for its dispatches, so the sums saturate.
 #[test]
 fn sums_of_costs_end_at_the_largest_number() {
     let gpu = &crate::testing::dispatching(u64::MAX);
@@ -34,7 +34,7 @@ fn sums_of_costs_end_at_the_largest_number() {
     assert_eq!(singles, [u64::MAX, 3]);
 }
 
-/// Each workgroup counts itself.
+/// Each workgroup adds 1 to its own counter.
 const COUNTING: &str = "
     @group(0) @binding(0) var<uniform> first: u32;
     @group(0) @binding(1) var<storage, read_write> counts: array<u32>;
@@ -74,7 +74,7 @@ fn the_parts_of_a_long_dispatch_are_the_whole() {
     }
 }
 
-/// A part is not folded into workgroups of the next.
+/// A part that is folded into two dimensions runs no workgroups of the next part.
 #[test]
 fn long_parts_are_whole_rows_of_workgroups() {
     let limits = wgpu::Limits {
@@ -98,14 +98,14 @@ fn long_parts_are_whole_rows_of_workgroups() {
             let of_parts = plan.listing().dispatches.iter().map(|part| part.workgroups);
             assert_eq!(of_parts.collect::<Vec<_>>(), lengths, "{flops}");
         }
-        // Of the last row there is one workgroup more.
+        // The last row has one surplus workgroup, number 8.
         assert_eq!(found[..8], [1; 8], "{flops}");
     }
     let mut recorder = Recorder::new(gpu);
     let counts = Tensor::zeros(gpu, "counts", [1, 9], Element::U32).unwrap();
     recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 0, Cost::new(100));
     assert!(matches!(recorder.finish(), Err(Error::Binding { .. })));
-    // So many parts would fill the memory.
+    // That many parts would fill the host's memory.
     let mut recorder = Recorder::new(gpu);
     let cost = Cost::new(u64::MAX);
     recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 9, cost);
@@ -128,7 +128,7 @@ fn a_dispatch_that_could_be_taken_for_a_hang_is_refused() {
     };
     assert_eq!(record(1000, false).unwrap().len(), 1);
     assert_eq!(record(7000, true).unwrap().len(), 7);
-    // A workgroup is the smallest part.
+    // A part has at least one workgroup, so 7001 operations in 7 workgroups cannot fit.
     for (flops, in_parts) in [(1001, false), (7001, true)] {
         let error = record(flops, in_parts).unwrap_err();
         assert!(

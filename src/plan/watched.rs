@@ -1,4 +1,4 @@
-//! What layers, losses and optimizers record, which may be anybody's.
+//! Checks on what layers, losses and optimizers record: users may write their own.
 
 use super::Recorder;
 use crate::error::Error;
@@ -10,8 +10,8 @@ impl Recorder<'_> {
         self.pending.is_empty()
     }
 
-    /// Records what `who` (for example `the forward pass of layers.1, Relu`) has to write. Where nothing is recorded
-    /// somebody would read what was there before.
+    /// Calls `record` for `who` (for example `the forward pass of layers.1, Relu`), which must record at least one
+    /// dispatch. Otherwise its output would keep old values, and later dispatches would read them.
     pub(crate) fn watched(
         &mut self,
         who: impl Fn() -> String,

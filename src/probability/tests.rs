@@ -36,7 +36,7 @@ fn extreme_logits_give_probabilities_and_what_is_no_number_none() {
     assert_eq!(softmax(Array2::<f32>::zeros((0, 3)).view()).dim(), (0, 3));
 }
 
-/// Counts of many draws are binomial: within five deviations of what is expected.
+/// Each count is binomial and must lie within five standard deviations of its mean.
 #[test]
 fn classes_are_drawn_as_often_as_their_probabilities_say() {
     let logits = array![0.0f64, 1.0, -1.0, 2.5];
@@ -70,7 +70,7 @@ fn draws_are_a_function_of_the_seed() {
     };
     assert_eq!(draws(1), draws(1));
     assert_ne!(draws(1), draws(2));
-    // On every machine.
+    // These draws are the same on every machine.
     assert_eq!(draws(1), [0, 2, 2, 2, 0, 0, 1, 3, 0, 1, 3, 2, 0, 2, 1, 1]);
 }
 
@@ -79,7 +79,7 @@ fn a_class_of_no_probability_is_not_drawn() {
     let logits = array![f64::MIN, 0.0, f64::MIN];
     let mut sampler = ClassSampler::new(1);
     assert!((0..1000).all(|_| sampler.draw(logits.view()).unwrap() == 1));
-    // Of equal ones any.
+    // Of several likeliest classes, each may be drawn.
     let mut sampler = ClassSampler::new(1).temperature(0.0);
     let logits = array![1.0f32, 2.0, 2.0];
     assert!((0..100).all(|_| [1, 2].contains(&sampler.draw(logits.view()).unwrap())));

@@ -3,8 +3,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 use super::{Float, Optimizer, UpdateStep};
 
 /// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, and with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`
-/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient, or, decoupled, takes `η·λ·p` first. Where it is
-/// lazy, a gradient of 0 changes none of the three.
+/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient or, if it is decoupled, subtracts `η·λ·p` from
+/// `p` first. If the rule is lazy, a gradient of 0 leaves `m`, `v` and `p` unchanged.
 #[derive(Debug, Clone, Copy)]
 pub struct Adam {
     /// β₁ and β₂.
@@ -13,9 +13,9 @@ pub struct Adam {
     pub epsilon: f64,
     /// λ.
     pub weight_decay: f64,
-    /// Whether it is `AdamW`.
+    /// Whether the rule is `AdamW`.
     pub is_decoupled: bool,
-    /// Whether what has no gradient stays.
+    /// Whether parameters with a gradient of 0 stay unchanged.
     pub is_lazy: bool,
 }
 
@@ -33,7 +33,7 @@ impl<F: Float> Optimizer<F> for Adam {
         let steps = (at.step + 1) as f64;
         let [beta1, beta2] = self.betas.map(F::from_f64);
         let [first, second] = self.betas.map(|beta| 1.0 - beta.powf(steps));
-        // The root of a quotient: `v` may be so large that a quotient of it is infinite.
+        // Divides the roots, because `v` may be so large that `v̂` would be infinite.
         let [first, root] = [first, second.sqrt()].map(F::from_f64);
         let epsilon = F::from_f64(self.epsilon);
         let decay = at.decay(self.weight_decay);

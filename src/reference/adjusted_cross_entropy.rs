@@ -2,16 +2,17 @@ use ndarray::Array1;
 
 use super::{Float, Loss, LossPass, Targets};
 
-/// Cross-entropy of softmax(logits) with weights of classes and smoothed labels, as PyTorch defines them. With
-/// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`,
-/// and the loss is the sum of the terms over `Σ w_label` of the rows, or over their number where that is 0.
+/// Cross-entropy of softmax(logits) with class weights and label smoothing, as PyTorch defines them. With
+/// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`.
+/// The loss is the sum of the terms divided by the sum of the rows' `w_label`, or by the number of rows if that sum is
+/// 0.
 ///
-/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is of no use.
+/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is meaningless.
 #[derive(Debug, Clone)]
 pub struct AdjustedCrossEntropy {
-    /// `w`, a weight of each class; none: all of 1.
+    /// `w`, the weight of each class. `None`: all weights are 1.
     pub class_weights: Option<Vec<f64>>,
-    /// `ε`, how much of a label is shared among all classes.
+    /// `ε`, the part of a label that is shared among all classes.
     pub label_smoothing: f64,
 }
 
@@ -52,7 +53,7 @@ impl<F: Float> Loss<F> for AdjustedCrossEntropy {
             let largest = z.fold(F::neg_infinity(), |a, &b| a.max(b));
             let e = z.mapv(|z| (z - largest).exp());
             let log_sum = e.sum().ln();
-            // What counts nothing does so also where its loss is infinite.
+            // A class of weight 0 must not count, even if its loss is infinite.
             let terms = q.iter().zip(&z).filter(|(q, _)| **q > F::zero());
             let term = terms.fold(F::zero(), |sum, (&q, &z)| {
                 sum + q * (log_sum - (z - largest))

@@ -2,11 +2,11 @@ use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// `y[r,c,i,j] = Σ_{u,v} x[r,c,i·s+u−p, j·s+v−p] / pixels of the window`, without what lies outside of the image; `dx` has of
-/// each window that covers it an equal share of `dy`.
+/// `y[r,c,i,j] = Σ_{u,v} x[r,c,i·s+u−p, j·s+v−p] / pixels of the window`, without the terms outside of the image. A
+/// pixel's `dx` is the sum of `dy / pixels of the window` over all windows that cover the pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct AvgPool2d {
-    /// Kernel, stride and padding, [height, width] each; none where each image is one window.
+    /// Kernel, stride and padding, each as [height, width]. `None` if each image is one window.
     pub window: Option<[[usize; 2]; 3]>,
 }
 
@@ -18,7 +18,7 @@ impl AvgPool2d {
         self.window.unwrap_or([whole, whole, [0, 0]])
     }
 
-    /// Calls `see` with the indices of `y` and of `x` of every pixel of every window.
+    /// Calls `see` with the indices of `y` and of `x` for every pixel of every window.
     fn for_each_pixel(
         &self,
         input: Shape,

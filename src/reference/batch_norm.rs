@@ -2,22 +2,24 @@ use ndarray::{ArrayView2, Axis, Zip};
 
 use super::{Backward, Float, Forward, Layer, Mode};
 
-/// Of each channel, over its `n` values of all rows: `y = weight·x̂ + bias`, `x̂ = (x − mean)/√(variance + eps)`;
-/// `dweight = Σ dy·x̂`, `dbias = Σ dy`, `dx = weight/√(variance + eps)·(dy − (dbias + x̂·dweight)/n)`.
+/// Batch normalization of each channel over its `n` values in all rows: `y = weight·x̂ + bias`,
+/// `x̂ = (x − mean)/√(variance + eps)`; `dweight = Σ dy·x̂`, `dbias = Σ dy`,
+/// `dx = weight/√(variance + eps)·(dy − (dbias + x̂·dweight)/n)`.
 ///
-/// In training `mean = Σ x/n` and `variance = Σ (x − mean)²/n`, and the running ones go to `mean` and
-/// `Σ (x − mean)²/max(n − 1, 1)` by `momentum`. In evaluation both are the running ones, and `dx` is `weight/√…·dy`.
+/// In training, `mean = Σ x/n` and `variance = Σ (x − mean)²/n`. The running values move by `momentum` toward `mean`
+/// and `Σ (x − mean)²/max(n − 1, 1)`. In evaluation, mean and variance are the running ones, and `dx` is
+/// `weight/√(variance + eps)·dy`.
 ///
-/// Sums are in `f64`, as PyTorch's are on a processor.
+/// Sums are in `f64`, like PyTorch's on a CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: f64,
-    /// Part of the way that the running values go.
+    /// Fraction of the way that the running values move.
     pub momentum: f64,
 }
 
-/// Calls `see` with the channel and the values of each row of each channel.
+/// Calls `see` with the channel and its values, for each row and channel.
 fn for_each<F>(values: ArrayView2<'_, F>, channels: usize, mut see: impl FnMut(usize, &[F]))
 where
     F: Float,
@@ -51,7 +53,7 @@ fn moments<F: Float>(x: ArrayView2<'_, F>, channels: usize) -> Vec<[f64; 2]> {
 }
 
 impl BatchNorm {
-    /// Mean and inverse deviation of each channel into what is kept, and the running values after it.
+    /// Writes the mean and inverse deviation of each channel into `kept`, and updates the running values.
     fn measure<F: Float>(self, pass: &mut Forward<'_, F>, channels: usize) {
         let n = (pass.x.len() / channels) as f64;
         let go = |running: &mut F, found: f64| {

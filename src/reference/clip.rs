@@ -2,11 +2,11 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{Float, Optimizer, Rule, UpdateStep};
 
-/// Scales the gradients by `min(1, max_norm / (n + 10⁻⁶))`, `n` the root of the sum of all their squares,
-/// and goes on by another rule. With NaN among them all become NaN.
+/// Scales the gradients by `min(1, max_norm / (n + 10⁻⁶))`, where `n` is the root of the sum of all their squares, and
+/// then applies another rule. If one gradient is NaN, all become NaN.
 #[derive(Debug, Clone)]
 pub struct Clipped {
-    /// What changes the parameters.
+    /// The rule that changes the parameters.
     pub rule: Rule,
     /// The largest norm.
     pub max_norm: f64,
@@ -14,7 +14,7 @@ pub struct Clipped {
 
 impl<F: Float> Optimizer<F> for Clipped {
     fn prepare(&self, gradients: &mut [Array2<F>]) {
-        // In `f64`: of millions of squares in a row, the last would no longer count in `f32`.
+        // In `f64`, because in an `f32` sum of millions of squares the last ones would no longer count.
         let squares = gradients.iter().flatten();
         let squares: f64 = squares.map(|value| value.into_f64().powi(2)).sum();
         let factor = self.max_norm / (squares.sqrt() + 1e-6);

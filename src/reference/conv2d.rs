@@ -4,14 +4,14 @@ use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// `y[r,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v]·x[r,c,i·s+u·d−p, j·s+v·d−p]`, without what lies outside of the image. Its
-/// gradients are sums of the same products: `dw` of `dy·x` over all rows and places, `dx` of `dy·w` over all weights that a
-/// pixel was multiplied by, `db` of `dy`. Without `b` where there is no such parameter.
+/// `y[r,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v]·x[r,c,i·s+u·d−p, j·s+v·d−p]`, without the terms outside of the image. The
+/// gradients are sums of the same products: `dw` sums `dy·x` over all rows and positions, `dx` sums `dy·w` over all
+/// weights that a pixel was multiplied by, and `db` sums `dy`. A layer without the parameter `b` leaves it out.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
     /// Height and width of the kernels.
     pub kernel: [usize; 2],
-    /// Pixels from one place of the kernel to the next.
+    /// Pixels from one position of the kernel to the next.
     pub stride: [usize; 2],
     /// Zeros on each side of the image.
     pub padding: [usize; 2],
@@ -29,7 +29,7 @@ impl Conv2d {
         [outputs, along(0, height), along(1, width)]
     }
 
-    /// Calls `see` with the indices of `y`, `w` and `x` of every product of a row and an output.
+    /// Calls `see` with the indices of `y`, `w` and `x` for every product of one row and one output.
     fn for_each_product(
         &self,
         [channels, height, width]: [usize; 3],
@@ -65,7 +65,7 @@ impl<F: Float> Layer<F> for Conv2d {
         let w = self.weights(&pass.parameters[0], image);
         let mut y = images_mut(pass.y, output);
         let places = [output[1], output[2]];
-        // ndarray finds a number by three indices in a fraction of the time that four take.
+        // ndarray indexes with three indices in a fraction of the time that four take.
         for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
             for (o, (w, mut y)) in w.outer_iter().zip(y.outer_iter_mut()).enumerate() {
                 y.fill(pass.parameters.get(1).map_or(F::zero(), |b| b[(0, o)]));

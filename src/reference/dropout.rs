@@ -3,8 +3,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 use super::{Backward, Draw, Float, Forward, Layer, Mode};
 use crate::random::threefry;
 
-/// `y = x / (1 − p)` where an element is kept and else 0, `dx` of `dy` alike; outside of training both
-/// are copied. Element `i` of step `t` is kept when the first word of `threefry(key, (t, i))` is at
+/// `y = x / (1 − p)` where an element is kept, and 0 elsewhere; `dx` follows from `dy` in the same way. Outside of
+/// training, `y = x` and `dx = dy`. Element `i` of step `t` is kept if the first word of `threefry(key, (t, i))` is at
 /// least `p·2³²`.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {

@@ -1,11 +1,11 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. Where `x[i]`
-/// is no integer from 0 and below the rows of `weight`, `y[i]` is NaN and `dy[i]` goes nowhere.
+/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. If `x[i]` is
+/// not an integer from 0 to the number of rows of `weight` minus 1, `y[i]` is NaN and `dy[i]` is dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Embedding;
 
-/// The index that a number is, if it is one below `count`.
+/// Converts a number to an index, if it is an integer from 0 to `count − 1`.
 fn index_of<F: Float>(x: F, count: usize) -> Option<usize> {
     let value = x.into_f64();
     #[expect(

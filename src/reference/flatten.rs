@@ -1,6 +1,6 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x`, `dx = dy`: rows lie element after element already.
+/// `y = x`, `dx = dy`: rows are already flat.
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 

@@ -6,7 +6,7 @@ use super::{Backward, Float, Forward, Layer};
 #[derive(Debug, Clone, Copy)]
 pub struct Gelu;
 
-/// `Φ(x) = erfc(−x/√2)/2`, which is `(1 + erf(x/√2))/2` without its cancellation where `x < 0`.
+/// `Φ(x) = erfc(−x/√2)/2`, which equals `(1 + erf(x/√2))/2` but has no cancellation for `x < 0`.
 fn distribution(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
@@ -39,12 +39,12 @@ impl<F: Float> Layer<F> for Gelu {
 mod tests {
     use super::{density, distribution};
 
-    /// Against values of 30 digits, to the last bits of `f64`.
+    /// Compares with values of 30 digits, to the last bits of `f64`.
     #[test]
     fn the_normal_distribution_is_that_of_tables() {
         for (x, expected) in TABLE {
             let found = distribution(x);
-            // The argument's rounding, relative, is multiplied by x·φ/Φ, at most about x² + 1.
+            // The relative rounding error of the argument is multiplied by x·φ/Φ, which is at most about x² + 1.
             let error = (4.0 + x * x) * f64::EPSILON * expected;
             assert!(
                 (found - expected).abs() <= error,

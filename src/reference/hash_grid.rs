@@ -3,35 +3,35 @@ use ndarray::{Array2, ArrayView1};
 use super::{Backward, Float, Forward, Layer};
 
 /// `y[level] = Σ weight·table[entry]` over the corners of a position's cell (Müller, Evans, Schied and Keller, 2022,
-/// section 3), where `weight` is the product of `fraction` along each axis at an upper corner, `1 − fraction` at a
-/// lower one. `dtable[entry] = Σ weight·dy`; `dx` by the derivative of `weight`, 0 outside of 0…1. A row with a NaN
-/// gives NaN in `y` and `dx`, and nothing to `dtable`.
+/// section 3). A corner's `weight` is a product over the axes, of `fraction` where the corner is the upper one and
+/// `1 − fraction` where it is the lower one. `dtable[entry] = Σ weight·dy`. `dx` follows from the derivative of
+/// `weight`, and is 0 outside of 0…1. A row with a NaN gives NaN in `y` and `dx`, and adds nothing to `dtable`.
 #[derive(Debug, Clone, Copy)]
 pub struct HashGrid {
     /// Resolutions.
     pub levels: usize,
-    /// Features of an entry.
+    /// Features per entry.
     pub features: usize,
-    /// Entries of a level at the most.
+    /// Most entries per level.
     pub table_size: usize,
-    /// Cells along an axis of the first level.
+    /// Cells along an axis of the coarsest level.
     pub base_resolution: usize,
-    /// How many times as many the next one has.
+    /// Ratio of the cells along an axis from one level to the next.
     pub growth: f64,
 }
 
 /// A corner of the cell of a position.
 struct Corner<F> {
-    /// Its row of the table.
+    /// The corner's row of the table.
     entry: usize,
-    /// Its share of the position's features.
+    /// The corner's weight in the position's features.
     weight: F,
-    /// What the share changes by along each axis.
+    /// Derivative of the weight along each axis.
     slope: Vec<F>,
 }
 
 impl HashGrid {
-    /// The corners that a position has in each level. It is within 0…1.
+    /// The corners of a position's cell in each level. The position must be within 0…1.
     fn corners<F: Float>(&self, position: &[F]) -> Vec<Vec<Corner<F>>> {
         let mut first = 0;
         let mut resolution = self.base_resolution as f64;
@@ -66,7 +66,7 @@ impl HashGrid {
     }
 }
 
-/// A number from 0 on, without its fraction.
+/// The integer part of a number that is not negative.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -76,7 +76,7 @@ fn whole(value: f64) -> usize {
     value as usize
 }
 
-/// Bit `d` of `corner` says whether it is the upper one along axis `d`.
+/// A corner of a position's cell. Bit `d` of `corner` says whether it is the upper one along axis `d`.
 fn corner_of<F: Float>(
     position: &[F],
     cells: usize,
@@ -109,14 +109,14 @@ fn corner_of<F: Float>(
     }
 }
 
-/// The hash of a corner, with the primes of the paper. Its lower bits are all that count.
+/// The hash of a corner, with the paper's primes. Only its lower bits count.
 fn hashed(at: &[usize]) -> usize {
     let primes = [1, 2_654_435_761, 805_459_861];
     let factors = at.iter().zip(primes);
     factors.fold(0, |hash, (at, prime)| hash ^ at.wrapping_mul(prime))
 }
 
-/// The position within 0…1, unless a coordinate is NaN.
+/// The position clamped to 0…1, or `None` if a coordinate is NaN.
 fn position<F: Float>(x: ArrayView1<'_, F>) -> Option<Vec<F>> {
     let is_number = x.iter().all(|x| !x.is_nan());
     is_number.then(|| x.iter().map(|x| x.max(F::zero()).min(F::one())).collect())

@@ -2,7 +2,7 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x` where `x > 0`, else `negative_slope·x`; `dx = dy` there, else `negative_slope·dy`.
+/// `y = x` and `dx = dy` where `x > 0`, else `y = negative_slope·x` and `dx = negative_slope·dy`.
 #[derive(Debug, Clone, Copy)]
 pub struct LeakyRelu {
     /// `dy/dx` where `x ≤ 0`.

@@ -2,7 +2,7 @@ use ndarray::Axis;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`. Without `b` where there is no such parameter.
+/// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`. A layer without the parameter `b` leaves it out.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear;
 

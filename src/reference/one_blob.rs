@@ -1,15 +1,15 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y_k = exp(−u²/2)` with `u = bins·x − (k + ½)`, for each input and each bin `k`; `dx = −bins·Σ_k dy_k·u·y_k`. The bins
-/// of one input lie one behind another.
+/// `y_k = exp(−u²/2)` with `u = bins·x − (k + ½)`, for each input and each bin `k`, with all bins of one input next to
+/// each other. `dx = −bins·Σ_k dy_k·u·y_k`.
 #[derive(Debug, Clone, Copy)]
 pub struct OneBlob {
-    /// Bins of each input.
+    /// Bins per input.
     pub bins: usize,
 }
 
 impl OneBlob {
-    /// How far the center of a bin is from `x`, in bins.
+    /// Distance from the center of a bin to `x`, in bins.
     fn distance(self, x: f64, bin: usize) -> f64 {
         self.bins as f64 * x - (bin as f64 + 0.5)
     }

@@ -1,4 +1,4 @@
-//! What the passes of layers and losses read and write.
+//! The data that the passes of layers and losses read and write.
 
 use std::ops::Range;
 
@@ -8,25 +8,25 @@ use super::Float;
 use crate::error::TargetKind;
 use crate::shape::Shape;
 
-/// What a layer draws random numbers from while it is trained: see [`crate::ops::Draw`].
+/// The source of a layer's random numbers during training: see [`crate::ops::Draw`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Draw {
-    /// Of this layer alone.
+    /// This layer's own key.
     pub key: [u32; 2],
-    /// Steps taken before this one; wraps, as on a GPU.
+    /// Number of steps before this one. It wraps, as on a GPU.
     pub step: u32,
 }
 
 impl Draw {
-    /// By this key, in this step.
+    /// Draws with this key, in this step.
     #[must_use]
     pub fn new(key: [u32; 2], step: u32) -> Self {
         Self { key, step }
     }
 }
 
-/// Why a pass is run: see [`crate::ops::Mode`].
+/// The purpose of a pass: see [`crate::ops::Mode`].
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
     /// Nothing is dropped, and no state changes.
@@ -35,12 +35,12 @@ pub enum Mode {
     Training(Draw),
 }
 
-/// What a layer's forward pass reads and writes: see [`crate::ops::Forward`]. All is in rows and columns, as kernels
-/// see it ([`TensorShape::dims`](crate::TensorShape::dims)).
+/// The arrays that a layer's forward pass reads and writes: see [`crate::ops::Forward`]. All arrays have rows and
+/// columns, as kernels see them ([`TensorShape::dims`](crate::TensorShape::dims)).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Forward<'a, F> {
-    /// Its input, (rows, elements of the input).
+    /// The layer's input, (rows, elements of the input).
     pub x: ArrayView2<'a, F>,
     /// Shape of a row of `x`.
     pub input: Shape,
@@ -48,16 +48,16 @@ pub struct Forward<'a, F> {
     pub parameters: &'a [Array2<F>],
     /// The layer's state, which a step of training may change.
     pub state: &'a mut [Array2<F>],
-    /// Where what the backward pass wants goes.
+    /// Receives what the backward pass needs.
     pub kept: &'a mut [Array2<F>],
-    /// Its output, (rows, elements of the output).
+    /// The layer's output, (rows, elements of the output).
     pub y: ArrayViewMut2<'a, F>,
-    /// Why it is run.
+    /// The purpose of the pass.
     pub mode: Mode,
 }
 
 impl<'a, F> Forward<'a, F> {
-    /// A pass of a layer with neither state nor anything to keep; `input` is the shape of a row of `x`.
+    /// A pass of a layer that has no state and keeps nothing. `input` is the shape of a row of `x`.
     #[must_use]
     pub fn new(
         (x, input): (ArrayView2<'a, F>, Shape),
@@ -76,20 +76,20 @@ impl<'a, F> Forward<'a, F> {
         }
     }
 
-    /// With the layer's state.
+    /// Sets the layer's state.
     #[must_use]
     pub fn with_state(self, state: &'a mut [Array2<F>]) -> Self {
         Self { state, ..self }
     }
 
-    /// With room for what it keeps.
+    /// Sets the arrays for what the layer keeps for its backward pass.
     #[must_use]
     pub fn with_kept(self, kept: &'a mut [Array2<F>]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// What a layer's backward pass reads and writes: see [`crate::ops::Backward`].
+/// The arrays that a layer's backward pass reads and writes: see [`crate::ops::Backward`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Backward<'a, F> {
@@ -99,25 +99,25 @@ pub struct Backward<'a, F> {
     pub input: Shape,
     /// Output of the forward pass.
     pub y: ArrayView2<'a, F>,
-    /// Gradient of the loss by `y`.
+    /// Gradient of the loss with respect to `y`.
     pub dy: ArrayView2<'a, F>,
     /// The layer's parameters.
     pub parameters: &'a [Array2<F>],
     /// The layer's state, after the forward pass.
     pub state: &'a [Array2<F>],
-    /// What the forward pass has kept.
+    /// What the forward pass kept.
     pub kept: &'a [Array2<F>],
-    /// Where the gradients by the parameters go.
+    /// Receives the gradients with respect to the parameters.
     pub gradients: &'a mut [Array2<F>],
-    /// Where the gradient by `x` goes, if anybody reads it.
+    /// Receives the gradient with respect to `x`, if it is needed.
     pub dx: Option<ArrayViewMut2<'a, F>>,
-    /// That of the forward pass.
+    /// The forward pass's mode.
     pub mode: Mode,
 }
 
 impl<'a, F> Backward<'a, F> {
-    /// A pass of a layer without parameters, state or anything kept: from `dy` to `dx`. `input` is the shape of a
-    /// row of `x`.
+    /// A pass from `dy` to `dx`, of a layer that has no parameters and no state and keeps nothing. `input` is the shape
+    /// of a row of `x`.
     #[must_use]
     pub fn new(
         (x, input): (ArrayView2<'a, F>, Shape),
@@ -139,7 +139,7 @@ impl<'a, F> Backward<'a, F> {
         }
     }
 
-    /// With the layer's parameters, and where their gradients go.
+    /// Sets the layer's parameters and the arrays for their gradients.
     #[must_use]
     pub fn with_parameters(
         self,
@@ -153,20 +153,20 @@ impl<'a, F> Backward<'a, F> {
         }
     }
 
-    /// With the layer's state.
+    /// Sets the layer's state.
     #[must_use]
     pub fn with_state(self, state: &'a [Array2<F>]) -> Self {
         Self { state, ..self }
     }
 
-    /// With what the forward pass has kept.
+    /// Sets what the forward pass kept.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Array2<F>]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// What outputs are compared with.
+/// The targets that outputs are compared with.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Targets<'a, F> {
@@ -177,7 +177,7 @@ pub enum Targets<'a, F> {
 }
 
 impl<F> Targets<'_, F> {
-    /// Classes or values.
+    /// The kind of target.
     #[must_use]
     pub fn kind(&self) -> TargetKind {
         match self {
@@ -186,7 +186,7 @@ impl<F> Targets<'_, F> {
         }
     }
 
-    /// Those of some rows.
+    /// The targets of some rows.
     pub(crate) fn of_rows(&self, rows: Range<usize>) -> Targets<'_, F> {
         match self {
             Self::Classes(labels) => Targets::Classes(&labels[rows]),
@@ -194,7 +194,7 @@ impl<F> Targets<'_, F> {
         }
     }
 
-    /// Classes, where they are.
+    /// The classes, or `None` if the targets are values.
     pub(crate) fn labels(&self) -> Option<&[u32]> {
         match self {
             Self::Classes(labels) => Some(labels),
@@ -203,15 +203,15 @@ impl<F> Targets<'_, F> {
     }
 }
 
-/// What the pass of a loss reads and writes: see [`crate::ops::LossPass`].
+/// The arrays that a loss reads and writes: see [`crate::ops::LossPass`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LossPass<'a, F> {
-    /// What the network gives, (rows, outputs).
+    /// Outputs of the network, (rows, outputs).
     pub outputs: ArrayView2<'a, F>,
-    /// What they are compared with.
+    /// Targets that the outputs are compared with.
     pub targets: Targets<'a, F>,
-    /// Where the gradient of the mean loss by `outputs` goes.
+    /// Receives the gradient of the mean loss with respect to `outputs`.
     pub doutputs: ArrayViewMut2<'a, F>,
 }
 
@@ -231,20 +231,20 @@ impl<'a, F> LossPass<'a, F> {
     }
 }
 
-/// When, and to what, an optimizer's update is applied.
+/// The step, rate and weight decay of an optimizer's update of one parameter.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct UpdateStep<F> {
-    /// Steps taken before this one.
+    /// Number of steps before this one.
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: F,
-    /// Weight decay of the parameter, where it is not the optimizer's.
+    /// Weight decay of the parameter, if it differs from the optimizer's.
     pub weight_decay: Option<F>,
 }
 
 impl<F> UpdateStep<F> {
-    /// The update after so many steps, of a parameter that decays as the optimizer says.
+    /// The update after `step` steps, of a parameter with the optimizer's weight decay.
     #[must_use]
     pub fn new(step: u64, learning_rate: F) -> Self {
         Self {
@@ -256,7 +256,7 @@ impl<F> UpdateStep<F> {
 }
 
 impl<F: Float> UpdateStep<F> {
-    /// The weight decay of the parameter: its own, or else the optimizer's, which is given.
+    /// The weight decay of the parameter: its own, or else `weight_decay`, the optimizer's.
     #[must_use]
     pub fn decay(&self, weight_decay: f64) -> F {
         self.weight_decay

@@ -1,14 +1,14 @@
 use super::loss_of_values::{OfElement, mean_of_elements};
 use super::{Float, Loss, LossPass};
 
-/// `loss = mean((y − t)² / (y² + epsilon))`; `dy = 2·(y − t) / (y² + epsilon) / (rows · outputs)`, as if what is below the
-/// line were a constant.
+/// `loss = mean((y − t)² / (y² + epsilon))`; `dy = 2·(y − t) / (y² + epsilon) / (rows · outputs)`, as if the
+/// denominator were a constant.
 ///
-/// A row with an infinite or NaN output has a NaN loss, as on a GPU; its gradient is of no use. Where a square is more
-/// than the type has, the loss is infinite.
+/// A row with an infinite or NaN output has a NaN loss, as on a GPU; its gradient is meaningless. If a square overflows
+/// the type, the loss is infinite.
 #[derive(Debug, Clone, Copy)]
 pub struct RelativeL2 {
-    /// What is added to the square of an output.
+    /// Number that is added to the square of an output.
     pub epsilon: f64,
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::RelativeL2;
     use crate::reference::{Loss, LossPass, Targets};
 
-    /// With the denominators held, the loss is a sum of squares, whose central differences have no error but rounding.
+    /// With constant denominators, the loss is a sum of squares. Its central differences have no error except rounding.
     #[test]
     fn the_gradient_is_that_of_the_loss_over_constants() {
         let y = array![[0.5, -2.0], [0.0, 30.0]];

@@ -2,8 +2,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
-/// `p ← p − η·g` with `g = gradient + λ·p`; with momentum μ `v ← μ·v + g`, `p ← p − η·v`, or by
-/// Nesterov `p ← p − η·(g + μ·v)`.
+/// `p ← p − η·g` with `g = gradient + λ·p`. With momentum μ, `v ← μ·v + g` and `p ← p − η·v`, or with Nesterov's
+/// momentum `p ← p − η·(g + μ·v)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Sgd {
     /// μ.

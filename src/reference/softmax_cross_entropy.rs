@@ -2,13 +2,13 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{Float, Loss, LossPass, Targets};
 
-/// Mean cross-entropy of softmax(logits), and its gradient by the logits,
+/// Mean cross-entropy of softmax(logits). Writes its gradient with respect to the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
 ///
-/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is of no use.
+/// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is meaningless.
 ///
 /// # Panics
-/// Unless there is a label of the classes for each row.
+/// If the numbers of rows and labels differ, or a label is not below the number of classes.
 #[must_use]
 pub fn softmax_cross_entropy<F: Float>(
     logits: ArrayView2<'_, F>,

@@ -2,12 +2,13 @@ use std::f64::consts::PI;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// Real spherical harmonics of the degrees below `degrees`, as polynomials of (x, y, z): harmonic m of degree l is output
-/// `l² + l + m`, `N·Πₗ^|m|(z)·Cₘ(x, y)`. `Πₗᵐ` is the m-th derivative of Legendre's polynomial, `Cₘ` is `rᵐ·cos(mφ)` or, for
-/// m < 0, `r^|m|·sin(|m|φ)`, where `x + iy = r·e^(iφ)`, and `N` makes their squares 1 over the sphere, with the sign `(−1)ᵐ`.
+/// Real spherical harmonics of the degrees below `degrees`, as polynomials of (x, y, z). Harmonic m of degree l is
+/// output `l² + l + m`: `N·Πₗ^|m|(z)·Cₘ(x, y)`. `Πₗᵐ` is the m-th derivative of Legendre's polynomial. With
+/// `x + iy = r·e^(iφ)`, `Cₘ` is `rᵐ·cos(mφ)` or, for m < 0, `r^|m|·sin(|m|φ)`. `N` has the sign `(−1)ᵐ` and makes the
+/// integral of a harmonic's square over the sphere 1.
 #[derive(Debug, Clone, Copy)]
 pub struct SphericalHarmonics {
-    /// Degrees, from 0 on.
+    /// Number of degrees, from degree 0 on.
     pub degrees: usize,
 }
 
@@ -43,7 +44,7 @@ fn circular(m: usize, [x, y]: [f64; 2]) -> [f64; 2] {
     [size * cosine, size * sine]
 }
 
-/// A harmonic, and its gradient behind it.
+/// A harmonic, followed by its gradient.
 fn harmonic(l: usize, m: usize, is_sine: bool, [x, y, z]: [f64; 3]) -> [f64; 4] {
     let part = |of: [f64; 2]| of[usize::from(is_sine)];
     let degrees = (2 * l + 1) as f64 / (4.0 * PI);
@@ -114,7 +115,7 @@ mod tests {
         all.map(|[value, ..]| value).collect()
     }
 
-    /// Nodes and weights of Gauss and Legendre over −1 to 1: exact for polynomials of degree 2n − 1.
+    /// Nodes and weights of Gauss–Legendre quadrature over −1 to 1, which is exact for polynomials of degree 2n − 1.
     fn nodes(n: usize) -> Vec<[f64; 2]> {
         let of_index = |index: usize| {
             let mut z = (PI * (index as f64 + 0.75) / (n as f64 + 0.5)).cos();
@@ -128,7 +129,7 @@ mod tests {
         (0..n).map(of_index).collect()
     }
 
-    /// By quadrature that is exact for products of two of them.
+    /// Uses a quadrature that is exact for products of two harmonics.
     #[test]
     fn harmonics_are_orthonormal_over_the_sphere() {
         let degrees = 8;
@@ -152,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Order and signs, by the closed forms of degrees 0 to 2.
+    /// Compares with the closed forms of degrees 0 to 2.
     #[test]
     fn order_and_signs_are_those_of_condon_and_shortley() {
         let v @ [x, y, z] = [0.48, -0.6, 0.64];

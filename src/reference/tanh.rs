@@ -19,7 +19,7 @@ impl<F: Float> Layer<F> for Tanh {
                 .and(&pass.y)
                 .and(&pass.dy)
                 .for_each(|dx, &y, &dy| {
-                    // Not `1 − y·y`, whose rounding is all that is left of it where y is almost ±1.
+                    // Not `1 − y·y`: where y is almost ±1, its rounding error would be all that is left.
                     *dx = dy * (F::one() - y) * (F::one() + y);
                 });
         }

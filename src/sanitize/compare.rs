@@ -1,4 +1,4 @@
-//! What the device made beside what the interpreter did.
+//! Comparison of the device's results with the interpreter's.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use super::SPREAD;
 use crate::kernel::{Access, Element, Item};
 use crate::plan::Recorded;
 
-/// What an element may be off by, relative to the largest of its tensor: 2⁻²⁰.
+/// Part of the bound, relative to the largest magnitude of the tensor: 2⁻²⁰.
 const FLOOR: f64 = 1.0 / 1_048_576.0;
 
-/// One element of a tensor, on the device and by the interpreter.
+/// One element of a tensor, on the device and in the interpreter.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
     /// Name of the binding.
     pub tensor: String,
-    /// Which element.
+    /// Index of the element.
     pub element: usize,
-    /// Its value on the device,
+    /// Its value on the device.
     pub device: f64,
-    /// by the interpreter,
+    /// Its value in the interpreter.
     pub interpreted: f64,
-    /// and how far apart the two may be: 0 for integers.
+    /// How far the two may be apart: 0 for integers.
     pub bound: f64,
 }
 
 impl Difference {
-    /// How far apart they are; 0 where one is NaN and the other NaN or infinite, as a device may assume that all values are
-    /// finite, and which of the two comes of one that is not is up to it.
+    /// How far the values are apart. 0 if one is NaN and the other is NaN or infinite: a device may assume that all
+    /// values are finite, so it may give either for a value that is not.
     #[must_use]
     pub fn distance(&self) -> f64 {
         let device = self.device;
@@ -44,14 +44,14 @@ impl Difference {
         }
     }
 
-    /// Whether they are no farther apart than they may be.
+    /// Whether the distance is within the bound.
     #[must_use]
     pub fn is_within(&self) -> bool {
-        // A distance that is no number is not within.
+        // A distance of NaN is not within the bound.
         self.distance() <= self.bound
     }
 
-    /// Of the bound.
+    /// The distance as a share of the bound.
     fn share(&self) -> f64 {
         let distance = self.distance();
         if distance == 0.0 {
@@ -86,7 +86,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Of each tensor that the kernel may write, the element that comes nearest to its bound.
+/// For each tensor that the kernel may write, the element that comes nearest to its bound.
 pub(super) fn differences(
     recorded: &Recorded,
     device: &[Buffer],
@@ -113,7 +113,7 @@ pub(super) fn differences(
     worst.collect()
 }
 
-/// The element that takes most of its bound; of several, the first. They have no names yet.
+/// The first of the elements with the largest share of their bound. Their tensors have no names yet.
 fn first_largest(differences: impl Iterator<Item = Difference>) -> Option<Difference> {
     differences.reduce(|worst, next| {
         if next.share() > worst.share() {

@@ -1,4 +1,4 @@
-//! A dispatch as the interpreter takes it.
+//! Interpretation of a dispatch.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::gpu::Gpu;
 use crate::kernel::Access;
 use crate::plan::Recorded;
 
-/// What a kernel is known by: its source, entry point, and the bits of its constants.
+/// Identifies a kernel: its source, entry point, and the bits of its constants.
 type Key = (Arc<str>, String, Vec<(String, u64)>);
 
-/// What a dispatch makes.
+/// The results of an interpreted dispatch.
 pub(super) struct Interpreted {
     pub(super) blocks: Vec<Block>,
     pub(super) report: Report,
     /// The tensors in the order of the kernel's bindings.
     pub(super) after: Vec<Buffer>,
-    /// The same, from runs in which results are off by what WGSL grants.
+    /// The tensors after each run whose operations are off by a random part of the error that WGSL allows.
     pub(super) moved: Vec<Vec<Buffer>>,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn contents(gpu: &Gpu, recorded: &Recorded) -> Result<Vec<Buffer>, Er
     buffers.collect()
 }
 
-/// Gives tensors that a dispatch may write these elements.
+/// Writes these elements into the tensors that a dispatch may write.
 pub(super) fn write(gpu: &Gpu, recorded: &Recorded, after: &[Buffer]) -> Result<(), Error> {
     let bindings = recorded.contract.bindings.iter();
     let all = bindings.zip(recorded.tensors.iter().zip(after));
@@ -64,7 +64,7 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Interpreted, Error> {
         let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
         let [x, y] = recorded.workgroups;
-        // The block comes first; a tensor's binding is one more than its place.
+        // The block comes first; a tensor's binding number is its index plus 1.
         let mut dispatch = Dispatch::new([x, y, 1]).bind(0, 0, 0);
         for binding in 1..=before.len() {
             let number = u32::try_from(binding).unwrap_or(u32::MAX);
@@ -94,9 +94,10 @@ impl<'a> Interpreter<'a> {
             buffers.remove(0);
             Ok(buffers)
         };
-        let moved = match report.is_clean() && self.sanitizer.compares() {
-            true => (0..RUNS).map(granted).collect::<Result<_, Error>>()?,
-            false => Vec::new(),
+        let moved = if report.is_clean() && self.sanitizer.compares() {
+            (0..RUNS).map(granted).collect::<Result<_, Error>>()?
+        } else {
+            Vec::new()
         };
         after.remove(0);
         Ok(Interpreted {
@@ -107,7 +108,7 @@ impl<'a> Interpreter<'a> {
         })
     }
 
-    /// What is interpreted of a dispatch.
+    /// The kernel of a dispatch, compiled for the interpreter.
     pub(super) fn kernel(&mut self, recorded: &Recorded) -> Result<Kernel, Error> {
         let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
         let contract = &recorded.contract;
@@ -142,7 +143,7 @@ fn failed(recorded: &Recorded, error: &wgsl_sanitizer::Error) -> Error {
     }
 }
 
-/// A source as the files that it is put together from; what is of none goes by the shader's name.
+/// Splits a source into the files that it is composed of; a part of no file gets the shader's name.
 fn parts<'s>(
     name: &'s str,
     source: &'s str,

@@ -9,14 +9,14 @@ use crate::ops::{Adam, AdamW, Optimizer, Schedule, Sgd, TargetKind};
 
 #[test]
 fn the_first_loss_out_of_bounds_is_the_divergence() -> Result<(), Error> {
-    // 1 more is lost in rounding, 1 less is not.
+    // Rounding loses 1 more, but not 1 less.
     let [above, below] = [1.0, -1.0].map(|one| LARGEST_LOSS + one);
     assert_eq!(
         (above.to_bits(), below < LARGEST_LOSS),
         (LARGEST_LOSS.to_bits(), true)
     );
     let of = |examples| soundness(Sgd::new(0.1), examples);
-    // Of values a loss is as large as they are.
+    // A loss of values may be as large as the values are.
     assert!(of(values(1.0, 1e15)?).judge(0, &[1e30]).is_ok());
     assert!(of(values(1.0, 1e15)?).judge(0, &[f32::INFINITY]).is_err());
     let sound = vec![0.0, 2.3, LARGEST_LOSS - 1.0];
@@ -59,7 +59,7 @@ fn classes(reach: f32) -> Result<Examples, Error> {
     Ok(Examples::from(&table?))
 }
 
-/// Two examples whose features reach `reach`, with a value each, which reach `targets`.
+/// Two examples whose features reach `reach`, each with a value; the values reach `targets`.
 fn values(reach: f32, targets: f32) -> Result<Examples, Error> {
     let x = array![[0.1, -reach], [0.2, 0.3]];
     let y = array![[0.0], [-targets]];
@@ -112,7 +112,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             "Lower the weight decay (it is 8) or the learning rate (it is 0.5): their product is 4, and from \
              2 on the decay alone makes parameters grow",
         ),
-        // Its decay is scaled with the gradient.
+        // Adam adds the decay to the gradient and then scales the sum, so the decay is not to blame.
         (
             Box::new(Adam::new(0.5).weight_decay(1000.0)),
             bytes(),
@@ -182,7 +182,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
     Ok(())
 }
 
-/// Before the first update of the parameters there is none: it is that of the step itself.
+/// Before the first update of the parameters, the reported rate is that of the step itself.
 #[test]
 fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error> {
     let rising = Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
@@ -198,7 +198,7 @@ fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error>
     Ok(())
 }
 
-/// A rate that was lowered when it was too late did not do it.
+/// Lowering the rate after the parameters have diverged does not change the reported rate.
 #[test]
 fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Error> {
     let mut soundness = soundness(Sgd::new(50.0), classes(1.0)?);
@@ -206,7 +206,7 @@ fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Err
     soundness.set_rule(10, Arc::new(Sgd::new(0.5)), Vec::new());
     soundness.set_rule(20, Arc::new(Sgd::new(0.1)), Vec::new());
     soundness.set_rule(30, Arc::new(Sgd::new(7.0)), Vec::new());
-    // The last update before the loss of step 11 was that of step 10.
+    // The last update before the loss of step 11 was the update of step 10.
     for (step, expected) in [
         (11, 50.0),
         (12, 0.5),
@@ -228,13 +228,13 @@ fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Err
     Ok(())
 }
 
-/// A file is refused from the parameters on that gave the loss.
+/// Saving is refused for the parameters that gave the loss, and for all later ones.
 #[test]
 fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Error> {
     let mut soundness = soundness(Sgd::new(0.1), classes(1.0)?);
     assert!(soundness.check().is_ok());
     assert!(soundness.judge(20, &[1.0, f32::NAN]).is_err());
-    // What a future finds of earlier steps counts, and of later ones no more.
+    // A future may report a divergence at an earlier step, which then counts; one at a later step does not.
     assert!(soundness.judge(10, &[1.0, 1.0, f32::INFINITY]).is_err());
     assert!(soundness.judge(30, &[f32::NAN]).is_err());
     let again = soundness.check();
@@ -253,13 +253,13 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
     let late = soundness.clone();
     soundness.begin_anew(50);
     assert!(soundness.check().is_ok() && soundness.check_saving(50).is_ok());
-    // Losses of the old parameters, read late, say nothing of the new ones.
+    // Losses of the old parameters that are read late say nothing about the new parameters.
     assert!(
         soundness
             .judge(45, &[1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0])
             .is_ok()
     );
-    // A future from before says nothing of the new parameters.
+    // Nor does a future from before the change.
     assert!(late.judge(48, &[f32::NAN]).is_err());
     assert!(soundness.check().is_ok());
     let first = soundness
@@ -287,7 +287,7 @@ fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
     let expected =
         "5 is NaN. Lower the learning rate (it is 0.5; groups have 0.1 and 20 times that)";
     assert_eq!(said(&constant, 5), rate(expected));
-    // Another optimizer has the same groups.
+    // The groups stay the same with another optimizer.
     constant.set_rule(8, Arc::new(Sgd::new(2.0)), multiples());
     let expected =
         "10 is NaN. Lower the learning rate (it is 2; groups have 0.1 and 20 times that)";

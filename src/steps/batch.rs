@@ -1,4 +1,4 @@
-//! Rows in tensors of the caller's.
+//! Rows in the caller's tensors.
 
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::ops::Loss;
 use crate::tensor::Tensor;
 
-/// Rows of a step of training in tensors of the program's own, which its kernels may change between steps: see
+/// Rows of a training step in the program's own tensors, which its kernels may change between steps: see
 /// [`Trainer::external`](crate::Trainer::external).
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -16,9 +16,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Features `x` (rows, features) of `f32`, and what the loss compares the outputs with: classes (1, rows) of `u32`,
-    /// or values (rows, outputs) of `f32`. A class that is none of the network's gives a loss that is not a number, or
-    /// another class's, and a probability that is not 0 to 1 one that is not a number: nobody looks.
+    /// Features `x` (rows, features) of `f32`, and targets: classes (1, rows) of `u32`, or values (rows, outputs) of
+    /// `f32`.
+    ///
+    /// The targets are not checked. An invalid class gives a loss that is NaN or that of another class; a probability
+    /// outside 0 to 1 gives a loss that is NaN.
     #[must_use]
     pub fn new(x: &Tensor, targets: &Tensor) -> Self {
         Self {
@@ -28,8 +30,8 @@ impl Batch {
         }
     }
 
-    /// With a weight of each row, (1, rows) of `f32`: its loss, and the gradient by it, times the weight. The mean is
-    /// still that over rows: weights of 1 are the same step.
+    /// Adds a weight for each row, (1, rows) of `f32`. It multiplies the row's loss and its gradient. The mean still
+    /// divides by the number of rows: weights of 1 change nothing.
     #[must_use]
     pub fn weights(self, weights: &Tensor) -> Self {
         Self {
@@ -44,7 +46,7 @@ impl Batch {
         self.x.rows()
     }
 
-    /// Whether a model takes the rows, and a loss what they are compared with.
+    /// Checks that the rows fit the model, and that the targets fit the loss.
     pub(crate) fn check(&self, model: &Model, loss: &dyn Loss) -> Result<(), Error> {
         let rows = self.rows();
         let (of_targets, targets) = match loss.targets() {

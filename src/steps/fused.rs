@@ -1,4 +1,4 @@
-//! The step in two dispatches: `shaders/fused_slices.wgsl` says how.
+//! The step in two dispatches, described in `shaders/fused_slices.wgsl`.
 
 mod cost;
 mod kernels;
@@ -19,17 +19,18 @@ use crate::tensor::Tensor;
 pub(super) use kernels::{Algorithm, contracts};
 use kernels::{Kernels, LayerBlock, Mlp};
 
-/// Linear layers that the kernels have room for.
+/// Most linear layers for which the kernels have room.
 const MAX_LAYERS: usize = 8;
-/// Outputs of all layers of one row: `ROOM` of `shaders/fused_middle.wgsl`.
+/// Most outputs of all layers together: `ROOM` in `shaders/fused_middle.wgsl`.
 const MAX_COLUMNS: usize = 1800;
-/// Rows of a workgroup of the middle: `MOST_ROWS` there.
+/// Most rows per workgroup of `middle`: `MOST_ROWS` in the same shader.
 const MAX_GROUP: usize = 32;
-/// Minibatches chosen at a time, a power of two, and the most indices they may take.
+/// Most minibatches chosen at a time; a power of two.
 const MINIBATCHES: usize = 256;
+/// Most indices of the minibatches chosen at a time.
 const MAX_INDICES: usize = 1 << 22;
 
-/// A training that can be fused, with all that its kernels are told.
+/// A training that can be fused, with all settings of its kernels.
 #[derive(Debug)]
 pub(super) struct Network {
     mlp: Mlp,
@@ -38,7 +39,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Looks whether the steps of a training can be fused.
+    /// Checks that the steps of a training can be fused.
     pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
         let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Unfused::Features);
@@ -81,9 +82,9 @@ impl Network {
             });
         }
         let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
-        // A row to a workgroup is the shortest wait, until there are twice as many as a large GPU has
-        // multiprocessors; about half of the invocations having an output each is the most. A power of
-        // two, as the kernel has shifts where there would be divisions.
+        // One row per workgroup has the shortest latency, until there are 256 workgroups: about twice the
+        // multiprocessors of a large GPU. At most half of a workgroup's invocations should have an output each. A
+        // power of two, because the kernel uses shifts instead of divisions.
         let group = (128 / widest).min(batch.div_ceil(256));
         let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
         let group = 1 << group.ilog2();
@@ -131,22 +132,25 @@ impl Network {
         Ok(network)
     }
 
-    /// Elements of the parts of z₁, and their bytes.
+    /// Elements of the partial sums of z₁: one for each slice of inputs, row and output.
     fn parts_len(&self) -> usize {
         let first = &self.layers()[0];
         let slices = (first.inputs as usize).div_ceil(self.algorithm.kernels().first[0]);
         slices * self.mlp.rows as usize * first.outputs as usize
     }
 
-    /// This network, if its fused step is taken for the faster one. Sums of slices are traffic that
-    /// costs what the dispatches saved; and every workgroup of `middle` reads all weights behind the
-    /// first layer twice, and has few rows to use them for.
+    /// This network, if its fused step is estimated to be faster. The traffic of the partial sums costs what the saved
+    /// dispatches gain; and every workgroup of `middle` reads all weights after the first layer twice, for only a few
+    /// rows. Each algorithm therefore has a bound on the bytes of the partial sums and on the number of weights after
+    /// the first layer:
     ///
-    /// | kernels | bytes of sums | weights | because |
-    /// |---|---|---|---|
-    /// | `Tiles` | 32 MiB | 32,768 | measured on an H200, batch 100: fused, 784→50→10 is 5 times as fast, 784→200→10 4.6 times, 784→128→64→10 2.8 times, 784→500→10, 784→1000→10 (19 MiB) and 784→256→64→10 (17,024 weights) 2.2 times; that it is no longer so at the bounds is estimated |
-    /// | `Registers` | 4 MiB | 4,096 | measured on lavapipe: fused, 784→50→10 is 1.2 times as fast, 784→200→10 as fast, 784→100→50→10 (5,500 weights) 0.7 times, 784→500→10 0.7 times |
-    /// | `Vectors` | 4 MiB | 4,096 | measured on SwiftShader: on a busy machine: fused, 784→50→10 is 1.4 times as fast, 784→200→10 1.07 times, 784→500→10 as fast, 784→100→50→10 0.96 times |
+    /// - `Tiles`, 32 MiB and 32,768 weights: measured on an H200 with batch 100, fusing makes 784→50→10 5 times as
+    ///   fast, 784→200→10 4.6 times, 784→128→64→10 2.8 times, and 784→500→10, 784→1000→10 (19 MiB) and 784→256→64→10
+    ///   (17,024 weights) 2.2 times. The bounds are an estimate of where fusing no longer helps.
+    /// - `Registers`, 4 MiB and 4,096 weights: measured on lavapipe, fusing makes 784→50→10 1.2 times as fast,
+    ///   784→200→10 equally fast, 784→100→50→10 (5,500 weights) 0.7 times and 784→500→10 0.7 times.
+    /// - `Vectors`, 4 MiB and 4,096 weights: measured on SwiftShader on a busy machine, fusing makes 784→50→10 1.4
+    ///   times as fast, 784→200→10 1.07 times, 784→500→10 equally fast and 784→100→50→10 0.96 times.
     pub(super) fn if_faster(self) -> Result<Self, Unfused> {
         let weights = |l: &LayerBlock| u64::from(l.inputs) * u64::from(l.outputs);
         let later: u64 = self.layers()[1..].iter().map(weights).sum();
@@ -165,7 +169,7 @@ impl Network {
         4 * self.parts_len() as u64
     }
 
-    /// Elements of those, of the outputs and δ of all layers, and of the losses, of all rows.
+    /// Elements of the partial sums of z₁, of the outputs and δ of all layers, and of the losses, for all rows.
     fn scratch_len(&self) -> usize {
         self.parts_len() + self.mlp.rows as usize * (2 * self.mlp.columns as usize + 1)
     }
@@ -174,7 +178,7 @@ impl Network {
         &self.mlp.layer[..self.mlp.layers as usize]
     }
 
-    /// Allocates what the steps need and records them.
+    /// Allocates the buffers of the steps and records the steps.
     pub(super) fn record(&self, training: &Training<'_>) -> Result<Steps, Error> {
         let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Error::Plan(Unfused::Features));
@@ -226,14 +230,14 @@ impl Network {
 
         let mut step = Recorder::new(gpu);
         self.record_step(&mut step, &buffers);
-        // Together, where each plan would wait for its own.
+        // Compile the kernels of all plans together: separately, each plan would wait for its own.
         let recorders = [&refill, &start, &step];
         gpu.compile_all(recorders.into_iter().flat_map(Recorder::contracts))?;
         let runner = Fused {
             refill: refill.finish()?,
             start: start.finish()?,
             step: step.finish()?,
-            // The last step of a refill makes the forward pass of the one after it.
+            // The last step after a refill also starts the forward pass of the minibatch that follows.
             reach: self.minibatches - 1,
             chosen: 0,
             is_started: false,
@@ -241,7 +245,7 @@ impl Network {
         Ok(Steps::new(Fusion::Fused, runner))
     }
 
-    /// The parts of z₁ of the next minibatch.
+    /// Records the partial sums of z₁ for the next minibatch.
     fn record_forward(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
         let tensors = [&buffers.minibatch, &buffers.scratch, &buffers.parameters];
         let kernel = self.algorithm.kernels().forward;
@@ -250,7 +254,7 @@ impl Network {
         self.dispatch(recorder, kernel, &tensors, workgroups, cost);
     }
 
-    /// The two dispatches of a step.
+    /// Records the two dispatches of a step.
     fn record_step(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
         let Buffers {
             parameters,
@@ -290,7 +294,7 @@ impl Network {
     }
 }
 
-/// What the kernels read and write; the shaders say the shapes.
+/// Buffers of the kernels; the shaders document their shapes.
 #[derive(Debug)]
 struct Buffers {
     parameters: Tensor,
@@ -303,18 +307,19 @@ struct Buffers {
     history: Tensor,
 }
 
-/// The recorded plans, and how far they are good for.
+/// The recorded plans, and how many steps they can still take.
 #[derive(Debug)]
 struct Fused {
-    /// Chooses the minibatches of `reach` steps, whoever took those before.
+    /// Chooses the minibatches of the next `reach` steps. It reads the step counter, so any runner may have taken the
+    /// steps before.
     refill: Plan,
-    /// Makes what the step before would have made: the first product of the next minibatch.
+    /// Computes the first product of the next minibatch, which otherwise the previous step computes.
     start: Plan,
     step: Plan,
     reach: usize,
-    /// Steps to come whose minibatches are chosen.
+    /// Number of coming steps whose minibatches are already chosen.
     chosen: usize,
-    /// Whether the last step has made what `start` makes, with the present parameters.
+    /// Whether the last step computed the result of `start` with the present parameters.
     is_started: bool,
 }
 
@@ -327,7 +332,7 @@ impl Runner for Fused {
         vec![&self.refill, &self.start, &self.step]
     }
 
-    /// Its learning rate is a setting of its kernels.
+    /// The learning rate is a setting of the kernels.
     fn reads_coefficients(&self) -> bool {
         false
     }
@@ -355,7 +360,7 @@ impl Runner for Fused {
     }
 }
 
-/// The linear layers of a network, each with the activation behind it, and how many there are.
+/// The linear layers of a network, each with the activation after it, and their number.
 fn layer_blocks(
     training: &Training<'_>,
     kernels: &Kernels,
@@ -418,7 +423,7 @@ fn layer_blocks(
     Ok((blocks, count))
 }
 
-/// As the shaders number them.
+/// The shaders' number for an activation.
 fn activation(of_use: &Use) -> Option<u32> {
     let layer = unwrapped(&*of_use.layer);
     match () {
@@ -428,7 +433,7 @@ fn activation(of_use: &Use) -> Option<u32> {
     }
 }
 
-/// Where a parameter starts in the one buffer of all of them, in elements.
+/// First element of a parameter in the one buffer of all parameters.
 fn place(parameter: &Tensor) -> u32 {
     to_u32(usize::try_from(parameter.buffer().1 / 4).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,4 @@
-//! Whether the head of a network is fused in a step, and whether that is faster.
+//! Decides whether a step fuses the network's head, and whether that is faster.
 
 use super::{Rows, Training};
 use crate::error::Unfused;
@@ -6,7 +6,7 @@ use crate::kernel::Element;
 use crate::model::ModelHead;
 use crate::ops::head::{Head, HeadLoss};
 
-/// The head of a network that is trained.
+/// The head of the trained network, or why it cannot be fused.
 pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let model = training.model;
@@ -15,7 +15,7 @@ pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     Ok(head)
 }
 
-/// The same, if it is taken for the faster one.
+/// The head, if fusing it is estimated to be faster.
 pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let head = training.model.faster_head()?;
@@ -24,7 +24,7 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     Ok(head)
 }
 
-/// The same over rows of floats; else why not.
+/// [`if_faster`] for rows of floats; `otherwise` for rows of bytes.
 pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<ModelHead, Unfused> {
     if takes_floats(training) {
         if_faster(training)
@@ -33,7 +33,7 @@ pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<Mod
     }
 }
 
-/// Rows of a pass.
+/// Number of rows in a pass.
 fn rows(training: &Training<'_>) -> usize {
     match training.rows {
         Rows::Minibatches(minibatches) => minibatches.batch,
@@ -49,7 +49,7 @@ fn check(training: &Training<'_>) -> Result<(), Unfused> {
     Ok(())
 }
 
-/// Whether rows are floats: a first layer that takes bytes as they are reads a quarter of what floats are.
+/// Whether rows are floats. A first layer that takes bytes directly reads a quarter of the memory of floats.
 fn takes_floats(training: &Training<'_>) -> bool {
     match training.rows {
         Rows::Minibatches(rows) => rows.resident.features().element() == Element::F32,

@@ -6,8 +6,8 @@ use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// One step, layer by layer: choose, gather, forward, loss, backward, update, log. With a head, the last layers and the
-/// loss are its dispatches.
+/// Records one step, layer by layer: choose, gather, forward, loss, backward, update, log. With a head, the head's
+/// dispatches compute the last layers and the loss.
 pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Steps, Error> {
     let step = step(training, head)?;
     let fusion = match head {
@@ -17,7 +17,7 @@ pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Resul
     Ok(Steps::new(fusion, Layers { step }))
 }
 
-/// The same as a plan. Rows in tensors are neither chosen nor gathered.
+/// The plan of one step. Rows in tensors are neither chosen nor gathered.
 pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Plan, Error> {
     let &Training {
         model,
@@ -61,7 +61,7 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
     recorder.finish()
 }
 
-/// Room for the minibatches of a step, one after another.
+/// Tensors for the minibatches of a step, which are computed one after another.
 pub(super) struct Room<'a> {
     training: &'a Training<'a>,
     minibatches: Minibatches<'a>,
@@ -69,7 +69,7 @@ pub(super) struct Room<'a> {
     features: Tensor,
     pub(super) pass: TrainingPass,
     pub(super) compared: Compared,
-    /// (1, rows): examples that all of them are made of.
+    /// The examples of all minibatches of the step (1, rows).
     indices: Tensor,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Room<'a> {
         } = minibatches;
         let model = training.model;
         let input = match head {
-            // Its kernels take floats.
+            // The head's kernels take floats.
             Some(head) if head.input() == 0 => Element::F32,
             _ => model.input_element(resident.features()),
         };
@@ -105,7 +105,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Records which examples the step has.
+    /// Records the choice of the step's examples.
     pub(super) fn choose(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let Minibatches {
             resident, sampling, ..
@@ -120,7 +120,7 @@ impl<'a> Room<'a> {
         )
     }
 
-    /// Records the gradients and losses of a minibatch.
+    /// Records the gradients and losses of minibatch `part`.
     pub(super) fn record(&self, recorder: &mut Recorder<'_>, part: usize) -> Result<(), Error> {
         let Minibatches {
             resident, batch, ..
@@ -137,7 +137,7 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Room for a head, if there is one.
+/// The head, prepared for training, if there is one.
 fn trained<'a>(
     training: &Training<'_>,
     head: Option<&'a ModelHead>,
@@ -148,7 +148,7 @@ fn trained<'a>(
     trained.transpose()
 }
 
-/// Forward, loss, backward.
+/// Records the forward pass, the loss and the backward pass.
 fn record_pass(
     recorder: &mut Recorder<'_>,
     training: &Training<'_>,
@@ -165,9 +165,9 @@ fn record_pass(
     model.record_backward(recorder, pass, Some(step))
 }
 
-/// Gradients and losses of the parts of a minibatch, where there are several.
+/// Sums the gradients of a step's minibatches and collects their losses, if there are several.
 struct Sum {
-    /// The sum of gradients, and the losses of all rows.
+    /// The sum of gradients, and the losses of all rows; `None` for one minibatch.
     of_parts: Option<(Arena, Tensor)>,
     parts: usize,
     done: usize,
@@ -197,7 +197,7 @@ impl Sum {
         })
     }
 
-    /// Records that those of a part are added.
+    /// Records the addition of a minibatch's gradients and losses.
     fn add(&mut self, recorder: &mut Recorder<'_>, pass: &TrainingPass, compared: &Compared) {
         let Some((sum, losses)) = &self.of_parts else {
             return;
@@ -214,7 +214,7 @@ impl Sum {
         self.done += 1;
     }
 
-    /// The mean gradients, and all losses.
+    /// The mean gradients, and the losses of all rows.
     fn finish(
         self,
         recorder: &mut Recorder<'_>,
@@ -233,7 +233,7 @@ impl Sum {
     }
 }
 
-/// Needs nothing before a step, and nothing between steps.
+/// A runner that needs no preparation before or between steps.
 #[derive(Debug)]
 struct Layers {
     step: Plan,

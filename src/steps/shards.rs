@@ -1,5 +1,5 @@
-//! A step whose minibatches, the shards, several processes share out: gradients of each alone, and an update by the mean
-//! that comes from outside.
+//! A step whose minibatches, the shards, are shared among processes. Each shard's gradients are computed separately,
+//! and the caller provides the mean gradient for the update.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,30 +14,30 @@ use crate::ops::metrics;
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// The recorded step of one process.
+/// One process's part of a recorded step.
 pub(crate) struct Shards {
     first: usize,
-    /// Of each shard of this process. The first also chooses the rows of all.
+    /// The plan of each shard of this process. The first one also chooses the examples of all shards.
     of_shard: Vec<Plan>,
     update: Plan,
-    /// Of the shard that was computed last, and then the mean of all.
+    /// Gradients of the shard computed last; before the update, the mean over all shards.
     gradients: Arena,
-    /// (1, rows): losses of the shard that was computed last.
+    /// Losses of the shard computed last (1, rows).
     losses: Tensor,
-    /// (1, 1): the mean loss of the step.
+    /// The mean loss of the step (1, 1).
     loss: Tensor,
     /// `Layers` or `Head`.
     fusion: Fusion,
     submitted: VecDeque<Submitted>,
-    /// Blocks of the gradients on the host: of the shard that was waited for last, and then the mean of all.
+    /// The gradients on the host, by block: those of the shard awaited last, then the mean over all shards.
     host: Vec<Vec<f32>>,
 }
 
-/// The gradients of a shard, a block of the arena after another, and the losses of its rows, on their way to the host.
+/// A shard's gradients, by block, and the losses of its rows, on their way to the host.
 type Submitted = Pin<Box<dyn Future<Output = Result<(Vec<Vec<f32>>, Vec<f32>), Error>> + Send>>;
 
 impl Shards {
-    /// Records the shards of this process, which are the parts of its minibatches.
+    /// Records the shards of this process: its parts of the step's minibatches.
     pub(crate) fn record(
         training: &Training<'_>,
         minibatches: Minibatches<'_>,
@@ -54,7 +54,7 @@ impl Shards {
         let head = match fusion {
             Fusion::Layers => None,
             Fusion::Head => Some(head::of(training).map_err(Error::Plan)?),
-            // Whole steps alone are fused into two dispatches.
+            // Only whole steps can be fused into two dispatches.
             Fusion::Auto | Fusion::Fused => head::of_rows(training, Unfused::Steered).ok(),
         };
         let room = Room::new(training, minibatches, head.as_ref())?;
@@ -91,7 +91,7 @@ impl Shards {
         })
     }
 
-    /// All that a step of this process runs, in order.
+    /// The plans of this process's part of a step, in order.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
         self.of_shard.iter().chain([&self.update])
     }
@@ -100,8 +100,8 @@ impl Shards {
         self.fusion
     }
 
-    /// Computes the gradients of a shard; its mean loss. Shards are asked for in order. The next one is submitted before
-    /// this one is waited for, so that the device does not wait for the host.
+    /// Computes the gradients of a shard and returns its mean loss. Call it for the shards in order. The next shard is
+    /// submitted before this one is awaited, so that the device does not wait for the host.
     pub(crate) fn compute(&mut self, gpu: &Gpu, shard: usize) -> Result<f32, Error> {
         let at = shard - self.first;
         if at == 0 {
@@ -131,12 +131,13 @@ impl Shards {
         Ok(mean)
     }
 
-    /// Those that were computed last, a block of the arena after another.
+    /// The gradients computed last, by block.
     pub(crate) fn gradients(&mut self) -> Vec<&mut [f32]> {
         self.host.iter_mut().map(|of| &mut of[..]).collect()
     }
 
-    /// Updates by them, which have become the mean of all shards, after a step of this mean loss.
+    /// Updates the parameters by [`gradients`](Self::gradients), which must hold the mean over all shards. Logs
+    /// `loss`, the step's mean loss.
     pub(crate) fn update(&self, gpu: &Gpu, loss: f32) -> Result<(), Error> {
         for (block, mean) in self.gradients.blocks().iter().zip(&self.host) {
             gpu.write(block, mean)?;

@@ -1,4 +1,4 @@
-//! Tensors of one role packed together.
+//! Tensors with the same role, packed together.
 
 use super::{Tensor, span_of};
 use crate::error::Error;
@@ -6,15 +6,15 @@ use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::shape::TensorShape;
 
-/// The `f32` tensors of one role (parameters, say) packed into few buffers, so that one dispatch can
-/// run over all of them and wgpu has few buffers to track.
+/// The `f32` tensors of one role, such as parameters, packed into few buffers. One dispatch can process all of them,
+/// and wgpu has few buffers to track.
 #[derive(Debug, Clone)]
 pub struct Arena {
     tensors: Vec<Tensor>,
-    /// Block of each tensor, and its first element there.
+    /// Block index and first element of each tensor.
     places: Vec<(usize, usize)>,
     blocks: Vec<Tensor>,
-    /// Indices of the tensors, as they lie in memory.
+    /// Tensor indices in memory order.
     order: Vec<usize>,
 }
 
@@ -22,11 +22,11 @@ pub struct Arena {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ArenaSpec {
-    /// Its label.
+    /// Label of the tensor.
     pub label: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: TensorShape,
-    /// Whether weight decay applies to it: those to which it does lie first, so that an update has few parts.
+    /// Whether weight decay applies. Tensors with weight decay lie first in memory, so that an update has few parts.
     pub decays: bool,
 }
 
@@ -41,14 +41,14 @@ impl ArenaSpec {
         }
     }
 
-    /// The same, or without weight decay.
+    /// Sets whether weight decay applies.
     #[must_use]
     pub fn decays(self, decays: bool) -> Self {
         Self { decays, ..self }
     }
 }
 
-/// Where a tensor is to be: its index, and its first byte and its bytes in a block.
+/// Planned place of a tensor: its index, first byte and bytes in a block.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     index: usize,
@@ -57,13 +57,13 @@ struct Planned {
 }
 
 impl Arena {
-    /// Zeroed tensors of these labels and shapes, in order.
+    /// Zeroed tensors with the labels and shapes of `specs`, in that order.
     ///
     /// # Errors
     /// As [`Tensor::zeros`].
     pub fn zeros(gpu: &Gpu, role: &str, specs: &[ArenaSpec]) -> Result<Self, Error> {
         let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
-        // As many elements as kernels can count.
+        // A block must not have more elements than kernels can count.
         let largest = gpu.largest_binding().min(4 * u64::from(u32::MAX));
         let mut blocks = Vec::new();
         let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
@@ -100,7 +100,7 @@ impl Arena {
         })
     }
 
-    /// Tensors that exist, a block each.
+    /// An arena of existing tensors, one per block.
     #[cfg(test)]
     pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Arena {
         }
     }
 
-    /// Tensors of these labels and shapes in blocks that exist, where [`starts`](Self::starts) says.
+    /// Tensors with these labels and shapes in existing blocks, at the positions of [`starts`](Self::starts).
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn within(gpu: &Gpu, blocks: &[(Tensor, Vec<(String, TensorShape)>)]) -> Self {
         let mut tensors = Vec::new();
@@ -133,7 +133,8 @@ impl Arena {
         }
     }
 
-    /// The first elements of tensors in a block, and how many elements it has: they begin where the device can bind one.
+    /// First element of each tensor in a block, and the block's number of elements. Tensors start where the device can
+    /// bind one.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn starts(
         gpu: &Gpu,
@@ -150,29 +151,29 @@ impl Arena {
         (starts, end)
     }
 
-    /// The tensors, in the order they were asked for.
+    /// The tensors, in the order of their specs.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The same memory as few long rows, gaps between tensors (always zero) included.
+    /// The same memory as a few long rows. They include the gaps between tensors, which always contain zeros.
     #[must_use]
     pub fn blocks(&self) -> &[Tensor] {
         &self.blocks
     }
 
-    /// Whether it is the same memory.
+    /// Whether both arenas use the same memory.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let blocks = self.blocks.iter().zip(&other.blocks);
         let mut buffers = blocks.map(|(own, other)| own.buffer() == other.buffer());
         self.blocks.len() == other.blocks.len() && buffers.all(|is_same| is_same)
     }
 
-    /// Tensors that lie one behind another and have the same key, by their index, as long rows, gaps between them
-    /// included; with that key. Arenas of the same specs have the same parts.
+    /// Joins tensors that are adjacent in memory and have the same key into one long row, gaps included, and returns
+    /// each row with its key. `key` takes a tensor's index. Arenas with the same specs have the same parts.
     pub(crate) fn parts<K: PartialEq>(&self, key: impl Fn(usize) -> K) -> Vec<(Tensor, K)> {
-        // Of each part its block, its first element, and its key.
+        // Start of each part (block and first element), and its key.
         let mut starts: Vec<((usize, usize), K)> = Vec::new();
         for &index in &self.order {
             let place = self.places[index];
@@ -196,7 +197,7 @@ impl Arena {
             .collect()
     }
 
-    /// Writes all tensors, a block at a time; there are as many elements as each has.
+    /// Writes all tensors, one block at a time. `values` has a slice for each tensor, of the tensor's length.
     pub(crate) fn write<'a>(
         &self,
         gpu: &Gpu,
@@ -215,7 +216,7 @@ impl Arena {
         Ok(())
     }
 
-    /// The elements of every tensor at the time of this call, read a block at a time.
+    /// Reads the elements of every tensor as of this call, one block at a time.
     pub(crate) fn read(
         &self,
         gpu: &Gpu,
@@ -237,7 +238,7 @@ impl Arena {
     }
 }
 
-/// Makes a block, and the tensors in it.
+/// Creates block `number` and the tensors in it.
 fn fill(
     gpu: &Gpu,
     role: &str,

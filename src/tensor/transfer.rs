@@ -1,4 +1,4 @@
-//! The elements of tensors on their way to a device and back.
+//! Transfer of elements to a device and back.
 
 use std::ops::Range;
 
@@ -15,9 +15,10 @@ impl Gpu {
     /// Copies values into a tensor before the next submitted work runs.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a `T` is not as large as an element, [`Error::Count`] when there are not as many values
-    /// as the tensor has elements, [`Error::OtherGpu`] when it is another's, [`Error::Buffer`] when its buffer has no
-    /// `COPY_DST`, is destroyed or mapped.
+    /// - [`Error::Setting`] when `T` is not as large as an element.
+    /// - [`Error::Count`] when the number of values is not the number of elements.
+    /// - [`Error::OtherGpu`] when the tensor belongs to another device.
+    /// - [`Error::Buffer`] when its buffer has no `COPY_DST` usage, or is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
         let size = size_of::<T>();
@@ -38,7 +39,7 @@ impl Gpu {
         self.write_packed(tensor, bytemuck::cast_slice(values))
     }
 
-    /// [`write`](Self::write) of a matrix, in the order of its rows.
+    /// [`write`](Self::write) for a matrix, row by row.
     pub(crate) fn write_view(
         &self,
         tensor: &Tensor,
@@ -50,7 +51,7 @@ impl Gpu {
         }
     }
 
-    /// Writes bytes, four in an element.
+    /// Writes bytes, four per element.
     fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
@@ -62,7 +63,7 @@ impl Gpu {
         written.map_err(|error| error.of_tensor(tensor.label()))
     }
 
-    /// Writes some rows of a tensor, from `first` on.
+    /// Writes rows of a tensor from row `first` on.
     pub(crate) fn write_rows<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -82,25 +83,25 @@ impl Gpu {
         })
     }
 
-    /// The elements of a tensor, once all submitted work is done: as `f32` or `u32`, or the bits of one
-    /// as the other.
+    /// Reads the elements of a tensor after all submitted work: as `f32` or `u32`, or the bits of one as the other.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a `T` is not as large as an element,
-    /// [`Error::Timeout`] when the device does not finish, [`Error::DeviceLost`] when it is gone,
-    /// [`Error::OutOfMemory`] without room for the copy, [`Error::OtherGpu`] when the tensor is another's,
-    /// [`Error::Buffer`] when its buffer has no `COPY_SRC`, is destroyed or mapped.
+    /// - [`Error::Setting`] when `T` is not as large as an element.
+    /// - [`Error::Timeout`] when the device does not finish, and [`Error::DeviceLost`] when it is gone.
+    /// - [`Error::OutOfMemory`] when there is no room for the copy.
+    /// - [`Error::OtherGpu`] when the tensor belongs to another device.
+    /// - [`Error::Buffer`] when its buffer has no `COPY_SRC` usage, or is destroyed or mapped.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
         block_on(self.read_async(tensor))
     }
 
-    /// [`read`](Self::read) without blocking the thread: the future is woken when the elements are there. They are those
-    /// of the time of this call: what is submitted while the future waits does not change them. The time limit of
-    /// [`GpuBuilder::timeout`](crate::gpu::GpuBuilder::timeout) begins when the future is first polled.
+    /// [`read`](Self::read) without blocking the thread: the future completes when the elements have arrived. It
+    /// returns the elements as of this call; work submitted later does not change them. The time limit of
+    /// [`GpuBuilder::timeout`](crate::gpu::GpuBuilder::timeout) starts when the future is first polled.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     pub fn read_async<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -109,7 +110,7 @@ impl Gpu {
         self.read_ranges(tensor, &[all])
     }
 
-    /// [`read_async`](Self::read_async) of some elements: of ranges, one behind another. There is at least one element.
+    /// [`read_async`](Self::read_async) for ranges of elements, concatenated. They must contain at least one element.
     pub(crate) fn read_ranges<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -136,15 +137,15 @@ impl Gpu {
             let view = view.map_err(|error| unread(&error))?;
             let values = bytemuck::pod_collect_to_vec(&view);
             drop(view);
-            // A browser would keep it until its garbage is collected. Elsewhere it is freed by being dropped, while
-            // destroying would wait for a lock that is held where another thread waits for the device.
+            // A browser would keep the buffer until it collects garbage. Elsewhere dropping frees it, and destroying
+            // would wait for a lock that another thread holds while it waits for the device.
             #[cfg(target_arch = "wasm32")]
             copy.staging.destroy();
             Ok(values)
         }
     }
 
-    /// A copy that is not to be had: mostly that of a lost device.
+    /// The error for a copy that cannot be read, usually because the device is lost.
     fn unread(&self, doing: &str, error: &dyn std::error::Error) -> Error {
         let doing = doing.to_owned();
         let reason = error.to_string();
@@ -153,7 +154,7 @@ impl Gpu {
             doing,
             message: reason,
         });
-        // A browser tells of the loss later.
+        // A browser reports the loss later.
         #[cfg(target_arch = "wasm32")]
         Error::DeviceLost { doing, reason }
     }
@@ -203,7 +204,8 @@ struct Copy {
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 
-/// What wgpu tells of a copy. It is an error where wgpu drops it, as a panic may have it do.
+/// Passes on wgpu's report about a copy. If wgpu drops it without a report, for example after a panic, it reports an
+/// error.
 struct Mapping(Sender<MapResult>);
 
 impl Mapping {

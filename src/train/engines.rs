@@ -1,4 +1,4 @@
-//! The two engines.
+//! The two engines as [`Train`].
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::reference::Targets;
 use crate::steps::Fusion;
 use crate::trainer::Trainer;
 
-/// What is the same on both.
+/// Methods that both engines implement in the same way.
 macro_rules! forward {
     () => {
         fn advance(&mut self, count: usize) -> Result<(), Error> {
@@ -256,7 +256,7 @@ impl Train for Trainer {
     }
 }
 
-/// An answer that is there.
+/// A result that is already available.
 fn now<T: Send + 'static>(answer: Result<T, Error>) -> Later<T> {
     Box::pin(std::future::ready(answer))
 }

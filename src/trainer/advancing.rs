@@ -1,4 +1,4 @@
-//! Steps that nobody waits for.
+//! Steps that are submitted without waiting.
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::Source;
@@ -11,17 +11,18 @@ use crate::gpu::block_on;
 use crate::ops::metrics::HISTORY;
 
 impl Trainer {
-    /// Submits `count` steps and returns at once: for a program that draws frames, and trains a little in
-    /// each. Their losses stay on the GPU: [`losses_async`](Self::losses_async) reads those of the last 16,384 steps, and
-    /// earlier ones are gone. The queue grows where more is asked for than the device does in a frame; of more than 16,384
-    /// steps, all but so many are waited for, except in a browser. Of a stream there may be fewer, when it has ended:
-    /// [`steps_taken`](Self::steps_taken) says how many there were.
+    /// Submits `count` steps and returns at once: for a program that draws frames and trains a little in each.
+    ///
+    /// Their losses stay on the GPU: [`losses_async`](Self::losses_async) reads those of the last 16,384 steps; earlier
+    /// ones are lost. The queue grows if each frame requests more steps than the device completes. Of more than 16,384
+    /// steps, all but the last 16,384 are waited for; in a browser, none are. A stream that ends may give fewer steps:
+    /// [`steps_taken`](Self::steps_taken) says how many.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a learning rate as in [`steps`](Self::steps), or when there is nothing to take steps on;
-    /// [`Error::Diverged`] once losses that were read have shown it; those of a stream that [`Trainer::streamed`] tells of,
-    /// with the losses of the last 16,384 steps of this call at most; [`Error::DeviceLost`], [`Error::OutOfMemory`],
-    /// [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
+    /// [`Error::Setting`] for a learning rate as in [`steps`](Self::steps), or for a trainer whose rows are passed to
+    /// each step; [`Error::Diverged`] once a loss that was read has shown it; the errors of a stream that
+    /// [`Trainer::streamed`] lists, with the losses of at most the last 16,384 steps of this call;
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -32,7 +33,7 @@ impl Trainer {
         #[cfg(not(target_arch = "wasm32"))]
         let first = self.steps_taken();
         let mut left = count;
-        // So that the queue has an end: the last ones alone are not waited for, and of a stream none.
+        // Bounds the queue: waits for all but the last `HISTORY` steps, and on a stream for all.
         #[cfg(not(target_arch = "wasm32"))]
         {
             let unwaited = match self.source {
@@ -62,17 +63,20 @@ impl Trainer {
         Ok(())
     }
 
-    /// Puts `count` steps into a compute pass of the program's own, to be submitted with what else is in its encoder. They
-    /// count as taken once they are recorded: submit them before any others of this trainer, and before a save or a read of
-    /// losses. Steps that are never submitted are lost, and counted all the same. The pass is left with pipeline and bind
-    /// group 0 of the last dispatch: set those of yours again.
+    /// Encodes `count` steps into the program's own compute pass, to be submitted together with the other commands of
+    /// its encoder.
     ///
-    /// Record as many as the slowest GPU takes within a second, by [`Listing::flops`](crate::plan::Listing::flops) of
-    /// [`plan`](Self::plan): a system may take a longer submit for a hang.
+    /// The steps count as taken once they are encoded. Submit them before any other steps of this trainer, and before a
+    /// save or a read of losses. Steps that are never submitted are lost but still counted. The pass keeps the pipeline
+    /// and bind group 0 of the last dispatch: set your own again.
+    ///
+    /// Encode no more steps than the slowest GPU takes in a second, estimated by
+    /// [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may mistake a longer submit
+    /// for a hang.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: no more coefficients of the
-    /// optimizer are on the GPU at once.
+    /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: the GPU has room for no more
+    /// of the optimizer's coefficients.
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         if count > HISTORY {
             let expected =
@@ -103,7 +107,7 @@ mod tests {
     use crate::plan::flops_per_submit;
     use crate::{Fusion, Gpu, Sequential, Trainer};
 
-    /// A step is as many submits as it is long: by counting, and by time once that is known.
+    /// A long step is split into several submits: by counted work at first, by measured time once that is known.
     #[test]
     fn a_long_step_is_several_submits() -> Result<(), Error> {
         let gpu = Gpu::new()?;

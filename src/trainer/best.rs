@@ -6,9 +6,11 @@ use crate::distributed::check_averaged;
 use crate::error::Error;
 
 impl Trainer {
-    /// Keeps a copy of the parameters, on the device, if `metric` is lower than that of those kept so far, or if none are:
-    /// a loss, say, or an accuracy with its sign turned. Returns whether they are. One that is no number is never kept. A
-    /// checkpoint does not have them, and a resume forgets them.
+    /// Keeps a copy of the parameters on the device if `metric` is lower than that of the kept copy, or if there is
+    /// none.
+    ///
+    /// `metric` is, for example, a loss or a negated accuracy. Returns whether the parameters were kept; with NaN they
+    /// never are. A checkpoint does not include the copy, and a resume forgets it.
     ///
     /// ```no_run
     /// # fn train(mut trainer: wgrad::Trainer, validation: wgrad::data::Dataset) -> Result<(), wgrad::Error> {
@@ -23,8 +25,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the parameters have; [`Error::OutOfMemory`] without room for the copy, or another error
-    /// of the device: then none are kept.
+    /// [`Error::Diverged`] when the training has diverged; [`Error::OutOfMemory`] when the GPU has no room for the
+    /// copy, or another error of the device: then none is kept.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -44,22 +46,22 @@ impl Trainer {
         })
     }
 
-    /// Keeps no parameters any more, so that the next are kept whatever their metric.
+    /// Forgets the kept parameters, so that the next ones are kept whatever their metric.
     pub fn forget_best(&mut self) {
         self.best.forget();
     }
 
-    /// Metric and step of the parameters that are kept.
+    /// Metric and step of the kept parameters.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
         self.best.place()
     }
 
-    /// Takes the parameters that are kept for those of the training, also after a divergence. They stay kept. Steps and
-    /// optimizer go on as with [`set_parameters`](Self::set_parameters), and a moving average begins anew.
+    /// Restores the kept parameters and layer state, also after a divergence. The copy stays kept. The step count and
+    /// the optimizer's state behave as in [`set_parameters`](Self::set_parameters), and a moving average restarts.
     ///
     /// # Errors
-    /// [`Error::Setting`] when none are kept, or an error of the device.
+    /// [`Error::Setting`] when no parameters are kept, or an error of the device.
     pub fn restore_best(&mut self) -> Result<(), Error> {
         let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();

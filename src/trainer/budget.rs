@@ -1,4 +1,4 @@
-//! Steps within a time of the device.
+//! Steps within a time budget on the device.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::error::Error;
 use crate::gpu::Completion;
 use crate::ops::metrics::HISTORY;
 
-/// What the device does for a frame, and what is left of the time for it.
+/// The time budget of frames: the steps in flight, and time left over.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// Steps that were submitted last.
+    /// The last submitted steps, until their end was seen.
     pending: Option<Submitted>,
-    /// When those before them were done.
+    /// When the steps before them ended.
     done: Option<Instant>,
-    /// Time of earlier frames in which no whole step fitted.
+    /// Time left over from frames in which no whole step fitted.
     saved: Duration,
-    /// Steps of the last frame.
+    /// Steps submitted in the last frame that had any.
     steps: usize,
 }
 
@@ -31,18 +31,20 @@ struct Submitted {
 }
 
 impl Budget {
-    /// Steps are other ones from now on: how long the last took says nothing of them.
+    /// Forgets all measurements, because the steps were recorded again.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
 impl Trainer {
-    /// Submits as many steps as the device does in about `time`, and returns how many: for a program that draws frames,
-    /// once a frame. Never waits and reads nothing back. How long steps take is measured: where nothing is known yet a call
-    /// submits one, and a later one at most twice as many as the one before. While the device is not done with the last
-    /// ones there are none, so that no queue grows; where a step takes longer than `time`, there is one in every few
-    /// frames. A browser that tells late what is done (Firefox, some 100 ms) makes steps seem longer, and so gets fewer.
+    /// Submits as many steps as the device takes in about `time`, and returns how many.
+    ///
+    /// Call it once per frame in a program that draws frames; it never waits and reads nothing back. The duration of
+    /// steps is measured: the first call submits one step, and later calls at most twice as many as the call before.
+    /// While the device still works on the last steps, none are submitted, so that no queue grows. If a step takes
+    /// longer than `time`, one step is submitted every few frames. A browser that reports the end of work late
+    /// (Firefox, about 100 ms) makes steps seem longer, and so gets fewer.
     ///
     /// ```
     /// use std::time::Duration;
@@ -63,7 +65,7 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// As [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, which may have to wait.
+    /// As [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, because it might have to wait.
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -71,13 +73,13 @@ impl Trainer {
             return distributed_steps_within(self, time);
         }
         self.source.expect_encoded()?;
-        // A completion that has told of an error has nothing more to tell.
+        // Taken out, because a completion must not be asked again after it has returned an error.
         if let Some(mut submitted) = self.budget.pending.take() {
             let Some(done) = submitted.completion.seen()? else {
                 self.budget.pending = Some(submitted);
                 return Ok(0);
             };
-            // They began when those before them were done, or when they were submitted.
+            // They began when the steps before them ended, or when they were submitted, whichever is later.
             let began = self
                 .budget
                 .done
@@ -133,8 +135,7 @@ mod tests {
         Trainer::new(model, loss, optimizer, &digits.train, 50, sampling)
     }
 
-    /// Calls without drawing in between: as soon as the device is done with some steps there are twice as many, in a time
-    /// that is ample on any machine, however busy.
+    /// Each time the device has finished, the number of steps doubles. The time is ample on any machine, however busy.
     #[test]
     fn steps_of_a_frame_grow_to_its_time() -> Result<(), Error> {
         let mut trainer = trainer()?;
@@ -150,7 +151,7 @@ mod tests {
         Ok(())
     }
 
-    /// One in every few frames, where each takes ten.
+    /// Each step takes ten frames, so ten frames' time allows one step.
     #[test]
     fn a_step_that_is_longer_than_a_frame_is_taken_now_and_then() -> Result<(), Error> {
         let mut trainer = trainer()?;

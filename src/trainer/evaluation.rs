@@ -1,4 +1,4 @@
-//! What is said of a whole data set.
+//! Evaluations and predictions over a whole data set.
 
 use ndarray::Array2;
 
@@ -17,20 +17,22 @@ use crate::metric::Metric;
 use crate::probability::probabilities_of;
 
 impl Trainer {
-    /// Mean loss and accuracy over a whole data set. It stays on the GPU for the next time, as long as the
-    /// program keeps it or a clone of it: the evaluation after that frees it. Of parameters that have diverged
-    /// the loss may be infinite or NaN, which is no error here.
+    /// Computes the mean loss and the accuracy over a whole data set.
+    ///
+    /// The data set stays on the GPU for the next call, as long as the program keeps it or a clone of it; the first
+    /// evaluation after that frees it. If the parameters have diverged, the loss may be infinite or NaN, which is not
+    /// an error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        // Begun by the future, which knows that it may wait.
+        // Submitted inside the future, where `may_block` is true.
         block_on(async { self.evaluate_async(examples).await })
     }
 
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread: with the parameters of the
-    /// time of this call, so that the training may go on while the future waits.
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread. Uses the parameters at the time of this
+    /// call; the training may continue while the future waits.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
@@ -73,12 +75,11 @@ impl Trainer {
         })
     }
 
-    /// The class that the network takes every example for, and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU as with
-    /// [`evaluate`](Self::evaluate).
+    /// Returns, for every example, the class that the network predicts and its probability; a
+    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU as with [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values, no classes; else as [`evaluate`](Self::evaluate).
+    /// [`Error::Targets`] when the data set has values instead of classes; otherwise as [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         block_on(self.predictions_async(examples))
@@ -100,18 +101,19 @@ impl Trainer {
         evaluator::predictions(model, resident).await
     }
 
-    /// What the network gives for every example, (examples, outputs). The data set stays on the GPU as with
+    /// Returns the network's outputs for every example, (examples, outputs). The data set stays on the GPU as with
     /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Memory`] without room for the outputs; else as [`evaluate`](Self::evaluate).
+    /// [`Error::Memory`] when the host has no room for the outputs; otherwise as [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn outputs(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
-        // Begun by the future, which knows that it may wait.
+        // Submitted inside the future, where `may_block` is true.
         block_on(async { self.outputs_async(examples).await })
     }
 
-    /// [`outputs`](Self::outputs) without blocking a browser's main thread: with the parameters of the time of this call.
+    /// [`outputs`](Self::outputs) without blocking a browser's main thread. Uses the parameters at the time of this
+    /// call.
     ///
     /// # Errors
     /// As [`outputs`](Self::outputs).
@@ -133,17 +135,18 @@ impl Trainer {
         evaluator::outputs(model, examples, resident)
     }
 
-    /// The probability of every class for every example, (examples, classes). A row with an infinite or NaN logit is NaN.
+    /// Returns the probability of every class for every example, (examples, classes). A row with an infinite or NaN
+    /// logit is NaN.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the loss compares values; else as [`outputs`](Self::outputs).
+    /// [`Error::Setting`] when the loss compares values; otherwise as [`outputs`](Self::outputs).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn probabilities(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
         block_on(async { self.probabilities_async(examples).await })
     }
 
-    /// [`probabilities`](Self::probabilities) without blocking a browser's main thread: with the parameters of the time of
-    /// this call.
+    /// [`probabilities`](Self::probabilities) without blocking a browser's main thread. Uses the parameters at the time
+    /// of this call.
     ///
     /// # Errors
     /// As [`probabilities`](Self::probabilities).
@@ -156,7 +159,7 @@ impl Trainer {
         async move { Ok(of_outputs?(outputs.await?.view())) }
     }
 
-    /// How good the outputs for a data set are: a [`Metric`] by its name.
+    /// Computes a [`Metric`] of the outputs for a data set.
     ///
     /// ```
     /// use wgrad::data::{Sampling, synthetic};
@@ -180,7 +183,7 @@ impl Trainer {
         block_on(async { self.metric_async(metric, examples).await })
     }
 
-    /// [`metric`](Self::metric) without blocking a browser's main thread: with the parameters of the time of this call.
+    /// [`metric`](Self::metric) without blocking a browser's main thread. Uses the parameters at the time of this call.
     ///
     /// # Errors
     /// As [`metric`](Self::metric).

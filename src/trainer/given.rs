@@ -1,4 +1,4 @@
-//! Steps on rows that are given now.
+//! Steps on rows that are passed to each call.
 
 use ndarray::ArrayView2;
 
@@ -14,7 +14,7 @@ use crate::reference::Targets;
 use crate::steps::{Batch, Rows, Steps, Training};
 use crate::tensor::Tensor;
 
-/// Room for a step on so many rows.
+/// Tensors and a recorded step for one row count.
 #[derive(Debug)]
 pub(super) struct Room {
     batch: Batch,
@@ -22,9 +22,10 @@ pub(super) struct Room {
 }
 
 impl Trainer {
-    /// Takes a step on rows `x` (rows, features) that are compared with their targets; returns their mean loss before
-    /// the update, and so waits for the device. Room for the last numbers of rows is kept, so that the next step on as
-    /// many is fast.
+    /// Takes a step on rows `x` (rows, features) and their targets.
+    ///
+    /// Returns their mean loss before the update, and so waits for the device. Buffers for the four most recent row
+    /// counts are kept, so that the next step on the same count is fast.
     ///
     /// ```
     /// use wgrad::ndarray::Array2;
@@ -43,8 +44,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
-    /// loss, [`Error::Diverged`] as [`steps`](Self::steps); [`Error::Limit`], [`Error::OutOfMemory`] without room for so
-    /// many rows, or another error of the device.
+    /// loss, [`Error::Diverged`] as [`steps`](Self::steps), [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU has
+    /// no room for so many rows, or another error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step_on(
         &mut self,
@@ -55,12 +56,12 @@ impl Trainer {
         self.last_loss()
     }
 
-    /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
-    /// is still that over rows: weights of 1 are the same step.
+    /// [`step_on`](Self::step_on) with one weight per row, which multiplies the row's loss and its gradient. The mean
+    /// is still over the number of rows: with weights of 1, the step is the same.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on), or [`Error::Count`] when there are not as many weights as rows, and
-    /// [`Error::Setting`] when one is no finite number.
+    /// As [`step_on`](Self::step_on), or [`Error::Count`] when the number of weights is not the number of rows, and
+    /// [`Error::Setting`] when a weight is not finite.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step_on_weighted(
         &mut self,
@@ -77,11 +78,11 @@ impl Trainer {
         Ok(self.losses(1)?[0])
     }
 
-    /// [`step_on`](Self::step_on) that submits, and returns at once: the loss stays on the GPU, see
+    /// [`step_on`](Self::step_on) without waiting: submits and returns at once. The loss stays on the GPU, see
     /// [`losses_async`](Self::losses_async).
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on); [`Error::Diverged`] once losses that were read have shown it.
+    /// As [`step_on`](Self::step_on); [`Error::Diverged`] once a loss that was read has shown it.
     pub fn advance_on(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -90,11 +91,11 @@ impl Trainer {
         self.advance_on_given(x, targets, None)
     }
 
-    /// [`advance_on`](Self::advance_on) with a weight of each row.
+    /// [`advance_on`](Self::advance_on) with one weight per row.
     ///
     /// # Errors
-    /// As [`advance_on`](Self::advance_on), or [`Error::Count`] when there are not as many weights as rows, and
-    /// [`Error::Setting`] when one is no finite number.
+    /// As [`advance_on`](Self::advance_on), or [`Error::Count`] when the number of weights is not the number of rows,
+    /// and [`Error::Setting`] when a weight is not finite.
     pub fn advance_on_weighted(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -151,13 +152,13 @@ impl Trainer {
         self.updater.announce(1)?;
         gpu.submit(&room.step, 1)?;
         self.updater.advance(1);
-        // What was made ready for the next step of a data set is not that of these parameters.
+        // Steps on a data set may have prepared their next step for the old parameters.
         self.source.step_count_changed();
         Ok(())
     }
 }
 
-/// Tensors for so many rows.
+/// Tensors for `rows` rows.
 fn batch(
     model: &Model,
     rows: usize,

@@ -1,4 +1,4 @@
-//! Losses, as the device keeps them.
+//! The losses that the device keeps.
 
 use super::Trainer;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::gpu::block_on;
 use crate::ops::metrics::HISTORY;
 
 impl Trainer {
-    /// Reads the losses of the last `count` steps of this trainer; of 16,384 at most.
+    /// Reads the losses of the last `count` steps of this trainer, at most 16,384.
     ///
     /// # Errors
     /// As [`losses_async`](Self::losses_async).
@@ -16,11 +16,11 @@ impl Trainer {
         block_on(self.losses_async(count))
     }
 
-    /// Losses of the last `count` steps of this trainer before this call; of 16,384 at most. The
-    /// training may go on while the future waits.
+    /// Reads the losses of the last `count` steps of this trainer before this call, at most 16,384. The training may
+    /// continue while the future waits.
     ///
     /// # Errors
-    /// [`Error::Setting`] for more steps than were taken or are kept; else as [`steps`](Self::steps).
+    /// [`Error::Setting`] when `count` exceeds the number of losses kept; otherwise as [`steps`](Self::steps).
     pub fn losses_async(
         &self,
         count: usize,
@@ -40,7 +40,7 @@ impl Trainer {
         }
     }
 
-    /// The losses that are kept and that nobody has looked at, behind the number of steps before them.
+    /// The number of steps before the first kept loss that was not judged yet, and the losses from there on.
     pub(super) fn unread_losses(
         &self,
     ) -> (u64, impl Future<Output = Result<Vec<f32>, Error>> + use<>) {
@@ -52,18 +52,18 @@ impl Trainer {
         (first, self.read_losses(first, count))
     }
 
-    /// Whether the training has diverged, by all losses that are kept; in a browser, by those that were read.
+    /// Whether the training has diverged, judged by all kept losses; in a browser, only by those that were read before.
     pub(super) fn has_diverged(&self) -> Result<bool, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         {
             let (first, unread) = self.unread_losses();
-            // What it fails with is known from then on.
+            // A divergence is recorded in `soundness`.
             let _ = self.soundness.judge_last(first, &block_on(unread)?);
         }
         Ok(self.soundness.has_diverged())
     }
 
-    /// The losses of `count` steps, at most as many as are kept, from `first` on.
+    /// Reads the losses of `count` steps from step `first` on; all of them must still be kept.
     pub(super) fn read_losses(
         &self,
         first: u64,
@@ -72,7 +72,7 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
         let slot = (first % HISTORY as u64) as usize;
         let end = slot + count;
-        // Those behind the end of the ring lie at its start.
+        // The history is a ring: the range may continue at its start.
         let ranges = [slot..end.min(HISTORY), 0..end.saturating_sub(HISTORY)];
         let ranges = ranges.into_iter().filter(|range| !range.is_empty());
         let ranges: Vec<_> = ranges.collect();

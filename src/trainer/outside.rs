@@ -1,4 +1,4 @@
-//! Parameters and state that come from outside.
+//! Parameters and layer state that are set from outside.
 
 use ndarray::ArrayViewD;
 
@@ -8,14 +8,15 @@ use crate::error::Error;
 use crate::network::Parameters;
 
 impl Trainer {
-    /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters). The optimizer goes on with
-    /// what it keeps, and the layers with their state; a moving average, which is one of what steps made of other
-    /// parameters, begins anew with these. After a divergence all begin anew: what the optimizer keeps
-    /// with zeros, and the state of the layers as in a new network, since a layer may have learned it from what
-    /// diverged. [`set_state`](Self::set_state) then takes another.
+    /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters).
+    ///
+    /// The optimizer and the layers keep their state. A moving average restarts at the new parameters, so that it does
+    /// not mix them with the old ones. After a divergence, the optimizer's state is set to zeros and the layers' state
+    /// to that of a new network, since a layer may have learned its state from diverged values. Use
+    /// [`set_state`](Self::set_state) afterwards to set another state.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Model::set_parameters`](crate::Model::set_parameters), or an error of the device.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         self.source.parameters_changed();
         self.model.set_parameters(values)?;
@@ -26,11 +27,13 @@ impl Trainer {
         }
     }
 
-    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter). Its moving average
-    /// begins anew, and those of the others go on. A training that has diverged needs all of them.
+    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter).
+    ///
+    /// The moving average of this parameter restarts, and those of the others continue. After a divergence, use
+    /// [`set_parameters`](Self::set_parameters), which replaces all of them.
     ///
     /// # Errors
-    /// As there, or [`Error::Diverged`].
+    /// As [`Model::set_parameter`](crate::Model::set_parameter), or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.parameters_changed();
@@ -38,30 +41,31 @@ impl Trainer {
         self.updater.begin_average(&self.model, Some(name))
     }
 
-    /// Replaces the state of all layers: see [`Model::set_state`](crate::Model::set_state). A training that has
-    /// diverged needs other parameters first.
+    /// Replaces the state of all layers: see [`Model::set_state`](crate::Model::set_state). After a divergence, replace
+    /// the parameters first.
     ///
     /// # Errors
-    /// As there, or [`Error::Diverged`].
+    /// As [`Model::set_state`](crate::Model::set_state), or [`Error::Diverged`].
     pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.parameters_changed();
         self.model.set_state(values)
     }
 
-    /// Takes the parameters and the state of the layers alone out of a file, of any training of this network: see
-    /// [`Model::set_safetensors`](crate::Model::set_safetensors). Steps and optimizer go on as with
-    /// [`set_parameters`](Self::set_parameters).
+    /// Loads only the parameters and the layers' state from a file of any training of this network: see
+    /// [`Model::set_safetensors`](crate::Model::set_safetensors).
+    ///
+    /// The step count and the optimizer's state behave as in [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Model::set_safetensors`](crate::Model::set_safetensors).
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.model.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)
     }
 
-    /// After the parameters were replaced; whether those before had diverged.
+    /// Restarts what depends on the parameters, after they were replaced. Returns whether the old ones had diverged.
     pub(super) fn begin_anew(&mut self) -> Result<bool, Error> {
         let had_diverged = self.has_diverged()?;
         if had_diverged {

@@ -1,4 +1,4 @@
-//! Outputs of rows that are given, between steps.
+//! Predictions for given rows, between steps.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -8,13 +8,15 @@ use crate::error::Error;
 use crate::model::Model;
 
 impl Trainer {
-    /// Outputs (rows, outputs) of rows `x` (rows, features) with the parameters of the time of this call, so that the
-    /// training may go on while the future waits. Room for the last numbers of rows is kept, so that the next call with
-    /// as many is fast; for many rows there is [`Model::predict`]. Of no rows there are no outputs.
+    /// Computes the outputs (rows, outputs) of rows `x` (rows, features) with the parameters at the time of this call;
+    /// the training may continue while the future waits.
+    ///
+    /// Buffers for the four most recent row counts are kept, so that the next call with the same count is fast. For
+    /// many rows, use [`Model::predict`]. The result for zero rows is empty.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Limit`] or [`Error::OutOfMemory`] without room
-    /// for so many; or another error of the device.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Limit`] or [`Error::OutOfMemory`] when the
+    /// GPU has no room for so many rows, or another error of the device.
     pub fn predict_async(
         &mut self,
         x: ArrayView2<'_, f32>,

@@ -1,4 +1,4 @@
-//! What a training has recorded.
+//! The recorded steps of a training.
 
 use super::Trainer;
 use crate::error::Unfused;
@@ -8,8 +8,8 @@ use crate::steps::Shards;
 use crate::steps::{Fusion, Steps};
 
 impl Trainer {
-    /// What one step does, dispatch by dispatch, to be printed; nothing where rows are given to each step. Of several
-    /// [processes](Self::distribute), what this one does.
+    /// Lists the dispatches of one step, to be printed; empty where rows are passed to each step. With several
+    /// [processes](Self::distribute), lists those of this process.
     #[must_use]
     pub fn plan(&self) -> Listing {
         #[cfg(not(target_arch = "wasm32"))]
@@ -21,12 +21,12 @@ impl Trainer {
             .map_or_else(Listing::default, |steps| steps.step().listing().clone())
     }
 
-    /// The plan of one step, as it runs.
+    /// The plan of one step, exactly as it runs.
     pub(crate) fn step_plan(&self) -> Option<&Plan> {
         self.source.steps().map(Steps::step)
     }
 
-    /// All plans that are recorded: of steps, and of evaluations that were asked for.
+    /// All recorded plans: those of the steps, and those of evaluations made so far.
     pub(crate) fn plans(&self) -> Vec<&Plan> {
         let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
         #[cfg(not(target_arch = "wasm32"))]
@@ -35,7 +35,7 @@ impl Trainer {
         plans
     }
 
-    /// Which dispatches make a step: [`Fusion::Layers`], [`Fusion::Fused`] or [`Fusion::Head`].
+    /// The fusion of the recorded steps: [`Fusion::Layers`], [`Fusion::Fused`] or [`Fusion::Head`].
     #[must_use]
     pub fn fusion(&self) -> Fusion {
         #[cfg(not(target_arch = "wasm32"))]
@@ -45,7 +45,7 @@ impl Trainer {
         self.source.steps().map_or(Fusion::Layers, Steps::fusion)
     }
 
-    /// Why [`Fusion::Auto`] did not fuse the steps.
+    /// The reason why [`Fusion::Auto`] did not fuse the steps, if it did not.
     #[must_use]
     pub fn unfused(&self) -> Option<&Unfused> {
         self.source.steps().and_then(Steps::unfused)

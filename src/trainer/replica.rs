@@ -1,4 +1,4 @@
-//! What a GPU does of steps that several processes share.
+//! One GPU's part of steps that several processes share.
 
 use super::{Source, Trainer};
 use crate::distributed::{DataParallel, Distribution, Replica, check_told, not_distributed};
@@ -8,18 +8,20 @@ use crate::steps::Shards;
 use crate::tensor::Arena;
 
 impl Trainer {
-    /// Shares the steps from now on out among processes: each computes some of the minibatches that a step
-    /// [accumulates](Self::accumulate), and all update by the same mean gradient. See [`crate::distributed`].
+    /// Distributes the steps from now on among processes: each process computes some of the minibatches that a step
+    /// [accumulates](Self::accumulate), and all processes update by the same mean gradient. See [`crate::distributed`].
     ///
-    /// All processes make the same trainer, and call the same methods in the same order. [`evaluate`](Self::evaluate) is
-    /// shared out, too; [`save`](Self::save) writes on process 0 alone; [`resume`](Self::resume) looks whether all have the
-    /// same file. Later, with another distribution of the same processes, it changes how steps are shared.
+    /// All processes make the same trainer and call the same methods in the same order. [`evaluate`](Self::evaluate) is
+    /// distributed, too; [`save`](Self::save) writes only on process 0; [`resume`](Self::resume) checks that all
+    /// processes have the same file. A later call with another distribution of the same processes changes how steps are
+    /// shared.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no data set, the mean of local steps is still to come, there are more processes than
-    /// minibatches of a step, a layer keeps state from step to step (as [`BatchNorm`](crate::ops::BatchNorm) does), or a
-    /// process has another device or training than process 0: updates would not be the same; [`Error::Plan`] where fused
-    /// steps were asked for; [`Error::Process`] when one has left; or an error of the device. Then nothing is changed.
+    /// [`Error::Setting`] when there is no data set, the processes have not averaged their latest local steps yet,
+    /// there are more processes than minibatches per step, a layer keeps state from step to step (as
+    /// [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training than process 0, because
+    /// its updates would differ; [`Error::Plan`] when [`Fusion::Fused`](crate::Fusion::Fused) was requested;
+    /// [`Error::Process`] when a process has left; or an error of the device. Then nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
             return Err(not_distributed("a trainer without a data set"));
@@ -40,7 +42,8 @@ impl Trainer {
         recorded
     }
 
-    /// Of one thing for each parameter, those of parameters that are trained. What is frozen is the same in all processes.
+    /// Selects the items of trained parameters from `all`, which has one item per parameter. Frozen parameters are the
+    /// same in all processes.
     fn trained<'a, T>(&self, all: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let groups = self.updater.groups().resolved();
         let trained = all
@@ -50,7 +53,7 @@ impl Trainer {
         trained.map(|(of, _)| of)
     }
 
-    /// Parameters, and what is kept of them from step to step.
+    /// The parameters, and the optimizer's and the average's state.
     fn arenas(&self) -> Vec<Arena> {
         let kept = self.updater.kept().map(|(_, arena)| arena.clone());
         std::iter::once(self.model.parameter_arena().clone())

@@ -1,4 +1,4 @@
-//! A training as a checkpoint, and back.
+//! Saving a training to a checkpoint, and resuming from it.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -33,22 +33,23 @@ impl Trainer {
         }
     }
 
-    /// [`to_safetensors_async`](Self::to_safetensors_async), and waits for it.
+    /// [`to_safetensors_async`](Self::to_safetensors_async), blocking.
     ///
     /// # Errors
-    /// As there.
+    /// As [`to_safetensors_async`](Self::to_safetensors_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_safetensors_async())
     }
 
-    /// Parameters and the state of the training at the time of this call as a safetensors file: see
-    /// [`crate::checkpoint`]. The training may go on while the future waits.
+    /// Serializes the parameters and the training state at the time of this call to a safetensors file: see
+    /// [`crate::checkpoint`]. The training may continue while the future waits.
     ///
     /// # Errors
-    /// [`Error::Setting`] between two means of [local steps](crate::distributed::Distribution::local_steps),
-    /// [`Error::NotSaved`] when it has diverged, by the last 16,384 losses, [`Error::Checkpoint`] when a
-    /// value is not finite: the training has failed; [`Error::Memory`] when the host has no room for it; else as
+    /// [`Error::Setting`] when the processes have not averaged their latest
+    /// [local steps](crate::distributed::Distribution::local_steps) yet, [`Error::NotSaved`] when one of the last
+    /// 16,384 losses shows a divergence, [`Error::Checkpoint`] when a value is not finite because the training has
+    /// failed, [`Error::Memory`] when the host has no room for the file; otherwise as
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(self.model.graph());
@@ -57,7 +58,7 @@ impl Trainer {
         let taken = self.steps_taken();
         #[cfg(not(target_arch = "wasm32"))]
         let averaged = check_averaged(self.data_parallel.as_deref());
-        // A training that has diverged would take the place of a good file.
+        // A diverged training must not replace a good file, so the unread losses are checked first.
         let unread = self.unread_losses();
         let reads: Vec<_> = self
             .updater
@@ -77,7 +78,7 @@ impl Trainer {
             }
             let parameters = parameters.await?;
             let of_layers = of_layers.await?;
-            // What it fails with is known from then on.
+            // A divergence is recorded in `soundness`, which is checked next.
             let (first, unread) = unread;
             let _ = soundness.judge_last(first, &unread.await?);
             soundness.check_saving(taken)?;
@@ -85,24 +86,27 @@ impl Trainer {
         }
     }
 
-    /// Goes on from a file that a training of the same network, examples, batch, sampling, loss and optimizer
-    /// has given: with the same bits as if it had never stopped. Examples are the same by their contents,
-    /// under any name. On a stream it goes on within the window that the file names: see
+    /// Resumes from a file of a training with the same network, examples, batch, sampling, loss and optimizer.
+    ///
+    /// The training continues with the same bits as if it had never stopped. Examples are compared by their contents,
+    /// not by name. On a stream, the training continues within the window that the file names: see
     /// [`Stream::from_window`](crate::data::Stream::from_window).
     ///
-    /// Set first what the file's training had: groups and frozen parameters, minibatches of a step, moving average. All that
-    /// differs is told in one error. A rate that was [set](Self::set_learning_rate) since the optimizer was made, by a
-    /// plateau say, is one of its settings: give it to this trainer, too, before it goes on.
+    /// First give this trainer the settings of the file's training: groups, frozen parameters, accumulated minibatches,
+    /// moving average. One error lists all differences. A learning rate that was [set](Self::set_learning_rate) later,
+    /// for example on a plateau, counts as a setting of the optimizer: set it on this trainer, too, before you resume.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged or of another training, or holds a value that is not
-    /// finite; then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged, is from another training, or holds a value that is not finite;
+    /// then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Goes on from a file whose training differs in what `changes` names. The settings are then those of this trainer:
-    /// with [`Changes::optimizer`], its learning rate, groups and moving average, which begins anew where the file has none.
+    /// Resumes from a file whose training differs in the settings that `changes` names.
+    ///
+    /// This trainer's own settings then apply. With [`Changes::optimizer`], these are its learning rate, groups and
+    /// moving average; the average restarts if the file has none.
     ///
     /// # Errors
     /// As [`set_safetensors`](Self::set_safetensors).
@@ -120,7 +124,7 @@ impl Trainer {
         let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
         self.model.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)?;
-        // What the file does not have begins anew.
+        // State that the file does not have starts anew.
         self.updater.forget(&self.model)?;
         for ((_, arena), values) in self.updater.kept().zip(&contents.state) {
             if let Some(values) = values {
@@ -144,8 +148,10 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
-    /// whole old file or the whole new one is there. Of several [processes](Self::distribute) the first one writes it.
+    /// Writes the parameters and the training state to a safetensors file.
+    ///
+    /// The write is atomic: even after a failure, the file is either completely old or completely new. With several
+    /// [processes](Self::distribute), process 0 writes the file.
     ///
     /// # Errors
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
@@ -162,17 +168,17 @@ impl Trainer {
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
-    /// Goes on from a file: see [`set_safetensors`](Self::set_safetensors).
+    /// Resumes from a file: see [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.model.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Goes on from a file whose training differs in what `changes` names: with another learning rate, say.
+    /// Resumes from a file whose training differs in the settings that `changes` names, for example the learning rate.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).

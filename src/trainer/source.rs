@@ -1,4 +1,4 @@
-//! Where the rows of steps come from.
+//! The sources of the rows that steps are taken on.
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::streamed::Streamed;
@@ -10,20 +10,20 @@ use crate::network::summary::Summary;
 use crate::steps::Shards;
 use crate::steps::{Batch, Fusion, Steps};
 
-/// Where the rows of steps come from.
+/// The source of the rows that steps are taken on.
 #[derive(Debug)]
 pub(super) enum Source {
     /// Minibatches of a data set.
     Examples {
         examples: Examples,
         batch: usize,
-        /// Minibatches whose gradients make a step.
+        /// Minibatches whose gradients one step accumulates.
         accumulated: usize,
         sampling: Sampling,
         fusion: Fusion,
         work: Work,
     },
-    /// Tensors of the program's.
+    /// The program's own tensors.
     External { batch: Box<Batch>, steps: Steps },
     /// Minibatches of a stream.
     #[cfg(not(target_arch = "wasm32"))]
@@ -31,16 +31,16 @@ pub(super) enum Source {
         streamed: Box<Streamed>,
         steps: Steps,
     },
-    /// Each call that takes a step.
+    /// Rows passed to each call that takes a step.
     Given,
 }
 
-/// What is recorded of steps on a data set.
+/// The recorded form of steps on a data set.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Whole steps.
     Steps(Steps),
-    /// The shards of this process, and an update.
+    /// This process's shards of a step, and the update.
     #[cfg(not(target_arch = "wasm32"))]
     Shards(Box<Shards>),
 }
@@ -84,7 +84,7 @@ impl Source {
         }
     }
 
-    /// Minibatches whose gradients make a step.
+    /// Minibatches whose gradients one step accumulates.
     pub(super) fn accumulated(&self) -> usize {
         match self {
             Self::Examples { accumulated, .. } => *accumulated,
@@ -92,35 +92,35 @@ impl Source {
         }
     }
 
-    /// The same from when steps are recorded again.
+    /// Sets [`accumulated`](Self::accumulated) for steps that are recorded from now on.
     pub(super) fn set_accumulated(&mut self, minibatches: usize) {
         if let Self::Examples { accumulated, .. } = self {
             *accumulated = minibatches;
         }
     }
 
-    /// Parameters came from outside.
+    /// To be called when parameters were set from outside.
     pub(super) fn parameters_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.parameters_changed();
         }
     }
 
-    /// The step counter moved on by others than its steps.
+    /// To be called when the step counter was changed by anything but these steps.
     pub(super) fn step_count_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.step_count_changed();
         }
     }
 
-    /// What is recorded of steps on a data set, from now on.
+    /// Replaces the recorded steps on a data set.
     pub(super) fn set_work(&mut self, recorded: Work) {
         if let Self::Examples { work, .. } = self {
             *work = recorded;
         }
     }
 
-    /// The shards of this process, where several take the steps.
+    /// The shards of this process, where several processes share each step.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shards(&self) -> Option<&Shards> {
         match self {
@@ -132,7 +132,7 @@ impl Source {
         }
     }
 
-    /// The same, to run them.
+    /// [`shards`](Self::shards), to run them.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shards_mut(&mut self) -> Option<&mut Shards> {
         match self {
@@ -144,7 +144,7 @@ impl Source {
         }
     }
 
-    /// What is recorded, to take steps.
+    /// The recorded steps, to run them; an error where there are none.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {
             let expected = "one: make the trainer with Trainer::new, or give rows to step_on";
@@ -152,7 +152,7 @@ impl Source {
         })
     }
 
-    /// What is recorded, to put steps into a pass of the program's.
+    /// The recorded steps, to encode them into the program's own pass; an error where there are none, or for a stream.
     pub(super) fn expect_encoded(&mut self) -> Result<&mut Steps, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Self::Stream { .. } = self {
@@ -168,8 +168,9 @@ impl Source {
     }
 }
 
-/// Whether the host has room for what a training adds to its model, with so many bytes of examples, where the memory of
-/// a software driver is the host's. A message says of the examples what `of_stream` does.
+/// Checks that the host has room for a training in a software driver, whose memory is host memory. Counted are the
+/// bytes that a training needs beyond its model, and `of_examples` bytes of examples. `of_stream` describes the
+/// examples in the error message.
 pub(super) fn check_host(
     summary: &Summary,
     optimizer_state: usize,

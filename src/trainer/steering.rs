@@ -1,4 +1,4 @@
-//! What can change while a training runs: all of a call, or, where it fails, nothing.
+//! Changes to a running training. Each call either succeeds as a whole or changes nothing.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use crate::steps::Shards;
 use crate::steps::{Fusion, Minibatches, Parts, Rows};
 
 impl Trainer {
-    /// The optimizer as it is now.
+    /// The current optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &dyn Optimizer {
         &**self.updater.optimizer()
     }
 
-    /// Goes on with another learning rate, before any schedule. Steps that were submitted still have the old one.
+    /// Sets the learning rate before any schedule. Steps already submitted keep the old rate.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is no finite number above 0; then nothing is changed.
+    /// [`Error::Setting`] when the rate is not finite or not above 0; then nothing is changed.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.steer(|trainer| {
             trainer.updater.set_learning_rate(learning_rate)?;
-            // Where the rate is a setting of the kernels.
+            // Fused steps have the rate in a uniform that is written when they are recorded.
             match trainer.fusion() {
                 Fusion::Fused => trainer.record_again(),
                 _ => Ok(()),
@@ -38,13 +38,15 @@ impl Trainer {
         })
     }
 
-    /// Goes on with another optimizer. What both keep under the same name goes on (so that another setting of the
-    /// same optimizer loses nothing); all else that it keeps begins with zeros. The steps count on.
+    /// Replaces the optimizer.
+    ///
+    /// State that both optimizers keep under the same name is retained, so that changing a setting of the same
+    /// optimizer loses nothing. All other state of the new optimizer starts at zero. The step count continues.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of it makes no sense, [`Error::OutOfMemory`] or [`Error::Limit`] when the GPU has
-    /// no room for what it keeps, [`Error::Plan`] where fused steps were asked for and it is not plain SGD; then nothing is
-    /// changed.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::OutOfMemory`] or [`Error::Limit`] when
+    /// the GPU has no room for its state, [`Error::Plan`] when [`Fusion::Fused`] was requested and the optimizer is not
+    /// plain SGD; then nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         let sgd = unwrapped_optimizer(&optimizer).downcast_ref::<Sgd>();
         if !sgd.is_some_and(Sgd::is_plain) {
@@ -56,14 +58,16 @@ impl Trainer {
         })
     }
 
-    /// Updates parameters in another way than the optimizer says: the one of this name (`layers.0.weight`), those whose
-    /// names begin so up to a point (`layers.0`), or those that a pattern fits, in which `*` stands for any characters
-    /// (`*.bias`).
+    /// Assigns parameters to a group, which changes how the optimizer updates them.
+    ///
+    /// `parameters` is a full name (`layers.0.weight`), the start of names up to a dot (`layers.0`), or a pattern in
+    /// which `*` stands for any characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, a number of the group makes no sense, or the
-    /// mean of local steps is still to come; then nothing is changed. [`Error::Plan`] where fused steps were asked for, which
-    /// know no groups; else an error of the device.
+    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, a number of the group is
+    /// invalid, or the processes have not averaged their latest local steps yet; then nothing is changed.
+    /// [`Error::Plan`] when [`Fusion::Fused`] was requested, which does not support groups; otherwise an error of the
+    /// device.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
@@ -76,13 +80,16 @@ impl Trainer {
         })
     }
 
-    /// Leaves parameters as they are from now on; they are named as in [`set_group`](Self::set_group). Gradients that
-    /// lead to no other parameter are not computed any more. What an optimizer keeps of them stays, and counts as old as
-    /// that of the others when they [go on](Self::unfreeze).
+    /// Freezes parameters, named as in [`set_group`](Self::set_group): they keep their values from now on.
+    ///
+    /// Gradients that no trained parameter needs are no longer computed. The optimizer keeps its state of frozen
+    /// parameters; when they are [unfrozen](Self::unfreeze), that state counts as old as the state of all other
+    /// parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant, none would be trained, or the mean of local steps is still to come;
-    /// [`Error::Plan`] where fused steps were asked for; else an error of the device.
+    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, or the processes have not
+    /// averaged their latest local steps yet; [`Error::Plan`] when [`Fusion::Fused`] was requested; otherwise an error
+    /// of the device.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
@@ -93,10 +100,10 @@ impl Trainer {
         })
     }
 
-    /// Goes on with frozen parameters.
+    /// Trains frozen parameters again; they are named as in [`set_group`](Self::set_group).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter is meant; else an error of the device. Then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches; otherwise an error of the device. Then nothing is changed.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.steer(|trainer| {
             trainer.updater.unfreeze(parameters)?;
@@ -104,7 +111,7 @@ impl Trainer {
         })
     }
 
-    /// Changes how steps are taken, all of it or, where that fails, nothing.
+    /// Applies a change to how steps are taken; if it fails, restores all settings.
     fn steer(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let before = self.updater.settings();
         let accumulated = self.source.accumulated();
@@ -126,14 +133,17 @@ impl Trainer {
         done
     }
 
-    /// Makes each step of `minibatches` minibatches from now on: it draws so many times the rows, computes their
-    /// gradients a minibatch at a time, and updates by the mean. So a step can have more rows than there is memory for.
-    /// The loss of a step is the mean over all of them; layers that look at a whole minibatch see one at a time,
-    /// and class weights of a loss are divided by those of one minibatch.
+    /// Makes each step accumulate the gradients of `minibatches` minibatches from now on.
+    ///
+    /// A step draws `minibatches` times as many rows, computes their gradients one minibatch at a time, and updates by
+    /// the mean gradient. So a step can have more rows than fit in memory. The loss of a step is the mean over all its
+    /// rows. Layers that use statistics of a minibatch see one minibatch at a time, and a loss with class weights
+    /// divides by the weights of one minibatch.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is 0, when the data set or the list of minibatches has no such number of rows, or when
-    /// the rows of steps are given or in tensors of the program's; else an error of the device.
+    /// [`Error::Setting`] when `minibatches` is 0, when the data set or the list of minibatches does not have enough
+    /// rows, or when the rows are passed to each step, come from a stream or are in the program's tensors; otherwise an
+    /// error of the device.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
@@ -161,15 +171,16 @@ impl Trainer {
         })
     }
 
-    /// Keeps a moving average of all parameters from now on, which begins with the present ones: behind each update
-    /// `average ← average + (1 − decay)·(parameter − average)`. It often gives better predictions than the parameters
-    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). Parameters that come
-    /// from outside are another model: there it begins anew with those. A checkpoint has it, too, and a resume goes on
-    /// with it.
+    /// Keeps a moving average of all parameters, starting from their present values.
+    ///
+    /// After each update, `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better
+    /// than the parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging",
+    /// 1992). Parameters that are set from outside restart the average at their values. A checkpoint includes the
+    /// average, and a resumed training continues it.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the parameters have;
-    /// [`Error::OutOfMemory`] without room for it.
+    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the training has
+    /// diverged, [`Error::OutOfMemory`] when the GPU has no room for the average.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.check_unfused(Unfused::Steered)?;
@@ -198,7 +209,7 @@ impl Trainer {
         block_on(self.averaged_async())
     }
 
-    /// Whether steps need not be fused: what cannot be is refused where [`Fusion::Fused`] was asked for.
+    /// Refuses, with this reason, a change that cannot be fused where [`Fusion::Fused`] was requested.
     pub(super) fn check_unfused(&self, unfused: Unfused) -> Result<(), Error> {
         match &self.source {
             Source::Examples {
@@ -209,7 +220,7 @@ impl Trainer {
         }
     }
 
-    /// Records steps as they are to be from now on.
+    /// Records the steps again with the present settings.
     pub(super) fn record_again(&mut self) -> Result<(), Error> {
         self.given.forget();
         let recorded = match &self.source {
@@ -256,7 +267,7 @@ impl Trainer {
         self.budget.forget();
         match self.source.steps_mut() {
             Some(steps) => steps.become_like(recorded),
-            // They were shared by their gradients before.
+            // Until now, processes shared the gradients of these steps.
             None => self.source.set_work(Work::Steps(recorded)),
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Steps on rows that come in a stream.
+//! Steps on rows from a stream.
 
 use super::source::{Source, check_host};
 use super::{PIECE, PIECES, Trainer};
@@ -14,19 +14,19 @@ use crate::ops::{Loss, Optimizer};
 use crate::steps::{self, Fusion, Minibatches, Parts};
 use crate::updater::Updater;
 
-/// A stream, and the minibatches of it that are on the device: there is room for a few, which take turns. A minibatch is
-/// written where its step looks for it, right before that step is submitted.
+/// A stream, and a ring of its minibatches on the device. Each minibatch is written into its slot of the ring right
+/// before its step is submitted.
 #[derive(Debug)]
 pub(super) struct Streamed {
     windows: Windows,
-    /// Of as many rows as there is room for, in order: step `t` has the minibatch at `t` modulo their number.
+    /// Lists all rows of the ring in order: step `t` reads the minibatch in slot `t` modulo `room`.
     sampling: Sampling,
     resident: Resident,
-    /// Minibatches that there is room for: a power of two, so that the device may count steps modulo 2³².
+    /// Minibatches in the ring: a power of two, because the device counts steps modulo 2³².
     room: usize,
-    /// On their way there.
+    /// Rows on their way to the device.
     rows: Rows,
-    /// What the device works on.
+    /// The submit that the device works on.
     before: Option<Finished>,
 }
 
@@ -36,7 +36,7 @@ impl Streamed {
         let batch = windows.batch();
         let room = minibatches_of_piece(layout, batch);
         let rows = room * batch;
-        // Below 2³²: a batch is, and more than one have no more bytes than a piece.
+        // Below 2³²: `batch` is, and a ring of several minibatches has at most the bytes of a piece.
         let all = u32::try_from(rows).unwrap_or(u32::MAX);
         Ok(Self {
             resident: Resident::of_stream(model.gpu(), layout, rows)?,
@@ -56,7 +56,7 @@ impl Streamed {
         &mut self.windows
     }
 
-    /// What steps are recorded on.
+    /// The rows to record steps on.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
         steps::Rows::Minibatches(Minibatches {
             resident: &self.resident,
@@ -67,16 +67,16 @@ impl Streamed {
     }
 }
 
-/// As many minibatches as a piece has, up to a power of two.
+/// The number of minibatches that fit in a piece, rounded down to a power of two; at least 1.
 fn minibatches_of_piece(layout: Layout, batch: usize) -> usize {
     let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
     let most = usize::try_from(PIECE / of_minibatch.max(1)).unwrap_or(usize::MAX);
-    // The largest power of two up to it.
+    // The largest power of two that is at most `most`.
     1 << most.max(1).ilog2()
 }
 
-/// Writes what the next steps read of the optimizer: of at most so many, and of at least half of those before the first
-/// whose rate no update can be made with. Returns of how many.
+/// Writes the optimizer's coefficients for the next steps, and returns for how many: at most `most`. When the schedule
+/// gives an invalid rate within these steps, `most` is halved until no step has one.
 fn announce(updater: &mut Updater, most: usize) -> Result<usize, Error> {
     let mut steps = most;
     while steps > 0 {
@@ -90,19 +90,21 @@ fn announce(updater: &mut Updater, most: usize) -> Result<usize, Error> {
 }
 
 impl Trainer {
-    /// Records the training of `model` on a stream of rows with minibatches of `batch` rows, for data that do not fit in
-    /// memory. While the device works on some minibatches, the next that the same call takes steps on are read, shuffled
-    /// and written: ask for many steps at a time. What no step of a call needs is not read in it, so that a program may
-    /// send rows through a channel and take their steps in turn.
+    /// Records the training of `model` on a stream of rows, with minibatches of `batch` rows: for data that does not
+    /// fit in memory.
     ///
-    /// In memory are the block that came last, two windows, and some megabytes of minibatches on their way; on the
-    /// device are 8 MB of minibatches, or one.
+    /// While the device works on some minibatches, those of the following steps of the same call are read, shuffled and
+    /// written; so ask for many steps at a time. A call reads no rows that its own steps do not need, so that a program
+    /// may send rows through a channel and take their steps in turn.
     ///
-    /// [`steps`](Self::steps) returns fewer losses than steps that were asked for when the stream ends, and then none
-    /// ([`is_finished`](Self::is_finished)). Rows at the end that fill no minibatch are not trained on
-    /// ([`rows_left`](Self::rows_left)). [`advance`](Self::advance) waits until no more than two submits are on their
-    /// way, and for the iterator. A checkpoint has the place in the stream, but not its rows: whoever resumes from one gives
-    /// the trainer a stream that begins with the window in which that one stopped ([`Stream::from_window`]).
+    /// The host holds the latest block, two windows, and some megabytes of minibatches on their way to the device. The
+    /// device holds 8 MB of minibatches, or one if it is larger.
+    ///
+    /// When the stream ends, [`steps`](Self::steps) returns fewer losses than requested, and from then on none
+    /// ([`is_finished`](Self::is_finished)). The last rows are not trained on if they fill no minibatch
+    /// ([`rows_left`](Self::rows_left)). [`advance`](Self::advance) waits for the iterator, and until at most two
+    /// submits are in flight. A checkpoint has the position in the stream, but not its rows. To resume, make the
+    /// trainer with a stream that starts at the window in which the checkpoint was saved ([`Stream::from_window`]).
     ///
     /// ```
     /// use wgrad::data::{DataError, Stream, Table};
@@ -127,10 +129,10 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, window or a setting of the loss or the optimizer make no sense, [`Error::Memory`]
-    /// when the host has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what
-    /// the training needs. Steps return [`Error::Stream`] or [`Error::Block`] for a block that could not be had or is of
-    /// other rows, when all steps of whole windows before it are taken.
+    /// [`Error::Setting`] when the batch, the window or a setting of the loss or the optimizer is invalid,
+    /// [`Error::Memory`] when the host has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the
+    /// GPU has no room for the training. Steps return [`Error::Stream`] when the iterator fails, and [`Error::Block`]
+    /// when a block has rows of another layout; all steps of the whole windows before that block are taken first.
     pub fn streamed(
         model: Model,
         loss: impl Loss + 'static,
@@ -143,7 +145,7 @@ impl Trainer {
         let layout = windows.layout();
         probe_loss(gpu, &loss, model.output())?;
         let of_windows = windows.bytes_of_window().saturating_mul(2);
-        // Those on the device, where its memory is the host's, and their copies.
+        // Minibatches in device memory, which is host memory in a software driver, and their copies in wgpu.
         let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
         let copies = (1 + PIECES).saturating_mul(PIECE.max(of_minibatch));
         let of_stream = || {
@@ -166,8 +168,8 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Submits at most so many steps of a stream, and meanwhile reads on what they and so many `behind` them need;
-    /// returns how many there were. [`end_of_stream`](Self::end_of_stream) says why there were fewer.
+    /// Submits at most `steps` steps of a stream and returns how many. Meanwhile, reads ahead the rows that these steps
+    /// and the `behind` steps after them need. [`end_of_stream`](Self::end_of_stream) says why there were fewer.
     pub(super) async fn submit_streamed(
         &mut self,
         steps: usize,
@@ -223,26 +225,28 @@ impl Trainer {
         Ok(taken)
     }
 
-    /// Why a stream gave fewer steps than were asked for, which had these losses: it has ended, or there is an error.
+    /// Says why a stream gave fewer steps than requested: `Ok` at its end, otherwise an error. `losses` are those of
+    /// the steps taken by this call.
     pub(super) fn end_of_stream(&mut self, losses: &[f32]) -> Result<(), Error> {
         if let Source::Stream { streamed, .. } = &mut self.source {
             streamed.windows.fault(|| losses.to_vec())?;
         }
-        match self.is_finished() {
-            true => Ok(()),
-            // There are rows for it, and no rate.
-            false => self.announce(1),
+        if self.is_finished() {
+            Ok(())
+        } else {
+            // Rows are left, so the learning rate is invalid: `announce` returns that error.
+            self.announce(1)
         }
     }
 
-    /// Whether a stream has ended and all of its minibatches were trained on. It is known when steps were asked for
-    /// that it does not have.
+    /// Whether the stream has ended and all its minibatches were trained on. This may become known only when a call
+    /// requests more steps than the stream has.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.rows_left().is_some()
     }
 
-    /// How many rows at the end of a stream fill no minibatch, once it [is finished](Self::is_finished).
+    /// Number of rows at the end of the stream that fill no minibatch, once it [is finished](Self::is_finished).
     #[must_use]
     pub fn rows_left(&self) -> Option<usize> {
         match &self.source {

@@ -11,7 +11,7 @@ use crate::soundness::LARGEST_LOSS;
 use crate::steps::Fusion;
 use crate::{Sequential, TwoLayerNet};
 
-/// However many steps were asked for.
+/// It stops however many steps were requested.
 #[test]
 fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let x = array![[0.1, -1e10], [0.2, 0.3]];
@@ -38,7 +38,7 @@ fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     Ok(())
 }
 
-/// Steps that ran although their losses could not be read are not taken for the next ones.
+/// After steps whose losses were never read, the next call continues with the following steps.
 #[test]
 fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 10)?;
@@ -56,8 +56,8 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     Ok(())
 }
 
-/// What a step makes ahead for the next one is taken up by whichever call makes that, and not after
-/// the parameters were changed.
+/// A step may prepare the next one. Whichever call takes the next step uses this preparation, unless the parameters
+/// were replaced in between.
 #[test]
 fn calls_of_any_size_are_one_training() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
@@ -87,13 +87,13 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
         one.set_weights(&file)?;
         let again = many.steps(1)?;
         assert_eq!(again, one.steps(1)?, "{plan:?}");
-        // At first all classes are about equally likely.
+        // At first, all classes are about equally likely.
         assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
     }
     Ok(())
 }
 
-/// Submits are as long as steps were measured to take: the training is the same.
+/// The measured duration of steps decides the length of submits, but not the result of the training.
 #[test]
 fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
@@ -106,7 +106,7 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
             Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
         };
         let mut trained = trainer()?;
-        // Before the first measurement what is submitted at once goes by counting.
+        // Before the first measurement, the counted work decides how many steps a submit has.
         trained.announce(100)?;
         let at_once = trained.submit(100)?.1;
         assert!(at_once > 1, "{plan:?}");
@@ -124,7 +124,7 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
     Ok(())
 }
 
-/// Once some submits were waited for, it is known how fast steps are.
+/// The duration of steps is known once some submits were waited for.
 #[test]
 fn a_training_measures_its_steps() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
@@ -143,7 +143,7 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
     let steps = 3000;
     trainer.steps(steps)?;
     let took = start.elapsed();
-    // Some of them were measured, none for longer than all took together.
+    // Some steps were measured, and none took longer than all together.
     let least = day.as_secs_f64() / took.as_secs_f64();
     let found = fit(&mut trainer)?;
     assert!(
@@ -153,7 +153,7 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
     Ok(())
 }
 
-/// Futures are of the time of the call.
+/// A future returns the values at the time of its call.
 #[test]
 fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
@@ -187,8 +187,8 @@ fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
     Ok(())
 }
 
-/// Examples without a feature leave nothing to learn but the last biases, as dead rectifiers
-/// do; the classes are unevenly frequent, so those swing.
+/// All features are 0, so only the last biases can learn, as in a network whose `Relu` units are all dead. The classes
+/// are not equally frequent, so these biases oscillate.
 #[test]
 fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     let labels = Labels::from_classes(vec![0, 0, 0, 1], 2)?;
@@ -216,11 +216,11 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     Ok(())
 }
 
-/// As long as the program keeps a data set, it is uploaded once; then it is gone from the GPU, too.
+/// A data set is uploaded once while the program keeps it; after that, the GPU frees it, too.
 #[test]
 fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error> {
     let digits = |seed| crate::data::synthetic::digits_of(seed, 20, 500);
-    // A device of its own, whose memory no other test takes.
+    // A device of its own: no other test allocates memory on it.
     let gpu = crate::Gpu::new()?;
     let train = digits(0)?.train;
     let model = TwoLayerNet::spec(784, 10, 10).build(&gpu)?;
@@ -228,7 +228,7 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
     let loss = SoftmaxCrossEntropy;
     let optimizer = Sgd::new(0.1);
     let mut trainer = Trainer::new(model, loss, optimizer, &train, 20, sampling)?;
-    // The trainer keeps what it trains on.
+    // The trainer keeps its own training data.
     drop(train);
     let allocated = || {
         let report = gpu.device().generate_allocator_report();
@@ -243,7 +243,7 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
         trainer.predictions(&test)?;
         trainer.evaluate(&kept)?;
         assert_eq!(trainer.data_sets.len(), 3, "training, kept, this one");
-        // A device frees what it has when it comes to it: not at once, but not never.
+        // The device frees memory with some delay, so only an upper bound can be checked.
         let now = allocated();
         let first = *first.get_or_insert_with(allocated);
         assert!(now <= 2 * first, "{now} bytes, at first {first}");

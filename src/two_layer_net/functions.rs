@@ -1,4 +1,4 @@
-//! The book's five functions. They wait for the GPU, which a browser's main thread may not.
+//! The book's five functions. They block until the GPU answers; a browser's main thread must not block.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -12,10 +12,10 @@ use crate::ops::SoftmaxCrossEntropy;
 use crate::reference::Targets;
 
 impl TwoLayerNet {
-    /// Logits (rows, classes) of `x` (rows, inputs): see [`Model::predict`](crate::Model::predict).
+    /// Logits (rows, classes) for `x` (rows, inputs): see [`Model::predict`](crate::Model::predict).
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`Model::predict`](crate::Model::predict).
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         self.model.predict(x)
     }
@@ -23,18 +23,19 @@ impl TwoLayerNet {
     /// Mean softmax cross-entropy of `x` with its labels: see [`Model::loss`](crate::Model::loss).
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`Model::loss`](crate::Model::loss), and [`Error::Shape`] when the labels do not fit `x` or the
+    /// network.
     pub fn loss(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f32, Error> {
         self.check(x, labels)?;
         let targets = Targets::Classes(labels.indices());
         self.model.loss(&SoftmaxCrossEntropy, x, targets)
     }
 
-    /// Share of rows whose largest logit is their label's, 0…1. NaN is never the largest; of equal logits the first
-    /// is.
+    /// Share of rows whose largest logit is that of their label, 0 to 1. NaN is never the largest; of equal logits,
+    /// the first counts.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// The errors of [`loss`](Self::loss).
     pub fn accuracy(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<f64, Error> {
         self.check(x, labels)?;
         let logits = self.predict(x)?;
@@ -42,20 +43,23 @@ impl TwoLayerNet {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Gradients of the loss by all parameters, by backpropagation on the GPU: see [`Model::gradient`](crate::Model::gradient).
+    /// Gradients of the loss with respect to all parameters, by backpropagation on the GPU: see
+    /// [`Model::gradient`](crate::Model::gradient).
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`Model::gradient`](crate::Model::gradient), and [`Error::Shape`] when the labels do not fit `x`
+    /// or the network.
     pub fn gradient(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<Parameters, Error> {
         self.check(x, labels)?;
         let targets = Targets::Classes(labels.indices());
         self.model.gradient(&SoftmaxCrossEntropy, x, targets)
     }
 
-    /// The same gradients by central differences through the `f64` reference: slow, and right.
+    /// The gradients of [`gradient`](Self::gradient), computed by central differences through the `f64` reference:
+    /// slow and accurate.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// The errors of [`loss`](Self::loss).
     pub fn numerical_gradient(
         &self,
         x: ArrayView2<'_, f32>,
@@ -67,7 +71,8 @@ impl TwoLayerNet {
         network.numerical_gradient(&SoftmaxCrossEntropy, x.mapv(f64::from).view(), targets)
     }
 
-    /// Whether there is a label of as many classes as the network has for each of at least one row.
+    /// Checks that there is at least one row, and one label for each row, of as many classes as the network has
+    /// outputs.
     fn check(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
         let graph = self.model.graph();
         check_columns(graph, x.dim().into())?;

@@ -1,8 +1,8 @@
-// Curves on a canvas: any number of points in a bounded number of buckets.
+// Curves on a canvas: any number of points in a limited number of buckets.
 
 const BUCKETS = 400;
 
-/** Mean, least and largest of neighbouring points. */
+/** Points grouped in buckets, each with mean, least and largest value. */
 export class Series {
   constructor() {
     this.size = 1;
@@ -11,7 +11,7 @@ export class Series {
   }
 
   push(x, y) {
-    // A training that went back goes over what is drawn.
+    // A training that went back repeats steps that are already drawn.
     if (x <= this.last?.x) return;
     this.last = { x, y };
     const index = Math.floor(x / this.size);
@@ -51,7 +51,7 @@ export class Series {
   }
 }
 
-/** Draws at the canvas's size on the screen; gives the context and that size. */
+/** Fits a canvas to its size on the screen. Returns the context and that size. */
 export function fitted(canvas) {
   const scale = Math.min(window.devicePixelRatio || 1, 2);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -65,12 +65,12 @@ export function fitted(canvas) {
   return { context, width, height };
 }
 
-/** Of the style sheet, for the theme in use. */
+/** A colour of the style sheet, for the current theme. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toFixed(2)}M` : x >= 1e4 ? `${+(x / 1e3).toFixed(1)}k` : `${x}`);
 
-/** Round numbers that cut 0…end into three to six. */
+/** Round numbers that divide 0…end into three to six parts. */
 function ticks(end) {
   const rough = end / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -81,7 +81,7 @@ function ticks(end) {
 }
 
 export class Chart {
-  /** `scale` is "log" or "share"; `ink` the name of a colour. */
+  /** `scale` is "log" or "share"; `ink` is the name of a colour. */
   constructor(canvas, { scale, ink }) {
     Object.assign(this, { canvas, scale, ink });
     this.reset();
@@ -93,7 +93,7 @@ export class Chart {
     this.due = true;
   }
 
-  /** The last step that the curve has room for, so that curves beside each other have the same. */
+  /** Sets the last step for which the chart has room, so that charts next to each other have the same range. */
   reach(step) {
     this.due ||= step !== this.end;
     this.end = step;
@@ -104,7 +104,7 @@ export class Chart {
     this.due = true;
   }
 
-  /** Only if something has changed. */
+  /** Draws the chart if something has changed. */
   draw() {
     if (!this.due) return;
     this.due = false;
@@ -186,7 +186,7 @@ export class Chart {
 
 const SHARE = { least: 0, largest: 1, marks: [0, 0.25, 0.5, 0.75, 1], show: (mark) => `${100 * mark}%` };
 
-/** Each point the mean of those near it. */
+/** Replaces each point by the mean of nearby points. */
 function smoothed(points) {
   const reach = Math.min(6, Math.floor(points.length / 12));
   return points.map((point, index) => {

@@ -1,16 +1,16 @@
-// What computes: the visitor's GPU through WebGPU, or the processor. All views have one choice, and one device.
+// The device that computes: the visitor's GPU through WebGPU, or the CPU. All views share one choice and one device.
 
 const BROWSERS = "WebGPU is in Chrome and Edge from version 113 (on Android 121), in Safari from 26, and in "
   + "Firefox from 141 on Windows and 145 on Macs with Apple silicon.";
 
 export class Compute {
-  /** `select` offers `gpu` and `cpu`; `name` shows what computes. */
+  /** `select` offers `gpu` and `cpu`; `name` shows the device that computes. */
   constructor(engine, { select, name, notice }) {
     Object.assign(this, { engine, select, name, notice });
-    this.gpu = null; // the GPU's name, whether it is a software driver, and its device where that is open
+    this.gpu = null; // the GPU's name, whether it is a software driver, and its device once it is open
   }
 
-  /** The GPU if there is one; else the page says why not, and that the CPU computes. */
+  /** Looks for a GPU. If there is none, the page reports why, and that the CPU computes. */
   async find() {
     if (!navigator.gpu) {
       this.#without(window.isSecureContext
@@ -39,7 +39,7 @@ export class Compute {
     else await this.#open();
   }
 
-  /** The CPU path is the faster one; a visitor may choose the GPU, which is opened then. */
+  /** The CPU is faster than a software driver. A visitor may still choose the GPU, which is opened then. */
   #preferCpu() {
     const [gpu, cpu] = ["gpu", "cpu"].map((value) => this.select.querySelector(`[value=${value}]`));
     gpu.textContent = "GPU, a software driver: slower";
@@ -54,14 +54,15 @@ export class Compute {
     this.tell(false);
   }
 
-  /** Whether the GPU is chosen, and there is one. */
+  /** Whether the GPU is chosen and available. */
   get isOnGpu() {
     return this.select.value === "gpu" && this.gpu !== null;
   }
 
   /**
-   * What `begin` begins on `{ gpu, isSoftware }`; `gpu` is null where the CPU is chosen, or has to compute instead. Nobody
-   * may have been told yet that the device was lost: then all of it is done once more on another. One call at a time.
+   * Calls `begin({ gpu, isSoftware })` and returns its result. `gpu` is null if the CPU is chosen or must be used
+   * instead. The device may have been lost unnoticed: then everything is tried once more with a new device. Only one
+   * call may run at a time.
    */
   async use(wantsGpu, begin) {
     for (const isLast of [false, true]) {
@@ -77,7 +78,7 @@ export class Compute {
     }
   }
 
-  /** The GPU's device; null where the CPU is to compute instead. */
+  /** Opens the GPU's device. Returns null if the CPU must be used instead. */
   async #open() {
     if (!this.gpu) return null;
     try {
@@ -88,7 +89,7 @@ export class Compute {
     return this.gpu?.device ?? null;
   }
 
-  /** Shows what computes: the GPU or the CPU. */
+  /** Shows which device computes: the GPU or the CPU. */
   tell(isGpu) {
     const { gpu } = this;
     const isOnGpu = isGpu && gpu !== null;

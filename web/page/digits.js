@@ -1,8 +1,8 @@
-// Test digits with what the network reads in them.
+// Test digits with the network's predictions.
 
 const SIDE = 28;
 
-/** A grey image into a canvas of 28×28. */
+/** Paints a grey image into a canvas of 28×28 pixels. */
 export function paint(canvas, bytes) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
@@ -18,7 +18,7 @@ export class DigitGrid {
     Object.assign(this, { box, summary });
   }
 
-  /** The first digits of this data set's test part. */
+  /** Shows the first test digits of this data set. */
   show({ images, labels }) {
     Object.assign(this, { images, labels });
     this.summary.textContent = "";
@@ -56,5 +56,5 @@ export class DigitGrid {
   }
 }
 
-/** Where the largest value is. */
+/** The index of the largest value. */
 export const largest = (values) => values.reduce((best, value, index) => (value > values[best] ? index : best), 0);

@@ -1,5 +1,5 @@
-// The thread that computes, as the page has it: `worker.js` has the WebAssembly, the data sets and the trainings of both
-// engines, and the page only asks. So nothing that it computes keeps the page from a frame.
+// The page's interface to the worker. `worker.js` has the WebAssembly, the data sets and the trainings of both engines;
+// the page only sends requests. Thus no computation delays a frame of the page.
 
 export class Engine {
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -10,7 +10,7 @@ export class Engine {
   constructor() {
     this.#worker.addEventListener("message", ({ data: { number, answer, error } }) => {
       const asked = this.#asked.get(number);
-      // After a failure nobody waits any more.
+      // After a failure, all requests are already rejected.
       if (!asked) return;
       const { resolve, reject } = asked;
       this.#asked.delete(number);
@@ -23,18 +23,18 @@ export class Engine {
       this.#asked.forEach(({ reject }) => reject(this.#failure));
       this.#asked.clear();
     });
-    /** Resolves when it computes; what is asked before waits for that. */
+    /** Resolves when the worker can compute. Earlier requests wait for that. */
     this.ready = this.#begin();
   }
 
   async #begin() {
-    // Here it is fetched while the thread begins. What goes wrong with that is met again there, and told.
+    // Fetched here while the worker starts. If this fails, the worker fails in the same way and reports it.
     const file = new URL("wasm/wgrad_web_bg.wasm", import.meta.url);
     const module = await WebAssembly.compileStreaming(fetch(file)).catch(() => null);
     await this.ask("begin", module);
   }
 
-  /** What a call of `worker.js` answers; they run in the order in which they are asked. */
+  /** Resolves to the answer of a call in `worker.js`. Calls begin in the order of the requests. */
   ask(name, ...values) {
     if (this.#failure) return Promise.reject(this.#failure);
     this.#numbers += 1;
@@ -45,51 +45,51 @@ export class Engine {
     });
   }
 
-  /** The GPU's device. */
+  /** Opens the GPU's device. */
   async openGpu() {
     const gpu = new Gpu(this, this.#newId());
     await gpu.ask("openGpu");
     return gpu;
   }
 
-  /** A data set from its files, which the thread reads. */
+  /** Opens a data set from its files, which the worker reads. */
   async openFiles(files) {
     const id = this.#newId();
     return new DataSet(this, id, await this.ask("openFiles", id, files));
   }
 
-  /** Synthetic digits, none of them drawn yet. */
+  /** Prepares synthetic digits without drawing them. */
   async beginDigits(seed, train, test) {
     const drawing = new Drawing(this, this.#newId());
     await drawing.ask("beginDigits", seed, train, test);
     return drawing;
   }
 
-  /** A training from its beginning, on this device or, where that is null, on the CPU. */
+  /** Makes a training, before its first step, on this device or, if `gpu` is null, on the CPU. */
   async openSession(gpu, data, options) {
     const id = this.#newId();
     return new Session(this, id, await this.ask("openSession", id, gpu?.id ?? null, data.id, options));
   }
 
-  /** The picture in a file, scaled so that its longer side has at most so many pixels. */
+  /** Opens the picture in a file, scaled so that its longer side has at most `most` pixels. */
   async openPhoto(file, most) {
     const id = this.#newId();
     return new Photo(this, id, await this.ask("openPhoto", id, file, most));
   }
 
-  /** A painted picture of so many pixels a side. */
+  /** Paints a picture of `side`×`side` pixels. */
   async paintPhoto(side) {
     const id = this.#newId();
     return new Photo(this, id, await this.ask("paintPhoto", id, side));
   }
 
-  /** The training of a network that learns a photo, with so many levels and pixels in a minibatch. */
+  /** Makes the training of a network that learns a photo, with this many levels and pixels per minibatch. */
   async openPhotoSession(gpu, photo, levels, batch) {
     const id = this.#newId();
     return new Session(this, id, await this.ask("openPhotoSession", id, gpu?.id ?? null, photo.id, levels, batch));
   }
 
-  /** A drawing as MNIST's images are, or null where there is no ink. */
+  /** Converts a drawing to an image like MNIST's, or to null if there is no ink. */
   asMnist(ink, width) {
     return this.ask("asMnist", ink, width);
   }
@@ -100,7 +100,7 @@ export class Engine {
   }
 }
 
-/** Something in the thread's memory. */
+/** An object in the worker's memory. */
 class Held {
   constructor(engine, id) {
     Object.assign(this, { engine, id });
@@ -116,12 +116,12 @@ class Held {
 }
 
 class Gpu extends Held {
-  /** Loses it, as a driver that is reset does. */
+  /** Loses the device, like a driver reset. */
   lose() { return this.ask("loseGpu"); }
 }
 
 class DataSet extends Held {
-  /** `about`: name, classes, trainCount, testCount; images and labels of its first test digits. */
+  /** `about`: name, classes, trainCount, testCount; images and labels of the first test digits. */
   constructor(engine, id, about) {
     super(engine, id);
     Object.assign(this, about);
@@ -129,7 +129,7 @@ class DataSet extends Held {
 }
 
 class Photo extends Held {
-  /** `about`: width, height, and its pixels in bytes of red, green, blue and alpha. */
+  /** `about`: width, height, and the pixels in bytes of red, green, blue and alpha. */
   constructor(engine, id, about) {
     super(engine, id);
     Object.assign(this, about);
@@ -137,23 +137,23 @@ class Photo extends Held {
 }
 
 class Drawing extends Held {
-  /** Draws for so many milliseconds; tells how many digits remain. */
+  /** Draws for this many milliseconds. Resolves to the number of remaining digits. */
   draw(milliseconds) { return this.ask("drawDigits", milliseconds); }
 
-  /** The data set that they are; to be called once. */
+  /** Resolves to the data set of the digits. Call it only once. */
   async finish() {
     return new DataSet(this.engine, this.id, await this.ask("finishDigits"));
   }
 }
 
-/** The methods of WebAssembly's own `Session`; steps are counted when they are begun. */
+/** The methods of WebAssembly's own `Session`. `steps` counts steps when they are begun. */
 class Session extends Held {
   constructor(engine, id, { plan, testParts }) {
     super(engine, id);
     Object.assign(this, { plan, testParts, steps: 0 });
   }
 
-  /** Begins `count` steps; resolves when they are done. */
+  /** Begins `count` steps. Resolves when they are done. */
   advance(count) {
     this.steps += count;
     return this.ask("advance", count);
@@ -168,7 +168,7 @@ class Session extends Held {
   losses(count) { return this.ask("losses", count); }
   evaluatePart(part) { return this.ask("evaluatePart", part); }
   classify(images) { return this.ask("classify", images); }
-  /** The pixels that are learnt of `count` of a photo's rows: first, first + every… */
+  /** The learnt pixels of `count` rows of a photo: first, first + every, … */
   paint(photo, first, every, count) { return this.ask("paint", photo.id, first, every, count); }
   firstWeights() { return this.ask("firstWeights"); }
   save() { return this.ask("save"); }

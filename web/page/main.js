@@ -1,4 +1,4 @@
-// The page: what happens when, and what is said about it. The view of digits is here, that of a photo in `photo.js`.
+// The page: its events and messages. The view of digits is in this file, the view of a photo in `photo.js`.
 
 import { Chart } from "./chart.js";
 import { Compute } from "./device.js";
@@ -13,12 +13,12 @@ import { WeightImages } from "./weights.js";
 
 /** The digits that `train_gpu --data synthetic` draws. */
 const SYNTHETIC = { seed: 1, train: 60000, test: 10000 };
-/** Milliseconds between looks at digits, weights and drawing. */
+/** Milliseconds between updates of digits, weights and the pad. */
 const LOOK_EVERY = 400;
-/** Milliseconds of drawing digits between looks at whether they are still wanted. */
+/** Milliseconds of drawing digits between checks whether they are still needed. */
 const DRAWING_BUDGET = 30;
 
-// First of all: it is fetched, and begins, while the rest is made.
+// Created first: the worker is fetched and started while the rest of the page is set up.
 const engine = new Engine();
 
 const $ = (id) => document.getElementById(id);
@@ -31,33 +31,33 @@ const notice = new Notice({
   box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: () => $(TRAINS[views.open]),
 });
 const compute = new Compute(engine, { select: $("device"), name: $("adapter"), notice });
-/** By its name the button with which a view trains. */
+/** For each view, the id of its training button. */
 const TRAINS = { digits: "train", photo: "photo-train" };
 
-/** What there is at the moment. */
+/** The current state of the page. */
 const now = {
   data: null,
-  reading: null, // resolves when the files of a data set that were chosen are read, or are none
+  reading: null, // resolves when the chosen files of a data set are read or have failed
   training: null,
-  settings: "", // those of the training, as text
+  settings: "", // the settings of the training, as text
   losses: [],
-  recent: [], // the last losses
+  recent: [], // the most recent losses
   accuracies: [],
   wantsToTrain: false,
-  drawing: 0, // the last drawing of digits that was begun
+  drawing: 0, // number of the last drawing of digits that was begun
   lookedAt: 0,
   lookBusy: false,
 };
 
 let pad;
 const views = new Views(["digits", "photo"], opened);
-/** The view of a photo, once it was opened. */
+/** The photo view, once it has been opened. */
 let photo;
 
-/** Losses that the page keeps as numbers; the chart keeps all. */
+/** The most losses that the page keeps as numbers. The chart keeps all of them, in buckets. */
 const LOSSES_KEPT = 100000;
 
-// One after another: whatever takes another training waits for what was begun before.
+// Actions that replace the training run one after another.
 let turn = Promise.resolve();
 const inTurn = (act) => {
   const done = turn.then(act);
@@ -65,9 +65,9 @@ const inTurn = (act) => {
   return done;
 };
 
-// What a test, or a curious visitor at the console, asks of the page. `state` is a copy; its `losses[n]` is
-// that of step n + 1, of the first 100,000 steps, and `frameTimes` are milliseconds between the last 600 frames while it trained.
-// `readyAfter` and `firstStepAfter` are milliseconds after the navigation.
+// The interface for tests, or for a curious visitor at the console. `state` is a copy. Its `losses[n]` is the loss of
+// step n + 1, for the first 100,000 steps, and `frameTimes` has the milliseconds between the last 600 frames while
+// training. `readyAfter` and `firstStepAfter` are milliseconds after the navigation.
 const after = (mark) => performance.getEntriesByName(mark)[0]?.startTime ?? null;
 window.wgrad = {
   get state() {
@@ -89,13 +89,13 @@ window.wgrad = {
       plan: training?.session.plan ?? null,
     };
   },
-  /** Trains until so many steps are taken in all; resolves when it stands. */
+  /** Trains until this many steps are taken in all. Resolves when training has stopped. */
   trainTo: (steps) => train(steps),
-  /** Ends evaluations after so many milliseconds. */
+  /** Sets the most milliseconds of an evaluation. */
   limitEvaluations: (milliseconds) => { Training.longestEvaluation = milliseconds; },
-  /** Loses the GPU device, as a driver that is reset does. */
+  /** Loses the GPU device, like a driver reset. */
   loseDevice: () => compute.gpu?.device?.lose(),
-  /** The view of a photo, which has a `state` and `trainTo` of its own; null until it is opened. */
+  /** The photo view, with its own `state` and `trainTo`; null until it is opened. */
   get photo() { return photo ?? null; },
 };
 
@@ -112,7 +112,7 @@ async function start() {
   await haveDigits();
 }
 
-/** A view is opened, and the other one's training pauses. */
+/** Called when a view is opened. The other view's training pauses. */
 function opened(view) {
   $("skip").hash = TRAINS[view];
   if (view === "photo") {
@@ -128,14 +128,14 @@ function opened(view) {
   haveDigits().catch(fail);
 }
 
-/** Its code is fetched when it is wanted. */
+/** Loads the photo view's code when it is first needed. */
 async function openPhoto() {
   const { PhotoView } = await import("./photo.js");
   photo ??= new PhotoView({ engine, compute, notice, inTurn, isOpen: () => views.open === "photo" });
   return photo;
 }
 
-/** Draws digits where they are looked at, and there are no others. */
+/** Draws digits if their view is open and there is no other data. */
 async function haveDigits() {
   if (document.documentElement.dataset.ready !== "true") return;
   await now.reading;
@@ -144,7 +144,7 @@ async function haveDigits() {
 
 const task = () => new Promise((resolve) => setTimeout(resolve));
 
-/** What a visitor does not miss in the first frame: in tasks of its own, as one for all would be a long one. */
+/** Sets up parts that the first frame does not need. They are separate tasks, because a single one would be long. */
 async function furnish() {
   await task();
   pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") },
@@ -153,7 +153,7 @@ async function furnish() {
   if (window.innerWidth > 900) $("settings-details").open = true;
 }
 
-/** What computes in this view. */
+/** Shows the device of this view. */
 function tellDevice() {
   if (views.open === "digits") compute.tell(now.training ? now.training.isGpu : compute.isOnGpu);
 }
@@ -174,9 +174,9 @@ async function drawDigits() {
     remaining = await digits.draw(DRAWING_BUDGET);
     progress.value = 1 - remaining / total;
     await now.reading;
-    // A training may begin meanwhile, whose pace is measured.
+    // Let a training that begins meanwhile measure its pace.
     await turn;
-    // Another data set was chosen meanwhile, or another drawing begun.
+    // Another data set was chosen meanwhile, or another drawing was begun.
     if (now.drawing !== mine) {
       digits.free();
       return;
@@ -186,7 +186,7 @@ async function drawDigits() {
   await inTurn(async () => useData(await digits.finish()));
 }
 
-/** Takes a data set, and a new training on it; or stays with what there was, and throws why. */
+/** Takes a data set and makes a new training on it. If that fails, keeps the data set before and throws. */
 async function useData(data) {
   await quit();
   let training = null;
@@ -209,7 +209,7 @@ async function useData(data) {
   before?.free();
   if (training && now.wantsToTrain) {
     now.wantsToTrain = false;
-    // Not waited for: this turn has to end first.
+    // Not awaited, because this turn has to end first.
     train();
   }
 }
@@ -236,14 +236,14 @@ async function readDataFiles(files) {
 
 // Training
 
-/** Weights of a network on the CPU: with gradients, an optimizer and a copy to go on from, a gigabyte. */
+/** The most weights of a network on the CPU. With gradients, optimizer and snapshot, they take a gigabyte. */
 const MOST_ON_CPU = 5e7;
 
-/** The settings of the form; an error says which of them is none. */
+/** Reads the settings from the form. Throws an error that names an invalid setting. */
 function settings() {
   const network = $("network").value;
   const isDense = network === "two-layer";
-  // What does not matter need not be right.
+  // A setting that the network does not use need not be valid.
   const text = isDense ? $("hidden").value.trim() : "";
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
   if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width < 2 ** 32)) {
@@ -279,7 +279,7 @@ function settingError(input, message) {
 
 const settingsText = () => JSON.stringify([...new FormData($("settings")).entries()]);
 
-/** A training from its beginning with the settings of the form; whether that can be. */
+/** Restarts the training with the settings of the form. Returns whether that succeeded. */
 async function reset() {
   try {
     await quit();
@@ -295,7 +295,7 @@ async function reset() {
   return true;
 }
 
-/** Ends the present training, of which nothing more is asked. */
+/** Ends the current training, whose results are no longer needed. */
 async function quit() {
   await now.training?.quit();
   runs("stands");
@@ -307,7 +307,7 @@ async function takeNew(training) {
   await look(true);
 }
 
-/** This training in place of the one before. */
+/** Replaces the current training. */
 function take(training) {
   now.training?.session.free();
   now.training = training;
@@ -329,7 +329,7 @@ function take(training) {
   drawCharts();
 }
 
-/** A training from its beginning, or from where `prepare` brings it. */
+/** Makes a training, from its beginning or from the state that `prepare` sets. */
 function newTraining(data, options, prepare = () => {}) {
   const chosen = {};
   for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
@@ -354,7 +354,7 @@ async function train(steps) {
     say("Training begins when the digits are drawn…");
     return;
   }
-  // The training itself is no turn of its own: it ends when somebody says so.
+  // Training is not part of this turn: it runs until the visitor pauses it.
   const begun = await inTurn(async () => {
     await now.training?.finished;
     if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
@@ -379,7 +379,7 @@ function sayStands() {
   say(steps > 0 ? `Paused after ${steps.toLocaleString("en")} steps.` : "Ready: press Train.");
 }
 
-/** Its last losses and evaluation are still to come. */
+/** Pauses. The last losses and the last evaluation are still to come. */
 function pause() {
   now.training.pause();
   runs("stops");
@@ -415,7 +415,7 @@ function addLosses(losses, first) {
 
 function addEvaluation(evaluation) {
   const { examples } = evaluation;
-  // A slow device does not get through all of them.
+  // On a slow device, an evaluation covers only part of the test set.
   $("accuracy-of").textContent = examples === now.data.testCount
     ? "on the whole test set"
     : `on ${examples.toLocaleString("en")} of ${now.data.testCount.toLocaleString("en")} test digits: all take too long here`;
@@ -442,7 +442,7 @@ function drawCharts() {
   }
 }
 
-/** A short number for people. */
+/** A short number for display. */
 const shown = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
 
 function figures() {
@@ -465,7 +465,7 @@ function figures() {
   }
 }
 
-/** Looks at the digits, the weights and the drawing with the present weights. */
+/** Updates the digits, the weights and the pad with the current weights of the network. */
 async function look(isWanted) {
   now.lookedAt = performance.now();
   const { training } = now;
@@ -480,13 +480,13 @@ async function look(isWanted) {
   }
 }
 
-/** What is drawn, with the present weights. */
+/** Classifies the drawing on the pad with the current weights. */
 function readDrawing() {
   const { training } = now;
   if (training) pad.update(training.session).catch((error) => readFailed(training, error));
 }
 
-/** Ends a training that runs; of one that was replaced nobody is told. */
+/** Stops a running training with this error. Errors of a training that was replaced are not reported. */
 function readFailed(training, error) {
   if (training.running) training.fail(error);
   else if (training === now.training) fail(error);
@@ -510,7 +510,7 @@ async function save() {
   }
 }
 
-/** Goes on with the training in a file; where it is of another, takes its weights, and says so. */
+/** Continues the training in a file. If it belongs to another training, takes only its weights, and reports that. */
 async function load(file) {
   if (!now.data) {
     notice.show("Info", `There is no data yet: choose ${file.name} again when the digits are drawn.`);
@@ -549,7 +549,9 @@ async function loadBytes(file, bytes) {
   }
 }
 
-/** Why the training of a file does not go on and only its weights were taken, if so. */
+/**
+ * Resumes a file's training and returns null, or takes only its weights and returns the error that prevented resuming.
+ */
 async function goOnOrTakeWeights(training, file) {
   try {
     await training.resume(file);
@@ -568,7 +570,7 @@ function fail(error) {
   tell(error, notice, { training: now.training, say, reset: () => inTurn(reset), goOn });
 }
 
-/** On a new device, with the last state that was kept and the settings that it had. */
+/** Continues on a new device, from the last snapshot and with the same settings. */
 async function goOn() {
   const isReady = await inTurn(async () => {
     try {
@@ -602,7 +604,7 @@ function wire() {
   $("network").addEventListener("change", chooseNetwork);
   $("optimizer").addEventListener("change", chooseOptimizer);
   $("settings").addEventListener("input", tellSettings);
-  // After the browser has put its fields back.
+  // The browser resets the fields after this event.
   $("settings").addEventListener("reset", () => setTimeout(showNetwork));
   showNetwork();
   $("settings").addEventListener("submit", (event) => event.preventDefault());
@@ -629,7 +631,7 @@ function wire() {
   redraw();
 }
 
-/** The optimizer with which the book trains it. */
+/** Chooses the optimizer with which the book trains the network. */
 function chooseNetwork() {
   $("optimizer").value = $("network").selectedOptions[0].dataset.optimizer;
   chooseOptimizer();
@@ -640,7 +642,7 @@ function chooseOptimizer() {
   $("learning-rate").value = $("optimizer").selectedOptions[0].dataset.rate;
 }
 
-/** Offers the settings that the chosen network has. */
+/** Shows only the settings that the chosen network has. */
 function showNetwork() {
   const network = $("network").value;
   $("settings").dataset.network = network;
@@ -671,7 +673,7 @@ function wireDrop() {
   });
 }
 
-/** Weights, or the files of a data set. */
+/** Takes weights, or the files of a data set. */
 function takeFiles(files) {
   const weightFile = files.find((file) => file.name.toLowerCase().endsWith(".safetensors"));
   if (weightFile) load(weightFile);
@@ -680,7 +682,7 @@ function takeFiles(files) {
 
 let redrawIsDue = false;
 
-/** Once a frame, however often it is asked for. */
+/** Redraws at most once per frame, however often it is called. */
 function redraw() {
   if (redrawIsDue) return;
   redrawIsDue = true;
@@ -692,7 +694,7 @@ function redraw() {
   });
 }
 
-/** Says whether the form differs from what is trained. */
+/** Tells whether the form differs from the training's settings. */
 function tellSettings() {
   const differs = now.training?.isBegun && now.settings !== settingsText();
   $("settings-note").textContent = differs ? "Changed settings take effect with Reset." : "";

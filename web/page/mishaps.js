@@ -1,9 +1,9 @@
-// What is said of an error, and what can be done about it.
+// Messages about errors, and what the visitor can do about them.
 
-/** A sentence begins with a capital, unless with the name of a file. */
+/** Capitalizes the first word of a sentence, unless it is a file name. */
 export const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 
-/** More than any file of a data set, a network or a photo that a tab has memory for. */
+/** The largest file size in bytes. No data set, network or photo that fits into a tab's memory is larger. */
 const MOST_BYTES = 2 ** 29;
 
 export function checkSize(file) {
@@ -13,12 +13,12 @@ export function checkSize(file) {
 }
 
 /**
- * Says what happened to a training, or to something else, and, where something can be done, offers it. `say` tells the
- * status; `reset` begins the training anew, and `goOn` goes on with its last state on another device.
+ * Reports an error, of a training or of something else, and offers an action if there is one. `say` sets the status
+ * line, `reset` restarts the training, and `goOn` continues it from its last state on another device.
  */
 export function tell(error, notice, { training, say, reset, goOn }) {
   const name = error?.name ?? "Error";
-  // What the library advises its own callers.
+  // Advice of the library to its own callers.
   const advice = ", or take its weights alone with Model::load";
   const message = capital(error?.message ?? `${error}`).replace(advice, "");
   const again = { label: "Reset", act: reset };

@@ -1,7 +1,7 @@
-// One message at a time, with at most one thing to do about it.
+// Shows one message at a time, with at most one action.
 
 export class Notice {
-  /** `back` finds what has the focus when it is closed. */
+  /** `back` returns the element that gets the focus when the notice is closed. */
   constructor({ box, text, action, close, back }) {
     Object.assign(this, { box, text, action });
     close.addEventListener("click", () => {

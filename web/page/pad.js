@@ -1,14 +1,17 @@
-// A digit drawn by hand, and ten bars that say what the network reads in it.
+// A pad for drawing a digit, and ten bars with the network's probabilities for it.
 
 import { largest, paint } from "./digits.js";
 
 const SIZE = 280;
 const PEN = 22;
-/** Pixels that an arrow key moves the pen. */
+/** Pixels by which an arrow key moves the pen. */
 const MOVE = 7;
 
 export class Pad {
-  /** `asMnist(ink, width)` makes an image of a drawing; `on` is told: changed() when there is another one, failed(error). */
+  /**
+   * `asMnist(ink, width)` makes an image of a drawing. `on` has the callbacks changed(), for a new image, and
+   * failed(error).
+   */
   constructor(elements, asMnist, on) {
     Object.assign(this, elements, { asMnist, on });
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
@@ -85,7 +88,7 @@ export class Pad {
       this.pen.down = false;
       this.clear();
     } else if (event.key === " ") {
-      // Held down, the key repeats.
+      // A held key repeats.
       if (!event.repeat) this.pen.down = !this.pen.down;
     } else if (moves[event.key]) {
       const [x, y] = moves[event.key];
@@ -143,7 +146,7 @@ export class Pad {
     });
   }
 
-  /** Makes an image of what is drawn by now; one at a time. */
+  /** Makes an image of the current drawing. Only one call runs at a time. */
   async #prepare() {
     if (this.preparing) return;
     this.preparing = true;
@@ -165,12 +168,12 @@ export class Pad {
     }
   }
 
-  /** Whether the bars are of what is drawn. */
+  /** Whether the bars show the current drawing. */
   get isRead() {
     return !this.due && !this.preparing && !this.busy;
   }
 
-  /** Classifies what is drawn, if anything is, and not while the last answer is still to come. */
+  /** Classifies the current drawing, if there is one. One request runs at a time; later calls make it run again. */
   async update(session) {
     this.session = session;
     if (!this.image) return;
@@ -192,7 +195,7 @@ export class Pad {
 
   #read(probabilities) {
     const best = largest(probabilities);
-    // Where there are more classes than bars, the most probable have one.
+    // If there are more classes than bars, the most probable classes have bars.
     const classes = [...probabilities.keys()];
     if (classes.length > this.rows.length) classes.sort((a, b) => probabilities[b] - probabilities[a]);
     this.rows.forEach((row, at) => {
@@ -203,7 +206,7 @@ export class Pad {
       this.#bar(row, probabilities[digit], percent, digit === best);
     });
     const text = probabilities[best] > 0.5 ? `The network reads a ${best}.` : `Perhaps a ${best}.`;
-    // Said aloud only when it changes.
+    // Changed only if necessary, because screen readers read every change aloud.
     if (this.guess.textContent !== text) this.guess.textContent = text;
   }
 

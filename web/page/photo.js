@@ -1,18 +1,18 @@
-// The view of a photo: a small network learns it, from a place to its colour, and what it has learnt is drawn meanwhile.
+// The photo view: a small network learns to map a position to its colour, and its picture is drawn meanwhile.
 
 import { checkSize, tell } from "./mishaps.js";
 import { LearntPicture } from "./picture.js";
 import { Training } from "./training.js";
 
-/** Pixels that the longer side of a photo has at the most. */
+/** The most pixels along the longer side of a photo. */
 const MOST = 512;
-/** Pixels in a minibatch, by what computes. */
+/** Pixels per minibatch, by device. */
 const BATCH = { gpu: 1 << 16, software: 1 << 11, cpu: 1 << 12 };
-/** Pixels that are drawn at a time: they take as long as a step or two. */
+/** Pixels drawn at a time; this takes as long as a step or two. */
 const SLICE = { gpu: 1 << 16, software: 1 << 14, cpu: 1 << 14 };
-/** Cells of the hash grid along an axis: of its coarsest level, and how they grow from level to level. */
+/** Cells of the hash grid per axis: at the coarsest level, and their growth from level to level. */
 const GRID = { coarsest: 16, growth: 1.5 };
-/** Milliseconds between changes of the figures. */
+/** Milliseconds between updates of the figures. */
 const FIGURES_EVERY = 150;
 
 const $ = (id) => document.getElementById(id);
@@ -25,25 +25,25 @@ export class PhotoView {
   #figuresAt = 0;
   #isDrawing = false;
   #drawing = Promise.resolve();
-  /** Photos that were asked for, those of them that are not there yet, and the number of the latest that is. */
+  /** Number of photos requested, of photos requested but not yet loaded, and the number of the latest loaded one. */
   #asked = 0;
   #pending = 0;
   #latest = 0;
 
-  /** `inTurn` runs one change of the training after another; `isOpen` tells whether this view is looked at. */
+  /** `inTurn` runs changes of the training one after another; `isOpen` tells whether this view is open. */
   constructor({ engine, compute, notice, inTurn, isOpen }) {
     Object.assign(this, { engine, compute, notice, inTurn, isOpen });
     this.learnt = new LearntPicture($("learnt"));
     this.#wire();
   }
 
-  /** Trains until so many steps are taken in all; resolves when it stands and what it has learnt is drawn. */
+  /** Trains until this many steps are taken in all. Resolves when training has stopped and its picture is drawn. */
   async trainTo(steps) {
     await this.#train(steps);
     await this.#drawing;
   }
 
-  /** What there is, for a test or at the console. */
+  /** The state, for tests and the console. */
   get state() {
     const training = this.#training;
     const { width, height } = this.#photo ?? { width: 0, height: 0 };
@@ -63,9 +63,9 @@ export class PhotoView {
     };
   }
 
-  /** The view is opened; at first with a painted picture. */
+  /** Called when the view is opened. The first time, it paints a picture to learn. */
   async enter() {
-    // Another one may be open again.
+    // Another view may be open again.
     if (!this.isOpen()) return;
     if (this.#training) {
       this.#tellDevice();
@@ -75,13 +75,13 @@ export class PhotoView {
     if (!this.#photo && this.#pending === 0) await this.#choose(() => this.engine.paintPhoto(MOST), "Painted picture");
   }
 
-  /** Another view is opened. */
+  /** Called when another view is opened. */
   leave() {
     this.learnt.stop();
     if (this.#training?.running) this.#pause();
   }
 
-  /** A file that was dropped or chosen. */
+  /** Takes a file that was dropped or chosen. */
   takeFile(file) {
     return this.#choose(() => {
       checkSize(file);
@@ -89,16 +89,16 @@ export class PhotoView {
     }, file.name);
   }
 
-  /** Takes another photo, and begins with it anew; or says why not, and stays with the one before. */
+  /** Takes another photo and restarts the training with it. If that fails, reports why and keeps the photo before. */
   async #choose(open, name) {
     this.#asked += 1;
     this.#pending += 1;
     const mine = this.#asked;
-    // What is said at the start is not about a picture.
+    // Keep the message from the start of the page, which is not about a photo.
     if (this.#photo) this.notice.hide();
     try {
       const photo = Object.assign(await open(), { name });
-      // One that was asked for later is there already.
+      // A photo that was requested later is already loaded.
       if (mine < this.#latest) {
         photo.free();
         return;
@@ -122,7 +122,7 @@ export class PhotoView {
     $("photo-name").textContent = `${name}, ${width}×${height} pixels`;
   }
 
-  /** A training from its beginning, on another photo where one is given; it runs if the one before did. */
+  /** Restarts the training, on `another` photo if given. It runs if the training before was running. */
   #anew(another = null) {
     return this.inTurn(async () => {
       const isRunning = this.#training?.running ?? false;
@@ -136,7 +136,7 @@ export class PhotoView {
         this.#runs("stands");
         training = await this.#newTraining(photo, settings);
       } catch (error) {
-        // The very first stays, for another try.
+        // The first photo stays, for another try.
         if (before) another?.free();
         else this.#show(photo);
         this.#stay(settings);
@@ -154,21 +154,21 @@ export class PhotoView {
     });
   }
 
-  /** There is no training with these settings: what is shown is again as the one before has it. */
+  /** No training could be made with these settings, so the page shows those of the current one again. */
   #stay({ levels }) {
-    // It may have been moved on meanwhile.
+    // The slider may have been moved meanwhile.
     if (this.#training && Number($("levels").value) === levels) $("levels").value = this.#training.options.levels;
     this.#tellSettings();
     this.#sayStands();
     this.#figures();
   }
 
-  /** What is chosen. */
+  /** The chosen settings. */
   #settings() {
     return { levels: Number($("levels").value), wantsGpu: this.compute.isOnGpu };
   }
 
-  /** From its beginning, or from where `prepare` brings it. */
+  /** Makes a training, from its beginning or from the state that `prepare` sets. */
   #newTraining(photo, { levels, wantsGpu }, prepare = () => {}) {
     return this.compute.use(wantsGpu, async (device) => {
       const kind = !device.gpu ? "cpu" : device.isSoftware ? "software" : "gpu";
@@ -185,7 +185,7 @@ export class PhotoView {
     });
   }
 
-  /** This training in place of the one before. */
+  /** Replaces the current training. */
   #take(training) {
     this.#training?.session.free();
     this.#training = training;
@@ -200,9 +200,9 @@ export class PhotoView {
 
   async #train(steps) {
     if (this.#training?.running) return;
-    // The training itself is no turn of its own: it ends when somebody says so.
+    // Training is not part of this turn: it runs until the visitor pauses it.
     const begun = await this.inTurn(async () => {
-      // Another wish was there before.
+      // Another request came first.
       if (!this.#training || this.#training.running) return null;
       await this.#training.finished;
       this.notice.hide();
@@ -211,7 +211,7 @@ export class PhotoView {
     await begun?.finished;
   }
 
-  /** Begins, once nothing is drawn any more: its pace is measured. */
+  /** Begins after all drawing is done, because the training's pace is measured. */
   async #start(steps) {
     $("photo-train").disabled = true;
     this.learnt.stop();
@@ -243,7 +243,7 @@ export class PhotoView {
     this.#figures();
   }
 
-  /** On a new device, with the last state that was kept. */
+  /** Continues on a new device, from the last snapshot. */
   async #goOn() {
     const isReady = await this.inTurn(async () => {
       try {
@@ -276,17 +276,17 @@ export class PhotoView {
       this.#figuresAt = now;
       this.#figures();
     }
-    // One slice at a time: the worker comes to it after the steps that were begun before.
+    // One slice at a time. The worker draws it after the steps that were begun before.
     if (!this.#isDrawing) this.#draw(() => this.learnt.draw());
   }
 
-  /** The whole picture, of a training that stands. */
+  /** Draws the whole picture of a paused training. */
   #drawAll() {
     const { stops } = this.learnt;
     return this.#draw(() => this.learnt.drawAll(stops));
   }
 
-  /** After what is drawn already. */
+  /** Draws after the drawings requested before. */
   #draw(draw) {
     this.#isDrawing = true;
     const drawing = this.#drawing.then(async () => {
@@ -294,7 +294,7 @@ export class PhotoView {
       try {
         await draw();
       } catch (error) {
-        // Of one that was replaced nobody is told.
+        // Errors of a training that was replaced are not reported.
         if (training.running) training.fail(error);
         else if (training === this.#training) this.#fail(error);
       }
@@ -336,7 +336,7 @@ export class PhotoView {
     if (this.isOpen()) this.compute.tell(this.#training?.isGpu ?? this.compute.isOnGpu);
   }
 
-  /** Says how fine the grid is, and whether the choice of what computes differs from what is trained. */
+  /** Describes the grid's resolution, and tells whether the chosen device differs from the training's. */
   #tellSettings() {
     const levels = Number($("levels").value);
     const cells = (level) => Math.floor(GRID.coarsest * GRID.growth ** level).toLocaleString("en");
@@ -369,7 +369,7 @@ export class PhotoView {
     });
   }
 
-  /** What is chosen to compute does so at once where nothing is lost by that. */
+  /** Switches to the chosen device at once if that loses nothing. */
   #follow() {
     this.#tellSettings();
     const training = this.#training;

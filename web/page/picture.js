@@ -1,8 +1,8 @@
-// What a network has learnt of a photo, drawn in slices of rows, so that none takes long. At first, of a network that knows
-// nothing, and then of one that has just begun to learn, the picture comes from coarse to fine. Later it is drawn in bands,
-// as each step changes the shade of all of it a little: rows of different steps beside each other would be seen as lines.
+// Draws what a network has learnt of a photo, in slices of rows, so that no slice takes long. At first, when the
+// network knows little, two passes draw the picture from coarse to fine. Later passes draw it in bands: each step
+// changes the shade of the whole picture a little, so adjacent rows of different steps would be visible as lines.
 
-/** Rows spread over the picture, which stand for those below them that are not drawn yet. */
+/** A slice of rows spread over the picture. Each row is copied to the rows below that are not yet drawn. */
 function spread(turn, slices, height) {
   const first = reversed(turn, slices);
   const copies = turn === 0 ? slices : slices / 2 ** (Math.floor(Math.log2(turn)) + 1);
@@ -14,7 +14,7 @@ function band(turn, slices, height) {
   return { first, every: 1, count: end - first, copies: 1 };
 }
 
-/** The number whose bits are those of `number`, below `count`, from the other end: of 0, 1, 2… it is 0, ½, ¼, ¾… of it. */
+/** Reverses the bits of `number`, which is below `count`: 0, 1, 2, 3, … become 0, ½, ¼, ¾, … of `count`. */
 function reversed(number, count) {
   let [rest, result] = [number, 0];
   for (let bit = 1; bit < count; bit *= 2) {
@@ -28,11 +28,11 @@ export class LearntPicture {
   constructor(canvas) {
     this.canvas = canvas;
     this.session = null;
-    /** How often it was told to stop. */
+    /** How often `stop` was called. */
     this.stops = 0;
   }
 
-  /** Begins with nothing learnt of this photo; `most` pixels make a slice. */
+  /** Begins with an untrained network of this photo. A slice has at most about `most` pixels. */
   begin(session, photo, most) {
     this.stop();
     Object.assign(this, { session, photo });
@@ -40,13 +40,13 @@ export class LearntPicture {
     this.slices = 1;
     while (2 * this.slices <= height && width * height > most * this.slices) this.slices *= 2;
     this.drawn = 0;
-    // Of each row the sum of the squares of what it is off.
+    // For each row, the sum of its squared errors; null until the row is drawn.
     this.squares = Array(height).fill(null);
     Object.assign(this.canvas, { width, height });
     this.image = this.canvas.getContext("2d").createImageData(width, height);
   }
 
-  /** Draws the next slice, with the present weights. */
+  /** Draws the next slice, with the current weights. */
   async draw() {
     const { session, photo, slices, drawn } = this;
     const { height } = photo;
@@ -58,16 +58,16 @@ export class LearntPicture {
     this.drawn += 1;
   }
 
-  /** Draws all of it with the present weights, if `stops` is still the number when it was asked for. */
+  /** Draws the whole picture with the current weights, unless `stop` was called since `stops` was read. */
   async drawAll(stops) {
     if (stops !== this.stops) return;
     const { slices } = this;
-    // In an order that comes to all rows.
+    // Begins a new pass, so that all rows are drawn.
     this.drawn = slices * Math.ceil(this.drawn / slices);
     for (let slice = 0; slice < slices && stops === this.stops; slice += 1) await this.draw();
   }
 
-  /** Leaves the rest of it, and what was asked for and has not begun. */
+  /** Cancels the rest of the picture, and requests that have not begun. */
   stop() {
     this.stops += 1;
   }
@@ -96,8 +96,8 @@ export class LearntPicture {
   }
 
   /**
-   * Peak signal-to-noise ratio of what is shown, in dB: 10·log₁₀(255² / mean squared error). Null while nothing is drawn
-   * yet.
+   * Peak signal-to-noise ratio of the shown picture in dB: 10·log₁₀(255² / mean squared error). Null until all rows are
+   * drawn.
    */
   get psnr() {
     if (!this.session || this.squares.includes(null)) return null;

@@ -15,7 +15,7 @@ export async function decode(file, most) {
   const scale = Math.min(1, most / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(scale * side)));
   const context = blank(width, height);
-  // What a picture leaves transparent is white.
+  // Transparent parts of a picture become white.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
@@ -27,7 +27,7 @@ export async function decode(file, most) {
 /** A sun over hills with firs, of `side`×`side` pixels: smooth slopes, hard edges and fine detail. */
 export function paint(side) {
   const context = blank(side, side);
-  // As a unit square.
+  // Coordinates from 0 to 1.
   context.scale(side, side);
   const sky = context.createLinearGradient(0, 0, 0, 0.75);
   for (const [at, colour] of [[0, "#3b5b9a"], [0.55, "#e8a27c"], [1, "#f7dfae"]]) sky.addColorStop(at, colour);
@@ -48,7 +48,7 @@ export function paint(side) {
     context.fill();
     const tall = 0.012 * (layer + 1);
     for (let fir = 0; fir < 90; fir += 1) {
-      // Spread evenly, without a pattern: multiples of the golden ratio.
+      // Multiples of the golden ratio spread evenly, without a visible pattern.
       const [x, down] = [(0.618034 * (fir + 37 * layer)) % 1, (0.754878 * fir) % 0.22];
       const foot = ridge(x) + down;
       context.fillStyle = `rgb(${20 + 12 * (2 - layer)} ${44 + 90 * down} ${48 + 10 * (2 - layer)})`;

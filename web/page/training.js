@@ -1,30 +1,31 @@
-// Drives a session: steps are sliced to a budget per frame, and what is read back is read rarely and
-// never waited for by the steps.
+// Drives a session: each frame begins as many steps as its time budget allows. Results are read back rarely, and steps
+// never wait for a readback.
 
-/** Milliseconds of a GPU's work begun in a frame, as it draws the page, too. */
+/** Milliseconds of GPU work begun per frame. The GPU also draws the page. */
 const BUDGET = 12;
-/** The same of the thread that computes: more than a frame, so that it always has work. */
+/** Milliseconds of work begun per frame in the worker. It is more than a frame, so that the worker always has work. */
 const THREAD_BUDGET = 24;
 /** Milliseconds between reads of the losses. */
 const LOSSES_EVERY = 200;
-/** Least milliseconds between evaluations; a slow one is paid for with ten times its own time. */
+/** Least milliseconds between evaluations. After a slow evaluation, ten times its own duration. */
 const EVALUATION_EVERY = 1000;
-/** Milliseconds before the first where it is slow. */
+/** Milliseconds before the first evaluation if evaluations are slow. */
 const FIRST_SLOW_EVALUATION = 10000;
-/** Milliseconds between saves of the state to go on from when the device is lost. */
+/** Milliseconds between snapshots of the state. Training continues from the last snapshot if the device is lost. */
 const SNAPSHOT_EVERY = 3000;
-/** Frame times that are kept. */
+/** Number of frame times that are kept. */
 const FRAMES = 600;
 
 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 export class Training {
-  /** Milliseconds after which an evaluation ends with the part of the test set that it has come to. */
+  /** Milliseconds after which an evaluation ends, with the part of the test set that is done. */
   static longestEvaluation = 20000;
 
   /**
-   * `gpu` is the device, or null where the CPU computes. `on` is told: losses(Float32Array, firstStep), evaluated({step, loss, accuracy, examples}),
-   * evaluating(share) of a slow evaluation, frame(now), stopped(error or null).
+   * `gpu` is the device, or null if the CPU computes. `on` has the callbacks losses(Float32Array, firstStep),
+   * evaluated({step, loss, accuracy, examples}), evaluating(share) during a slow evaluation, frame(now), and
+   * stopped(error or null).
    */
   constructor(session, { gpu, isSoftware }, options, on) {
     const isGpu = gpu !== null;
@@ -34,7 +35,7 @@ export class Training {
     this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
-    // Elsewhere it may be seconds before the first step.
+    // On other devices, this could take seconds before the first step.
     this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "two-layer");
     this.isSlow = !this.evaluatesAtOnce && options.network !== "two-layer";
     this.running = false;
@@ -54,7 +55,7 @@ export class Training {
     return this.session.steps;
   }
 
-  /** Itself, once `prepare` has brought it to where it is to begin; if that fails, its session is freed. */
+  /** Returns this training after `prepare` has set its initial state. If that fails, frees its session. */
   async prepared(prepare) {
     try {
       await prepare(this);
@@ -65,50 +66,50 @@ export class Training {
     return this;
   }
 
-  /** Goes on from what was kept of another, if there is one. */
+  /** Continues from the state or weights kept from another training, if any. */
   async goOnFrom(other) {
     if (other?.snapshot) await this.resume(other.snapshot);
     else if (other?.weights) await this.takeWeights(other.weights);
   }
 
-  /** Goes on from the state in a file. */
+  /** Continues from the state in a file. */
   async resume(file) {
     await this.session.resume(file);
     this.snapshot = file;
     this.snapshotStep = this.lossesRead = this.steps;
   }
 
-  /** Begins with the weights of a file. */
+  /** Begins with the weights in a file. */
   async takeWeights(file) {
     await this.session.setWeights(file);
     this.weights = file;
   }
 
-  /** Whether there is something that a new training would lose. */
+  /** Whether a new training would lose something. */
   get isBegun() {
     return this.steps > 0 || this.weights !== null;
   }
 
   /**
-   * Trains until `pause`, or until `steps` are taken; to be called when it stands. Resolves when its pace is measured, which
-   * other work would distort.
+   * Trains until `pause`, or until `steps` are taken. Call it only when training is paused. Resolves when its pace is
+   * measured, which other work would distort.
    */
   async start(steps = Infinity) {
     this.running = true;
     this.quits = false;
     const measured = this.pace.begin();
     this.finished = this.#run(measured, steps);
-    // What goes wrong is told to `stopped`.
+    // Errors are reported to `stopped`.
     await measured.catch(() => {});
   }
 
-  /** Resolves when the steps begun are done and what was due is read. */
+  /** Resolves when the steps begun are done and the last results are read. */
   pause() {
     this.running = false;
     return this.finished;
   }
 
-  /** As `pause`, of a training that nobody asks any more. */
+  /** Like `pause`, for a training whose results are no longer needed. */
   quit() {
     this.quits = true;
     return this.pause();
@@ -167,7 +168,7 @@ export class Training {
     }
   }
 
-  /** An error stops the next frame: what a device has met is told to whoever asks first, and once. */
+  /** Makes the next frame stop with this error. A device reports an error only once, to the first call that asks. */
   fail(error) {
     this.failure ??= error;
   }
@@ -185,14 +186,14 @@ export class Training {
     this.on.losses(await this.session.losses(count), steps - count);
   }
 
-  /** Keeps the present state. */
+  /** Takes a snapshot of the current state. */
   async #keep() {
     const step = this.steps;
     this.snapshot = await this.session.save();
     this.snapshotStep = step;
   }
 
-  /** Over the whole test set, with the weights of this moment: no step is begun meanwhile. */
+  /** Evaluates the whole test set with the current weights. No step begins meanwhile. */
   async #evaluate() {
     const start = performance.now();
     const { session } = this;
@@ -209,7 +210,7 @@ export class Training {
         if (performance.now() - start > Training.longestEvaluation) break;
         if (this.isSlow) this.on.evaluating((part + 1) / parts.length);
         if (performance.now() - last > BUDGET) {
-          // A GPU in software draws the page, too.
+          // A software GPU also draws the page.
           if (this.isGpu) await frame();
           last = performance.now();
           this.on.frame(last);
@@ -230,7 +231,7 @@ export class Training {
   }
 }
 
-/** Steps per second over the last second or two. */
+/** Measures steps per second over the last one or two seconds. */
 class Meter {
   constructor(now, steps) {
     this.marks = [{ now, steps }];
@@ -243,15 +244,15 @@ class Meter {
     return now > first.now ? (1000 * (steps - first.steps)) / (now - first.now) : 0;
   }
 
-  /** Time that went to something else. */
+  /** Excludes time that was spent on something else. */
   skip(milliseconds) {
     this.marks.forEach((mark) => { mark.now += milliseconds; });
   }
 }
 
 /**
- * Submits a few steps a frame and keeps two submits under way, so that the GPU, or the thread that computes, has work
- * and its queue stays short. How many steps are a frame's budget is told by the time between completions. A step that
+ * Submits a few steps per frame and keeps two submits in flight, so that the GPU or the worker always has work and its
+ * queue stays short. The time between completions determines how many steps fit the budget of a frame. A step that
  * takes longer than a frame is one submit, and frames go on meanwhile.
  */
 class Pace {
@@ -267,7 +268,7 @@ class Pace {
 
   async begin() {
     this.failure = null;
-    // What a completion takes to be told when there is nothing to do: long in some browsers.
+    // Measures how long the report of a completion takes when there is no work. In some browsers, this is long.
     for (let i = 0; i < 3; i += 1) {
       const start = performance.now();
       await this.session.done();

@@ -1,16 +1,16 @@
-// The views of the page, of which one is open. The address remembers which: `#photo`, or the id of something in it.
+// The views of the page, one of which is open. The URL's hash names it: `#photo`, or the id of an element in a view.
 
 export class Views {
   /**
-   * `opened` is told of each view that is opened. What has `data-view` belongs to the view of that name, and is hidden
-   * while another is open.
+   * `opened` is called with each view that is opened. An element with `data-view` belongs to the view of that name, and
+   * is hidden while another view is open.
    */
   constructor(names, opened) {
     Object.assign(this, { names, opened });
     this.open = null;
   }
 
-  /** Opens the view that the address names, or else the first, and follows it from then on. */
+  /** Opens the view that the URL names, or else the first one, and follows changes of the URL from then on. */
   begin() {
     window.addEventListener("hashchange", () => this.#follow());
     this.#follow();

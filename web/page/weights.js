@@ -1,8 +1,9 @@
-// The first layer's weights: an image for each unit of a dense network, for each filter of a convolutional one.
+// The first layer's weights as images: one per unit of a dense network, or per filter of a convolutional network.
 
 /**
- * By the setting `network`: what the images are of, pixels of a side, columns from the most wanted on, where the weight
- * of a pixel lies, and the colours (ground, for it, against it) on light and on dark paper. 0 has the colour of the ground.
+ * By the setting `network`: the name of what an image shows; its side in pixels; numbers of columns, best first; the
+ * index of a pixel's weight; and the colours of 0, of positive and of negative weights, on light and on dark
+ * backgrounds.
  */
 const LAYERS = {
   "two-layer": {
@@ -20,7 +21,7 @@ const LAYERS = {
     side: 5,
     columns: [15, 10, 12, 8, 9, 11, 13, 14],
     at: (pixel, filter) => 25 * filter + pixel,
-    // Ink is white in all images of the page.
+    // In all images of the page, ink is white.
     colours: {
       light: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
       dark: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
@@ -30,7 +31,7 @@ const LAYERS = {
 const GAP = 1;
 const MOST = 60;
 
-/** That which leaves the fewest places of the last row empty. */
+/** The number of columns that leaves the fewest empty places in the last row. */
 function columnsFor(count, candidates) {
   const empty = (columns) => (columns - (count % columns)) % columns;
   return count < 8 ? count : candidates.reduce((best, each) => (empty(each) < empty(best) ? each : best));
@@ -42,7 +43,7 @@ export class WeightImages {
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
   }
 
-  /** With the present weights of a training. */
+  /** Draws the current weights of a training. */
   async update({ session, options }) {
     this.draw(await session.firstWeights(), LAYERS[options.network]);
   }
@@ -73,7 +74,7 @@ export class WeightImages {
     context.putImageData(image, 0, 0);
   }
 
-  /** The largest weight of an image has its brightest colour. */
+  /** Draws one image. Its largest weight has the brightest colour. */
   #paint(image, left, top, weights, { side, colours }) {
     const [ground, plus, minus] = this.dark.matches ? colours.dark : colours.light;
     const most = weights.reduce((largest, weight) => Math.max(largest, Math.abs(weight)), 1e-12);

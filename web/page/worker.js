@@ -1,30 +1,30 @@
-// The thread that computes. It alone has the WebAssembly, and in its memory the data sets, the photos and the
-// trainings of both engines: the page's own thread draws, and waits for nothing. Each message is answered by one of the
-// same number. Calls begin in the order in which they came; one that waits for a GPU or for a file lets others begin
-// meanwhile.
+// The worker, which computes. It alone has the WebAssembly and, in its memory, the data sets, the photos and the
+// trainings of both engines. The page's own thread only draws and never waits. Each message is answered by a message
+// with the same number. Calls begin in the order in which they arrive; while one waits for a GPU or a file, others can
+// begin.
 
 import { decode, paint } from "./pixels.js";
 import init, { Data, Device, Digits, Photo, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
 
-/** Test digits that the page shows. */
+/** Number of test digits that the page shows. */
 const SHOWN = 60;
 
 let begin;
 const ready = new Promise((resolve) => { begin = resolve; }).then((module) => (
-  // Where the page could not compile it, this says why.
+  // If the page could not compile the module, compiling it here reports why.
   init(module ? { module_or_path: module } : undefined)));
 
-/** The device, the data sets, the drawings and the sessions, by the numbers that the page gave them. */
+/** The devices, data sets, drawings and sessions, by the numbers that the page gave them. */
 const held = new Map();
 
-/** Takes a data set, of which the page gets what it shows. */
+/** Stores a data set. Returns to the page what it shows of it. */
 function takeData(id, data) {
   held.set(id, data);
   const { name, classes, trainCount, testCount } = data;
   return { name, classes, trainCount, testCount, images: data.testImages(SHOWN), labels: data.testLabels(SHOWN) };
 }
 
-/** Takes a photo, which the page gets to show it. */
+/** Stores a photo. Returns it to the page, which shows it. */
 function takePhoto(id, { width, height, rgba }) {
   held.set(id, new Photo(width, rgba));
   return { width, height, rgba };
@@ -35,17 +35,18 @@ function takeSession(id, session) {
   return { plan: session.plan, testParts: session.testParts };
 }
 
-/** Begins a training with `open`, on the GPU's device of this number, or on the CPU where that is null. */
+/** Begins a training with `open`, on the GPU device with this number, or on the CPU if the number is null. */
 function openOn(gpu, open) {
   if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device of the number ${gpu} any more.`);
   const device = gpu === null ? Device.cpu() : held.get(gpu);
   const session = open(device);
-  // Where that throws, the garbage collector frees it: what a bug has left borrowed cannot be freed here.
+  // If `open` throws, the garbage collector frees the device: after a bug it may still be borrowed, and cannot be freed
+  // here.
   if (gpu === null) device.free();
   return session;
 }
 
-/** What `engine.js` asks for. */
+/** The calls that `engine.js` requests. */
 const CALLS = {
   begin() {},
   free(id) {
@@ -117,7 +118,7 @@ self.addEventListener("message", async ({ data: [number, name, ...values] }) => 
     if (name === "begin") begin(...values);
     await ready;
     const answer = await CALLS[name](...values);
-    // An array is handed over, not copied: a network may have 200 MB of weights.
+    // An array is transferred, not copied: a network may have 200 MB of weights.
     self.postMessage({ number, answer }, ArrayBuffer.isView(answer) ? [answer.buffer] : []);
   } catch (error) {
     const { name: kind = "Error", message = `${error}` } = error ?? {};

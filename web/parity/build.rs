@@ -1,5 +1,5 @@
-//! Makes plain functions of the tests in `tests/parity`, and a table of them: a browser has no harness
-//! that knows `#[test]`.
+//! Converts the tests in `tests/parity` to plain functions with a table of them: a browser has no harness for
+//! `#[test]`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -27,13 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The module whose file a line of `tests/parity.rs` names, if it is one of `tests/parity`.
+/// The module that a line of `tests/parity.rs` names, if its file is in `tests/parity`.
 fn parity_module(line: &str) -> Option<&str> {
     line.strip_prefix("#[path = \"parity/")?
         .strip_suffix(".rs\"]")
 }
 
-/// A module of tests as one of functions, with a table of those that were tests, whose name no test has taken.
+/// Converts a module of tests to a module of functions, and appends the table `BROWSER_CASES` of the former tests.
 fn with_table(module: &str, source: &str) -> Result<String, String> {
     let mut functions = String::new();
     let mut table = String::new();
@@ -49,7 +49,7 @@ fn with_table(module: &str, source: &str) -> Result<String, String> {
             table += &format!("    (\"{module}::{name}\", {name}),\n");
         }
         is_test = line == "#[test]";
-        // A comment in its place keeps the numbers of the other lines.
+        // Replaced by a comment, so that the other lines keep their numbers.
         functions += if is_test { "// " } else { "" };
         functions += line;
         functions += "\n";

@@ -1,4 +1,4 @@
-// What the tests call: the names of the parity tests, a run of one, and a compiler for every kernel.
+// The interface for the browser tests: names of the parity tests, a function that runs one, and all kernels.
 
 import init, { kernels, names } from "./wgrad_parity.js";
 
@@ -7,7 +7,7 @@ const run = WebAssembly.promising(wasm.run);
 
 window.parity = {
   names: names(),
-  /** Resolves when the test of this number has passed. */
+  /** Runs the test of this number. Resolves when it has passed. */
   run: (number) => run(number),
   kernels() {
     const words = kernels();

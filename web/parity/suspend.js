@@ -1,4 +1,4 @@
-// How the WebAssembly of tests waits: see src/browser.rs.
+// How the tests' WebAssembly waits: see src/browser.rs.
 
 let isAwake = false;
 let alarm = () => {};
@@ -8,7 +8,7 @@ export function wake() {
   alarm();
 }
 
-/** Suspends the WebAssembly that calls it until `wake` was called. */
+/** Suspends the WebAssembly that calls it until `wake` is called. */
 export const sleep = new WebAssembly.Suspending(async () => {
   if (!isAwake) await new Promise((resolve) => { alarm = resolve; });
   isAwake = false;

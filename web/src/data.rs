@@ -1,4 +1,4 @@
-//! Digits to train on and to test with.
+//! Digits for training and testing.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use wgrad::data::{Dataset, Labels, Split, mnist};
 
 use crate::error::thrown;
 
-/// Examples of a part of the test set: what is evaluated at a time.
+/// Examples per part of the test set; parts are evaluated one at a time.
 const PART: usize = 500;
 
-/// Synthetic digits while they are drawn.
+/// Synthetic digits that are being drawn.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Digits {
@@ -22,11 +22,11 @@ pub struct Digits {
 
 #[wasm_bindgen]
 impl Digits {
-    /// `train` digits to train on and `test` others, none of them drawn yet: those of
-    /// `wgrad::data::synthetic::digits_of`, byte for byte.
+    /// Prepares `train` training digits and `test` test digits without drawing them. They equal those of
+    /// `wgrad::data::synthetic::digits_of` byte for byte.
     ///
     /// # Errors
-    /// `Data` when there is no memory for them.
+    /// `Data` if there is no memory for them.
     #[wasm_bindgen(constructor)]
     pub fn new(seed: u32, train: usize, test: usize) -> Result<Self, JsValue> {
         let drawing = Drawing::new(seed.into(), train, test).map_err(Error::from);
@@ -35,38 +35,38 @@ impl Digits {
         })
     }
 
-    /// Draws the next `count`; tells how many remain.
+    /// Draws the next `count` digits. Returns how many remain.
     pub fn draw(&mut self, count: usize) -> usize {
         self.drawing.draw(count);
         self.drawing.remaining()
     }
 
-    /// Draws what remains and hands all over.
+    /// Draws the remaining digits and returns all of them.
     ///
     /// # Errors
-    /// `Data` when there are none to train on or none to test with.
+    /// `Data` if there are no training digits or no test digits.
     pub fn finish(self) -> Result<Data, JsValue> {
         let split = self.drawing.finish().map_err(Error::from);
         split.and_then(Data::new).map_err(thrown)
     }
 }
 
-/// A data set in two parts.
+/// A data set with training and test examples.
 #[wasm_bindgen]
 #[derive(Debug, Clone)]
 pub struct Data {
     pub(crate) train: Dataset,
     pub(crate) test: Dataset,
-    /// The same in parts.
+    /// The test examples in parts.
     pub(crate) test_parts: Vec<Dataset>,
 }
 
 #[wasm_bindgen]
 impl Data {
-    /// MNIST, or a data set of its form, from its four files.
+    /// Reads MNIST, or a data set in its format, from its four files.
     ///
     /// # Errors
-    /// `Data`, naming the file that is no such file or is missing.
+    /// `Data` if a file is invalid or missing; the error names the file.
     #[wasm_bindgen(js_name = fromFiles)]
     pub fn from_files(names: Vec<String>, contents: Vec<Uint8Array>) -> Result<Self, JsValue> {
         let bytes = contents.iter().map(Uint8Array::to_vec);
@@ -77,7 +77,7 @@ impl Data {
             .map_err(thrown)
     }
 
-    /// `MNIST`, `synthetic digits`, what the names of the dropped files begin with, or `dropped files`.
+    /// `MNIST`, `synthetic digits`, the common beginning of the dropped files' names, or `dropped files`.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn name(&self) -> String {
@@ -85,28 +85,28 @@ impl Data {
         name.strip_suffix(" train").unwrap_or(name).to_owned()
     }
 
-    /// Classes that an example may be of.
+    /// Number of classes.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn classes(&self) -> usize {
         self.train.labels().classes()
     }
 
-    /// Examples to train on.
+    /// Number of training examples.
     #[wasm_bindgen(getter, js_name = trainCount)]
     #[must_use]
     pub fn train_count(&self) -> usize {
         self.train.len()
     }
 
-    /// Examples to test with.
+    /// Number of test examples.
     #[wasm_bindgen(getter, js_name = testCount)]
     #[must_use]
     pub fn test_count(&self) -> usize {
         self.test.len()
     }
 
-    /// The bytes of the first `count` test images, or of all where there are fewer.
+    /// The bytes of the first `count` test images, or of all if there are fewer.
     #[wasm_bindgen(js_name = testImages)]
     #[must_use]
     pub fn test_images(&self, count: usize) -> Vec<u8> {
@@ -114,7 +114,7 @@ impl Data {
         self.test.features()[..count * self.test.width()].to_vec()
     }
 
-    /// Their classes.
+    /// The classes of the first `count` test images, or of all if there are fewer.
     #[wasm_bindgen(js_name = testLabels)]
     #[must_use]
     pub fn test_labels(&self, count: usize) -> Vec<u32> {

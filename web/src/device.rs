@@ -1,4 +1,4 @@
-//! What computes.
+//! The device that computes.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -6,7 +6,7 @@ use wgrad::Gpu;
 
 use crate::session::promise;
 
-/// The visitor's GPU, or the processor.
+/// The visitor's GPU, or the CPU.
 #[wasm_bindgen]
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -15,7 +15,7 @@ pub struct Device {
 
 #[wasm_bindgen]
 impl Device {
-    /// Asks the browser for its GPU. To be called only where there is a `navigator.gpu`.
+    /// Requests the browser's GPU. Call it only if `navigator.gpu` exists.
     ///
     /// Rejects with `NoAdapter` or `NoDevice`.
     #[wasm_bindgen(js_name = gpu, unchecked_return_type = "Promise<Device>")]
@@ -25,13 +25,13 @@ impl Device {
         })
     }
 
-    /// The processor: the same training in WebAssembly.
+    /// The CPU: the same training in WebAssembly.
     #[must_use]
     pub fn cpu() -> Self {
         Self { gpu: None }
     }
 
-    /// Destroys the GPU device, as a driver that is reset does: sessions on it fail with `DeviceLost`.
+    /// Destroys the GPU device, like a driver reset: sessions on it fail with `DeviceLost`.
     pub fn destroy(&self) {
         if let Some(gpu) = &self.gpu {
             gpu.device().destroy();

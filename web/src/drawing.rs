@@ -1,4 +1,4 @@
-//! A drawing, prepared as the images of MNIST were.
+//! Prepares a drawing like the images of MNIST.
 
 use wasm_bindgen::prelude::*;
 
@@ -7,10 +7,10 @@ const SIDE: usize = 28;
 /// Side of the box into which a digit is scaled.
 const BOX: usize = 20;
 
-/// The image of a drawing as MNIST has it: scaled to fit into 20×20 pixels with its proportions,
-/// antialiased, and put into 28×28 pixels so that its centre of mass is in the middle (`LeCun`, Cortes and
-/// Burges, "The MNIST database of handwritten digits"). `ink` is `width` pixels a row, 0 to 255. Nothing
-/// where there is no ink.
+/// Converts a drawing to an image like MNIST's: scaled with its proportions to fit into 20×20 pixels, antialiased, and
+/// placed into 28×28 pixels so that its centre of mass is in the middle (`LeCun`, Cortes and Burges, "The MNIST
+/// database of handwritten digits"). `ink` has `width` pixels per row, each 0 to 255. Returns `None` if there is no
+/// ink.
 #[wasm_bindgen(js_name = asMnist)]
 #[must_use]
 pub fn as_mnist(ink: &[u8], width: usize) -> Option<Vec<u8>> {
@@ -26,7 +26,7 @@ pub fn as_mnist(ink: &[u8], width: usize) -> Option<Vec<u8>> {
     Some(image)
 }
 
-/// The smallest rectangle around all ink: columns `x`, rows `y`.
+/// The smallest rectangle around all ink, as ranges of columns `x` and rows `y`.
 struct Bounds {
     x: [usize; 2],
     y: [usize; 2],
@@ -49,16 +49,16 @@ impl Bounds {
         })
     }
 
-    /// Columns and rows of it when the longer side is [`BOX`].
+    /// Columns and rows after scaling the longer side to [`BOX`].
     fn scaled(&self) -> [usize; 2] {
         let [width, height] = [self.x[1] - self.x[0], self.y[1] - self.y[0]];
         let longer = width.max(height);
-        // To the nearest whole number.
+        // Rounds to the nearest whole number, at least 1.
         [width, height].map(|side| ((2 * side * BOX + longer) / (2 * longer)).max(1))
     }
 }
 
-/// Each pixel is the mean of the ink that it covers.
+/// Scales the drawing. Each pixel is the mean of the ink that it covers.
 fn scale(ink: &[u8], width: usize, bounds: &Bounds, [columns, rows]: [usize; 2]) -> Vec<u8> {
     let xs = overlaps(bounds.x, columns);
     let ys = overlaps(bounds.y, rows);
@@ -80,7 +80,7 @@ fn scale(ink: &[u8], width: usize, bounds: &Bounds, [columns, rows]: [usize; 2])
     scaled
 }
 
-/// For each of `count` equal parts of a range of pixels, the pixels it covers and how much of each.
+/// For each of `count` equal parts of a range of pixels: the pixels that it covers, and how much of each.
 fn overlaps([start, end]: [usize; 2], count: usize) -> Vec<Vec<(usize, f32)>> {
     let step = (end - start) as f32 / count as f32;
     let parts = (0..count).map(|part| {
@@ -95,8 +95,8 @@ fn overlaps([start, end]: [usize; 2], count: usize) -> Vec<Vec<(usize, f32)>> {
     parts.collect()
 }
 
-/// Where the left upper corner goes, so that the centre of mass comes as near to the middle as whole
-/// pixels and the border allow.
+/// The position of the upper left corner that brings the centre of mass as near to the middle as whole pixels and the
+/// border allow.
 fn offset(scaled: &[u8], [columns, rows]: [usize; 2]) -> [usize; 2] {
     let mut mass = 0.0;
     let mut x = 0.0;
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_pixel_is_the_mean_of_what_it_covers() {
-        // Columns alternate in darkness, 10 to a pixel of the image.
+        // Columns alternate in darkness; 10 columns make one pixel of the image.
         let mut ink = vec![0; WIDTH * WIDTH];
         for row in 0..200 {
             for column in 0..200 {
@@ -222,7 +222,7 @@ mod tests {
         }
         let image = as_mnist(&ink, WIDTH).unwrap_or_default();
         assert!(image.iter().all(|&pixel| pixel == 0 || pixel == 150));
-        // A side of 30 to 20 pixels: each covers one pixel and half of another.
+        // 30 pixels are scaled to 20: each covers one pixel and half of another.
         let mut stripes = vec![0; WIDTH * WIDTH];
         for row in 0..30 {
             for column in (0..30).step_by(3) {
@@ -243,17 +243,17 @@ mod tests {
             *to = from.max(*to);
         }
         let (bounds, centre) = measured(&as_mnist(&ink, WIDTH).unwrap_or_default());
-        // Whole pixels: within half of one.
+        // Within half a pixel, because positions are whole pixels.
         for of_axis in centre {
             assert!((of_axis - 14.0).abs() <= 0.5, "{centre:?}");
         }
-        // Its box is not.
+        // The rectangle around the ink is not in the middle.
         assert_ne!([bounds[0] + bounds[2], bounds[1] + bounds[3]], [SIDE, SIDE]);
     }
 
     #[test]
     fn all_of_a_lopsided_drawing_stays_inside() {
-        // Faint ink far to the right of a heavy block: its mass cannot be in the middle.
+        // Faint ink far to the right of a heavy block: its centre of mass cannot be in the middle.
         let mut ink = rectangle([0, 20], [0, 200], 255);
         for (to, from) in ink.iter_mut().zip(rectangle([20, 200], [100, 110], 30)) {
             *to = from.max(*to);

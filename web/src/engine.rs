@@ -9,7 +9,7 @@ use wgrad::{Error, Evaluation, Fusion, Later, Sequential, Train, Trainer, cpu};
 
 use crate::device::Device;
 
-/// What is trained, on what and how.
+/// Everything that defines a training: network, loss, optimizer, data and minibatches.
 #[derive(Debug)]
 pub(crate) struct Training {
     pub(crate) network: Sequential,
@@ -18,15 +18,15 @@ pub(crate) struct Training {
     pub(crate) examples: Examples,
     pub(crate) batch: usize,
     pub(crate) sampling: Sampling,
-    /// Dispatches of a step, where it is made of any.
+    /// How a step becomes dispatches on a GPU.
     pub(crate) fusion: Fusion,
 }
 
-/// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would have all others,
-/// too: they are a tenth of the module that a visitor downloads.
+/// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would include all
+/// others: they are a tenth of the module that a visitor downloads.
 ///
-/// On the CPU steps, evaluations and predictions are the trainer's own, generic methods: their loops are compiled with this
-/// crate, for speed, and not with `wgrad`, for size, which makes them four times as long.
+/// On the CPU, steps, evaluations and predictions are generic methods of the trainer itself. Their loops are compiled
+/// with this crate, for speed. The library `wgrad` is compiled for size, which makes such loops four times as slow.
 #[derive(Debug)]
 pub(crate) enum Engine {
     Gpu(Box<Trainer>),
@@ -34,7 +34,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// A training from its beginning, on this device.
+    /// Creates a training on this device, before its first step.
     pub(crate) fn begin(device: &Device, training: Training) -> Result<Self, Error> {
         let Training {
             network,

@@ -3,7 +3,7 @@
 use wasm_bindgen::JsValue;
 use wgrad::Error;
 
-/// An `Error` named after the variant.
+/// Converts an error to a JavaScript `Error` with the name of its variant.
 pub(crate) fn thrown(error: impl Into<Error>) -> JsValue {
     let error = error.into();
     let thrown = js_sys::Error::new(&error.to_string());

@@ -1,10 +1,10 @@
-//! Training in a browser tab: what the page's worker calls.
+//! Training in a browser tab: the interface for the page's worker.
 //!
-//! A [`Device`] is the visitor's GPU through WebGPU, or the processor; [`Data`] is digits drawn on the spot
-//! ([`Digits`]) or the files of a data set; a [`Session`] trains the network that [`Settings`] describe, or
-//! one that learns a [`Photo`]. Methods that return a promise submit their work at once, so that what they tell is
-//! of the time of the call, and training goes on while the promise waits. Every error is a JavaScript `Error` whose
-//! `name` is the variant of [`wgrad::Error`].
+//! A [`Device`] is the visitor's GPU through WebGPU, or the CPU. [`Data`] is either newly drawn digits ([`Digits`]) or
+//! read from the files of a data set. A [`Session`] trains the network that [`Settings`] describe, or a network that
+//! learns a [`Photo`]. A method that returns a promise submits its work immediately: its result describes the time of
+//! the call, and training goes on while the promise waits. Every error is a JavaScript `Error` whose `name` is the
+//! variant of [`wgrad::Error`].
 
 mod data;
 mod device;
@@ -23,7 +23,7 @@ pub use session::{Evaluation, Session};
 pub use settings::Settings;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// A bug of ours reaches the page as an `Error` with its message.
+/// Passes a panic, which is a bug, to the page as an `Error` with the panic's message.
 #[wasm_bindgen(start)]
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {

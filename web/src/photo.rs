@@ -1,4 +1,4 @@
-//! A picture to learn: a place in, its colour out.
+//! A photo to learn: the network maps a position to its colour.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -14,13 +14,13 @@ use crate::engine::Training;
 use crate::error::thrown;
 use crate::session::{Session, promise};
 
-/// Bytes of a pixel: red, green, blue and alpha, as a canvas has them.
+/// Bytes per pixel: red, green, blue and alpha, as in a canvas.
 const PIXEL: usize = 4;
-/// Those that are learnt.
+/// Bytes per pixel that are learnt.
 const COLOURS: usize = 3;
 
-/// A picture, whose pixels are the examples of a training: the middle of each, with `x` and `y` in 0…1 from the left
-/// upper corner, and its red, green and blue, in 0…1.
+/// A photo, whose pixels are the examples of a training. The features are the pixel's centre, with `x` and `y` from 0
+/// to 1 from the upper left corner. The targets are red, green and blue, from 0 to 1.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Photo {
@@ -30,10 +30,10 @@ pub struct Photo {
 
 #[wasm_bindgen]
 impl Photo {
-    /// A picture of `width` pixels a row, each in bytes of red, green, blue and alpha; alpha is not learnt.
+    /// Makes a photo with `width` pixels per row, from bytes of red, green, blue and alpha. Alpha is not learnt.
     ///
     /// # Errors
-    /// `Data` where there are no pixels, `Setting` where they are no rows of this width.
+    /// `Data` if there are no pixels, `Setting` if they do not form rows of this width.
     #[wasm_bindgen(constructor)]
     pub fn new(width: usize, rgba: &[u8]) -> Result<Self, JsValue> {
         Self::of(width, rgba).map_err(thrown)
@@ -42,7 +42,7 @@ impl Photo {
 
 #[wasm_bindgen]
 impl Session {
-    /// The training of a network that learns `photo`, from its beginning: a hash grid of so many levels and two layers
+    /// Creates the training of a network that learns `photo`: a hash grid with this many levels and two hidden layers
     /// of 64 units, as in the example `learn_image`.
     ///
     /// # Errors
@@ -66,8 +66,8 @@ impl Session {
         Self::begin(device, training, Vec::new()).map_err(thrown)
     }
 
-    /// What the network has learnt of `count` rows of a photo, `first`, `first + every`…, of as many of them as there are:
-    /// pixels in bytes of red, green, blue and alpha, row after row.
+    /// Draws `count` rows of the photo as the network has learnt them: `first`, `first + every`, …, as far as the photo
+    /// has them. Resolves to pixels in row-major order, as bytes of red, green, blue and alpha.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn paint(&mut self, photo: &Photo, first: usize, every: usize, count: usize) -> Promise {
         let places = photo.places(first, every, count);
@@ -107,7 +107,7 @@ impl Photo {
         })
     }
 
-    /// The middles of the pixels of `count` rows, `first`, `first + every`…, (pixels, 2).
+    /// The centres of the pixels of `count` rows, `first`, `first + every`, …, (pixels, 2).
     fn places(&self, first: usize, every: usize, count: usize) -> Array2<f32> {
         let mut places = Vec::new();
         let rows = self.pixels.features().chunks_exact(2 * self.width);
@@ -115,12 +115,12 @@ impl Photo {
             places.extend_from_slice(row);
         }
         let pixels = places.len() / 2;
-        // So many it has.
+        // `places` has exactly this many elements, so this does not fail.
         Array2::from_shape_vec((pixels, 2), places).unwrap_or_default()
     }
 }
 
-/// Bytes of red, green, blue and alpha of `colours`, (pixels, 3).
+/// Converts `colours`, (pixels, 3), to bytes of red, green, blue and alpha.
 fn pixels(colours: &Array2<f32>) -> Vec<u8> {
     let mut rgba = vec![u8::MAX; PIXEL * colours.nrows()];
     for (index, &colour) in colours.iter().enumerate() {
@@ -135,7 +135,7 @@ fn pixels(colours: &Array2<f32>) -> Vec<u8> {
     rgba
 }
 
-/// What the grid gives goes through a network of 64 units twice.
+/// The hash grid, followed by two hidden layers of 64 units.
 fn network(levels: usize) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     Sequential::input(2)
@@ -149,8 +149,8 @@ fn network(levels: usize) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the paper on hash grids; what no sample has reached stays as it is. Nobody knows how long a visitor
-/// trains, so that the rate falls without an end.
+/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached. The length
+/// of a training is unknown, so the learning rate falls without end.
 fn optimizer() -> impl wgrad::ops::Optimizer + use<> {
     let adam = Adam::new(1e-2).betas(0.9, 0.99).epsilon(1e-15).lazy();
     adam.scheduled(Schedule::of("1 / (1 + step / 500)", |step| {
@@ -166,7 +166,7 @@ mod tests {
 
     use super::{Photo, pixels};
 
-    /// 3 columns, 2 rows.
+    /// A photo with 3 columns and 2 rows.
     fn photo() -> Result<Photo, Error> {
         let pixel = |at: u8| [10 * at, 20 * at, 255 - at, 255];
         Photo::of(3, &(0..6).flat_map(pixel).collect::<Vec<u8>>())

@@ -1,4 +1,4 @@
-//! A training, as the page drives it.
+//! A training, controlled by the page.
 
 use std::pin::Pin;
 
@@ -15,7 +15,7 @@ use crate::engine::{Engine, Training};
 use crate::error::thrown;
 use crate::settings::Settings;
 
-/// The parameter that is drawn unit by unit.
+/// The parameter that the page draws as images.
 const FIRST_WEIGHT: &str = "layers.0.weight";
 
 /// A network in training.
@@ -23,17 +23,17 @@ const FIRST_WEIGHT: &str = "layers.0.weight";
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
-    /// What it is evaluated on, in parts; none where it is judged otherwise.
+    /// The test set in parts; empty if the training is evaluated in another way.
     test_parts: Vec<Dataset>,
 }
 
-/// How good a network is on some examples.
+/// The result of an evaluation.
 #[wasm_bindgen]
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Share of examples whose class it tells; NaN where they have none.
+    /// Share of correctly classified examples; NaN if the examples have no classes.
     pub accuracy: f64,
     /// Number of examples.
     pub examples: usize,
@@ -41,10 +41,10 @@ pub struct Evaluation {
 
 #[wasm_bindgen]
 impl Session {
-    /// The training of a network that tells classes, from its beginning.
+    /// Creates the training of a classifier, before its first step.
     ///
     /// # Errors
-    /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory`, `DeviceLost`: what does not go, and why.
+    /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory` or `DeviceLost`; the message gives the reason.
     #[wasm_bindgen(constructor)]
     pub fn new(device: &Device, data: &Data, settings: &Settings) -> Result<Self, JsValue> {
         let parts = data.test_parts.clone();
@@ -53,23 +53,22 @@ impl Session {
         session.map_err(thrown)
     }
 
-    /// Begins `count` steps. On a GPU they are submitted; on the processor they are done
-    /// when this returns.
+    /// Begins `count` steps. On a GPU, they are submitted; on the CPU, they are done when this method returns.
     ///
     /// # Errors
-    /// `DeviceLost`, `OutOfMemory`, `Gpu`; `Diverged`, on a GPU once `losses` has found it.
+    /// `DeviceLost`, `OutOfMemory`, `Gpu`; or `Diverged`, on a GPU only after `losses` has found the divergence.
     pub fn advance(&mut self, count: usize) -> Result<(), JsValue> {
         self.engine.advance(count).map_err(thrown)
     }
 
-    /// Steps begun.
+    /// Number of steps begun.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn steps(&self) -> f64 {
         self.engine.steps_taken() as f64
     }
 
-    /// How a step is made.
+    /// Describes how a step is computed.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn plan(&self) -> String {
@@ -82,21 +81,20 @@ impl Session {
         promise(self.engine.done(), |()| JsValue::UNDEFINED)
     }
 
-    /// Losses of the last `count` steps, of 16,384 at most. Rejects with `Diverged` if one of them is no
-    /// number below 2²⁴.
+    /// Losses of the last `count` steps, at most 16,384. Rejects with `Diverged` if a loss is not a number below 2²⁴.
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn losses(&self, count: usize) -> Promise {
         promise(self.engine.losses(count), floats)
     }
 
-    /// Number of parts in which the test set is evaluated, so that none of them takes long.
+    /// Number of parts in which the test set is evaluated, so that no call takes long.
     #[wasm_bindgen(getter, js_name = testParts)]
     #[must_use]
     pub fn test_parts(&self) -> usize {
         self.test_parts.len()
     }
 
-    /// Loss and accuracy over a part of the test set, counted from 0.
+    /// Loss and accuracy over one part of the test set; `part` counts from 0.
     #[wasm_bindgen(js_name = evaluatePart, unchecked_return_type = "Promise<Evaluation>")]
     pub fn evaluate_part(&mut self, part: usize) -> Promise {
         let Some(examples) = self.test_parts.get(part) else {
@@ -113,11 +111,11 @@ impl Session {
         })
     }
 
-    /// Probabilities of the classes for each of some images of 28×28 bytes.
+    /// Class probabilities for each of some images of 28×28 bytes.
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn classify(&mut self, images: &[u8]) -> Promise {
         let rows: Vec<f32> = images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        // One that has no test examples tells no classes.
+        // A session without test examples is not a classifier.
         let inputs = self.test_parts.first().map_or(usize::MAX, Dataset::width);
         let images = images.len() / inputs;
         if images == 0 {
@@ -135,8 +133,8 @@ impl Session {
         })
     }
 
-    /// The first layer's weights: of a dense network for each input the weights of all its units, of a convolutional
-    /// one the 5×5 weights of each filter.
+    /// The first layer's weights: in a dense network, for each input the weights of all units; in a convolutional
+    /// network, the 5×5 weights of each filter.
     #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
     pub fn first_weights(&self) -> Promise {
         promise(self.engine.parameter(FIRST_WEIGHT), |weights| {
@@ -144,8 +142,8 @@ impl Session {
         })
     }
 
-    /// The training as a safetensors file, which `train_gpu --resume` takes. Rejects with `Diverged` where
-    /// it has.
+    /// Saves the training as a safetensors file, which `train_gpu --resume` accepts. Rejects with `Diverged` if the
+    /// training has diverged.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
         promise(self.engine.to_safetensors(), |file| {
@@ -153,18 +151,18 @@ impl Session {
         })
     }
 
-    /// Goes on with the training in a file of `save` or `train_gpu --save`.
+    /// Continues the training in a file of `save` or `train_gpu --save`.
     ///
     /// # Errors
-    /// `Checkpoint`, if it is none, or of another training.
+    /// `Checkpoint` if the file is invalid or belongs to another training.
     pub fn resume(&mut self, file: &[u8]) -> Result<(), JsValue> {
         self.engine.set_safetensors(file).map_err(thrown)
     }
 
-    /// Takes only the weights of a file.
+    /// Loads only the weights of a file.
     ///
     /// # Errors
-    /// `Checkpoint`, if it is none, or of another network.
+    /// `Checkpoint` if the file is invalid or belongs to another network.
     #[wasm_bindgen(js_name = setWeights)]
     pub fn set_weights(&mut self, file: &[u8]) -> Result<(), JsValue> {
         self.engine.set_weights(file).map_err(thrown)
@@ -172,7 +170,7 @@ impl Session {
 }
 
 impl Session {
-    /// Whatever is to be trained, from its beginning.
+    /// Creates any training, before its first step.
     pub(crate) fn begin(
         device: &Device,
         training: Training,
@@ -182,7 +180,7 @@ impl Session {
         Ok(Self { engine, test_parts })
     }
 
-    /// Outputs (rows, outputs) of rows `x` (rows, inputs), with the weights of the time of this call.
+    /// Predicts outputs (rows, outputs) for rows `x` (rows, inputs), with the weights at the time of the call.
     pub(crate) fn predict(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         self.engine.predict(x)
     }
@@ -194,7 +192,7 @@ impl Drop for Session {
     }
 }
 
-/// What is told later, as JavaScript has it. All futures are of one type here: for each type there would be 3 kB more of
+/// Converts a future to a JavaScript promise. The future is boxed as a single type: each further type would add 3 kB to
 /// the module.
 pub(crate) fn promise<T: 'static>(
     later: Later<T>,
@@ -218,7 +216,7 @@ fn floats(values: Vec<f32>) -> JsValue {
     js_sys::Float32Array::from(&values[..]).into()
 }
 
-/// `exp(x) / Σ exp(x)`, shifted so that nothing overflows.
+/// `exp(x) / Σ exp(x)`, shifted to avoid overflow.
 fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     logits

@@ -1,4 +1,4 @@
-//! What is trained, and how.
+//! The settings of a training.
 
 use wasm_bindgen::prelude::*;
 use wgrad::data::{Dataset, Sampling};
@@ -13,8 +13,8 @@ use crate::engine::Training;
 /// Hidden units of the book's network.
 const BOOK_UNITS: u32 = 50;
 
-/// Settings of a training, under the names of `train_gpu`'s options. New ones are that program's own
-/// defaults: the book's network.
+/// Settings of a training, named like `train_gpu`'s options. The defaults are also those of `train_gpu`: the book's
+/// network.
 #[wasm_bindgen(getter_with_clone)]
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -22,16 +22,16 @@ pub struct Settings {
     pub network: String,
     /// Units of the hidden layers of a dense network.
     pub hidden: Vec<u32>,
-    /// What follows each of them: `relu`, `leaky-relu`, `gelu`, `sigmoid` or `tanh`.
+    /// Activation after each hidden layer: `relu`, `leaky-relu`, `gelu`, `sigmoid` or `tanh`.
     pub activation: String,
     /// `sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop`, `adam` or `adamw`.
     pub optimizer: String,
     /// Learning rate.
     #[wasm_bindgen(js_name = learningRate)]
     pub learning_rate: f32,
-    /// Examples in a minibatch.
+    /// Examples per minibatch.
     pub batch: u32,
-    /// Decides initial weights and minibatches.
+    /// Seed of initial weights and minibatches.
     pub seed: u32,
     /// `auto`, `layers` or `fused`.
     pub plan: String,
@@ -39,7 +39,7 @@ pub struct Settings {
 
 #[wasm_bindgen]
 impl Settings {
-    /// 784→50→10, rectifiers, SGD with a learning rate of 0.1, batches of 100.
+    /// 784→50→10 with `Relu`, SGD with a learning rate of 0.1, minibatches of 100 examples.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new() -> Self {
@@ -63,7 +63,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The training on these examples that they describe. Each example of a minibatch is drawn uniformly from all.
+    /// The training that these settings describe. Each example of a minibatch is drawn uniformly from all of `train`.
     pub(crate) fn training(&self, train: &Dataset) -> Result<Training, Error> {
         let seed = self.seed.into();
         Ok(Training {
@@ -95,7 +95,7 @@ impl Settings {
 
     fn dense(&self, inputs: usize, classes: usize) -> Result<Sequential, Error> {
         let seed = self.seed.into();
-        // Of other networks the weights start by their layers' defaults, as in `train_gpu`.
+        // Other networks start from the default weights of their layers, as in `train_gpu`.
         if let ([BOOK_UNITS], "relu") = (self.hidden.as_slice(), self.activation.as_str()) {
             let book = TwoLayerNet::spec(inputs, BOOK_UNITS as usize, classes);
             return Ok(book.seed(seed));

@@ -1,4 +1,4 @@
-// The page as a visitor has it: it trains, reads what is drawn, learns a photo, keeps weights, and says what went wrong.
+// Tests the page as a visitor uses it: training, drawn digits, photos, saved weights, and error messages.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -11,35 +11,35 @@ import { deflateSync } from "node:zlib";
 
 import { launch, open, serve, ROOT } from "./support.mjs";
 
-/** Steps of the trainings that are compared. */
+/** Steps of the trainings whose losses are compared. */
 const STEPS = 300;
-/** Steps from a file. */
+/** Steps after resuming from a file. */
 const MORE = 20;
-/** Steps of SimpleConvNet: each is 0.4 GFLOP, which takes a software driver a good part of a second. */
+/** Steps of SimpleConvNet. Each takes 0.4 GFLOP, which takes a software driver a good part of a second. */
 const CONV_STEPS = 40;
 const CONV = ["--network", "simple-conv"];
-/** Milliseconds that an evaluation of it may take. */
+/** Longest evaluation of SimpleConvNet in milliseconds. */
 const SHORT_EVALUATION = 2000;
-/** Milliseconds that a frame may last while it trains, at the 95th percentile. */
+/** Longest frame time while training in milliseconds, at the 95th percentile. */
 const LONGEST_FRAME = 33;
 /**
- * Milliseconds that a task may take on the page's thread. Tasks of more than 50 are long by the browser's own measure, and
- * the page is made to have none; but its first layout takes up to 75, and other work on the machine may come in between. So
- * what the longest takes is printed, and 100 allowed.
+ * Longest task on the page's thread in milliseconds. Browsers call tasks of more than 50 ms long, and the page is made
+ * to have none. But its first layout takes up to 75 ms, and other work on the machine may interfere. Therefore the
+ * longest task is printed, and 100 ms are allowed.
  */
 const LONGEST_TASK = 100;
-/** PSNR of a photo that is learnt, in dB; before it is, painted pictures have half of that. */
+/** PSNR of a learnt photo in dB. Before training, painted pictures have half of that. */
 const LEARNT = 26;
-/** Frames that are looked at while a photo is learnt: two seconds. */
+/** Frames measured while a photo is learnt: two seconds. */
 const PHOTO_FRAMES = 120;
 /** Milliseconds of training on MNIST. */
 const MNIST_TRAINED = 4000;
 /**
- * The native program, as `cargo xtask web-test` has built it: `cargo run` would build it, and most of what it depends
- * on, with the features of its package alone once more.
+ * The native program, as built by `cargo xtask web-test`. `cargo run` would build it, and most of its dependencies,
+ * once more, with the features of its package only.
  */
 const PROGRAM = join(ROOT, "target/release/examples/train_gpu");
-/** What a loss of the page may be off from the native one. */
+/** Largest difference between a loss of the page and the native one. */
 const TOLERANCE = 1e-3;
 
 const server = await serve([`${ROOT}/web/dist`], "/below/some/path/");
@@ -56,24 +56,24 @@ const { page, complaints } = await open(context, server.url);
 const state = (of = page) => of.evaluate(() => window.wgrad.state);
 const trainTo = (steps, of = page) => of.evaluate((each) => window.wgrad.trainTo(each), steps);
 
-/** Chooses what computes, which the page does not by itself where the GPU is a software driver. */
+/** Chooses the device. By default, the page does not choose a GPU that is a software driver. */
 async function computeOn(device, of = page) {
   await of.selectOption("#device", device);
   await of.waitForFunction((each) => window.wgrad.state.device === each, device);
 }
 
-/** The settings with which a visitor begins, but for the GPU. */
+/** Restores the page's default settings, but chooses the GPU. */
 async function resetSettings() {
   await page.evaluate(() => document.querySelector("#settings").reset());
   await page.selectOption("#device", "gpu");
 }
 
-/** Waits until the digits to learn from are drawn. */
+/** Waits until the training digits are drawn. */
 const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data);
 
 /**
- * What `train_gpu` prints last, as an object, after so many steps on the same digits. It computes on the
- * CPU, for which no driver is needed.
+ * Trains `train_gpu` for this many steps on the same digits, and returns its last line as an object. It computes on the
+ * CPU, which needs no driver.
  */
 async function native(steps, ...options) {
   const args = ["--data", "synthetic", "--device", "cpu", "--steps", steps, "--eval-every", 0, "--quiet"];
@@ -102,7 +102,7 @@ function assertClose(found, expected) {
   assert.ok(largest <= TOLERANCE, `a loss is ${largest} off`);
 }
 
-/** The 95th percentile of the frames while it trained, which may not be long. */
+/** Asserts that frames while training are short enough, at the 95th percentile. */
 function assertFrames({ frameTimes }, what) {
   const sorted = [...frameTimes].sort((a, b) => a - b);
   const p95 = sorted[Math.floor(0.95 * sorted.length)];
@@ -110,12 +110,12 @@ function assertFrames({ frameTimes }, what) {
   assert.ok(p95 <= LONGEST_FRAME, `${p95} ms`);
 }
 
-/** The grey values of the images of the filters, each as a text. */
+/** The grey values of the filters' images, each image as a string. */
 async function filters(of) {
   const images = await of.$eval("#weights", (canvas) => {
     const { width, height } = canvas;
     const copy = Object.assign(document.createElement("canvas"), { width, height });
-    // Of a canvas that is read without this word the browser complains.
+    // Without this option, the browser warns about reading the canvas.
     const context = copy.getContext("2d", { willReadFrequently: true });
     context.drawImage(canvas, 0, 0);
     const { data } = context.getImageData(0, 0, width, height);
@@ -132,9 +132,9 @@ async function filters(of) {
 
 const mean = (values) => values.reduce((a, b) => a + b) / values.length;
 
-/** Chooses SimpleConvNet and trains it, as natively; its filters are drawn as they form. */
+/** Trains SimpleConvNet, compares its losses with the native ones, and checks that its filters' images change. */
 async function trainSimpleConvNet(of, expected) {
-  // No test looks at its accuracy, for which a software driver has 20 s each time.
+  // Tests do not use its accuracy, and each evaluation takes a software driver 20 s.
   await of.evaluate((milliseconds) => window.wgrad.limitEvaluations(milliseconds), SHORT_EVALUATION);
   await of.selectOption("#network", "simple-conv");
   assert.equal(await of.inputValue("#optimizer"), "adam");
@@ -150,7 +150,7 @@ async function trainSimpleConvNet(of, expected) {
   console.log(`SimpleConvNet on ${now.device}: loss ${first.toFixed(3)}, then ${last.toFixed(3)}; ${now.plan}`);
   assert.ok(last < 0.8 * first, `loss ${first}, then ${last}`);
   assertFrames(now, `SimpleConvNet on ${now.device}`);
-  // The last look is drawn a little later.
+  // The last update is drawn a little later.
   let changed = 0;
   for (let look = 0; look < 50 && changed < 30; look += 1) {
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -159,7 +159,7 @@ async function trainSimpleConvNet(of, expected) {
   assert.equal(changed, 30);
 }
 
-/** What the page says: the kind of its notice, and the text. */
+/** The notice on the page: its kind and its text. */
 async function notice(of = page) {
   await of.waitForSelector("#notice:not([hidden])");
   const kind = await of.getAttribute("#notice", "data-kind");
@@ -169,9 +169,9 @@ async function notice(of = page) {
 /** Drops a file onto the page, as from a file manager. */
 const drop = (name, bytes) => dropInHaste([[name, bytes]]);
 
-/** Drops files, each by its name and bytes, one after another without a moment between. */
+/** Drops files, given as names and bytes, one immediately after another. */
 async function dropInHaste(dropped) {
-  // As text: the driver passes an array on number by number, half a minute for the weights of SimpleConvNet.
+  // Base64 text, because the driver transfers arrays number by number: half a minute for the weights of SimpleConvNet.
   const asText = dropped.map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]);
   await page.evaluate((all) => {
     for (const [name, content] of all) {
@@ -187,9 +187,10 @@ async function dropInHaste(dropped) {
 }
 
 /**
- * Watches what a page asks of its thread that computes from now on: `window.asked` has the names in their order,
- * `window.sessions` the numbers of those that are opened and not freed. What the first of `window.mishaps` names, `[call,
- * error]`, fails with an error of that name; while `window.drawsOn`, the drawing of digits does not come to an end.
+ * Watches the calls from the page to its worker from now on. `window.asked` lists the calls' names in order, and
+ * `window.sessions` the numbers of open sessions. If the next call is the one named in the first entry of
+ * `window.mishaps`, `[call, error]`, it fails with an error of that name. While `window.drawsOn` is set, drawing digits
+ * never finishes.
  */
 const watchThread = (of) => of.evaluate(async () => {
   const { Engine } = await import(new URL("engine.js", document.baseURI).href);
@@ -207,10 +208,10 @@ const watchThread = (of) => of.evaluate(async () => {
   };
 });
 
-/** The next calls that are to fail. */
+/** Sets the calls that are to fail next. */
 const expectMishaps = (of, ...mishaps) => of.evaluate((each) => { window.mishaps = each; }, mishaps);
 
-/** Draws lines through these points of a unit square, by mouse. */
+/** Draws lines through these points of a unit square with the mouse. */
 async function draw(points) {
   await page.click("#pad-clear");
   const box = await page.locator("#pad").boundingBox();
@@ -221,19 +222,19 @@ async function draw(points) {
   await page.mouse.up();
 }
 
-/** The ten probabilities that the bars show of what is drawn. */
+/** The ten probabilities in the bars for the drawn digit. */
 async function bars() {
   await page.waitForFunction(() => window.wgrad.state.drawingRead);
   return page.$$eval("#bars li", (rows) => rows.map((row) => Number(row.dataset.probability)));
 }
 
-/** Waits until its first button offers this. */
+/** Waits until the training button has this label. */
 const stands = (label) => page.waitForFunction((each) => document.querySelector("#train").textContent === each, label);
 
-/** What there is in the view of a photo. */
+/** The state of the photo view. */
 const photoState = (of = page) => of.evaluate(() => window.wgrad.photo.state);
 
-/** Waits until the network of so many levels has not begun, and all of what it knows is drawn. */
+/** Waits until an untrained network with this many levels is shown and fully drawn. */
 async function untrained(levels, of = page) {
   await of.waitForFunction((wanted) => {
     const { steps, levels: found, drawing, psnr } = window.wgrad?.photo?.state ?? {};
@@ -243,7 +244,7 @@ async function untrained(levels, of = page) {
   assert.ok(psnr < 0.6 * LEARNT, `${psnr} dB`);
 }
 
-/** PSNR of the two canvases, in dB, by their pixels. */
+/** PSNR of the two canvases in dB, computed from their pixels. */
 const likeness = (of) => of.evaluate(() => {
   const [photo, learnt] = ["target", "learnt"].map((id) => {
     const canvas = document.getElementById(id);
@@ -254,11 +255,11 @@ const likeness = (of) => of.evaluate(() => {
   });
   let sum = 0;
   photo.forEach((value, index) => { sum += (value - learnt[index]) ** 2; });
-  // Alpha is equal.
+  // Alpha is equal, so only 3 of 4 bytes count.
   return 10 * Math.log10((255 ** 2 * 0.75 * photo.length) / sum);
 });
 
-/** Trains by its button until the photo is learnt. */
+/** Trains with the button until the photo is learnt. */
 async function learnPhoto(of) {
   await of.click("#photo-train");
   await of.waitForFunction(([psnr, frames]) => {
@@ -274,7 +275,7 @@ async function learnPhoto(of) {
   assertFrames(now, `on a photo on ${now.device}`);
 }
 
-/** What is drawn has come as near to the photo as the page says. */
+/** Asserts that the drawn picture has the PSNR that the page reports. */
 async function assertDrawn(of) {
   const { psnr } = await photoState(of);
   const found = await likeness(of);
@@ -282,7 +283,7 @@ async function assertDrawn(of) {
   assert.equal(await of.textContent("#psnr"), `${psnr.toFixed(1)} dB`);
 }
 
-/** A PNG file of so many pixels, the left half red and the right half blue. */
+/** A PNG file of this size; its left half is red and its right half blue. */
 function png(width, height) {
   const chunk = (type, data) => {
     const body = Buffer.concat([Buffer.from(type), data]);
@@ -294,7 +295,7 @@ function png(width, height) {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width);
   header.writeUInt32BE(height, 4);
-  // 8 bits each of red, green and blue.
+  // 8 bits each for red, green and blue.
   header.set([8, 2], 8);
   const row = Array.from({ length: width }, (_, x) => (2 * x < width ? [255, 0, 0] : [0, 0, 255]));
   const rows = Buffer.concat(Array(height).fill(Buffer.from([0, ...row.flat()])));
@@ -310,14 +311,14 @@ function crc32(bytes) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** Notes from now on how long each task on the thread of a page takes that takes more than 50 ms. */
+/** Records from now on the duration of each task of more than 50 ms on a page's thread. */
 const watchTasks = (visit) => visit.addInitScript(() => {
   window.tasks = [];
   const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => window.tasks.push(duration)));
   observer.observe({ type: "longtask", buffered: true });
 });
 
-/** The longest of them, in ms. */
+/** The longest of these tasks in ms. */
 async function longestTask(of) {
   const tasks = await of.evaluate(() => window.tasks);
   const longest = Math.max(0, ...tasks);
@@ -341,7 +342,7 @@ test("the page is ready and names its adapter", async () => {
   await page.waitForFunction(() => window.wgrad?.state.ready);
   const { adapter, device, readyAfter } = await state();
   console.log(`ready ${Math.round(readyAfter)} ms after navigation, on ${adapter}`);
-  // It is a software driver here, which the page says, and takes what is faster.
+  // The GPU here is a software driver. The page reports this and uses the CPU, which is faster.
   assert.equal(device, "cpu");
   assert.match(adapter, /^CPU, in WebAssembly.*software driver/);
   await hasData(page);
@@ -382,7 +383,7 @@ test("a digit can be drawn by keyboard", async () => {
   const found = await bars();
   assert.equal(found.indexOf(Math.max(...found)), 1, `${found}`);
   await page.keyboard.press("Escape");
-  // What a frame would read of the pad is nothing: the pen is up.
+  // The pen is up, so the next frames read nothing from the pad.
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await bars();
   assert.equal(await page.locator("#bars .best").count(), 0);
@@ -665,7 +666,7 @@ test("a large photo is scaled, a small one stays as it is", async () => {
   const shown = (width, height) => page.waitForFunction((size) => `${window.wgrad.photo.state.size}` === size, `${width},${height}`);
   await drop("large.png", png(600, 300));
   await shown(512, 256);
-  // The training before ran.
+  // The training before was running, so this one runs, too.
   await page.waitForFunction(() => window.wgrad.photo.state.steps > 0);
   const [left, right] = await page.$eval("#target", (canvas) => {
     const context = Object.assign(document.createElement("canvas"), { width: 512, height: 256 }).getContext("2d", { willReadFrequently: true });
@@ -681,7 +682,7 @@ test("a large photo is scaled, a small one stays as it is", async () => {
   const { psnr } = await photoState();
   assert.ok(psnr > LEARNT, `${psnr} dB`);
   await page.click('nav a[href="#digits"]');
-  // Its training was on the device that is lost.
+  // The training of digits was on the device that was lost.
   await page.click("#reset");
   await page.waitForFunction(() => window.wgrad.state.steps === 0);
 });
@@ -726,7 +727,7 @@ test("without WebGPU it says so and trains the same on the CPU", async () => {
     assert.equal(device, "cpu");
     assertClose(losses, await ofNative);
     await trainSimpleConvNet(opened.page, ofNativeConv);
-    // This is Chromium's own way to say so.
+    // Chromium itself writes this message.
     assert.deepEqual(opened.complaints.filter((text) => text !== "No available adapters."), []);
   } finally {
     await without.close();
@@ -753,7 +754,7 @@ test("a photo is learnt on the CPU, without long tasks", async () => {
   await learnPhoto(opened.page);
   assert.ok(await longestTask(opened.page) <= LONGEST_TASK);
   await assertDrawn(opened.page);
-  // What is to be drawn, and has not begun, does not keep a training from its first step.
+  // Drawings that have not begun do not delay the first step of a training.
   await watchThread(opened.page);
   const asked = await opened.page.evaluate(async () => {
     const { photo } = window.wgrad;
@@ -765,7 +766,7 @@ test("a photo is learnt on the CPU, without long tasks", async () => {
   assert.ok(asked.includes("done"), `${asked}`);
   const drawn = asked.slice(0, asked.indexOf("done")).filter((name) => name === "paint").length;
   assert.ok(drawn <= 1, `${drawn} slices`);
-  // Nobody has looked at digits.
+  // The view of digits was never opened.
   assert.equal((await state(opened.page)).data, null);
   assert.deepEqual(opened.complaints, []);
   await visit.close();
@@ -785,7 +786,7 @@ test("a view that is opened after the loss of the device trains on another", asy
   const { device, steps } = await photoState(at);
   assert.deepEqual([device, steps], ["gpu", 3]);
   assert.equal(await at.isVisible("#notice"), false);
-  // The training of digits was on the one that is lost.
+  // The training of digits was on the device that was lost.
   await at.click('nav a[href="#digits"]');
   await at.click("#train");
   assert.equal((await notice(at)).kind, "DeviceLost");
@@ -807,7 +808,7 @@ test("what cannot be begun is tried again by the notice's button, and leaves wha
   const begins = (steps) => at.waitForFunction((before) => window.wgrad.photo.state.steps > before, steps);
   const sessions = () => at.evaluate(() => window.sessions.size);
   const said = async () => [(await notice(at)).kind, await at.textContent("#photo-status"), await at.textContent("#notice-action")];
-  // There is no photo yet that is trained on.
+  // The very first training fails: no photo has a training yet.
   await expectMishaps(at, ["openPhotoSession", "OutOfMemory"]);
   await at.click('nav a[href="#photo"]');
   assert.deepEqual(await said(), ["OutOfMemory", "The GPU has no memory left.", "Reset"]);
@@ -818,7 +819,7 @@ test("what cannot be begun is tried again by the notice's button, and leaves wha
   assert.deepEqual(await said(), ["DeviceLost", "The GPU was lost.", "Go on from the beginning"]);
   await at.click("#notice-action");
   await begins(0);
-  // One that runs, and other settings.
+  // A running training fails with changed settings.
   await expectMishaps(at, ["openPhotoSession", "Limit"]);
   await at.fill("#levels", "2");
   assert.equal((await notice(at)).kind, "Limit");
@@ -828,7 +829,7 @@ test("what cannot be begun is tried again by the notice's button, and leaves wha
   assert.equal(await at.textContent("#levels-shown"), "4");
   assert.equal(await at.textContent("#photo-steps"), steps.toLocaleString("en"));
   assert.equal(await at.textContent("#photo-status"), `Paused after ${steps.toLocaleString("en")} steps.`);
-  // State to go on from that cannot be gone on from.
+  // Resuming from the saved state fails.
   await at.evaluate((each) => window.wgrad.photo.trainTo(each), steps + 1);
   await at.evaluate(() => window.wgrad.loseDevice());
   await at.click("#photo-train");
@@ -883,7 +884,7 @@ test("a view that was left before its code was there does nothing, and digits wa
   await visit.close();
 });
 
-/** MNIST's four files, or null where `MNIST_DIR` names no directory that has them. */
+/** MNIST's four files, or null if `MNIST_DIR` does not name a directory that has them. */
 async function mnistFiles() {
   const directory = process.env.MNIST_DIR;
   const names = directory ? await readdir(directory).catch(() => []) : [];
@@ -901,7 +902,7 @@ test("MNIST's files are read and trained on without long tasks", async (context)
   const visit = await browser.newContext();
   await watchTasks(visit);
   const opened = await open(visit, server.url);
-  // At once, as a visitor does who knows the page: it need not be ready.
+  // Immediately, before the page is ready, like a visitor who knows it.
   await opened.page.setInputFiles("#data-files", mnist);
   await opened.page.click("#train");
   await opened.page.waitForFunction(() => window.wgrad.state.firstStepAfter);

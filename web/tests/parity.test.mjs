@@ -1,5 +1,5 @@
-// Every kernel of the crate in a browser: compiled by its shader compiler, and, as tests/parity has it,
-// compared with its formula.
+// Tests every kernel of the crate in a browser: the browser's shader compiler compiles it, and tests/parity compares it
+// with its formula.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -15,7 +15,7 @@ after(async () => {
 
 let { page, complaints } = await ready();
 
-/** A page whose WebAssembly is loaded. */
+/** Opens a page and waits until its WebAssembly is loaded. */
 async function ready() {
   const opened = await open(browser, server.url);
   await opened.page.waitForFunction(() => window.parity);
@@ -26,7 +26,7 @@ const kernels = await page.evaluate(() => window.parity.kernels());
 const names = await page.evaluate(() => window.parity.names);
 assert.ok(kernels.length > 0 && names.length > 0);
 
-/** Everything that the browser says of a kernel with the limits that every browser has. */
+/** Compiles a kernel with the limits that every browser has. Returns everything that the browser reports. */
 async function compile({ source, entry, constants }) {
   const adapter = await navigator.gpu.requestAdapter();
   window.device ??= await adapter.requestDevice();
@@ -35,7 +35,7 @@ async function compile({ source, entry, constants }) {
   const module = device.createShaderModule({ code: source });
   const { messages } = await module.getCompilationInfo();
   const said = messages.map(({ type, lineNum, linePos, message }) => `${type} at ${lineNum}:${linePos}: ${message}`);
-  // Any sizes will do, and 8 leave no layer of a network out.
+  // Any sizes will do; with 8, no layer of a network is left out.
   const sizes = Object.fromEntries(constants.map((name) => [name, 8]));
   const pipeline = { layout: "auto", compute: { module, entryPoint: entry, constants: sizes } };
   await device.createComputePipelineAsync(pipeline).catch((error) => said.push(error.message));
@@ -50,7 +50,7 @@ for (const kernel of kernels) {
   });
 }
 
-/** Tests that are left out here, and why. */
+/** Tests that are skipped here, and why. */
 const LEFT_OUT = {
   "linear::a_long_batch_is_folded_into_two_dimensions":
     "65,536 workgroups with barriers take a software driver minutes; natively it runs",
@@ -62,7 +62,7 @@ for (const [number, name] of names.entries()) {
     try {
       await page.evaluate((each) => window.parity.run(each), number);
     } catch (error) {
-      // The panic's message came over the console. It has ended the instance: the next test takes another.
+      // The panic's message is on the console. The instance has ended, so the next test needs a new one.
       const said = complaints.join("\n");
       await page.close();
       ({ page, complaints } = await ready());

@@ -1,4 +1,4 @@
-// A browser with WebGPU, and a server for what it opens.
+// A browser with WebGPU, and a server for its pages.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 /** The root of the workspace. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Milliseconds that anything may take: a GPU in software is slow, on a machine that does other things slower. */
+/** Timeout in milliseconds. It is long, because a software GPU is slow, and slower on a busy machine. */
 const PATIENCE = 120_000;
 
 const TYPES = {
@@ -21,8 +21,8 @@ const TYPES = {
 };
 
 /**
- * Serves the files of these directories, of the first that has one, below `path` alone: a page must not
- * depend on where it lies.
+ * Serves the files of these directories; the first directory that has a file is used. It serves only below `path`,
+ * because a page must not depend on its location.
  */
 export async function serve(directories, path) {
   const server = createServer(async (request, response) => {
@@ -52,8 +52,8 @@ async function find(directories, name) {
 }
 
 /**
- * A headless browser. On a machine without a GPU its WebGPU is SwiftShader's, a driver in software.
- * `webgpu: false` is a browser without WebGPU.
+ * Launches a headless browser. On a machine without a GPU, its WebGPU is SwiftShader, a software driver. With
+ * `webgpu: false`, the browser has no WebGPU.
  */
 export function launch({ webgpu = true } = {}) {
   const gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
@@ -61,7 +61,7 @@ export function launch({ webgpu = true } = {}) {
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
     args: [
       "--headless=new",
-      // Its sandbox needs rights that a container, or root, may not have; it opens nothing but our own pages.
+      // The sandbox needs rights that a container, or root, may not have. The browser opens only our own pages.
       "--no-sandbox",
       "--no-first-run",
       "--disable-background-networking",
@@ -73,7 +73,7 @@ export function launch({ webgpu = true } = {}) {
   });
 }
 
-/** Opens a page; `complaints` collects what it says on the console in anger, and requests to other hosts. */
+/** Opens a page. `complaints` collects its errors and warnings on the console, and its requests to other hosts. */
 export async function open(context, url) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);

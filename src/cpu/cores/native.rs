@@ -1,4 +1,4 @@
-//! Threads, where there are any.
+//! Sharing work among threads, on platforms that have them.
 
 use std::cell::Cell;
 use std::num::NonZero;
@@ -8,35 +8,35 @@ use std::{env, thread};
 use super::super::team::Team;
 
 thread_local! {
-    /// Threads that share what this one hands out, at the most.
+    /// Maximum number of threads that share the work handed out by this thread.
     static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// The team of the training whose steps this thread takes.
+    /// The team of the training that takes a step on this thread.
     static TEAM: Cell<Option<Team>> = const { Cell::new(None) };
     #[cfg(test)]
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The team of all other work, such as evaluations: who asks while it works goes on alone.
+/// The team for all other work, such as evaluations. A thread that needs it while it is in use works alone.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
-/// Threads that may be asked for. Each has stacks among a process's mappings, whose number is limited (on Linux 65,530): a
-/// thread that starts and gets none ends the program.
+/// Maximum number of threads that a user may request. The stacks of each thread are mappings, whose number is limited
+/// per process (to 65,530 on Linux), and a thread that starts without one ends the program.
 const MOST_ASKED: usize = 1 << 10;
 
-/// The number of threads that share work: one for each core, or what the environment variable `WGRAD_THREADS` says.
+/// Number of threads that share work: one per core, or the value of the environment variable `WGRAD_THREADS`.
 static CORES: LazyLock<usize> = LazyLock::new(|| {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     threads_of(env::var("WGRAD_THREADS").ok().as_deref(), cores)
 });
 
-/// The number that is asked for, if it is one, else that of the cores.
+/// The requested number if it is valid, otherwise the number of cores.
 fn threads_of(asked: Option<&str>, cores: usize) -> usize {
     let asked = asked.and_then(|asked| asked.parse().ok());
     let asked = asked.filter(|&asked| asked > 0);
     asked.map_or(cores, |asked: usize| asked.min(MOST_ASKED))
 }
 
-/// Threads that share work, the one that hands it out among them.
+/// Number of threads that share work, including the one that hands it out.
 pub(in super::super) fn threads() -> usize {
     #[cfg(test)]
     if let Some(threads) = THREADS.get() {
@@ -45,7 +45,7 @@ pub(in super::super) fn threads() -> usize {
     *CORES
 }
 
-/// Runs `work` as if there were so many cores.
+/// Runs `work` as if the machine had `threads` cores.
 #[cfg(test)]
 pub(in super::super) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
     let before = THREADS.replace(Some(threads));
@@ -55,20 +55,20 @@ pub(in super::super) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R
 }
 
 pub(super) fn width() -> usize {
-    // It is 1 on a thread that does a piece.
+    // The width is 1 on a thread that works on a piece.
     match WIDTH.get() {
         1 => 1,
         width => width.min(threads()),
     }
 }
 
-/// Runs `work`, which as many threads share at the most, those of a team.
+/// Runs `work`, which may share its own work among at most `width` threads of `team`.
 pub(in super::super) fn with<R>(
     width: usize,
     team: &mut Option<Team>,
     work: impl FnOnce() -> R,
 ) -> R {
-    /// What holds again when this is dropped: threads, and the team outside. The one inside goes back.
+    /// When dropped, restores the width and the outer team, and returns the inner team to its place.
     struct Before<'a>(usize, Option<Team>, &'a mut Option<Team>);
 
     impl Drop for Before<'_> {
@@ -115,7 +115,7 @@ pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + 
     }
 }
 
-/// Has a team do the pieces, none of which hands out work itself.
+/// Runs the pieces on a team. A piece does not share its own work.
 fn run(team: &mut Team, threads: usize, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
     team.run(threads, pieces, &|at| {
         with(1, &mut None, || piece(at));

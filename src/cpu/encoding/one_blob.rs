@@ -5,7 +5,7 @@ use crate::cpu::activation::exp;
 use crate::reference;
 use crate::reference::Layer;
 
-/// Gaussians around numbers.
+/// Gaussians around single numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blobs {
     pub(super) bins: usize,
@@ -29,7 +29,7 @@ impl Points for Blobs {
     }
 }
 
-/// How far the center of a bin is, in bins, and the Gaussian there. Beyond 15 that is 0.
+/// The distance from a bin's center, in bins, and the Gaussian at that distance. Beyond 15 it is 0.
 #[inline(always)]
 fn blob(x: f32, bin: usize, bins: f32) -> [f32; 2] {
     let u = (bins * x - (bin as f32 + 0.5)).clamp(-15.0, 15.0);
@@ -62,7 +62,7 @@ mod tests {
     use super::Blobs;
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Within 0 to 1 and beside it, and very far.
+    /// Numbers within 0 to 1, just outside, and very far away.
     #[test]
     fn blobs_are_as_defined() {
         let near = (-5000..25_000).map(|at| at as f32 / 20_000.0);
@@ -71,8 +71,9 @@ mod tests {
             let [[y, dx], [expected, of_input]] = passes(Blobs { bins }, &x);
             let size = bins as f64;
             for (found, expected) in y.iter().zip(&expected) {
-                // The distance is off by two roundings of at most 1.5 · bins; with its square, e^(−u²/2) has a slope of
-                // at most e^(−½). An exponential is 4 roundings off, of itself, and its exponent one.
+                // The distance has an error of two roundings of at most 1.5 · bins. Squared, it goes into e^(−u²/2),
+                // whose slope is at most e^(−½). An exponential adds a relative error of 4 roundings, and its exponent
+                // one rounding.
                 let error = (3.0 * size * 0.61 + 6.0) * ROUNDING;
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
             }

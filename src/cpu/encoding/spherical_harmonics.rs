@@ -5,14 +5,14 @@ use multiversion::multiversion;
 use super::Points;
 use crate::reference::{self, Float as _, Layer};
 
-/// Degrees at the most.
+/// Largest number of degrees.
 const MOST: usize = 8;
 
 /// Spherical harmonics of directions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Harmonics {
     degrees: usize,
-    /// By l and m, as `shaders/spherical_harmonics.wgsl` has them.
+    /// Normalization factors by l and m, as in `shaders/spherical_harmonics.wgsl`.
     norms: [[f32; MOST]; MOST],
 }
 
@@ -21,7 +21,7 @@ impl Harmonics {
     pub(super) fn new(degrees: usize) -> Self {
         let mut norms = [[0.0; MOST]; MOST];
         for (l, norms) in norms.iter_mut().enumerate() {
-            // (l − m)!/(l + m)!, from m to the next.
+            // (l − m)!/(l + m)!, updated from each m to the next.
             let mut quotient = 1.0;
             for (m, norm_of) in norms.iter_mut().enumerate().take(l + 1) {
                 let twice = if m == 0 { 1.0 } else { 2.0 };
@@ -54,7 +54,7 @@ impl Points for Harmonics {
     }
 }
 
-/// The derivatives of Legendre's polynomials by l and m, and the real and imaginary parts of the powers of `x + iy`.
+/// The derivatives of the Legendre polynomials by l and m, and the real and imaginary parts of the powers of `x + iy`.
 struct Factors {
     legendre: [[f32; MOST + 1]; MOST],
     powers: [[f32; 2]; MOST],
@@ -137,7 +137,7 @@ mod tests {
     use super::{Harmonics, MOST};
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Directions all over the sphere, its poles among them.
+    /// Directions all over the sphere, including its poles.
     fn directions() -> Vec<f32> {
         let golden = std::f32::consts::PI * (3.0 - 5.0f32.sqrt());
         let spiral = (0..3000).flat_map(|at| {
@@ -153,8 +153,8 @@ mod tests {
     fn harmonics_are_as_defined() {
         for degrees in 1..=MOST {
             let [[y, dx], [expected, of_input]] = passes(Harmonics::new(degrees), &directions());
-            // The recurrence and the powers have up to seven rounds of four operations, on numbers that are at most a
-            // few times as large as what comes out of them; a harmonic is at most √(15/4π), its slope l + 1 times that.
+            // The recurrence and the powers take up to seven rounds of four operations, on numbers at most a few times
+            // as large as their result. A harmonic is at most √(15/4π), and its slope l + 1 times that.
             let error = 4.0 * 28.0 * ROUNDING * 1.1;
             for (found, expected) in y.iter().zip(&expected) {
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");

@@ -1,13 +1,13 @@
-//! Where a position is in a level, in integers, as `shaders/hash_grid_cell.wgsl` has it.
+//! The cell of a level that a position is in, computed in integers as in `shaders/hash_grid_cell.wgsl`.
 
 use crate::ops::hash_grid::Level;
 
-/// What stands for 1 in a fraction.
+/// The value 1 as a fraction, in units of 2⁻²⁴.
 const ONE: u32 = 1 << 24;
-/// The primes of the hash.
+/// The primes of the hash function.
 const PRIMES: [u32; 3] = [1, 2_654_435_761, 805_459_861];
 
-/// A position within 0…1, unless a coordinate is NaN.
+/// A position clamped to 0…1; `None` if a coordinate is NaN.
 #[inline(always)]
 pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
     let x: [f32; D] = std::array::from_fn(|d| x[d]);
@@ -18,10 +18,10 @@ pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
 /// The cell of a position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell<const D: usize> {
-    /// Rows of the table: bit `d` of a corner's number says whether it is the upper one along axis `d`. In two
-    /// dimensions there are four.
+    /// Rows of the table, one per corner: bit `d` of a corner's index says whether it is the upper one along axis `d`.
+    /// In two dimensions only four are used.
     pub(super) entries: [usize; 8],
-    /// How far along each axis the position is, in units of 2⁻²⁴.
+    /// The position within the cell along each axis, in units of 2⁻²⁴.
     pub(super) fraction: [u32; D],
 }
 
@@ -40,7 +40,7 @@ impl<const D: usize> Cell<D> {
         let mask = level.entries as u32 - 1;
         let mut entries = [0; 8];
         let mut stride = 1u32;
-        // The entries of the corners that are the lower ones along all axes behind.
+        // Before axis `d`: the entries of the corners that are lower ones along `d` and all later axes.
         for d in 0..D {
             let lower = at[d] as u32;
             let factor = if level.is_hashed { PRIMES[d] } else { stride };
@@ -62,14 +62,14 @@ impl<const D: usize> Cell<D> {
         }
     }
 
-    /// The share of each axis at a lower and an upper corner.
+    /// For each axis, the shares of a lower and an upper corner.
     #[inline(always)]
     fn shares(&self) -> [[f32; 2]; D] {
         let shares = |fraction: u32| [ONE - fraction, fraction].map(|of| of as f32 / ONE as f32);
         self.fraction.map(shares)
     }
 
-    /// The shares of the corners in what is interpolated.
+    /// The interpolation weights of the corners.
     #[inline(always)]
     pub(super) fn weights(&self) -> [f32; 8] {
         let mut weights = [1.0; 8];
@@ -82,7 +82,7 @@ impl<const D: usize> Cell<D> {
         weights
     }
 
-    /// What a corner's share changes by along each axis, of a position in cells.
+    /// The derivatives of a corner's weight along each axis, by the position in cells.
     #[inline(always)]
     pub(super) fn slopes(&self, corner: usize) -> [f32; D] {
         let shares = self.shares();
@@ -98,7 +98,7 @@ impl<const D: usize> Cell<D> {
     }
 }
 
-/// The contributions of a gradient, a whole number of units, to the corners of its cell: they add up to it.
+/// Distributes a gradient, an integer in units, over the corners of its cell. The contributions add up to the gradient.
 #[inline(always)]
 pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [i64; 8] {
     let mut parts = [0; 8];
@@ -106,7 +106,7 @@ pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [
     for (d, fraction) in fraction.into_iter().enumerate() {
         for corner in 0..1 << d {
             let product = parts[corner] * i64::from(fraction);
-            // Halves away from 0.
+            // Rounds halves away from 0.
             let half = i64::from(ONE / 2) + (product >> 63);
             let upper = (product + half) >> 24;
             parts[corner + (1 << d)] = upper;

@@ -1,4 +1,4 @@
-//! A network as ONNX.
+//! Exporting a network as ONNX.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::onnx;
 use crate::onnx::File;
 
-/// Files hold `f32`.
+/// Only for `f32`, because files hold `f32`.
 impl Network<f32> {
-    /// The network with its parameters and state as an ONNX file: see [`crate::onnx`].
+    /// Serializes the network with its parameters and state to an ONNX file: see [`crate::onnx`].
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -23,15 +23,15 @@ impl Network<f32> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Onnx`] when a layer is from outside of the crate, a value is not finite or the file would have 2 GiB or
-    /// more, [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Onnx`] when a layer is from outside this crate, a value is not finite or the file would have 2 GiB or
+    /// more; [`Error::Memory`] when the host has no room for the file.
     pub fn to_onnx(&self) -> Result<Vec<u8>, Error> {
         let file = File::of(self.graph())?;
         file.encode(self.graph(), &self.parameters(), &self.state())
     }
 
-    /// Writes the network to an ONNX file: see [`crate::onnx`]. Whatever happens, the whole old file or the whole new
-    /// one is there.
+    /// Writes the network to an ONNX file: see [`crate::onnx`]. The write is atomic: even after a failure, the file is
+    /// either completely old or completely new.
     ///
     /// # Errors
     /// As [`to_onnx`](Self::to_onnx), or [`Error::Onnx`] when the file cannot be written.

@@ -1,4 +1,4 @@
-//! A network's parameters and state as a file, and back.
+//! Saving a network to a file, and loading it.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -8,29 +8,30 @@ use super::Network;
 use crate::checkpoint::{self, Opened};
 use crate::error::Error;
 
-/// Files hold `f32`.
+/// Only for `f32`, because files hold `f32`.
 impl Network<f32> {
-    /// Parameters and state as a safetensors file, which [`crate::Model`] takes too: see [`crate::checkpoint`].
+    /// Serializes the parameters and the state to a safetensors file, which [`crate::Model`] reads, too: see
+    /// [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when a value is not finite, [`Error::Memory`] when the host has no room for it.
+    /// [`Error::Checkpoint`] when a value is not finite, [`Error::Memory`] when the host has no room for the file.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         checkpoint::check_saving(self.graph(), 1, 1)?;
         checkpoint::encode(self.graph(), &self.parameters(), &self.state(), None)
     }
 
-    /// Takes parameters and state out of a safetensors file: see [`crate::Model::set_safetensors`].
+    /// Loads the parameters and the state from a safetensors file: see [`crate::Model::set_safetensors`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Model::set_safetensors`].
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.set_state(&contents.state_of_layers)
     }
 
-    /// Writes parameters and state to a safetensors file. Whatever happens, the whole old file or the whole new one is
-    /// there.
+    /// Writes the parameters and the state to a safetensors file. The write is atomic: even after a failure, the file
+    /// is either completely old or completely new.
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -52,12 +53,12 @@ impl Network<f32> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 
-    /// The network that a safetensors file holds, of this engine or of [`crate::Model`]: layers, parameters and state.
-    /// What a training keeps beside them is left out. [`crate::checkpoint`] says how a file describes its network.
+    /// Builds the network in a safetensors file of this engine or of [`crate::Model`]: layers, parameters and state.
+    /// The state of a training is ignored. [`crate::checkpoint`] says how a file describes its network.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
-    /// or has a layer from outside of this crate; [`Error::Memory`] when the host has no room for it.
+    /// or has a layer from outside this crate; [`Error::Memory`] when the host has no room for the network.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
         let Opened {
             graph, contents, ..
@@ -67,21 +68,21 @@ impl Network<f32> {
         Self::of_values(Passes::fast(graph), &parameters, &state)
     }
 
-    /// The network that a file holds: see [`from_safetensors`](Self::from_safetensors), and [`save`](Self::save) for an
+    /// Builds the network in a file: see [`from_safetensors`](Self::from_safetensors), and [`save`](Self::save) for an
     /// example.
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`from_safetensors`](Self::from_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         checkpoint::read_whole(path.as_ref(), Self::from_safetensors)
     }
 
-    /// Takes parameters and state from a safetensors file for those of this network: see
+    /// Loads this network's parameters and state from a safetensors file: see
     /// [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.graph());

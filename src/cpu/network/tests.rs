@@ -85,7 +85,7 @@ fn what_cannot_be_mixed_is_named() {
     assert_eq!(own.parameters(), before);
 }
 
-/// Whatever their order in memory is.
+/// The memory order of a value does not matter.
 #[test]
 fn parameters_are_set_by_name() {
     let mut network = network(1);
@@ -189,7 +189,7 @@ fn targets_of_another_kind_are_refused() {
     );
 }
 
-/// A layer without a bias is one with a bias of 0, which nothing trains.
+/// A layer without a bias equals one whose bias stays 0.
 #[test]
 fn a_layer_without_a_bias_has_none() {
     let init = || Init::Normal { std: 0.5 };

@@ -20,10 +20,10 @@ use crate::shape::Shape;
 use crate::testing::Numbers;
 
 const ROWS: usize = 7;
-/// Of gradients of about 1, whose differences are of losses with an error of 1e-15 over steps of 1e-5.
+/// For gradients of about 1, computed from differences of losses: the losses have an error of 1e-15 and steps are 1e-5.
 const TOLERANCE: f64 = 1e-8;
 
-/// With weights that no two outputs have alike.
+/// A layer in which no two outputs have the same weights.
 fn linear(outputs: usize) -> Linear {
     let uniform = Init::Uniform { bound: 0.7 };
     Linear::new(outputs)
@@ -31,7 +31,7 @@ fn linear(outputs: usize) -> Linear {
         .bias_init(uniform)
 }
 
-/// Residual blocks one after another: a sum that the next sum is made of, so that gradients are the same array.
+/// Consecutive residual blocks: the operand of a sum is another sum, so that their gradients share an array.
 fn residual() -> Sequential {
     let network = Sequential::input(5).layer(linear(6));
     let skip = network.here();
@@ -44,7 +44,7 @@ fn residual() -> Sequential {
         .layer(linear(3))
 }
 
-/// A value that is read three times, once by a sum and once by a concatenation.
+/// A value that is read four times: by two layers, by a sum and by a concatenation.
 fn read_three_times() -> Sequential {
     let network = Sequential::input(5)
         .layer(linear(4))
@@ -63,7 +63,7 @@ fn read_three_times() -> Sequential {
     network.layer(linear(3))
 }
 
-/// The sum of a value and itself, and a concatenation with an input, by which there is no gradient.
+/// The sum of a value and itself, and a concatenation with an input, whose gradient is not computed.
 fn twice_itself() -> Sequential {
     let network = Sequential::input(5);
     let input = network.here();
@@ -74,7 +74,7 @@ fn twice_itself() -> Sequential {
         .layer(linear(3).without_bias())
 }
 
-/// Two inputs, of several extents, that take the same layer.
+/// Two inputs, one of them with several extents, that go through the same layer.
 fn two_inputs() -> Sequential {
     let shared: Arc<dyn Layer> = Arc::new(linear(4));
     let network = Sequential::input([2, 3]);
@@ -164,12 +164,12 @@ fn fast_and_single_networks_are_those_by_definition() {
         let found = single
             .gradient(&MeanSquaredError, x.view(), targets)
             .unwrap();
-        // Sums of at most 20 products of numbers below 5, a few of them one after another.
+        // Sums of at most 20 products of numbers below 5, a few sums one after another.
         assert_close(case, &found.mapv(f64::from), &expected, 1e-5);
     }
 }
 
-/// As a formula that is written out here, and knows no graph.
+/// Compares with a formula that is written out here and uses no graph.
 #[test]
 fn values_of_a_graph_are_what_it_says() {
     let network = Network::<f64>::by_definition(&read_three_times()).unwrap();
@@ -217,7 +217,7 @@ fn inputs_are_columns_of_the_features_one_after_another() {
     assert_eq!(activations[0].shape, Shape::from([2, 3]));
     let outputs = &activations.last().unwrap().values;
     assert_eq!(network.predict(x.view()).unwrap(), outputs);
-    // More rows than a pass takes: each is for itself.
+    // More rows than a pass takes: each row is independent.
     let many = random::<f64>(&mut Numbers::new(5), 1_203, 12);
     let all = network.predict(many.view()).unwrap();
     for row in [0, 499, 500, 1_202] {
@@ -254,7 +254,7 @@ fn every_graph_is_trained() {
     }
 }
 
-/// In a box, too.
+/// Also in a box.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn dropout_has_its_fast_form() {
@@ -272,8 +272,9 @@ fn dropout_has_its_fast_form() {
     assert_eq!(is_fast, [true, true, false], "{passes:?}");
 }
 
-/// `y = x − m`, `m` the mean of all elements: of the minibatch in training, which the state follows, and else the
-/// state. The gradient by `x` is `dy` without its mean over all rows, and what was kept is checked there.
+/// `y = x − m`. In training, `m` is the mean of all elements of the minibatch, and the state follows it; otherwise `m`
+/// is the state. The gradient by `x` is `dy` minus its mean over all rows. The backward pass checks what the forward
+/// pass kept.
 #[derive(Debug, Clone)]
 struct Centred;
 
@@ -363,7 +364,7 @@ fn steps_of_training_alone_change_the_state() {
         trainer.steps(1).unwrap();
         let state = trainer.network().state();
         assert_eq!(bits(running(&trainer)), bits(expected));
-        // Evaluations have the state as it is, and leave it.
+        // Evaluations read the state and do not change it.
         trainer.evaluate(&table).unwrap();
         let x = x.view();
         let y = ndarray::array![[1.0f32], [2.0]];
@@ -375,7 +376,7 @@ fn steps_of_training_alone_change_the_state() {
         assert_eq!(activations[1].values, x.mapv(|x| x - expected));
         assert_eq!(network.state(), state);
     }
-    // Saved and gone on with.
+    // A saved and resumed training continues with the same bits.
     let bytes = trainer.to_safetensors().unwrap();
     let expected: Vec<u32> = trainer
         .steps(3)

@@ -1,6 +1,6 @@
-//! A first layer of many outputs over bytes that are mostly 0: products of dense matrices, in which a block of rows leaves out
-//! the features that are 0 in all of them. Digits have ink in the same places: of six, chosen at random, 56 % of the
-//! pixels are 0 in all; of six neighbouring pixels, 66 % of the digits have ink in none.
+//! A first layer of many outputs over bytes that are mostly 0: products of dense matrices in which a block of rows
+//! skips the features that are 0 in all its rows. Digits have ink in similar places: in a block of six random digits,
+//! 56 % of the pixels are 0 in all six; in a block of six neighboring pixels, 66 % of the digits have no ink.
 
 use std::array;
 
@@ -15,22 +15,23 @@ use crate::data::{Dataset, Sampling};
 use crate::memory::bytes_of;
 use crate::reference::Float;
 
-/// Rows of a block, and features of one of the transposed minibatch: with the sums of a panel they fill the registers of
-/// AVX-512 and of AVX2.
+/// Rows per block, and features per block of the transposed minibatch. Together with the sums of a panel, they fill the
+/// registers of AVX-512 and of AVX2.
 pub(super) const ROWS: usize = 6;
-/// Panels of a piece of work: those of one operand stay in a second-level cache while blocks of the other pass by.
+/// Panels per piece of work: they stay in a second-level cache while the blocks of the other operand pass.
 const PANELS: usize = 4;
-/// Blocks of a piece of work.
+/// Blocks per piece of work.
 pub(super) const BLOCKS: usize = 16;
-/// Rows of a minibatch from which the weights are worth a copy.
+/// From this many rows of a minibatch on, copying the weights into panels pays off.
 pub(super) const LEAST: usize = 64;
-/// Rows of both operands at the most: the longer ones leave the caches, and a sum passes over all of them at once.
+/// Maximum number of rows of either operand: longer operands exceed the caches, because each sum passes over all rows.
 pub(super) const MOST: usize = 1 << 12;
-/// Blocks of the data set that are looked at, and the largest share of its bytes that may be left for the form to pay.
+/// Blocks of the data set that are examined, and the largest share of its bytes that may remain for the form to pay
+/// off.
 const LOOKED_AT: usize = 64;
 const MOST_LEFT: f64 = 0.75;
 
-/// Instructions that the sums of a block are made with.
+/// The instructions that compute the sums of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
     #[cfg(target_arch = "x86_64")]
@@ -40,7 +41,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// Those that the processor has, the best first; none where none has been measured.
+    /// The kernels that the processor supports, the fastest first; none on platforms where none was measured.
     pub(super) fn of_processor() -> impl Iterator<Item = Self> {
         let kernels: Vec<Option<Self>> = vec![
             #[cfg(target_arch = "x86_64")]
@@ -55,7 +56,7 @@ impl Kernel {
         kernels.into_iter().flatten()
     }
 
-    /// Columns of a panel.
+    /// Columns per panel.
     pub(super) fn columns<F>(self) -> usize {
         self.bytes() / size_of::<F>()
     }
@@ -71,7 +72,7 @@ impl Kernel {
     }
 }
 
-/// What is known of a training before it takes memory.
+/// What is known of a training before memory is allocated.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sizes {
     pub(super) examples: usize,
@@ -81,7 +82,7 @@ pub(in super::super) struct Sizes {
 }
 
 impl Sizes {
-    /// Those of a data set whose blocks leave out enough to be faster than a product of dense matrices.
+    /// The sizes, if blocks skip enough of the data set to be faster than a product of dense matrices.
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         let kernel = Kernel::of_processor().next()?;
         let inputs = dataset.width();
@@ -97,7 +98,7 @@ impl Sizes {
         })
     }
 
-    /// Bytes of memory of a minibatch of so many rows.
+    /// Bytes of a minibatch of `batch` rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let [rows, features] = [batch, self.inputs].map(|of| of.div_ceil(ROWS));
         let terms = (rows * self.inputs + features * batch) as u64;
@@ -107,14 +108,15 @@ impl Sizes {
             .saturating_add(bytes_of::<F>(panels as u64))
     }
 
-    /// Columns of all panels.
+    /// Columns of all panels together.
     fn panels<F>(&self) -> usize {
         self.outputs.next_multiple_of(self.kernel.columns::<F>())
     }
 }
 
-/// The share of a data set's bytes that blocks do not leave out, of rows and of features, by some that are drawn as those of
-/// minibatches are: rows that follow each other may be of one class, which are 0 in the same places.
+/// Estimates the share of a data set's bytes that blocks do not skip: the mean for blocks of rows and for blocks of
+/// features. The examples are drawn as in minibatches, because consecutive rows may be of one class and so have their
+/// zeros in the same places.
 fn left(dataset: &Dataset) -> f64 {
     let inputs = dataset.width();
     let mut examples = [0; ROWS * LOOKED_AT];
@@ -134,19 +136,19 @@ fn left(dataset: &Dataset) -> f64 {
     f64::midpoint(of_rows, of_features)
 }
 
-/// Elements of all rows of a block, of which one at least is not 0.
+/// One element from each row of a block; at least one of them is nonzero.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct Term<F> {
     x: [F; ROWS],
-    /// The row of the other operand that they are multiplied by.
+    /// The row of the other operand by which they are multiplied.
     at: u32,
 }
 
-/// Blocks of rows.
+/// Blocks of rows in sparse form.
 #[derive(Debug)]
 struct Terms<F> {
-    /// Those of each block, with room for `most`.
+    /// The terms of each block, with room for `most`.
     terms: Vec<Term<F>>,
     most: usize,
     counts: Vec<usize>,
@@ -170,7 +172,7 @@ impl<F: Float> Terms<F> {
         &self.terms[block * self.most..][..self.counts[block]]
     }
 
-    /// All blocks, to be filled: for each piece of work those that it has.
+    /// All blocks to be filled, grouped into pieces of work.
     fn parts(&mut self) -> impl Iterator<Item = impl Iterator<Item = Block<'_, F>>> {
         let most = self.most;
         let parts = self.terms.chunks_mut(BLOCKS * most);
@@ -183,14 +185,14 @@ impl<F: Float> Terms<F> {
     }
 }
 
-/// A block that is filled.
+/// A block to be filled.
 struct Block<'a, F> {
     terms: &'a mut [Term<F>],
     count: &'a mut usize,
 }
 
 impl<F: Float> Block<'_, F> {
-    /// Puts rows together, without the features that are 0 in all of them.
+    /// Fills the block with rows, without the features that are 0 in all of them.
     fn put_rows(&mut self, rows: [&[u8]; ROWS], unit: &[F; 256]) {
         const WORD: usize = size_of::<u64>();
         *self.count = 0;
@@ -207,7 +209,7 @@ impl<F: Float> Block<'_, F> {
         }
     }
 
-    /// Adds the term of a row of the other operand, unless all bytes are 0.
+    /// Adds the term for row `at` of the other operand, unless all bytes are 0.
     fn add(&mut self, bytes: &[u8], unit: &[F; 256], at: u32) {
         if bytes.iter().all(|byte| *byte == 0) {
             return;
@@ -215,20 +217,20 @@ impl<F: Float> Block<'_, F> {
         let term = &mut self.terms[*self.count];
         *self.count += 1;
         term.at = at;
-        // Of the last features there may be fewer: nobody reads the sums of the others.
+        // The last block may have fewer features; the sums of the missing ones are never read.
         for (x, &byte) in term.x.iter_mut().zip(bytes) {
             *x = unit[usize::from(byte)];
         }
     }
 }
 
-/// A minibatch by blocks of rows and, for the gradients, by blocks of features.
+/// A minibatch in blocks of rows and, for the gradients, in blocks of features.
 #[derive(Debug)]
 pub(in super::super) struct Blocks<F> {
     sizes: Sizes,
     rows: Terms<F>,
     features: Terms<F>,
-    /// The other operand of a product, copied so that the columns of a panel lie behind each other.
+    /// The other operand of a product, copied panel by panel, so that each panel is contiguous.
     panels: Vec<F>,
 }
 
@@ -243,13 +245,13 @@ impl<F: Float> Blocks<F> {
         }
     }
 
-    /// Copies the examples together; `unit` is `byte / 255` for every byte.
+    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
     pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
         let is_shared = self.is_shared(examples.len());
         let parts = self.rows.parts().zip(examples.chunks(ROWS * BLOCKS));
         for_each_part(parts, is_shared, |(part, examples)| {
             for (mut block, examples) in part.zip(examples.chunks(ROWS)) {
-                // What the last block has no row for is the first one again, and nobody reads its sums.
+                // The last block repeats its first row in place of missing ones; the sums of these are never read.
                 let row = |row| {
                     dataset.row(examples[if row < examples.len() { row } else { 0 }] as usize)
                 };
@@ -273,7 +275,7 @@ impl<F: Float> Blocks<F> {
         });
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, what a `Relu` makes of it.
+    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
     pub(super) fn times(
         &mut self,
         w: &Array2<F>,
@@ -281,7 +283,7 @@ impl<F: Float> Blocks<F> {
         y: ArrayViewMut2<'_, F>,
         relu: bool,
     ) {
-        // An optimizer from outside may leave them in any memory order.
+        // A custom optimizer may leave parameters in any memory order.
         let w = w.as_standard_layout();
         let b = b.map(|b| b.as_standard_layout());
         let b = b.as_ref().map(|b| dense(b.as_slice()));
@@ -300,7 +302,7 @@ impl<F: Float> Blocks<F> {
         is_shared(rows.saturating_mul(self.sizes.inputs * self.sizes.outputs))
     }
 
-    /// Copies a matrix panel by panel. What lies behind its last column makes sums that nobody reads.
+    /// Copies a matrix panel by panel. What lies after its last column only affects sums that are never read.
     fn pack(&mut self, matrix: &ArrayView2<'_, F>) {
         let (rows, columns) = matrix.dim();
         let matrix = dense(matrix.to_slice());
@@ -317,7 +319,7 @@ impl<F: Float> Blocks<F> {
         });
     }
 
-    /// Products of blocks and a packed matrix of so many rows, with a bias and a `Relu` behind them.
+    /// Multiplies blocks by a packed matrix of this many rows; then adds a bias and applies a `Relu`, if given.
     fn products(
         &self,
         of: (&Terms<F>, usize),
@@ -364,7 +366,7 @@ impl<F: Float> Blocks<F> {
     }
 }
 
-/// Bytes that are allocated for it.
+/// Bytes allocated.
 #[cfg(test)]
 impl<F> Blocks<F> {
     pub(super) fn allocated(&self) -> u64 {
@@ -376,7 +378,7 @@ impl<F> Blocks<F> {
     }
 }
 
-/// Pieces of a matrix along an axis, of so many rows or columns each but the last.
+/// Cuts a matrix along an axis into pieces of `size` rows or columns; the last may be smaller.
 fn cut<F>(matrix: ArrayViewMut2<'_, F>, axis: Axis, size: usize) -> Vec<ArrayViewMut2<'_, F>> {
     let mut pieces = Vec::new();
     let mut rest = matrix;
@@ -397,7 +399,7 @@ fn sum<F: Float, const COLUMNS: usize>(
     sums: &mut [[F; COLUMNS]; ROWS],
 ) {
     let panel = panel.as_chunks::<COLUMNS>().0;
-    // In registers: the compiler leaves them there as they are an array of the function's own.
+    // A local array, because the compiler keeps it in registers.
     let mut local = [[F::zero(); COLUMNS]; ROWS];
     for term in terms {
         let columns = &panel[term.at as usize];
@@ -410,7 +412,7 @@ fn sum<F: Float, const COLUMNS: usize>(
     *sums = local;
 }
 
-/// One row of sums, with what is behind them.
+/// Writes one row of sums; then adds the bias and applies a `Relu`, if given.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn finish<F: Float>(sums: &[F], b: Option<&[F]>, relu: bool, y: &mut [F]) {
     y.copy_from_slice(&sums[..y.len()]);

@@ -1,4 +1,4 @@
-//! Each row of a minibatch by what is not 0 in it, for layers of few outputs.
+//! Separate rows in sparse form, for layers of few outputs.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,12 +14,12 @@ use crate::memory::bytes_of;
 use crate::parallel;
 use crate::reference::Float;
 
-/// Rows of a data set that one core counts, or puts into this form, at a time.
+/// Rows of a data set that one core counts or converts at a time.
 const ROWS: usize = 1 << 10;
 
-/// Parts of a minibatch's rows, and of the features, where so many threads share the work. Every sum lies within one part,
-/// so that its bits depend neither on who takes which nor on their number. (On two cores more parts than 2 brought
-/// nothing; each has a cost in every row.)
+/// Number of parts into which the rows of a minibatch are cut, and also the features, for a number of threads. Every
+/// sum lies within one part, so its bits depend neither on the number of threads nor on which thread takes which part.
+/// (On two cores, more than 2 parts were no faster; each part has a cost in every row.)
 pub(super) fn parts(threads: usize) -> usize {
     match threads {
         0..=3 => threads.clamp(1, 2),
@@ -29,42 +29,42 @@ pub(super) fn parts(threads: usize) -> usize {
 
 pub(super) const MOST_PARTS: usize = 8;
 
-/// The bytes of a data set that are not 0.
+/// The nonzero bytes of a data set.
 #[derive(Debug)]
 pub(in super::super) struct SparseRows {
-    /// Parts of the features.
+    /// Number of parts of the features.
     parts: usize,
-    /// Where the entries of each row start in each part of the features, and where the last row ends.
+    /// Where the entries of each row start in each part of the features; after the last row, where they end.
     starts: Vec<usize>,
     entries: Vec<Entry>,
 }
 
-/// A byte that is not 0, and the feature that it is.
+/// A nonzero byte and the index of its feature.
 #[derive(Debug, Clone, Copy, Zeroable)]
 struct Entry {
     feature: u16,
     byte: u8,
 }
 
-/// With more bytes than this part of them not 0, or weights that no second-level cache holds, a
-/// product of dense matrices is the faster one (measured on one core of an AMD EPYC).
+/// Above this share of nonzero bytes, or with more weights than fit in a second-level cache, a product of dense
+/// matrices is faster (measured on one core of an AMD EPYC).
 const MOST_NONZERO: f64 = 0.5;
 pub(super) const MOST_WEIGHTS: usize = 1 << 18;
 
-/// How much of a data set is not 0.
+/// Numbers of nonzero bytes in a data set.
 #[derive(Debug)]
 pub(in super::super) struct Nonzero {
     pub(super) examples: usize,
-    /// Parts that the minibatches and the features are cut into.
+    /// Number of parts into which the minibatches and the features are cut.
     pub(super) parts: usize,
-    /// Bytes that are not 0, of every [`ROWS`] rows,
+    /// Nonzero bytes in each group of [`ROWS`] rows.
     bytes: Vec<usize>,
-    /// and of the row that has the most.
+    /// Nonzero bytes of the row that has the most.
     of_row: usize,
 }
 
 impl Nonzero {
-    /// Counts the bytes of a data set whose rows are faster in this form for a layer of so many outputs.
+    /// Counts the nonzero bytes of a data set; `None` if this form is not faster for a layer of `outputs` outputs.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
         if is_large || u16::try_from(dataset.width()).is_err() {
@@ -85,18 +85,18 @@ impl Nonzero {
         (!is_dense).then_some(nonzero)
     }
 
-    /// Bytes that are not 0, of all rows.
+    /// Nonzero bytes of all rows.
     fn entries(&self) -> usize {
         self.bytes.iter().sum()
     }
 
-    /// Bytes of memory that this form of the data set takes.
+    /// Bytes that the data set takes in this form.
     pub(super) fn of_examples(&self) -> u64 {
         let rows = bytes_of::<usize>((self.parts * self.examples + 1) as u64);
         rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
     }
 
-    /// Bytes of memory that the data set takes in this form, with minibatches of so many rows.
+    /// Bytes that the data set takes in this form, together with minibatches of `batch` rows.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let ends = bytes_of::<usize>((batch as u64).saturating_mul(self.parts as u64));
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
@@ -107,10 +107,10 @@ impl Nonzero {
 }
 
 impl SparseRows {
-    /// The rows of a data set in this form.
+    /// Converts the rows of a data set to this form.
     pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
         let parts = nonzero.parts;
-        // Memory is touched first by who fills it.
+        // Zeroed lazily: the thread that fills a piece of memory is the first to touch it.
         let mut rows = Self {
             parts,
             starts: zeroed_vec(parts * dataset.len() + 1),
@@ -150,15 +150,15 @@ impl SparseRows {
     }
 }
 
-/// Bytes of a row that are not 0: counted in bytes first, of which many are added at a time.
+/// Counts the nonzero bytes of a row: in `u8` first, because many of these are added per instruction.
 fn count_nonzero(row: &[u8]) -> usize {
     let pieces = row.chunks(usize::from(u8::MAX));
     let counts = pieces.map(|piece| piece.iter().map(|byte| u8::from(*byte != 0)).sum::<u8>());
     counts.map(usize::from).sum()
 }
 
-/// Puts rows of so many features, in so many parts, into `entries`, of which the first is the data set's entry `first`,
-/// and into `starts` where those of each row start in each part of the features.
+/// Converts rows of `width` features to `entries`; `first` is the index of the first entry within the data set. Writes
+/// to `starts` where the entries of each row start in each of the `parts` parts of the features.
 fn put(
     rows: &[u8],
     (width, parts): (usize, usize),
@@ -168,7 +168,7 @@ fn put(
 ) {
     const WORD: usize = size_of::<u64>();
     let share = width.div_ceil(parts);
-    // Every byte of a word is written, and the next one over it where it is 0: which are cannot be foreseen.
+    // Writes every byte of a word; after a 0, the next byte overwrites it. Branches on bytes would be mispredicted.
     let mut of_row = vec![Entry::zeroed(); width + 1];
     let mut end = 0;
     for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(parts)) {
@@ -193,7 +193,7 @@ fn put(
     }
 }
 
-/// A minibatch by what is not 0 in it.
+/// A minibatch of separate rows in sparse form.
 #[derive(Debug)]
 pub(in super::super) struct SparseBatch<F> {
     parts: Vec<Part<F>>,
@@ -205,22 +205,22 @@ pub(in super::super) struct SparseBatch<F> {
 struct Part<F> {
     /// Where the terms of each row end in each part of the features.
     ends: Vec<usize>,
-    /// Parts of the features.
+    /// Number of parts of the features.
     parts: usize,
     terms: Vec<Term<F>>,
 }
 
-/// A feature that is not 0, and where its weights start.
+/// A nonzero feature, and where its weights start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term<F> {
-    /// Its value.
+    /// The feature's value.
     x: F,
-    /// Its index times the outputs of the layer: where its row starts in the layer's weights.
+    /// Its index times the number of outputs: where its row starts in the layer's weights.
     at: u32,
 }
 
 impl<F: Float> SparseBatch<F> {
-    /// Room for minibatches of a data set before a layer of so many outputs.
+    /// Allocates minibatches of a data set, for a layer of `outputs` outputs.
     pub(super) fn new(outputs: usize, nonzero: &Nonzero) -> Self {
         let part = |_| Part {
             ends: Vec::new(),
@@ -233,7 +233,7 @@ impl<F: Float> SparseBatch<F> {
         }
     }
 
-    /// Copies the examples together; `unit` is `byte / 255` for every byte.
+    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
     pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
         let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
         let share = examples.len().div_ceil(self.parts.len());
@@ -245,7 +245,7 @@ impl<F: Float> SparseBatch<F> {
 
     /// `y = x·w + b`, or `y = x·w` without a bias.
     pub(super) fn times(&self, w: &Array2<F>, b: Option<&Array2<F>>, mut y: ArrayViewMut2<'_, F>) {
-        // An optimizer from outside may leave them in any memory order.
+        // A custom optimizer may leave parameters in any memory order.
         let w = w.as_standard_layout();
         let b = b.map(|b| b.as_standard_layout());
         let w = dense(w.as_slice());
@@ -284,8 +284,8 @@ impl<F: Float> Part<F> {
             x: unit[usize::from(entry.byte)],
             at: u32::from(entry.feature) * outputs,
         };
-        // One byte of each cache line first: rows lie scattered in memory, and loads that nothing waits
-        // for are under way together.
+        // First touches one byte of each cache line: the rows are scattered in memory, and loads that nothing depends
+        // on run in parallel.
         let lines = examples
             .iter()
             .flat_map(|&example| rows.row(example).iter().step_by(16));
@@ -337,7 +337,7 @@ fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     let mut at = 0;
     let outputs = dy.len();
     while at < outputs {
-        // Two more columns, where they are there, cost less than a pass of their own.
+        // Two more columns, where they exist, cost less here than in a pass of their own.
         at += match outputs - at {
             66.. => add_columns::<F, 64, 2>(row, dy, dw, first, at),
             64.. => add_columns::<F, 64, 0>(row, dy, dw, first, at),
@@ -354,7 +354,7 @@ fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     }
 }
 
-/// As many columns from `at` on; returns how many.
+/// Adds `WIDTH + MORE` columns from `at` on, and returns their number.
 #[inline(always)]
 fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
     row: &[Term<F>],
@@ -382,7 +382,7 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
 
 #[cfg(test)]
 impl<F> SparseBatch<F> {
-    /// Bytes that are allocated for it, with its data set.
+    /// Bytes allocated, including the data set.
     pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
         let of_part = |part: &Part<F>| {
             bytes_of::<usize>(part.ends.capacity() as u64)

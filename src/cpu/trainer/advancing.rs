@@ -1,4 +1,4 @@
-//! Steps whose losses nobody waits for.
+//! Steps whose losses are not returned.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::pace::Pace;
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// [`steps`](Self::steps) without the losses: [`losses`](Self::losses) has those of the last 16,384 steps, and earlier
-    /// ones are gone.
+    /// [`steps`](Self::steps) without returning the losses: [`losses`](Self::losses) has those of the last 16,384
+    /// steps; earlier ones are lost.
     ///
     /// # Errors
-    /// As [`steps`](Self::steps); those of a stream have the losses of the last 16,384 steps of this call at most.
+    /// As [`steps`](Self::steps); errors of a stream include the losses of at most the last 16,384 steps of this call.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         let first = self.steps_taken();
         self.advance_while_there_are_rows(first, count).map(drop)
     }
 
-    /// Takes as many steps as fit a time, and at least one; returns how many: for a program that draws frames, once a
-    /// frame. How long steps take is measured. Of a stream there may be fewer, when it has ended.
+    /// Takes as many steps as fit in `time`, at least one, and returns how many. Call it once per frame in a program
+    /// that draws frames. The duration of steps is measured. A stream that ends may give fewer.
     ///
     /// ```
     /// use std::time::Duration;
@@ -67,7 +67,7 @@ impl<F: Float> Trainer<F> {
             pace.record(done, began.elapsed());
             let left = time.saturating_sub(start.elapsed());
             now = match pace.steps_within(left) {
-                // A browser's clock may not have moved.
+                // A browser's clock may be too coarse to have advanced.
                 None if left > Duration::ZERO => now,
                 None => 0,
                 Some(fit) => fit.min(2 * now),
@@ -76,7 +76,8 @@ impl<F: Float> Trainer<F> {
         Ok(taken)
     }
 
-    /// How many there were: fewer where a stream has no more. The call has begun behind the `first` steps.
+    /// Takes `count` steps, or fewer if a stream ends, and returns how many. An error of a stream gets the losses of
+    /// all steps after the first `first`.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(unused_variables, reason = "errors of a stream have losses")

@@ -9,14 +9,14 @@ use crate::distributed::check_averaged;
 use crate::error::Error;
 use crate::reference::Float;
 
-/// Parameters, and the state of the layers.
+/// The parameters, and the state of the layers.
 pub(super) type Values<F> = [Vec<Array2<F>>; 2];
 
 impl<F: Float> Trainer<F> {
     /// Keeps a copy of the parameters if `metric` is the lowest so far: see [`crate::Trainer::keep_if_best`].
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the parameters have, [`Error::Memory`] when the host has no room for the copy.
+    /// [`Error::Diverged`] when the training has diverged, [`Error::Memory`] when the host has no room for the copy.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -36,21 +36,21 @@ impl<F: Float> Trainer<F> {
         })
     }
 
-    /// Keeps no parameters any more, so that the next are kept whatever their metric.
+    /// Forgets the kept parameters, so that the next ones are kept whatever their metric.
     pub fn forget_best(&mut self) {
         self.best.forget();
     }
 
-    /// Metric and step of the parameters that are kept.
+    /// Metric and step of the kept parameters.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
         self.best.place()
     }
 
-    /// Takes the parameters that are kept for those of the training: see [`crate::Trainer::restore_best`].
+    /// Restores the kept parameters and layer state: see [`crate::Trainer::restore_best`].
     ///
     /// # Errors
-    /// [`Error::Setting`] when none are kept.
+    /// [`Error::Setting`] when no parameters are kept.
     pub fn restore_best(&mut self) -> Result<(), Error> {
         let [parameters, state] = self.best.values()?;
         self.network.parameters.clone_from(parameters);

@@ -1,4 +1,4 @@
-//! What is said of a whole data set.
+//! Evaluations and predictions over a whole data set.
 
 use ndarray::Array2;
 
@@ -17,8 +17,8 @@ use crate::probability::probabilities_of;
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// Mean loss and accuracy over a whole data set. Of parameters that have diverged the loss may be infinite or
-    /// NaN, which is no error here.
+    /// Computes the mean loss and the accuracy over a whole data set. If the parameters have diverged, the loss may be
+    /// infinite or NaN, which is not an error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
@@ -37,12 +37,12 @@ impl<F: Float> Trainer<F> {
         self.network.evaluate(&*self.loss, examples)
     }
 
-    /// The class that the network takes every example for, and its probability; a
+    /// Returns, for every example, the class that the network predicts and its probability; a
     /// [`Confusion`](crate::Confusion) counts them.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values, no classes; [`Error::Shape`] when it does not fit
-    /// the network.
+    /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the
+    /// network.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
@@ -50,26 +50,27 @@ impl<F: Float> Trainer<F> {
         self.network.predictions(examples)
     }
 
-    /// What the network gives for every example, (examples, outputs).
+    /// Returns the network's outputs for every example, (examples, outputs).
     ///
     /// # Errors
-    /// [`Error::Memory`] without room for the outputs; else as [`evaluate`](Self::evaluate).
+    /// [`Error::Memory`] when the host has no room for the outputs; otherwise as [`evaluate`](Self::evaluate).
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let examples = examples.into();
         check_fit(self.network.graph(), &*self.loss, &examples)?;
         self.network.outputs(examples)
     }
 
-    /// The probability of every class for every example, (examples, classes): see [`crate::Trainer::probabilities`].
+    /// Returns the probability of every class for every example, (examples, classes): see
+    /// [`crate::Trainer::probabilities`].
     ///
     /// # Errors
-    /// [`Error::Setting`] when the loss compares values; else as [`outputs`](Self::outputs).
+    /// [`Error::Setting`] when the loss compares values; otherwise as [`outputs`](Self::outputs).
     pub fn probabilities(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let of_outputs = probabilities_of(self.loss.targets())?;
         Ok(of_outputs(self.outputs(examples)?.view()))
     }
 
-    /// How good the outputs for a data set are: a [`Metric`] by its name.
+    /// Computes a [`Metric`] of the outputs for a data set.
     ///
     /// # Errors
     /// As [`Metric::of`] and [`outputs`](Self::outputs).

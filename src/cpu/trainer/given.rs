@@ -1,4 +1,4 @@
-//! Steps on rows that are given now.
+//! Steps on rows that are passed to each call.
 
 use ndarray::{ArrayView2, s};
 
@@ -15,7 +15,7 @@ use crate::network::Wanted;
 use crate::ops::{self, weight_of_rows};
 use crate::reference::{Float, Loss, LossPass, Targets};
 
-/// Room for a step on so many rows.
+/// Allocates a workspace for a step on `rows` rows.
 fn room<F: Float>(
     network: &Network<F>,
     rows: usize,
@@ -26,8 +26,8 @@ fn room<F: Float>(
 }
 
 impl<F: Float> Trainer<F> {
-    /// Takes a step on rows `x` (rows, features) that are compared with their targets; returns their mean loss before
-    /// the update. Room for the last numbers of rows is kept, so that the next step on as many is fast.
+    /// Takes a step on rows `x` (rows, features) and their targets; returns their mean loss before the update.
+    /// Workspaces for the four most recent row counts are kept, so that the next step on the same count is fast.
     ///
     /// ```
     /// use wgrad::ndarray::{Array2, ArrayView2};
@@ -46,12 +46,13 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
-    /// loss, [`Error::Memory`] without room for so many rows, [`Error::Diverged`] as [`steps`](Self::steps).
+    /// loss, [`Error::Memory`] when the host has no room for so many rows, [`Error::Diverged`] as
+    /// [`steps`](Self::steps).
     pub fn step_on(&mut self, x: ArrayView2<'_, F>, targets: Targets<'_, F>) -> Result<F, Error> {
         self.step_on_given(x, targets, None)
     }
 
-    /// [`step_on`](Self::step_on), whose loss is among [`losses`](Self::losses).
+    /// [`step_on`](Self::step_on) without returning the loss: [`losses`](Self::losses) has it.
     ///
     /// # Errors
     /// As [`step_on`](Self::step_on).
@@ -63,7 +64,7 @@ impl<F: Float> Trainer<F> {
         self.step_on(x, targets).map(drop)
     }
 
-    /// [`step_on_weighted`](Self::step_on_weighted), whose loss is among [`losses`](Self::losses).
+    /// [`step_on_weighted`](Self::step_on_weighted) without returning the loss: [`losses`](Self::losses) has it.
     ///
     /// # Errors
     /// As [`step_on_weighted`](Self::step_on_weighted).
@@ -76,12 +77,12 @@ impl<F: Float> Trainer<F> {
         self.step_on_weighted(x, targets, weights).map(drop)
     }
 
-    /// [`step_on`](Self::step_on) with a weight of each row: its loss, and the gradient by it, times the weight. The mean
-    /// is still that over rows: weights of 1 are the same step.
+    /// [`step_on`](Self::step_on) with one weight per row, which multiplies the row's loss and its gradient. The mean
+    /// is still over the number of rows: with weights of 1, the step is the same.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on), or [`Error::Count`] when there are not as many weights as rows, and
-    /// [`Error::Setting`] when one is no finite number.
+    /// As [`step_on`](Self::step_on), or [`Error::Count`] when the number of weights is not the number of rows, and
+    /// [`Error::Setting`] when a weight is not finite.
     pub fn step_on_weighted(
         &mut self,
         x: ArrayView2<'_, F>,
@@ -153,8 +154,8 @@ impl<F: Float> Trainer<F> {
     }
 }
 
-/// The mean of the weighted losses of rows `y`, with its gradient in `dy`. The rows' losses are those that
-/// [`ops::Loss::class_weights`] describes.
+/// Mean of the weighted losses of rows `y`; writes its gradient to `dy`. [`ops::Loss::class_weights`] describes the
+/// losses of single rows.
 fn weighted<F: Float>(
     (loss, criterion): (&dyn ops::Loss, &dyn Loss<F>),
     (y, mut dy): (ArrayView2<'_, F>, ndarray::ArrayViewMut2<'_, F>),

@@ -1,4 +1,4 @@
-//! Minibatches of a data set in the host's memory.
+//! Minibatches of a data set or a stream, in host memory.
 
 use std::ops::Range;
 
@@ -21,23 +21,23 @@ use crate::network::Wanted;
 use crate::ops::to_u32;
 use crate::reference::{Float, Loss, Targets};
 
-/// Numbers of a minibatch from which cores share gathering them, with profit.
+/// From this many elements of a minibatch on, it is faster if several cores gather it.
 const SHARED: usize = 1 << 16;
 
-/// Rows, and how they become minibatches.
+/// The rows to train on, and the buffers of their minibatches.
 #[derive(Debug)]
 pub(super) struct Minibatches<F> {
     pub(super) rows: Source,
-    /// What is not 0 in them, where the first layer is faster over that.
+    /// The nonzero features of the minibatch, where the first layer computes faster with them.
     sparse: Option<Sparse<F>>,
     pub(super) work: Workspace<F>,
-    /// Minibatches whose gradients make a step.
+    /// Minibatches whose gradients one step accumulates.
     accumulated: usize,
-    /// Those that are computed here: other processes may compute the others.
+    /// The minibatches of a step that this process computes; other processes may compute the others.
     own: Range<usize>,
-    /// Sums of the gradients of several.
+    /// Sums of gradients over the minibatches of a step; empty where it has one.
     sums: Vec<Array2<F>>,
-    /// Examples that all minibatches of a step are made of.
+    /// Indices of the examples in all minibatches of a step.
     indices: Vec<u32>,
     /// Classes of one minibatch.
     labels: Vec<u32>,
@@ -46,7 +46,7 @@ pub(super) struct Minibatches<F> {
     unit: [F; 256],
 }
 
-/// What minibatches are of.
+/// The source of minibatches.
 #[derive(Debug)]
 pub(super) enum Source {
     /// A data set.
@@ -57,7 +57,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The data set, and how minibatches are drawn.
+    /// The data set and its sampling, if this is one.
     pub(super) fn examples(&self) -> Option<(&Examples, &Sampling)> {
         match self {
             Self::Examples(examples, sampling) => Some((examples, sampling)),
@@ -68,7 +68,7 @@ impl Source {
 }
 
 impl<F: Float> Minibatches<F> {
-    /// Of `batch` rows each, for a network of which so many numbers are kept for each parameter.
+    /// Minibatches of `batch` rows of a data set. The optimizer keeps `kept` arrays per parameter.
     ///
     /// # Errors
     /// [`Error::Memory`] when the host has no room for the training.
@@ -80,7 +80,7 @@ impl<F: Float> Minibatches<F> {
         sampling: Sampling,
     ) -> Result<Self, Error> {
         let passes = &network.passes;
-        // A first layer that has a form for rows given by what is not 0 in them, and bytes that are mostly 0.
+        // The sparse form needs a linear first layer, and bytes that are mostly 0.
         let form = match (&examples, passes.fast_first()) {
             (Examples::Bytes(dataset), Some(first)) => {
                 let outputs = first.spec.output.len();
@@ -105,10 +105,10 @@ impl<F: Float> Minibatches<F> {
         Ok(Self::with(&training, rows, sparse))
     }
 
-    /// The minibatches of a stream, for a network of which so many numbers are kept for each parameter.
+    /// Minibatches of a stream. The optimizer keeps `kept` arrays per parameter.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the training with a window of the stream.
+    /// [`Error::Memory`] when the host has no room for the training and a window of the stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn streamed(
         network: &Network<F>,
@@ -134,7 +134,7 @@ impl<F: Float> Minibatches<F> {
         Ok(Self::with(&training, rows, None))
     }
 
-    /// With room for what was counted.
+    /// Allocates what `training` has counted.
     fn with(training: &footprint::Training<'_>, rows: Source, sparse: Option<Sparse<F>>) -> Self {
         let passes = training.passes;
         let batch = training.batch;
@@ -153,7 +153,7 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Minibatches that are there without waiting for them: of a data set any number.
+    /// Number of minibatches that are ready; for a data set, any number. A stream may be read for them.
     pub(super) fn ready(&mut self) -> usize {
         match &mut self.rows {
             Source::Examples(..) => usize::MAX,
@@ -162,20 +162,20 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Number of rows of a minibatch.
+    /// Rows per minibatch.
     pub(super) fn batch(&self) -> usize {
         self.labels.len()
     }
 
-    /// Number of minibatches of a step.
+    /// Minibatches per step.
     pub(super) fn accumulated(&self) -> usize {
         self.accumulated
     }
 
-    /// Makes each step of so many minibatches.
+    /// Sets the number of minibatches per step.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set or the list of minibatches has no such number of rows, or there is no data
+    /// [`Error::Setting`] when the data set or the list of minibatches does not have enough rows, or there is no data
     /// set; [`Error::Memory`] when the host has no room for the sums of gradients.
     pub(super) fn accumulate(
         &mut self,
@@ -199,13 +199,14 @@ impl<F: Float> Minibatches<F> {
         Ok(())
     }
 
-    /// Computes only these minibatches of each step from now on.
+    /// From now on, computes only these minibatches of each step.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn share(&mut self, own: Range<usize>) {
         self.own = own;
     }
 
-    /// Mean loss of one minibatch of a step, with its gradients in the work space. They are asked for in order.
+    /// Mean loss of one minibatch of a step; its gradients are in the workspace. A step's shards must be requested in
+    /// order.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shard(
         &mut self,
@@ -225,7 +226,7 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Mean loss of a step, with its gradients in the work space. A stream has its minibatch ready.
+    /// Mean loss of a step; its gradients are in the workspace. The minibatch of a stream must be ready.
     pub(super) fn forward_backward(
         &mut self,
         network: &mut Network<F>,
@@ -254,7 +255,7 @@ impl<F: Float> Minibatches<F> {
         sum * share
     }
 
-    /// Mean loss of a minibatch of a step.
+    /// Mean loss of one minibatch of a step, `[step, minibatch]`.
     fn part(&mut self, network: &mut Network<F>, loss: &dyn Loss<F>, step: [u32; 2]) -> F {
         let first = step[1] as usize * self.batch();
         let part = first..first + self.batch();
@@ -324,7 +325,8 @@ impl<F: Float> Minibatches<F> {
     }
 }
 
-/// Has `copy` put the features of rows, each from a column on, into all inputs of a network.
+/// Fills all inputs of a network with the features of rows. `copy` gets a row, its first column for the input, and the
+/// destination.
 fn gather<F: Float>(
     network: &Network<F>,
     work: &mut Workspace<F>,
@@ -356,7 +358,7 @@ fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
 
 #[cfg(test)]
 impl<F: Float> Minibatches<F> {
-    /// Bytes of all that was allocated.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> u64 {
         use crate::memory::bytes_of;
 

@@ -1,4 +1,4 @@
-//! What the processor does of steps that several processes share.
+//! The CPU's part of steps that several processes share.
 
 use std::any::Any;
 
@@ -13,10 +13,10 @@ use crate::ops::to_u32;
 use crate::reference::Float;
 
 impl Trainer<f32> {
-    /// Shares the steps from now on out among processes: see [`crate::Trainer::distribute`].
+    /// Distributes the steps from now on among processes: see [`crate::Trainer::distribute`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Trainer::distribute`].
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let of_data = self
             .minibatches
@@ -79,7 +79,7 @@ impl<F: Float> Replica for Trainer<F> {
         let until = self.steps_taken() + count as u64;
         let taken = self.steps(count);
         if matches!(taken, Err(Error::Diverged { .. })) {
-            // As a GPU, which knows of it when all are done.
+            // Counts all steps, as a GPU does: it detects a divergence only after the last of them.
             self.updater.count_from(until, self.updater.began());
         }
         Ok(in_f32(&taken?))
@@ -103,7 +103,7 @@ impl<F: Float> Replica for Trainer<F> {
     }
 }
 
-/// The elements of a matrix in the precision in which processes train.
+/// The elements of an `f32` matrix, which is the only precision of distributed trainings.
 fn numbers<F: Float>(matrix: &mut Array2<F>) -> &mut [f32] {
     let Some(matrix) = (matrix as &mut dyn Any).downcast_mut::<Array2<f32>>() else {
         unreachable!("trainers in f32 alone are distributed");

@@ -1,4 +1,4 @@
-//! A training as a checkpoint, and back.
+//! Saving a training to a checkpoint, and resuming from it.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::checkpoint::{self, Changes, Position, Resumed, State};
 use crate::distributed::check_averaged;
 use crate::error::Error;
 
-/// Checkpoints hold `f32`.
+/// Only for `f32`, because checkpoints hold `f32`.
 impl Trainer<f32> {
     fn position(&self) -> Position {
         let updater = &self.updater;
@@ -32,19 +32,20 @@ impl Trainer<f32> {
         }
     }
 
-    /// Parameters and the state of the training as a safetensors file, which [`crate::Trainer`] takes
-    /// too: see [`crate::checkpoint`].
+    /// Serializes the parameters and the training state to a safetensors file, which [`crate::Trainer`] reads, too: see
+    /// [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when it has diverged, [`Error::Checkpoint`] when a value is not finite: the training
-    /// has failed; [`Error::Memory`] when the host has no room for it.
+    /// [`Error::NotSaved`] when the training has diverged, [`Error::Checkpoint`] when a value is not finite because the
+    /// training has failed, [`Error::Memory`] when the host has no room for the file, [`Error::Setting`] when the
+    /// processes have not averaged their latest [local steps](crate::distributed::Distribution::local_steps) yet.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
         self.soundness.check_saving(self.steps_taken())?;
         let kept = self.updater.roles().len();
         let graph = self.network.graph();
-        // Two more than are made: blocks of some megabytes leave parts of an allocator's heaps empty.
+        // Room for two more arrays than are made, because blocks of some megabytes fragment an allocator's heaps.
         checkpoint::check_saving(graph, 1 + kept, 1 + kept + 2)?;
         let state: State = self.updater.kept().collect();
         let training = Some((&state, &self.position()));
@@ -53,19 +54,19 @@ impl Trainer<f32> {
         checkpoint::encode(graph, &parameters, &of_layers, training)
     }
 
-    /// Goes on from such a file: see [`crate::Trainer::set_safetensors`].
+    /// Resumes from such a file: see [`crate::Trainer::set_safetensors`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Trainer::set_safetensors`].
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Goes on from a file whose training differs in what `changes` names: see
+    /// Resumes from a file whose training differs in the settings that `changes` names: see
     /// [`crate::Trainer::set_safetensors_with`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Trainer::set_safetensors_with`].
     pub fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
         let roles = self.updater.roles();
         let resumed = Resumed {
@@ -97,19 +98,18 @@ impl Trainer<f32> {
         Ok(())
     }
 
-    /// Takes the parameters and the state of the layers out of a file, and not the state of the training: see
-    /// [`crate::Trainer::set_weights`].
+    /// Loads only the parameters and the layers' state from a file: see [`crate::Trainer::set_weights`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Trainer::set_weights`].
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.network.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)
     }
 
-    /// Writes parameters and the state of the training to a safetensors file. Whatever happens, the
-    /// whole old file or the whole new one is there.
+    /// Writes the parameters and the training state to a safetensors file. The write is atomic: even after a failure,
+    /// the file is either completely old or completely new.
     ///
     /// # Errors
     /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
@@ -125,17 +125,17 @@ impl Trainer<f32> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 
-    /// Goes on from a file: see [`crate::Trainer::set_safetensors`].
+    /// Resumes from a file: see [`crate::Trainer::set_safetensors`].
     ///
     /// # Errors
-    /// As there, or [`Error::Checkpoint`] when the file cannot be read.
+    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.network.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Goes on from a file whose training differs in what `changes` names: with another learning rate, say.
+    /// Resumes from a file whose training differs in the settings that `changes` names, for example the learning rate.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).

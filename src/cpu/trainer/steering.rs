@@ -1,4 +1,4 @@
-//! What can change while a training runs.
+//! Changes to a running training.
 
 use std::sync::Arc;
 
@@ -12,26 +12,27 @@ use crate::ops::{Group, Optimizer};
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// The optimizer as it is now.
+    /// The current optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &dyn Optimizer {
         &**self.updater.optimizer()
     }
 
-    /// Goes on with another learning rate, before any schedule: see [`crate::Trainer::set_learning_rate`].
+    /// Sets the learning rate before any schedule: see [`crate::Trainer::set_learning_rate`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`crate::Trainer::set_learning_rate`].
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.updater.set_learning_rate(learning_rate)?;
         self.rule_changed();
         Ok(())
     }
 
-    /// Goes on with another optimizer: see [`crate::Trainer::set_optimizer`].
+    /// Replaces the optimizer: see [`crate::Trainer::set_optimizer`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] when the host has no room for what it keeps; then nothing is changed.
+    /// As [`crate::Trainer::set_optimizer`], or [`Error::Memory`] when the host has no room for its state; then nothing
+    /// is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(optimizer)?;
         self.rule_changed();
@@ -47,32 +48,32 @@ impl<F: Float> Trainer<F> {
         self.soundness.set_rule(steps, optimizer, multiples);
     }
 
-    /// Updates parameters in another way than the optimizer says: see [`crate::Trainer::set_group`].
+    /// Assigns parameters to a group, which changes how the optimizer updates them: see [`crate::Trainer::set_group`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
+    /// As [`crate::Trainer::set_group`], or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.change_groups(|groups| groups.set(parameters, group))
     }
 
-    /// Leaves parameters as they are from now on: see [`crate::Trainer::freeze`].
+    /// Freezes parameters: see [`crate::Trainer::freeze`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
+    /// As [`crate::Trainer::freeze`], or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.change_groups(|groups| groups.freeze(parameters, true))
     }
 
-    /// Goes on with frozen parameters: see [`crate::Trainer::unfreeze`].
+    /// Trains frozen parameters again: see [`crate::Trainer::unfreeze`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] when the host has no room for gradients that were not computed before; then nothing
-    /// is changed.
+    /// As [`crate::Trainer::unfreeze`], or [`Error::Memory`] when the host has no room for gradients that were not
+    /// computed before; then nothing is changed.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.change_groups(|groups| groups.freeze(parameters, false))
     }
 
-    /// Gradients that lead to no trained parameter are not computed.
+    /// Changes the groups, and which gradients are computed: only those that a trained parameter needs.
     fn change_groups(
         &mut self,
         change: impl FnOnce(&mut Groups) -> Result<(), Error>,
@@ -91,10 +92,11 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Makes each step of so many minibatches from now on: see [`crate::Trainer::accumulate`].
+    /// Makes each step accumulate the gradients of `minibatches` minibatches from now on: see
+    /// [`crate::Trainer::accumulate`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] when the host has no room for the sums of gradients.
+    /// As [`crate::Trainer::accumulate`], or [`Error::Memory`] when the host has no room for the sums of gradients.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
@@ -109,13 +111,13 @@ impl<F: Float> Trainer<F> {
     /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].
     ///
     /// # Errors
-    /// As there, or [`Error::Memory`] when the host has no room for it.
+    /// As [`crate::Trainer::average`], or [`Error::Memory`] when the host has no room for the average.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.updater.average(&self.network, decay)
     }
 
-    /// A copy of the moving average, if one is kept.
+    /// Returns a copy of the moving average, if one is kept.
     ///
     /// # Errors
     /// [`Error::Memory`] when the host has no room for the copy.

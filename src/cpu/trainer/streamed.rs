@@ -1,4 +1,4 @@
-//! Steps on rows that come in a stream.
+//! Steps on rows from a stream.
 
 use super::minibatches::{Minibatches, Source};
 use super::{Trainer, as_f32, in_f32};
@@ -10,18 +10,20 @@ use crate::ops::{Loss, Optimizer};
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// Trains `network` on a stream of rows with minibatches of `batch` rows, for data that do not fit in memory: the
-    /// same minibatches, in the same order, as [`crate::Trainer::streamed`]. In memory are the block that came last and
-    /// one window, which is read when the one before it is trained on.
+    /// Trains `network` on a stream of rows, with minibatches of `batch` rows: for data that does not fit in memory.
     ///
-    /// [`steps`](Self::steps) returns fewer losses than steps that were asked for when the stream ends, and then none.
-    /// Rows at its end that fill no minibatch are not trained on. [`crate::Trainer::streamed`] says how such a training
-    /// goes on from a checkpoint; [`Stream`] has an example.
+    /// The minibatches and their order are those of [`crate::Trainer::streamed`]. Memory holds the latest block and one
+    /// window; the next window is read when the training on the present one has ended.
+    ///
+    /// When the stream ends, [`steps`](Self::steps) returns fewer losses than requested, and from then on none. The
+    /// last rows are not trained on if they fill no minibatch. [`crate::Trainer::streamed`] says how to resume such a
+    /// training from a checkpoint; [`Stream`] has an example.
     ///
     /// # Errors
-    /// [`Error::Setting`] when batch, window or a setting of the loss or the optimizer make no sense, [`Error::Memory`]
-    /// when the host has no room for the training with a window. Steps return [`Error::Stream`] or [`Error::Block`] for a
-    /// block that could not be had or is of other rows, when all steps of whole windows before it are taken.
+    /// [`Error::Setting`] when the batch, the window or a setting of the loss or the optimizer is invalid,
+    /// [`Error::Memory`] when the host has no room for the training and a window. Steps return [`Error::Stream`] when
+    /// the iterator fails, and [`Error::Block`] when a block has rows of another layout; all steps of the whole windows
+    /// before that block are taken first.
     pub fn streamed(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -35,7 +37,7 @@ impl<F: Float> Trainer<F> {
         Self::with(network, loss, optimizer, Some(minibatches))
     }
 
-    /// The error that a stream ended with for now.
+    /// Returns the error that interrupted the stream, if one did. `losses` are those of the steps taken by this call.
     pub(super) fn fault_of_stream(&mut self, losses: &[F]) -> Result<(), Error> {
         match self.minibatches.as_mut().map(|of| &mut of.rows) {
             Some(Source::Stream(windows)) => windows.fault(|| in_f32(losses)),
@@ -43,7 +45,7 @@ impl<F: Float> Trainer<F> {
         }
     }
 
-    /// The same error of a call that has begun behind the `first` steps, with the losses of all its steps that are kept.
+    /// Replaces the losses in an error of a stream by those of all steps after the first `first` whose losses are kept.
     pub(super) fn with_losses_since(&self, first: u64, mut error: Error) -> Error {
         if let Error::Stream { losses, .. } | Error::Block { losses, .. } = &mut error {
             let steps = (self.steps_taken() - first).min(self.losses.len() as u64);
@@ -57,13 +59,13 @@ impl<F: Float> Trainer<F> {
         error
     }
 
-    /// Whether a stream has ended and all of its minibatches were trained on: see [`crate::Trainer::is_finished`].
+    /// Whether the stream has ended and all its minibatches were trained on: see [`crate::Trainer::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.rows_left().is_some()
     }
 
-    /// How many rows at the end of a stream fill no minibatch, once it [is finished](Self::is_finished).
+    /// Number of rows at the end of the stream that fill no minibatch, once it [is finished](Self::is_finished).
     #[must_use]
     pub fn rows_left(&self) -> Option<usize> {
         match self.minibatches.as_ref().map(|of| &of.rows) {

@@ -17,15 +17,15 @@ use crate::{Sequential, TwoLayerNet};
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 
 impl<F: Float> Trainer<F> {
-    /// Bytes of all that it has allocated for its steps.
+    /// Bytes allocated for its steps.
     fn allocated(&self) -> u64 {
         let minibatches = self.minibatches.as_ref().unwrap();
         bytes_of::<F>((self.updater.numbers()) as u64) + minibatches.allocated()
     }
 }
 
-/// What is counted before anything is allocated, without what an evaluation takes; of steps of several minibatches what
-/// those add, too.
+/// Bytes that `footprint` counts before anything is allocated, except those of an evaluation; with accumulation, also
+/// the bytes that it adds.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let minibatches = trainer.minibatches.as_ref().unwrap();
     let (examples, _) = minibatches.rows.examples().unwrap();
@@ -47,7 +47,7 @@ fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let of_one = training.bytes::<F>() - training.of_evaluation::<F>();
     match minibatches.accumulated() {
         1 => of_one,
-        // The indices of one are among both.
+        // Both counts contain the indices of one minibatch.
         several => {
             let of_all = of_accumulation::<F>(training.passes, batch * several);
             of_one + of_all - bytes_of::<u32>(batch as u64)
@@ -60,7 +60,7 @@ fn table() -> Table {
     Table::regression("three", x.view(), x.view()).unwrap()
 }
 
-/// Two inputs, a layer that is used again, a sum, and a concatenation.
+/// Two inputs, a layer that is used twice, a sum, and a concatenation.
 fn with_everything() -> Sequential {
     let again: Arc<dyn Layer> = Arc::new(Linear::new(2));
     let network = Sequential::input(2)
@@ -112,7 +112,7 @@ fn what_a_training_allocates_is_what_was_counted() {
     }
 }
 
-/// Terms of minibatches are counted as if each row had as many as the row that has the most.
+/// The count assumes that every row has as many nonzero features as the row with the most.
 #[test]
 fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
@@ -140,7 +140,7 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     }
 }
 
-/// Dense bytes are no other case than floats.
+/// Dense bytes are handled like floats.
 #[test]
 fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     let labels = Labels::from_classes(vec![0, 1], 2).unwrap();
@@ -160,7 +160,7 @@ fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     assert_eq!(counted(&trainer, 2), trainer.allocated());
 }
 
-/// What was written by the last step is room for the next one: only gradients by values are other ones.
+/// Freezing and unfreezing keeps all buffers in place, except the gradients by values, which are resized.
 #[test]
 fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     let mut trainer = Trainer::new(
@@ -187,7 +187,8 @@ fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     trainer.steps(1).unwrap();
     let before = places(&trainer);
     let all = numbers(&trainer);
-    // The second and fourth layer are one: the gradient by what the first gives leads nowhere then.
+    // `layers.1` is used twice. Once both layers are frozen, no trained parameter needs the gradient by the first
+    // layer's output.
     for layer in ["layers.0", "layers.1"] {
         trainer.freeze(layer).unwrap();
         assert_eq!(numbers(&trainer), anew(&trainer), "{layer}");
@@ -200,7 +201,8 @@ fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     assert_eq!(places(&trainer), before);
 }
 
-/// In blocks of rows: with a `Relu` and without, used again, in several minibatches of a step, and frozen in between.
+/// Each case trains in blocks of rows: with and without a `Relu`, with a layer used twice, with several minibatches per
+/// step, and with a freeze in between.
 #[test]
 fn a_wide_first_layer_over_bytes_trains_as_its_definition_does() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;

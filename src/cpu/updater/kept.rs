@@ -1,4 +1,4 @@
-//! What is kept from step to step, to be saved, averaged and put back.
+//! The optimizer's state and the moving average, to be saved, averaged over processes and restored.
 
 use ndarray::Array2;
 
@@ -8,7 +8,7 @@ use crate::checkpoint::AVERAGE;
 use crate::reference::Float;
 
 impl<F: Float> Updater<F> {
-    /// Names of what is kept of every parameter, as a checkpoint has them.
+    /// Names under which a checkpoint stores the state: those of the optimizer, then the average.
     pub(in crate::cpu) fn roles(&self) -> Vec<&'static str> {
         let average = self.average.as_ref().map(|_| AVERAGE);
         self.optimizer
@@ -19,8 +19,7 @@ impl<F: Float> Updater<F> {
             .collect()
     }
 
-    /// Takes what is kept of every parameter, in the order of [`roles`](Self::roles), out of a checkpoint. What is absent
-    /// begins anew.
+    /// Restores the state from a checkpoint, in the order of [`roles`](Self::roles). State that is absent starts anew.
     pub(in crate::cpu) fn set_kept(
         &mut self,
         network: &Network<F>,
@@ -42,14 +41,14 @@ impl<F: Float> Updater<F> {
         }
     }
 
-    /// Which parameters are trained: what is frozen is the same in all processes.
+    /// Whether each parameter is trained. Frozen parameters are the same in all processes.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::cpu) fn is_trained(&self) -> Vec<bool> {
         let groups = self.groups.resolved();
         groups.iter().map(|group| !group.is_frozen()).collect()
     }
 
-    /// All that is kept of those from step to step, a parameter after another.
+    /// The state of all trained parameters: the optimizer's, one parameter after another, then the average.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::cpu) fn kept_of_trained_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
         let is_trained = self.is_trained();
@@ -62,7 +61,7 @@ impl<F: Float> Updater<F> {
 }
 
 impl Updater<f32> {
-    /// What is kept of every parameter, under the names of [`roles`](Self::roles).
+    /// Copies of the state of every parameter, under the names of [`roles`](Self::roles).
     pub(in crate::cpu) fn kept(&self) -> impl Iterator<Item = (&'static str, Vec<Vec<f32>>)> {
         let values = |kept: &Array2<f32>| kept.iter().copied().collect();
         self.roles().into_iter().enumerate().map(move |(at, role)| {
@@ -77,7 +76,7 @@ impl Updater<f32> {
     }
 }
 
-/// Of one thing for each parameter, those of parameters that are trained.
+/// Selects the items of trained parameters from `all`, which has one item per parameter.
 #[cfg(not(target_arch = "wasm32"))]
 pub(in crate::cpu) fn trained<T>(
     all: impl IntoIterator<Item = T>,

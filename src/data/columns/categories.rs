@@ -4,10 +4,11 @@ use super::super::sampling::saturated;
 use super::super::{CellFault, CellKind};
 use super::missing::{Missing, missing};
 
-/// Most categories of a column: an `f32` has all integers up to it, as the index of an `Embedding` needs.
+/// The most categories per column. An `f32` represents all integers up to this one, as the index of an `Embedding`
+/// must.
 pub(super) const MOST: usize = 1 << 24;
 
-/// The categories of a column, which are numbered from 0 in their order.
+/// The categories of a column, numbered from 0 in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Categories {
     names: Vec<String>,
@@ -15,7 +16,7 @@ pub(super) struct Categories {
 }
 
 impl Categories {
-    /// Names without repetitions, in this order.
+    /// Takes names without repetitions, in this order.
     pub(super) fn new(names: Vec<String>) -> Self {
         let numbered = names.iter().zip(0..);
         Self {
@@ -26,7 +27,7 @@ impl Categories {
         }
     }
 
-    /// In the order of their numbers, or else of their letters.
+    /// Sorts the names by number if all are numbers, and otherwise alphabetically.
     pub(super) fn sorted(mut names: Vec<&str>) -> Self {
         let numbers: Option<Vec<f64>> = names.iter().map(|name| name.parse().ok()).collect();
         names.sort_unstable();
@@ -49,7 +50,7 @@ impl Categories {
         self.numbers.get(name).map(|&number| number as usize)
     }
 
-    /// An error about a category that is none of these.
+    /// The error for an unknown category.
     pub(super) fn unknown(&self, found: &str, is_target: bool) -> CellFault {
         const MOST_LISTED: usize = 10;
         CellFault::Unknown {
@@ -61,7 +62,7 @@ impl Categories {
     }
 }
 
-/// Categories of a feature, with what is none of them.
+/// The categories of a feature, and how to treat other fields.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Known {
     pub(super) categories: Categories,
@@ -69,23 +70,23 @@ pub(super) struct Known {
     pub(super) blanks: Blanks,
 }
 
-/// What a blank among categories is.
+/// What a blank means in a column of categories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blanks {
     Refused,
     /// The last category.
     Category,
-    /// A category that the part to train on does not have.
+    /// An unknown category.
     Unknown,
 }
 
 impl Known {
-    /// Categories, with a blank where it is one.
+    /// Number of categories, including that of a blank.
     pub(super) fn len(&self) -> usize {
         self.categories.len() + usize::from(self.blanks == Blanks::Category)
     }
 
-    /// The number of the category in a field without blanks around it; none where it is among the others.
+    /// The number of the category in a field, given without surrounding blanks; `None` for one of the others.
     pub(super) fn number(&self, field: &str, words: &Missing) -> Result<Option<usize>, CellFault> {
         if words.is(field) {
             return match self.blanks {
@@ -108,7 +109,7 @@ impl Known {
         }
     }
 
-    /// Names of the categories of a column, as features.
+    /// Names of the features, one per category of a column.
     pub(super) fn feature_names(&self, column: &str) -> impl Iterator<Item = String> {
         let names = self.categories.names().iter();
         let blank = (self.blanks == Blanks::Category).then(|| is_missing(column));
@@ -118,7 +119,7 @@ impl Known {
     }
 }
 
-/// Name of the feature that says that a column is blank.
+/// Name of the feature that flags blanks in a column.
 pub(super) fn is_missing(column: &str) -> String {
     format!("{column} is missing")
 }

@@ -1,21 +1,21 @@
-//! Whether columns go together, whatever rows they are fitted to.
+//! Checks that columns fit together, independently of any rows.
 
 use std::collections::HashSet;
 
 use super::super::ColumnsError;
 use super::{Blank, Columns, Feature, Kind, fitted};
 
-/// What is to be predicted.
+/// The kind of all targets.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TargetKind<'a> {
     Values,
-    /// By the column that has it.
+    /// A class, with the name of its column.
     Class(&'a str),
     Labels,
 }
 
 impl Columns {
-    /// What is to be predicted, by columns that go together.
+    /// Checks the columns and returns the kind of the targets.
     pub(super) fn check(&self) -> Result<TargetKind<'_>, ColumnsError> {
         let features = self.features.iter().map(Feature::name);
         let targets = self.targets.iter().map(|(_, name)| name.as_str());

@@ -5,18 +5,18 @@ use super::missing::missing;
 use super::scale::Scale;
 use super::{Blank, cell};
 
-/// Makes features of the fields of one row after another, in the order of one header:
-/// [`FittedColumns::row`] gives it.
+/// Converts the fields of one row at a time to features. The fields are in the order of a fixed header.
+/// [`FittedColumns::row`] creates the encoder.
 #[derive(Debug, Clone)]
 pub struct RowEncoder {
     columns: FittedColumns,
     name: String,
-    /// For each field of a row what becomes of it.
+    /// The use of each field of a row; `None` for fields to ignore.
     uses: Vec<Option<Use>>,
     width: usize,
 }
 
-/// By its place among the columns.
+/// What a field is used for, with its index among the features or targets.
 #[derive(Debug, Clone, Copy)]
 enum Use {
     Feature(usize),
@@ -41,7 +41,7 @@ impl RowEncoder {
         })
     }
 
-    /// Makes targets in place of features: values as they are scaled, the index of a class, 1 or 0 for a label.
+    /// Creates an encoder of targets instead of features: scaled values, the index of a class, or 1 or 0 for a label.
     pub(super) fn of_target(columns: &FittedColumns, of: &Records) -> Result<Self, DataError> {
         let mut uses = vec![None; of.header().len()];
         let names = columns.target().columns();
@@ -56,17 +56,19 @@ impl RowEncoder {
         })
     }
 
-    /// Numbers that a row becomes.
+    /// Numbers per encoded row.
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    /// Writes the features of a row: `fields` are in the order of the header, `row` stands for the row in messages, and
-    /// `to` has room for [`FittedColumns::features`] numbers. It allocates nothing.
+    /// Writes the features of a row to `to`, without allocating.
+    ///
+    /// `fields` are in the order of the header. Messages call the row `row`. `to` has room for
+    /// [`FittedColumns::features`] numbers.
     ///
     /// # Errors
-    /// [`ColumnsError::Cell`](super::super::ColumnsError::Cell) when a field is not what its column needs,
-    /// [`RowsError::Fields`] when there are more or fewer than the header has, and
+    /// [`ColumnsError::Cell`](super::super::ColumnsError::Cell) when a field is not valid for its column,
+    /// [`RowsError::Fields`] when the number of fields differs from the header, and
     /// [`ColumnsError::Width`](super::super::ColumnsError::Width) when `to` is longer or shorter than the features.
     pub fn encode<'a>(
         &self,

@@ -6,14 +6,14 @@ use super::missing::Missing;
 use super::scale::Scale;
 use super::{Category, Columns, Feature, cell};
 
-/// What is learned of a feature's column.
+/// What is learned from a feature's column.
 enum Learned<'a> {
     Number(Numbers<'a>),
     OneHot(Names<'a>, &'a Category),
     Index(Names<'a>, &'a Category),
 }
 
-/// What is learned of the targets' columns.
+/// What is learned from the target columns.
 enum LearnedTarget<'a> {
     Values(Vec<Numbers<'a>>),
     Class(Names<'a>),

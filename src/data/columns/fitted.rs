@@ -11,16 +11,16 @@ use super::scale::Scale;
 use crate::error::Error;
 use crate::memory;
 
-/// Numbers that may stand for a category.
+/// Allowed numbers per category of an index.
 pub(super) const WIDTHS: std::ops::RangeInclusive<usize> = 1..=65_536;
 
-/// [`Columns`](super::Columns) with the means, deviations and categories of the part to train on: they make numbers
-/// of any rows with such columns, and units of what a network gives.
+/// [`Columns`](super::Columns) with the means, deviations and categories of the training part. They convert rows with
+/// these columns to numbers, and network outputs back to units.
 ///
-/// A row is first its plain features: numbers, each with a 1 where it is missing if it has that feature, and one-hot
-/// categories, in the order of the columns. Then comes an index for each column of [`index`](super::Columns::index).
+/// A row begins with its plain features, in the order of the columns: numbers, each with its flag feature for blanks
+/// if it has one, and one-hot categories. Then come the indices, one for each [`index`](super::Columns::index) column.
 ///
-/// Cloning is cheap: clones share what they know.
+/// Cloning is cheap: clones share their memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedColumns {
     inner: Arc<Inner>,
@@ -31,13 +31,13 @@ pub(super) struct Inner {
     pub(super) missing: Missing,
     pub(super) features: Vec<Feature>,
     pub(super) target: Target,
-    /// The classes of the target; none where it has no classes.
+    /// The classes of the target; empty if it has no classes.
     pub(super) classes: Categories,
     pub(super) plain: usize,
     pub(super) width: usize,
 }
 
-/// A column with features, and the place of the first one in a row.
+/// A column with features, and the position of its first feature in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Feature {
     pub(super) name: String,
@@ -52,35 +52,35 @@ pub(super) enum Kind {
     Index { known: Known, width: usize },
 }
 
-/// What is predicted of a row.
+/// The target of a network.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Values, scaled to mean 0 and deviation 1 over the part to train on: an output each.
+    /// Values, scaled to mean 0 and deviation 1 over the training part. One output per value.
     Values {
-        /// Names of their columns.
+        /// Names of the columns.
         names: Vec<String>,
-        /// The mean of each, in its unit.
+        /// Mean of each column, in its unit.
         means: Vec<f64>,
-        /// The standard deviation of each, in its unit.
+        /// Standard deviation of each column, in its unit.
         deviations: Vec<f64>,
     },
-    /// A class: an output for each.
+    /// A class, with one output per class.
     Classes {
         /// Name of the column.
         name: String,
         /// The classes, in the order of the outputs.
         classes: Vec<String>,
     },
-    /// Yes or no, as 1 or 0: an output each.
+    /// Yes-or-no answers, as 1 or 0. One output per answer.
     Labels {
-        /// Names of their columns.
+        /// Names of the columns.
         names: Vec<String>,
     },
 }
 
 impl Target {
-    /// What a network should give for each row: so many values, or a logit for every class or label.
+    /// Number of network outputs per row: one per value, or one logit per class or label.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match self {
@@ -97,7 +97,7 @@ impl Target {
         }
     }
 
-    /// Names of its columns.
+    /// Names of the target's columns.
     pub(super) fn columns(&self) -> &[String] {
         match self {
             Self::Values { names, .. } | Self::Labels { names } => names,
@@ -107,7 +107,7 @@ impl Target {
 }
 
 impl FittedColumns {
-    /// Gives the features their places.
+    /// Creates the columns and assigns the features their positions in a row.
     pub(super) fn new(missing: Missing, features: Vec<(String, Kind)>, target: Target) -> Self {
         let features = features.into_iter();
         let mut features: Vec<Feature> = features
@@ -147,20 +147,20 @@ impl FittedColumns {
         &self.inner
     }
 
-    /// Features of a row.
+    /// Features per row.
     #[must_use]
     pub fn features(&self) -> usize {
         self.inner.width
     }
 
-    /// Features of a row that are numbers as they are, which come first: all but the indices.
+    /// Plain features per row, which come first: all features except the indices.
     #[must_use]
     pub fn plain(&self) -> usize {
         self.inner.plain
     }
 
-    /// The indices of a row, which come last: of each the name of its column, how many indices there are, and how many
-    /// numbers an [`Embedding`](crate::ops::Embedding) should have for each.
+    /// The indices of a row, which come last. Each item has the name of the column, the number of indices, and the
+    /// numbers per index that an [`Embedding`](crate::ops::Embedding) should have.
     pub fn indices(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         let features = self.inner.features.iter();
         features.filter_map(|feature| match &feature.kind {
@@ -172,20 +172,20 @@ impl FittedColumns {
         })
     }
 
-    /// What a network should give for each row.
+    /// Number of network outputs per row.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.target().outputs()
     }
 
-    /// What is predicted.
+    /// The target of the network.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.inner.target
     }
 
-    /// What each feature of a row says, such as `area`, `age is missing` or `town = Berlin`; an index has the name of
-    /// its column.
+    /// The name of each feature of a row, such as `area`, `age is missing` or `town = Berlin`. An index has the name
+    /// of its column.
     #[must_use]
     pub fn feature_names(&self) -> Vec<String> {
         let features = || self.inner.features.iter();
@@ -194,12 +194,12 @@ impl FittedColumns {
         plain.chain(indices).flat_map(Feature::names).collect()
     }
 
-    /// Rows as a network sees them, with what it should predict, for trainings and evaluations.
+    /// Converts rows to a table of features and targets, for training or evaluation.
     ///
     /// # Errors
     /// [`RowsError::NoColumn`](super::super::RowsError::NoColumn) when the header lacks a column,
-    /// [`ColumnsError::Cell`] when a field is not what its column needs, with its line, and [`ColumnsError::Memory`]
-    /// when there is no room for the table.
+    /// [`ColumnsError::Cell`] when a field is not valid for its column (with its line), and [`ColumnsError::Memory`]
+    /// when there is not enough memory for the table.
     pub fn table(&self, records: &Records) -> Result<Table, DataError> {
         let target = RowEncoder::of_target(self, records)?;
         let encoder = self.row(records.name(), records.header())?;
@@ -231,7 +231,7 @@ impl FittedColumns {
         Ok(Table::of_finite(name, self.features(), features, targets))
     }
 
-    /// Rows as a network sees them, to be predicted: (rows, features). They need no target, and may have further
+    /// Converts rows to features (rows, features), for prediction. The records need no target, and may have further
     /// columns, in any order.
     ///
     /// # Errors
@@ -248,8 +248,8 @@ impl FittedColumns {
         Ok(features)
     }
 
-    /// What makes features of one row at a time, of fields in the order of this header; `name` stands for the rows in
-    /// messages.
+    /// Creates an encoder that converts one row of fields at a time to features. The fields are in the order of
+    /// `header`; messages call the rows `name`.
     ///
     /// ```
     /// use wgrad::data::{Columns, Records, RowNumber};
@@ -273,18 +273,18 @@ impl FittedColumns {
         RowEncoder::of_features(self, name.into(), header)
     }
 
-    /// Values in their units, of outputs (rows, outputs) of a network.
+    /// Converts the outputs (rows, outputs) of a network to values in their units.
     ///
     /// # Errors
-    /// [`ColumnsError::Width`] when there are more or fewer outputs, and [`ColumnsError::NoValues`] when classes or
-    /// labels are predicted.
+    /// [`ColumnsError::Width`] when there are more or fewer outputs than values, and [`ColumnsError::NoValues`] when
+    /// the target is classes or labels.
     pub fn values(&self, outputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         let scales = self.scales_of_values()?;
         super::numbers::check_width("outputs of a network", scales.len(), outputs.ncols())?;
         Ok(super::numbers::mapped(outputs, &scales, Scale::unscaled))
     }
 
-    /// How values are scaled, where values are predicted.
+    /// The scales of the target values. Fails if the target is not values.
     pub(super) fn scales_of_values(&self) -> Result<Vec<Scale>, ColumnsError> {
         let found = match self.target() {
             Target::Values {
@@ -334,7 +334,7 @@ impl Feature {
         matches!(self.kind, Kind::Index { .. })
     }
 
-    /// Features that the column has.
+    /// Number of features of the column.
     fn width(&self) -> usize {
         match &self.kind {
             Kind::Number { blank, .. } => 1 + usize::from(blank.has_flag()),

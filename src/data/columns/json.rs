@@ -1,4 +1,4 @@
-//! Fitted columns as JSON text, to go into a file with a network.
+//! Fitted columns as JSON text, to store in a file with a network.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::fitted::{Feature, FittedColumns, Kind, Target, WIDTHS};
 use super::missing::Missing;
 use super::scale::Scale;
 
-/// The form of the text: a program that knows no other reads no other.
+/// Version of the text's format. A program reads only the version that it knows.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,8 @@ enum FeatureText {
     },
 }
 
-/// Numbers are texts, the shortest that are read as the same number: not every reader of JSON takes the nearest one.
+/// Numbers are strings with the fewest digits that parse to the same number, because some JSON readers do not round to
+/// the nearest one.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScaleText {
@@ -51,7 +52,7 @@ struct ScaleText {
 enum BlankText {
     Refused,
     Mean,
-    /// With a feature that says so.
+    /// The mean, with a flag feature for blanks.
     FlaggedMean,
     Value(String),
 }
@@ -82,7 +83,7 @@ enum TargetText {
 }
 
 impl FittedColumns {
-    /// All that these columns know, as JSON text, to be kept beside a network. The same columns have the same text.
+    /// The complete fitted columns as JSON text, to store beside a network. Equal columns have equal texts.
     ///
     /// ```
     /// use wgrad::data::{Columns, FittedColumns, Records};
@@ -109,8 +110,8 @@ impl FittedColumns {
         serde_json::to_string(&text).expect("a text of fitted columns")
     }
 
-    /// Columns by their text, whoever wrote it: what is read is as sound as what [`Columns::fit`](super::Columns::fit)
-    /// gives, and takes memory in proportion to the text.
+    /// Reads columns from their JSON text, which need not be trusted. The result is as valid as one from
+    /// [`Columns::fit`](super::Columns::fit), and takes memory in proportion to the text.
     ///
     /// # Errors
     /// [`ColumnsError::Text`], which says what is wrong with the text.
@@ -142,7 +143,7 @@ impl FittedColumns {
     }
 }
 
-/// Names of columns that were read, of which no two may be the same.
+/// The column names read so far. No two may be equal.
 #[derive(Default)]
 struct Names {
     seen: HashSet<String>,
@@ -278,7 +279,7 @@ impl CategoriesText {
     }
 }
 
-/// Categories that have names, of which no two are the same.
+/// Categories with nonempty, distinct names.
 fn categories(column: &str, names: Vec<String>) -> Result<Categories, String> {
     if names.len() >= categories::MOST {
         return Err(format!("column {column:?}: too many categories"));

@@ -1,4 +1,4 @@
-//! What is learned of single columns, row by row.
+//! Learns from single columns, row by row.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use super::missing::{Missing, missing};
 use super::scale::{Scale, Spread};
 use super::{Blank, Category, Number, fitted};
 
-/// A column of the part to train on.
+/// A column of the training part.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column<'a> {
     pub(super) name: &'a str,
-    /// Its place in the header.
+    /// Its index in the header.
     pub(super) place: usize,
     train: &'a Records,
 }
@@ -36,20 +36,20 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Learns from a field of the next row, without the blanks around it.
+/// Learns from the next row's field, given without surrounding blanks.
 pub(super) trait Learn<'a> {
     fn column(&self) -> Column<'a>;
     fn add(&mut self, field: &'a str, words: &Missing) -> Result<(), CellFault>;
 }
 
-/// Numbers, of a feature or to be predicted.
+/// Numbers of a feature or a target.
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
     column: Column<'a>,
-    /// What a blank stands for; nothing of a target.
+    /// What to use for a blank; `None` for a target.
     blank: Option<Blank>,
     spread: Spread,
-    /// The first field that counts.
+    /// The first field that contains a number.
     first: &'a str,
     has_blanks: bool,
 }
@@ -120,13 +120,13 @@ impl<'a> Learn<'a> for Numbers<'a> {
     }
 }
 
-/// Categories, of a feature or to be predicted.
+/// Categories of a feature or a target.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     column: Column<'a>,
-    /// How they are taken; nothing of a target.
+    /// The options of the column; `None` for a target.
     category: Option<&'a Category>,
-    /// How many rows have each.
+    /// Number of rows per category.
     rows: HashMap<&'a str, u64>,
     blanks: u64,
 }
@@ -208,12 +208,12 @@ impl<'a> Learn<'a> for Names<'a> {
     }
 }
 
-/// Yes and no, to be predicted.
+/// Yes-or-no answers of a target.
 #[derive(Debug)]
 pub(super) struct Answers<'a> {
     column: Column<'a>,
     first: &'a str,
-    /// Rows with no and with yes.
+    /// Numbers of rows with no and with yes.
     rows: [u64; 2],
 }
 
@@ -226,7 +226,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Whether there are both.
+    /// Fails unless both answers occur.
     pub(super) fn check(&self) -> Result<(), ColumnsError> {
         match self.rows {
             [0, rows] | [rows, 0] => Err(self.column.is_constant(self.first, rows)),

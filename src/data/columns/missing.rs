@@ -1,9 +1,9 @@
 use super::super::{CellFault, CellKind};
 
-/// Words that stand for a missing field beside a blank, as pandas takes them.
+/// Words that mean a missing field, as in pandas. A blank field is also missing.
 const USUAL: [&str; 5] = ["NA", "N/A", "NaN", "null", "None"];
 
-/// Words of the user's that stand for a missing field, without blanks around them.
+/// The user's words for a missing field, without surrounding blanks.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Missing {
     words: Vec<String>,
@@ -24,10 +24,10 @@ impl Missing {
         &self.words
     }
 
-    /// Whether a field without blanks around it is missing.
+    /// Whether a field, given without surrounding blanks, is missing.
     pub(super) fn is(&self, field: &str) -> bool {
         let equals = |word: &str| field.eq_ignore_ascii_case(word);
-        // In any case and with a sign, as C writes it.
+        // Also covers any case and a sign, as C prints NaN.
         let is_nan = || field.parse::<f64>().is_ok_and(f64::is_nan);
         field.is_empty()
             || is_nan()
@@ -35,7 +35,7 @@ impl Missing {
             || self.words.iter().any(|word| equals(word))
     }
 
-    /// The number in a field without blanks around it, or none where it is missing.
+    /// The number in a field, given without surrounding blanks; `None` if the field is missing.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>, CellFault> {
         if self.is(field) {
             return Ok(None);
@@ -43,13 +43,13 @@ impl Missing {
         let found = || field.to_owned();
         match field.parse::<f64>() {
             Err(_) => Err(CellFault::NotANumber { found: found() }),
-            // A number too large for an f64 is read as infinite.
+            // A number too large for an `f64` parses as infinite.
             Ok(number) if !number.is_finite() => Err(CellFault::Infinite { found: found() }),
             Ok(number) => Ok(Some(number)),
         }
     }
 
-    /// What a field without blanks around it says, yes or no.
+    /// The answer in a field, given without surrounding blanks: yes is `true`.
     pub(super) fn label(&self, field: &str) -> Result<bool, CellFault> {
         if self.is(field) {
             return Err(missing(field, CellKind::Label));
@@ -67,7 +67,7 @@ impl Missing {
     }
 }
 
-/// An error about a field that is missing.
+/// The error for a missing field.
 pub(super) fn missing(field: &str, expected: CellKind) -> CellFault {
     CellFault::Missing {
         found: field.to_owned(),

@@ -1,4 +1,4 @@
-//! Columns of numbers that come as arrays.
+//! Columns of numbers from arrays.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,10 @@ use super::missing::Missing;
 use super::scale::{Scale, Spread};
 
 impl FittedColumns {
-    /// Columns of rows that are numbers already: features `x` (rows, features) and values to be predicted `y`
-    /// (rows, values) of the part to train on. They are called `column 0`, `column 1`, …, and `value 0`, ….
+    /// Learns the scales of columns that are numbers already, from the training part.
+    ///
+    /// `x` are features (rows, features), and `y` are target values (rows, values). The columns are named `column 0`,
+    /// `column 1`, … and `value 0`, ….
     ///
     /// ```
     /// use ndarray::array;
@@ -46,12 +48,12 @@ impl FittedColumns {
         Self::of_columns(x, Target::of_values(names, &scales))
     }
 
-    /// The same where each row has one of these classes: a
-    /// [`Table::classification`](super::super::Table::classification) takes the classes of the rows.
+    /// Like [`of_numbers`](Self::of_numbers), for rows that each have one of `classes`. Pass the classes of the rows
+    /// to [`Table::classification`](super::super::Table::classification).
     ///
     /// # Errors
-    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two, or two of one
-    /// name.
+    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two classes, or when
+    /// two have the same name.
     pub fn of_numbers_with_classes(
         x: ArrayView2<'_, f32>,
         classes: impl IntoIterator<Item: Into<String>>,
@@ -78,11 +80,11 @@ impl FittedColumns {
         Ok(Self::new(words, features.collect(), target))
     }
 
-    /// Features (rows, features) as a network sees them, of numbers `x` of the same shape in the units of the columns.
+    /// Scales features `x` (rows, features) from the units of the columns to what a network sees, in the same shape.
     ///
     /// # Errors
-    /// [`ColumnsError::Width`] when there are more or fewer columns, [`ColumnsError::NotNumbers`] when one of them is
-    /// no plain number, and [`DataError::NotFinite`] when a number is not finite, or is not when it is scaled.
+    /// [`ColumnsError::Width`] when `x` has more or fewer columns, [`ColumnsError::NotNumbers`] when a column is not a
+    /// plain number, and [`DataError::NotFinite`] when a number is not finite before or after scaling.
     pub fn scale(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         let scales = self.inner().features.iter().map(|feature| {
             let found = match &feature.kind {
@@ -102,8 +104,8 @@ impl FittedColumns {
         scaled("x", x, &scales)
     }
 
-    /// Values (rows, values) as a network should give them, of values `y` in their units: what
-    /// [`values`](Self::values) turns back.
+    /// Scales target values `y` (rows, values) from their units to the outputs that a network should give. The inverse
+    /// of [`values`](Self::values).
     ///
     /// # Errors
     /// As [`scale`](Self::scale), and [`ColumnsError::NoValues`] when classes or labels are predicted.
@@ -123,7 +125,7 @@ fn scaled(
     Ok(scaled)
 }
 
-/// Each column by its scale.
+/// Applies `by` to each column with its scale.
 pub(super) fn mapped(
     of: ArrayView2<'_, f32>,
     scales: &[Scale],
@@ -136,7 +138,7 @@ pub(super) fn mapped(
     mapped
 }
 
-/// Name and scale of each column of an array that is called `name` in messages.
+/// The name and scale of each column of an array. Messages call the array `name`.
 fn scales(
     name: &str,
     what: &'static str,
@@ -179,7 +181,7 @@ fn scale(name: &str, column: &str, of: ArrayView1<'_, f32>) -> Result<Scale, Col
     })
 }
 
-/// Whether an array has a column for each of the columns.
+/// Fails unless an array has the expected number of columns.
 pub(super) fn check_width(
     what: &'static str,
     expected: usize,

@@ -1,8 +1,8 @@
-//! Numbers around 0 and about as wide as 1.
+//! Scales numbers to about mean 0 and standard deviation 1.
 
 use super::super::CellFault;
 
-/// How the numbers of a column are scaled: z = (x − mean) / deviation.
+/// The scale of a column: z = (x − mean) / deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub(super) mean: f64,
@@ -11,7 +11,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Computed in `f64`, as a large mean would leave few digits of an `f32`.
+    /// Scales a number in `f64`, because a large mean would leave few digits of an `f32`.
     pub(super) fn scaled(&self, x: f64) -> f32 {
         let z = (x - self.mean) / self.deviation;
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32")]
@@ -19,7 +19,7 @@ impl Scale {
         z
     }
 
-    /// The same of what stands in a field, which may be too far away for an `f32`.
+    /// Scales the number of a field. Fails if the result is too large for an `f32`.
     pub(super) fn scaled_field(&self, x: f64, field: &str) -> Result<f32, CellFault> {
         let z = self.scaled(x);
         if z.is_finite() {
@@ -33,7 +33,7 @@ impl Scale {
         }
     }
 
-    /// The number that is scaled to z.
+    /// The number that scales to z.
     pub(super) fn unscaled(&self, z: f32) -> f32 {
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32")]
         let x = (f64::from(z) * self.deviation + self.mean) as f32;
@@ -41,8 +41,8 @@ impl Scale {
     }
 }
 
-/// Mean and deviation of numbers that come one after another, by Welford's recurrence (1962), which needs no second
-/// pass and subtracts no large sums.
+/// Mean and deviation of a stream of numbers, by Welford's recurrence (1962). It needs no second pass and does not
+/// subtract large sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     pub(super) count: u64,
@@ -73,12 +73,12 @@ impl Spread {
         self.most = self.most.max(x);
     }
 
-    /// Whether all numbers are the same, or there is none.
+    /// Whether all numbers are equal, or there are none.
     pub(super) fn is_constant(&self) -> bool {
         self.least >= self.most
     }
 
-    /// None where squares have no room in an `f64`: they are infinite, or 0 although the numbers differ.
+    /// `None` if an `f64` cannot hold the squares: they overflow, or are 0 although the numbers differ.
     pub(super) fn scale(&self) -> Option<Scale> {
         let scale = Scale {
             mean: self.mean,
@@ -89,7 +89,7 @@ impl Spread {
 }
 
 impl Scale {
-    /// Whether numbers can be scaled so.
+    /// Whether this scale can be used.
     pub(super) fn is_sound(&self) -> bool {
         self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0
     }

@@ -1,4 +1,4 @@
-//! Fetching the original from public mirrors.
+//! Downloads the original MNIST from public mirrors.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,35 +14,35 @@ use crate::data::{DataError, Split};
 use crate::error::{DownloadAttempt, DownloadFailure};
 use crate::files::{self, FileError};
 
-/// Public mirrors of the original files, in the order [`download`] asks them.
+/// Public mirrors of the original files, in the order in which [`download`] asks them.
 pub const MIRRORS: [&str; 2] = [
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 ];
 
-/// The most bytes accepted for a gzipped file; the largest has 10 MB.
+/// The largest accepted gzipped file, in bytes. The largest original has 10 MB.
 const MAX_GZIPPED_BYTES: u64 = 16 << 20;
 
-/// How far the download of one file has come.
+/// The progress of one file's download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// Name of the file, for example `train-images-idx3-ubyte.gz`.
     pub file: &'static str,
-    /// Bytes received of it, 0 when a mirror begins to answer.
+    /// Bytes received so far; 0 when a mirror begins to answer.
     pub received: u64,
-    /// Bytes it has, when the mirror told.
+    /// Bytes of the whole file, if the mirror announced them.
     pub total: Option<u64>,
 }
 
 /// How long to wait for a mirror.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// For a connection, from the name to the first byte sent.
+    /// For a connection, including the name lookup.
     connect: Duration,
     /// For the next byte.
     stall: Duration,
-    /// For a whole file: a mirror that trickles must end some time too.
+    /// For a whole file. This limit ends a mirror that sends only a few bytes at a time.
     file: Duration,
 }
 
@@ -52,19 +52,18 @@ const PATIENCE: Patience = Patience {
     file: Duration::from_secs(30 * 60),
 };
 
-/// The directory for MNIST in the user's cache: on Linux `~/.cache/wgrad/mnist`.
+/// The directory for MNIST in the user's cache, on Linux `~/.cache/wgrad/mnist`.
 ///
-/// `None` where the system has no such place. The directory need not exist.
+/// `None` when the system has no cache directory. The returned directory need not exist.
 #[must_use]
 pub fn cache_dir() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("wgrad").join("mnist"))
 }
 
-/// Where MNIST is on this machine: the directory that the environment variable `MNIST_DIR` names,
-/// else [`cache_dir`] if that holds the four files.
+/// Finds MNIST on this machine: the directory in the environment variable `MNIST_DIR`, or else [`cache_dir`] if it
+/// holds the four files.
 ///
-/// The directory that `MNIST_DIR` names is not looked into, so that opening it tells what is
-/// wrong with it.
+/// This function does not look into the `MNIST_DIR` directory. If something is wrong with it, opening it reports what.
 #[must_use]
 pub fn locate() -> Option<PathBuf> {
     locate_in(env::var_os("MNIST_DIR"), cache_dir())
@@ -104,18 +103,17 @@ pub fn open_or_download() -> Result<Split, DataError> {
     super::open(directory)
 }
 
-/// Fetches the four gzipped files of the original MNIST, 11 MB in all, into `directory`, which is
-/// made if need be.
+/// Downloads the four gzipped files of the original MNIST (11 MB in all) into `directory`.
 ///
-/// Files already there are kept when they are the original, plain or gzipped. The next mirror is
-/// asked when one does not deliver. A file is stored only once its SHA-256 has been checked, and
-/// appears complete or not at all. Waits at most 10 s for a connection and 30 s for the next
-/// byte; `progress` is called after every piece received.
+/// The directory is created if necessary. Files already in it are kept if they are the original, plain or gzipped. If
+/// a mirror fails, the next one is asked. A file is stored only after its SHA-256 has been checked, and is stored
+/// completely or not at all. The function waits at most 10 s for a connection and 30 s for the next byte. It calls
+/// `progress` after every piece received.
 ///
 /// # Errors
-/// [`DataError::Download`] when no mirror delivers a file; [`DataError::Write`] when it cannot be
-/// stored; what [`open`](super::open) returns when a file already there is not the original and
-/// is no broken download either, which is then left as it is.
+/// [`DataError::Download`] when no mirror delivers a file; [`DataError::Write`] when a file cannot be stored; an error
+/// of [`open`](super::open) when an existing file is neither the original nor a broken download. Such a file is not
+/// changed.
 ///
 /// ```no_run
 /// use wgrad::data::mnist;
@@ -134,8 +132,7 @@ pub fn download(
     download_from(&MIRRORS, directory, progress)
 }
 
-/// [`download`] from other mirrors: base addresses to which the files' names are appended, with
-/// `http` or `https`.
+/// Like [`download`], from other mirrors: `http` or `https` base addresses to which the file names are appended.
 ///
 /// # Errors
 /// As [`download`].
@@ -188,8 +185,7 @@ fn agent(patience: Patience) -> ureq::Agent {
         .new_agent()
 }
 
-/// Whether the original is in `directory` already; `false` also when there is nothing but a broken
-/// download, which may be replaced.
+/// Whether `directory` already has the original. Also `false` for a broken download, which may be replaced.
 fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
     let path = match Place::unprefixed(directory).locate(original) {
         Err(DataError::MissingFile { .. }) => return Ok(false),
@@ -199,8 +195,8 @@ fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
         Idx::read(original.kind, path.clone(), |_| {}).and_then(|idx| idx.check_sha256(original));
     match checked {
         Ok(()) => Ok(true),
-        // A sound file is somebody's data, whatever it holds; a file that is called gzip and is not, or is
-        // damaged, is nobody's.
+        // Keep a well-formed file, whatever its contents: it may be the user's data. Replace a damaged gzip file, and
+        // a file that is named `.gz` but is not gzip.
         Err(DataError::Gzip { .. }) => Ok(false),
         Err(DataError::NotIdx { .. } | DataError::IdxTruncated { .. })
             if !is_what_its_name_says(&path) =>
@@ -211,7 +207,7 @@ fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
     }
 }
 
-/// Whether a file is gzip, if its name ends as that of a gzip file.
+/// Whether the file is gzip, or its name does not say that it is.
 fn is_what_its_name_says(path: &Path) -> bool {
     let is_called_gzip = path.extension().is_some_and(|extension| extension == "gz");
     let mut start = [0; gzip::MAGIC.len()];
@@ -316,7 +312,7 @@ mod tests {
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun")
                 .unwrap();
-            // Silent until the client hangs up.
+            // Stay silent until the client hangs up.
             let _ = stream.read_to_end(&mut Vec::new());
         });
         let patience = Patience {

@@ -1,9 +1,9 @@
-//! What a file is that is not the IDX file looked for, by its first bytes.
+//! Recognizes from its first bytes a file that is not the expected IDX file.
 
 use super::idx::Kind;
 use crate::file_kind::{FileKind, Format};
 
-/// So many first bytes are looked at: a tar archive says at byte 257 what it is.
+/// Number of first bytes to examine. A tar archive identifies itself at byte 257.
 pub(super) const LOOKED_AT: usize = 512;
 
 /// What a file is, and what to do with it.
@@ -23,7 +23,7 @@ const LFS: &str = "the contents were not fetched with the repository: run `git l
 const REVERSED: &str = "IDX has the most significant byte of a number first: write the file again in that \
                         order";
 
-/// What a file is that begins with `start` and is not of `kind`.
+/// Says what a file is that begins with `start` and is not of the kind `kind`.
 pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
     let (what, remedy) = idx(kind, start)
         .or_else(|| other(start))
@@ -35,7 +35,8 @@ pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
     Foreign { what, remedy }
 }
 
-/// Two zero bytes, the type of the values, the number of dimensions: or these four in reverse.
+/// Recognizes an IDX magic number (two zero bytes, the type of the values, the number of dimensions), also with its
+/// four bytes reversed.
 fn idx(kind: Kind, start: &[u8]) -> Option<(String, &'static str)> {
     let (code, dimensions, is_reversed) = match *start.first_chunk()? {
         [0, 0, code, dimensions] => (code, dimensions, false),
@@ -63,7 +64,7 @@ fn idx(kind: Kind, start: &[u8]) -> Option<(String, &'static str)> {
     Some((described, remedy))
 }
 
-/// What an IDX file holds, in words.
+/// Describes the contents of an IDX file.
 pub(super) fn describe(code: u8, dimensions: u8) -> Option<String> {
     let values = match code {
         0x08 => "unsigned bytes",
@@ -81,7 +82,7 @@ pub(super) fn describe(code: u8, dimensions: u8) -> Option<String> {
     }
 }
 
-/// An IDX header whose magic number is right, and whose sizes have their bytes in reverse.
+/// An IDX header with the right magic number but with byte-reversed sizes.
 pub(super) fn reversed_sizes() -> Foreign {
     Foreign {
         what: "a header with the bytes of its sizes reversed".to_owned(),
@@ -95,7 +96,7 @@ fn other(start: &[u8]) -> Option<(String, &'static str)> {
     }
     let FileKind { name, format } = FileKind::of(start)?;
     Some(match format {
-        // It was unpacked once.
+        // The outer gzip layer has been unpacked already.
         Format::Gzip => ("gzip within gzip".to_owned(), UNPACK),
         Format::Archive | Format::Packed => (name, UNPACK),
         Format::EmptyArchive | Format::Document | Format::Page | Format::Json | Format::Index => {

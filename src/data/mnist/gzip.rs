@@ -1,14 +1,14 @@
-//! Gzip files as they come: of several members, and padded with zeros.
+//! Gzip files as they occur in practice: with several members, and padded with zeros.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// What every gzip file begins with.
+/// The first bytes of every gzip file.
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Something other than zeros or gzip follows a whole gzip stream: the source of an [`io::Error`].
+/// The source of an [`io::Error`] when bytes other than zeros or gzip follow a complete gzip stream.
 #[derive(Debug)]
 pub(super) struct Tail;
 
@@ -26,11 +26,11 @@ impl fmt::Display for Tail {
 
 impl std::error::Error for Tail {}
 
-/// The unpacked contents of a gzip file: of all members, of which zeros may follow each. Tapes, block
-/// devices and some mirrors pad files with zeros.
+/// The unpacked contents of all members of a gzip file. Zeros may follow each member: tapes, block devices and some
+/// mirrors pad files with zeros.
 #[derive(Debug)]
 pub(super) struct Members<R> {
-    /// `None` when all has been read.
+    /// `None` when everything has been read.
     member: Option<GzDecoder<R>>,
     is_first: bool,
 }
@@ -49,7 +49,7 @@ impl<R: BufRead> Read for Members<R> {
         while let Some(member) = &mut self.member {
             match member.read(into) {
                 Ok(0) if !into.is_empty() => {}
-                // What has no header is no member.
+                // Bytes without a gzip header are not a member.
                 Err(error)
                     if !self.is_first
                         && error.kind() == io::ErrorKind::InvalidInput
@@ -68,7 +68,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// A reader from the first byte on that is not zero, if there is one. It must be that of a member.
+/// Skips zeros. Returns the reader at the next member, or `None` at the end of the file.
 fn after_zeros<R: BufRead>(mut reader: R) -> io::Result<Option<R>> {
     loop {
         let bytes = match reader.fill_buf() {
@@ -108,7 +108,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Reads through buffers of each size, so that each boundary lies at an end of a buffer once.
+    /// Unpacks through buffers of several sizes, so that each boundary coincides with the end of a buffer once.
     fn unpack(gz: &[u8]) -> io::Result<Vec<u8>> {
         let results = [1, 2, 3, 5, 7, 512].map(|capacity| {
             let mut unpacked = Vec::new();

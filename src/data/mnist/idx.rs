@@ -1,4 +1,4 @@
-//! IDX files, checked in full before anything else reads them.
+//! IDX files, checked in full before use.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,20 +13,20 @@ use super::{COLUMNS, PIXELS, ROWS};
 use crate::data::DataError;
 use crate::data::digest::hash_bytes;
 
-/// The most bytes an unpacked file may have: more than a million images.
+/// The largest unpacked file, in bytes: more than a million images.
 const MAX_BYTES: u64 = 1 << 30;
-/// A gzip file may unpack to so many bytes, whatever its size.
+/// Unpacked bytes that any gzip file may have, whatever its own size.
 const SMALL: u64 = 64 << 20;
-/// A gzip file may unpack to so many times its size more. MNIST unpacks to 5 times its size, and in black and
-/// white to 25 times; what fills a reader's memory on purpose unpacks to 1,000 times.
+/// Further unpacked bytes per byte of a gzip file. MNIST unpacks to 5 times its size, and its black-and-white version
+/// to 25 times. A file made to exhaust memory unpacks to 1,000 times its size.
 const RATIO: u64 = 100;
-/// Zeros that may follow the values of an IDX file: what a block of a tape or a disk is filled up with.
+/// Zeros that may follow the values of an IDX file, because tapes and disks pad their blocks.
 const PADDING: u64 = 1 << 20;
-/// Bytes to make room for before any has been seen.
+/// Bytes to reserve before any have been read.
 const FIRST_PIECE: u64 = 1 << 16;
-/// Bytes that are read from a disk at a time.
+/// Bytes per read from the disk.
 const READ: usize = 1 << 16;
-/// Unpacked bytes that are handed on at a time, while a core's cache has them.
+/// Unpacked bytes per call of the feed: few enough to be still in the cache of the core.
 const BLOCK: u64 = 1 << 18;
 
 /// What an IDX file holds.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Two zero bytes, `08` for unsigned bytes, the number of dimensions.
+    /// The magic number: two zero bytes, `08` for unsigned bytes, the number of dimensions.
     pub(super) fn magic(self) -> [u8; 4] {
         match self {
             Self::Images => [0, 0, 8, 3],
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// What is expected of a file, in words.
+    /// Describes the expected contents in an error message.
     fn described(self) -> &'static str {
         match self {
             Self::Images => "images (unsigned bytes in 3 dimensions)",
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of the magic number and one big-endian size per dimension.
+    /// Bytes of the header: the magic number and one big-endian size per dimension.
     fn header(self) -> usize {
         match self {
             Self::Images => 16,
@@ -86,8 +86,7 @@ pub(super) struct Idx {
 }
 
 impl Idx {
-    /// Reads and checks the file at `path`; `fed` is given the pixels or labels, piece after piece, as they are
-    /// unpacked.
+    /// Reads and checks the file at `path`. `fed` receives the pixels or labels in pieces, while they are unpacked.
     pub(super) fn read(
         kind: Kind,
         path: PathBuf,
@@ -99,7 +98,7 @@ impl Idx {
         })
     }
 
-    /// Reads and checks a file of `length` bytes, gzipped or plain, which errors call `path`.
+    /// Reads and checks a file of `length` bytes, gzipped or plain. Errors call the file `path`.
     pub(super) fn parse(
         kind: Kind,
         path: PathBuf,
@@ -111,7 +110,7 @@ impl Idx {
         })
     }
 
-    /// Number of examples that the header of the file at `path` announces, which may not be there.
+    /// Number of examples that the header of the file at `path` announces. The file may hold fewer.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn announced_count(kind: Kind, path: PathBuf) -> Result<u64, DataError> {
         let (file, length) = open(&path)?;
@@ -157,7 +156,7 @@ impl Idx {
     }
 }
 
-/// A file, and its length.
+/// Opens a file and returns its length in bytes.
 fn open(path: &Path) -> Result<(impl BufRead + use<>, u64), DataError> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     match opened {
@@ -169,7 +168,7 @@ fn open(path: &Path) -> Result<(impl BufRead + use<>, u64), DataError> {
     }
 }
 
-/// What `read` makes of the unpacked contents of a file of `length` bytes.
+/// Applies `read` to the unpacked contents of a file of `length` bytes.
 fn unpack<R>(
     kind: Kind,
     path: PathBuf,
@@ -200,13 +199,13 @@ fn unpack<R>(
 struct Reader {
     kind: Kind,
     path: PathBuf,
-    /// Bytes of the file as it lies there.
+    /// Bytes of the file on disk, before unpacking.
     length: u64,
     is_gzip: bool,
 }
 
 impl Reader {
-    /// Reads the unpacked contents, and never more than a little beyond what their header announces.
+    /// Reads and checks the unpacked contents. Stops soon after the size that the header announces.
     fn read(&self, contents: &mut dyn Read, fed: impl FnMut(&[u8])) -> Result<Idx, DataError> {
         let header = self.header(contents)?;
         let expected = self.announced(&header)?;
@@ -224,7 +223,7 @@ impl Reader {
         })
     }
 
-    /// The header, or as much of it as there is, of a file of this kind.
+    /// Reads the header, or as much of it as exists. Fails if the magic number is not that of this kind.
     fn header(&self, contents: &mut dyn Read) -> Result<Vec<u8>, DataError> {
         let kind = self.kind;
         let mut header = Vec::new();
@@ -241,7 +240,7 @@ impl Reader {
         Ok(header)
     }
 
-    /// Appends up to `bytes` of the contents.
+    /// Appends up to `bytes` bytes of the contents to `to`.
     fn take(&self, contents: impl Read, bytes: u64, to: &mut Vec<u8>) -> Result<usize, DataError> {
         contents
             .take(bytes)
@@ -249,8 +248,8 @@ impl Reader {
             .map_err(|error| self.failed(error))
     }
 
-    /// Up to `bytes` of the contents. Room for them grows with those that are there: a header may announce
-    /// anything.
+    /// Reads up to `bytes` bytes of the contents. A header may announce any size, so memory is reserved in proportion
+    /// to the bytes that arrive.
     fn body(
         &self,
         contents: &mut dyn Read,
@@ -277,7 +276,8 @@ impl Reader {
             if end == bytes {
                 return Ok(body);
             }
-            // Twice as much, and all once an eighth is there: moving it takes little more memory then.
+            // Double the room each time. Once an eighth has arrived, reserve all: moving that eighth takes little
+            // extra memory.
             let rest = bytes - end;
             piece = if end >= bytes / 8 {
                 rest
@@ -287,7 +287,7 @@ impl Reader {
         }
     }
 
-    /// Fails unless nothing but padding follows.
+    /// Fails if anything but padding follows.
     fn check_end(&self, contents: impl Read, expected: u64) -> Result<(), DataError> {
         let mut contents = contents.take(PADDING + 1);
         let mut rest = [0; 1 << 13];
@@ -309,7 +309,7 @@ impl Reader {
         }
     }
 
-    /// Bytes that a header announces for the whole file, itself included.
+    /// Bytes that the header announces for the whole file, including the header.
     fn announced(&self, header: &[u8]) -> Result<u64, DataError> {
         let kind = self.kind;
         if header.len() < kind.header() {

@@ -1,4 +1,4 @@
-//! Which labels the classes of a data set have.
+//! Finds the labels of a data set's classes.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use crate::data::DataError;
 /// The labels of MNIST's classes.
 pub(super) const DIGITS: RangeInclusive<u8> = 0..=9;
 
-/// Fails on a label that is not among those that were named.
+/// Fails if a label is not among the given ones.
 pub(super) fn check(labels: &RangeInclusive<u8>, parts: [&Idx; 2]) -> Result<(), DataError> {
     for part in parts {
         let other = part.body().iter().position(|label| !labels.contains(label));
@@ -25,11 +25,11 @@ pub(super) fn check(labels: &RangeInclusive<u8>, parts: [&Idx; 2]) -> Result<(),
     Ok(())
 }
 
-/// The labels of the classes of a data set, of which nobody said how many it has: those of MNIST, where no
-/// label is larger, else all up to the largest, from 1 on where no label is 0.
+/// The labels of the classes of a data set whose number of classes is not given.
 ///
-/// A label that is damaged would make many classes. So each of them must occur among the examples to train
-/// on, where they are not those of MNIST.
+/// If no label is above 9, these are the labels of MNIST. Otherwise they are all labels up to the largest, starting at
+/// 1 if no label is 0. A single damaged label could add many classes, so each of these labels must occur among the
+/// training examples.
 pub(super) fn find([train, test]: [&Idx; 2]) -> Result<RangeInclusive<u8>, DataError> {
     let in_train = occurring(train);
     let in_test = occurring(test);
@@ -44,7 +44,7 @@ pub(super) fn find([train, test]: [&Idx; 2]) -> Result<RangeInclusive<u8>, DataE
     if missing.is_empty() {
         return Ok(first..=largest);
     }
-    // What only examples to test on have is more probably the fault than the largest label.
+    // A label that only test examples have is a more likely fault than the largest label.
     let strange = test.body().iter().position(absent);
     let (part, example) = match strange {
         Some(example) => (test, example),

@@ -1,4 +1,4 @@
-//! The names of a data set's four files, and where they are.
+//! The names of a data set's four files, and the search for them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::idx::Kind;
 use crate::data::DataError;
 
-/// One of the four files, as the distributors of MNIST name it.
+/// One of the four files, under the name that the distributors of MNIST use.
 #[derive(Debug)]
 pub(super) struct Original {
     /// The name of the gzipped file.
@@ -18,7 +18,7 @@ pub(super) struct Original {
     pub(super) sha256: &'static str,
 }
 
-/// Images and labels to train on, images and labels to test on.
+/// Training images and labels, then test images and labels.
 pub(super) const FILES: [Original; 4] = [
     Original {
         gz_name: "train-images-idx3-ubyte.gz",
@@ -48,8 +48,8 @@ impl Original {
         self.gz_name.strip_suffix(".gz").unwrap_or(self.gz_name)
     }
 
-    /// The names that this file may have in the data set of a prefix, best first. EMNIST says `test`
-    /// where MNIST says `t10k`.
+    /// The names that this file may have in a data set with the given prefix, best first. EMNIST uses `test` where
+    /// MNIST uses `t10k`.
     pub(super) fn spellings(&self, prefix: &str) -> Vec<String> {
         let mut names = vec![self.name().to_owned()];
         if let Some(rest) = self.name().strip_prefix("t10k") {
@@ -72,7 +72,7 @@ impl Original {
     }
 }
 
-/// Where other programs put the files of a data set below the directory that they are given.
+/// Subdirectories in which other programs put the files of a data set.
 const SUBDIRECTORIES: [&str; 7] = [
     "raw",
     "gzip",
@@ -83,26 +83,27 @@ const SUBDIRECTORIES: [&str; 7] = [
     "mnist",
 ];
 
-/// What the name of a file says.
+/// A parsed file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Name<'a> {
-    /// `emnist-letters` of `emnist-letters-train-images-idx3-ubyte.gz`, empty where there is none.
+    /// The prefix, for example `emnist-letters` in `emnist-letters-train-images-idx3-ubyte.gz`; empty if there is
+    /// none.
     pub(super) prefix: &'a str,
-    /// Which of [`FILES`] it is.
+    /// Index in [`FILES`].
     pub(super) file: usize,
-    /// Which of its spellings this is: the first is the best.
+    /// Index among the file's spellings. The first spelling is the best.
     pub(super) spelling: usize,
 }
 
 impl<'a> Name<'a> {
-    /// `None` where this is not the name of a data set's file.
+    /// Parses a file name. `None` if it is not the name of a data set's file.
     pub(super) fn parse(name: &'a str) -> Option<Self> {
         FILES.iter().enumerate().find_map(|(file, original)| {
             let spellings = original.spellings("");
             spellings.iter().enumerate().find_map(|(spelling, end)| {
                 let before = name.strip_suffix(end.as_str())?;
                 let prefix = match before.strip_suffix('-') {
-                    // Of a system's own, such as the `._emnist-…` of macOS.
+                    // Hidden files of the system, such as the `._emnist-…` of macOS.
                     Some(prefix) if prefix.is_empty() || prefix.starts_with('.') => return None,
                     Some(prefix) => prefix,
                     None if before.is_empty() => before,
@@ -118,27 +119,27 @@ impl<'a> Name<'a> {
     }
 }
 
-/// A data set on a disk.
+/// A data set on disk.
 #[derive(Debug)]
 pub(super) struct Place {
     directory: PathBuf,
-    /// What the names of its files begin with, or nothing.
+    /// The prefix of its file names; may be empty.
     prefix: String,
 }
 
 impl Place {
-    /// The data set that `path` names: a directory with one data set in it, or a directory and the prefix
-    /// of a data set's files in it.
+    /// Finds the data set at `path`: a directory with one data set, or a directory and the prefix of a data set's file
+    /// names.
     pub(super) fn find(path: &Path) -> Result<Self, DataError> {
         match prefixes_in(path) {
             Ok(prefixes) => Self::only(path, prefixes),
-            // Files of a directory that may not be listed can still be read.
+            // The files may be readable even if the directory cannot be listed.
             Err(_) if path.is_dir() => Ok(Self::unprefixed(path)),
             Err(source) => Self::of_prefix(path, source),
         }
     }
 
-    /// The data set in `directory` whose files' names have no prefix.
+    /// The data set in `directory` whose file names have no prefix.
     pub(super) fn unprefixed(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -146,7 +147,8 @@ impl Place {
         }
     }
 
-    /// The data set whose files' names have no prefix, where there is one: else nothing could name it.
+    /// The only data set in `directory`. If there are several, the one without a prefix, because no path can name that
+    /// one.
     fn only(directory: &Path, mut prefixes: BTreeSet<String>) -> Result<Self, DataError> {
         if prefixes.len() > 1 && !prefixes.contains("") {
             return Err(DataError::SeveralDataSets {
@@ -160,7 +162,7 @@ impl Place {
         })
     }
 
-    /// The data set of a prefix, where `path` is no directory for the reason `source`.
+    /// The data set with the prefix that ends `path`. `source` is the reason why `path` is not a directory.
     fn of_prefix(path: &Path, source: io::Error) -> Result<Self, DataError> {
         let parent = path
             .parent()
@@ -203,7 +205,7 @@ impl Place {
         }
     }
 
-    /// The name of the data set: the prefix, else that of the directory.
+    /// The name of the data set: its prefix, or else the name of its directory.
     pub(super) fn name(&self) -> String {
         if !self.prefix.is_empty() {
             return self.prefix.clone();
@@ -214,8 +216,7 @@ impl Place {
         name.to_string_lossy().into_owned()
     }
 
-    /// The paths of the four files, in the order of [`FILES`]. One that is missing is told before any is
-    /// read.
+    /// The paths of the four files, in the order of [`FILES`]. Fails on a missing file before any file is read.
     pub(super) fn locate_all(&self) -> Result<Vec<(Kind, PathBuf)>, DataError> {
         let located = FILES
             .iter()
@@ -227,7 +228,7 @@ impl Place {
         })
     }
 
-    /// A file that is not there under any of its names may be there under another one, or further down.
+    /// Explains why a file is missing: it may have a dead link, a misspelled name, or be in a subdirectory.
     fn explain_missing(&self, file: PathBuf) -> DataError {
         let name = file.file_name().and_then(|name| name.to_str());
         let Some(looked_for) = name.and_then(Name::parse) else {
@@ -249,7 +250,7 @@ impl Place {
         }
     }
 
-    /// The path of one of the four files: plain before gzipped.
+    /// The path of one of the four files. A plain file takes precedence over a gzipped one.
     pub(super) fn locate(&self, original: &Original) -> Result<PathBuf, DataError> {
         let mut not_a_file = None;
         let spellings = original.spellings(&self.prefix);
@@ -270,7 +271,7 @@ impl Place {
     }
 }
 
-/// The error of a path that is a link to nowhere.
+/// The error for a path that is a dead link.
 fn dead_link(path: &Path) -> Option<DataError> {
     let target = fs::read_link(path).ok()?;
     let is_dead =
@@ -281,7 +282,7 @@ fn dead_link(path: &Path) -> Option<DataError> {
     })
 }
 
-/// What would be one of the four files, were its name not in capitals or with `_` for `-`.
+/// Finds a file whose name would be right in lower case and with `-` for `_`.
 fn misspelled_in(directory: &Path, file: usize) -> Option<PathBuf> {
     let mut found = fs::read_dir(directory).ok()?.filter_map(|entry| {
         let name = entry.ok()?.file_name();
@@ -293,7 +294,7 @@ fn misspelled_in(directory: &Path, file: usize) -> Option<PathBuf> {
     found.next()
 }
 
-/// The prefixes of all data sets of which a directory holds a file.
+/// The prefixes of all data sets that have a file in the directory.
 fn prefixes_in(directory: &Path) -> io::Result<BTreeSet<String>> {
     let mut prefixes = BTreeSet::new();
     for entry in fs::read_dir(directory)? {

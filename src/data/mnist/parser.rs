@@ -1,4 +1,4 @@
-//! The `mnist` crate, fed with nothing but what it expects.
+//! Runs the `mnist` crate on exactly the input that it expects.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use super::{COLUMNS, ROWS};
 const TRAIN_EXAMPLES: u32 = 60_000;
 const TEST_EXAMPLES: u32 = 10_000;
 
-/// Examples in each of [`FILES`]: the crate reads no other counts.
+/// Examples in each of [`FILES`]. The crate reads no other counts.
 pub(super) const COUNTS: [u32; FILES.len()] =
     [TRAIN_EXAMPLES, TRAIN_EXAMPLES, TEST_EXAMPLES, TEST_EXAMPLES];
 
-/// The crate, before it reads.
+/// The crate, ready to read.
 ///
-/// The crate reads plain files by path, and panics on what it does not expect. It is therefore given ways to four
-/// [`Feed`]s of our own, which nothing else can write to.
+/// The crate reads plain files by path, and panics on unexpected input. So it is given the paths of four [`Feed`]s of
+/// our own, to which nothing else can write.
 pub(super) struct Parser {
     ways: Ways,
     has_failed: Arc<AtomicBool>,
 }
 
-/// What the crate reads in place of one file: the header that it expects, and as many bytes as it expects behind that,
-/// whatever is found in the file. What is missing when it is dropped is written as zeros: who has found a file to be
-/// short or damaged drops what the crate has parsed.
+/// The input that the crate reads in place of one file: always the expected header and the expected number of bytes.
+/// Dropping a feed writes zeros for the bytes that are missing. If a file turns out to be short or damaged, the caller
+/// must discard the crate's result.
 pub(super) struct Feed {
     sink: Sink,
     left: usize,
@@ -37,11 +37,12 @@ pub(super) struct Feed {
 }
 
 impl Parser {
-    /// A parser, and what is to be fed to it, in the order of [`FILES`]. The crate reads them one after another, so that
-    /// a feed may wait for those before it.
+    /// Creates a parser and its feeds, in the order of [`FILES`]. The crate reads the feeds one after another, so
+    /// writing to a feed may block until those before it are finished.
     ///
     /// # Errors
-    /// When the system has no paths of what a process has open, or else no room for 55 MB of temporary files.
+    /// When the system has no directory of a process's open files (Unix), or no room for 55 MB of temporary files
+    /// (other systems).
     pub(super) fn start() -> io::Result<(Self, Vec<Feed>)> {
         let (ways, sinks) = Ways::open()?;
         let has_failed = Arc::new(AtomicBool::new(false));
@@ -61,7 +62,7 @@ impl Parser {
         Ok((Self { ways, has_failed }, feeds))
     }
 
-    /// What the crate makes of all that is fed. `None` where it could not be fed.
+    /// Runs the crate until all feeds have ended. `None` if a feed failed.
     pub(super) fn parse(self) -> Option<Mnist> {
         self.ways.wait();
         if self.has_failed.load(Ordering::Acquire) {
@@ -84,7 +85,7 @@ impl Parser {
 }
 
 impl Feed {
-    /// Pixels or labels, in pieces.
+    /// Writes pixels or labels, which may come in pieces. Ignores bytes beyond the expected number.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(self.left)];
         self.left -= bytes.len();
@@ -94,7 +95,7 @@ impl Feed {
         }
     }
 
-    /// Ends the feeds of a parser that never reads.
+    /// Ends the feed of a parser that will never read.
     pub(super) fn abandon(mut self) {
         self.left = 0;
     }
@@ -108,14 +109,14 @@ impl Drop for Feed {
     }
 }
 
-/// The beginning of a file of this kind.
+/// The header of a file of this kind with `count` examples.
 fn header(kind: Kind, count: u32) -> Vec<u8> {
     let of_image: &[usize] = match kind {
         Kind::Images => &[ROWS, COLUMNS],
         Kind::Labels => &[],
     };
     let of_image = of_image.iter().flat_map(|size| {
-        // The last four of eight bytes: no size is larger.
+        // The last four of eight bytes are enough: no size is larger.
         let [_, _, _, _, bytes @ ..] = (*size as u64).to_be_bytes();
         bytes
     });
@@ -123,7 +124,7 @@ fn header(kind: Kind, count: u32) -> Vec<u8> {
     kind.magic().into_iter().chain(sizes).collect()
 }
 
-/// Pipes, which the crate reads while they are fed: nothing is written to a disk.
+/// Pipes, which the crate reads while they are fed. Nothing is written to disk.
 #[cfg(unix)]
 mod ways {
     use std::fs::{self, File};
@@ -134,7 +135,7 @@ mod ways {
 
     use super::FILES;
 
-    /// Where a process finds what it has open.
+    /// Directories that list a process's open files.
     const OPEN_FILES: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
 
     pub(super) type Sink = PipeWriter;
@@ -142,7 +143,8 @@ mod ways {
     pub(super) struct Ways {
         directory: &'static str,
         names: [String; FILES.len()],
-        /// Open as long as they are to be found. Where the crate panics, they close, and who feeds it does not wait.
+        /// Kept open so that the crate can open them by path. If the crate panics, they close, and writers do not
+        /// block.
         _readers: Vec<PipeReader>,
     }
 
@@ -165,7 +167,7 @@ mod ways {
             Ok((ways, sinks))
         }
 
-        /// Until the crate may read.
+        /// Waits until the crate may read: not at all, with pipes.
         pub(super) fn wait(&self) {}
 
         pub(super) fn directory(&self) -> &str {
@@ -177,13 +179,13 @@ mod ways {
         }
     }
 
-    /// Whether `path` opens that pipe: a directory of open files is missing in a bare `chroot`.
+    /// Whether `path` opens this pipe. In a bare `chroot`, the directory of open files is missing.
     fn is_same(pipe: &PipeReader, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let of_pipe = pipe
             .try_clone()
             .and_then(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)).metadata());
-        // What is no pipe may wait to be opened.
+        // Look without opening: opening a path that is not this pipe could block.
         let found = fs::metadata(path);
         match (of_pipe, found) {
             (Ok(expected), Ok(found)) => identity(expected) == identity(found),
@@ -210,7 +212,7 @@ mod ways {
     }
 }
 
-/// Files in a directory that others cannot enter, removed when dropped.
+/// Files in a directory that other users cannot enter. They are removed on drop.
 #[cfg(not(unix))]
 mod ways {
     use std::fs::File;
@@ -224,7 +226,7 @@ mod ways {
 
     pub(super) struct Ways {
         directory: TempDir,
-        /// Fails when all sinks are gone.
+        /// Receiving fails when all sinks have been dropped.
         fed: Receiver<()>,
     }
 
@@ -260,7 +262,7 @@ mod ways {
             Ok((Self { directory, fed }, sinks))
         }
 
-        /// Until the crate may read.
+        /// Waits until the crate may read: until all files have been written.
         pub(super) fn wait(&self) {
             while self.fed.recv().is_ok() {}
         }
@@ -284,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    /// Feeds each file as many bytes as it is short of, or has too many.
+    /// Parses feeds in which each file lacks `short` bytes; a negative number means extra bytes.
     fn parse(short: [isize; FILES.len()]) -> Mnist {
         let (parser, feeds) = Parser::start().unwrap();
         thread::scope(|scope| {

@@ -1,17 +1,17 @@
-//! Parts of labelled data, as copies.
+//! Copies parts of labeled data.
 
 use std::ops::Range;
 
 use super::Rows;
 use crate::data::{DataError, Dataset, Labels, RowsError, Table, Targets};
 
-/// Data of which rows can be copied.
+/// Data whose rows can be copied.
 trait Parts: Sized {
     fn all(&self) -> Rows<'_>;
-    /// Bytes of a row and its target.
+    /// Bytes per row, with its target.
     fn row_bytes(&self) -> usize;
     fn classes(&self) -> Result<&Labels, RowsError>;
-    /// Rows that are there, and not none.
+    /// Copies `rows`: at least one index, all in range.
     fn copied(&self, name: String, rows: &[usize]) -> Result<Self, DataError>;
 
     fn chosen(&self, rows: &[usize]) -> Result<Self, DataError> {
@@ -84,7 +84,7 @@ impl Parts for Dataset {
     }
 }
 
-/// These rows of so many elements.
+/// Copies these rows from `elements`, at `width` elements per row.
 fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     let mut copied = Vec::with_capacity(rows.len() * width);
     for &row in rows {
@@ -93,7 +93,7 @@ fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     copied
 }
 
-/// Parts of a table: copies of some of its rows, whose names say of how many.
+/// Copies of some rows of a table. The name of a copy says how many of how many rows it has.
 ///
 /// ```
 /// use ndarray::array;
@@ -110,16 +110,16 @@ fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 impl Table {
-    /// These rows, in this order, each as often as it is named.
+    /// Copies these rows, in this order. A row that is listed twice appears twice.
     ///
     /// # Errors
-    /// [`RowsError::NoneChosen`] without indices, [`RowsError::Index`] when one is not below [`len`](Self::len), and
-    /// [`DataError::TooLarge`] when there is no memory for them.
+    /// [`RowsError::NoneChosen`] when `rows` is empty, [`RowsError::Index`] when an index is [`len`](Self::len) or
+    /// greater, and [`DataError::TooLarge`] when there is not enough memory for the copy.
     pub fn select(&self, rows: &[usize]) -> Result<Self, DataError> {
         self.chosen(rows)
     }
 
-    /// The rows of a range, such as `0..1000`.
+    /// Copies the rows of a range, such as `0..1000`.
     ///
     /// # Errors
     /// As [`select`](Self::select).
@@ -127,40 +127,41 @@ impl Table {
         self.chosen(&self.all().cut(range)?)
     }
 
-    /// Two parts in an order that the seed decides: the first has `share` of the rows, rounded. The same seed gives the
-    /// same parts on every machine.
+    /// Splits the rows into two parts, in an order that the seed determines. The first part has `share` of the rows,
+    /// rounded. The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no row;
-    /// [`DataError::TooLarge`] when there is no memory for them.
+    /// [`DataError::TooLarge`] when there is not enough memory for the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         both(self, self.all().split(share, seed)?)
     }
 
-    /// [`split`](Self::split) by strata: each part has the classes as often as the whole, as far as their numbers of
-    /// rows allow. The rows of a class are split by themselves; both parts get one of them where there are two or
-    /// more, and the first part where there is one.
+    /// A stratified [`split`](Self::split): each part has the classes in the proportions of the whole, as far as the
+    /// numbers of rows allow. The rows of each class are split separately. If a class has two or more rows, both parts
+    /// get at least one; a single row goes to the first part.
     ///
     /// # Errors
-    /// As [`split`](Self::split), and [`RowsError::NoClasses`] when the table has values.
+    /// As [`split`](Self::split), and [`RowsError::NoClasses`] when the targets of the table are values.
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         let group_of = self.classes()?.indices();
         both(self, self.all().split_by(group_of, share, seed)?)
     }
 
-    /// As many rows of each class, by the seed: classes weigh the same then. None is taken twice where a class has
-    /// enough of them; otherwise each is taken before any is taken once more (oversampling). The classes take turns.
+    /// Copies `count` rows of each class, chosen by the seed, so that all classes have the same weight. A class with
+    /// at least `count` rows contributes no row twice. The rows of a smaller class repeat in turn (oversampling). The
+    /// classes alternate.
     ///
     /// # Errors
-    /// [`RowsError::EmptyClass`] when a class has no row, [`RowsError::NoneChosen`] when `count` is 0, and
-    /// [`DataError::TooLarge`] when there is no memory for them; [`RowsError::NoClasses`] when the
-    /// table has values.
+    /// [`RowsError::EmptyClass`] when a class has no row, [`RowsError::NoneChosen`] when `count` is 0,
+    /// [`RowsError::NoClasses`] when the targets of the table are values, and [`DataError::TooLarge`] when there is
+    /// not enough memory for the copy.
     pub fn of_each_class(&self, count: usize, seed: u64) -> Result<Self, DataError> {
         self.chosen(&self.all().of_each(self.classes()?, count, seed)?)
     }
 }
 
-/// Parts of a data set: copies of some of its examples, whose names say of how many.
+/// Copies of some examples of a data set. The name of a copy says how many of how many examples it has.
 ///
 /// ```
 /// use wgrad::data::synthetic;
@@ -173,16 +174,16 @@ impl Table {
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 impl Dataset {
-    /// These examples, in this order, each as often as it is named.
+    /// Copies these examples, in this order. An example that is listed twice appears twice.
     ///
     /// # Errors
-    /// [`RowsError::NoneChosen`] without indices, [`RowsError::Index`] when one is not below [`len`](Self::len), and
-    /// [`DataError::TooLarge`] when there is no memory for them.
+    /// [`RowsError::NoneChosen`] when `examples` is empty, [`RowsError::Index`] when an index is [`len`](Self::len) or
+    /// greater, and [`DataError::TooLarge`] when there is not enough memory for the copy.
     pub fn select(&self, examples: &[usize]) -> Result<Self, DataError> {
         self.chosen(examples)
     }
 
-    /// The examples of a range, such as `0..1000`.
+    /// Copies the examples of a range, such as `0..1000`.
     ///
     /// # Errors
     /// As [`select`](Self::select).
@@ -190,19 +191,19 @@ impl Dataset {
         self.chosen(&self.all().cut(range)?)
     }
 
-    /// Two parts in an order that the seed decides: the first has `share` of the examples, rounded. The same seed
-    /// gives the same parts on every machine.
+    /// Splits the examples into two parts, in an order that the seed determines. The first part has `share` of the
+    /// examples, rounded. The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no
-    /// example; [`DataError::TooLarge`] when there is no memory for them.
+    /// example; [`DataError::TooLarge`] when there is not enough memory for the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         both(self, self.all().split(share, seed)?)
     }
 
-    /// [`split`](Self::split) by strata: each part has the classes as often as the whole, as far as their numbers of
-    /// examples allow. The examples of a class are split by themselves; both parts get one of them where there are
-    /// two or more, and the first part where there is one.
+    /// A stratified [`split`](Self::split): each part has the classes in the proportions of the whole, as far as the
+    /// numbers of examples allow. The examples of each class are split separately. If a class has two or more
+    /// examples, both parts get at least one; a single example goes to the first part.
     ///
     /// # Errors
     /// As [`split`](Self::split).
@@ -211,12 +212,13 @@ impl Dataset {
         both(self, self.all().split_by(group_of, share, seed)?)
     }
 
-    /// As many examples of each class, by the seed: classes weigh the same then. None is taken twice where a class has
-    /// enough of them; otherwise each is taken before any is taken once more (oversampling). The classes take turns.
+    /// Copies `count` examples of each class, chosen by the seed, so that all classes have the same weight. A class
+    /// with at least `count` examples contributes no example twice. The examples of a smaller class repeat in turn
+    /// (oversampling). The classes alternate.
     ///
     /// # Errors
     /// [`RowsError::EmptyClass`] when a class has no example, [`RowsError::NoneChosen`] when `count` is 0, and
-    /// [`DataError::TooLarge`] when there is no memory for them.
+    /// [`DataError::TooLarge`] when there is not enough memory for the copy.
     pub fn of_each_class(&self, count: usize, seed: u64) -> Result<Self, DataError> {
         self.chosen(&self.all().of_each(self.classes()?, count, seed)?)
     }

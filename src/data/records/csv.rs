@@ -1,4 +1,4 @@
-//! Text with delimiters, as RFC 4180 describes it, read as it comes.
+//! A streaming reader of delimited text as described in RFC 4180.
 
 use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 
@@ -10,12 +10,12 @@ use crate::file_kind::{FileKind, Format};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::memory;
 
-/// How the text of a CSV file is read.
+/// Options for reading the text of a CSV file.
 ///
-/// Fields lie between commas and rows on lines (RFC 4180): a field in double quotes may hold delimiters, line breaks
-/// and, as `""`, quotes. Lines end with LF, CRLF or CR; those with nothing but blanks are left out, as is a byte
-/// order mark. The text is UTF-8. A quote that nothing closes is an error, and does not make one field of the rest of
-/// the file.
+/// Delimiters separate fields, and line breaks separate rows (RFC 4180). A field in double quotes may contain
+/// delimiters, line breaks and, written as `""`, quotes. A line ends with LF, CRLF or CR. Blank lines and a byte order
+/// mark are skipped. The text must be UTF-8. A quote that is never closed is an error; it does not turn the rest of
+/// the file into one field.
 ///
 /// ```
 /// use wgrad::data::Csv;
@@ -39,7 +39,7 @@ impl Default for Csv {
 }
 
 impl Csv {
-    /// Commas between fields, and a header in the first row.
+    /// Creates options for commas between fields, and a header in the first row.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -48,25 +48,25 @@ impl Csv {
         }
     }
 
-    /// Another character between fields: an ASCII character such as `b';'` or `b'\t'`.
+    /// Sets the character between fields: an ASCII character such as `b';'` or `b'\t'`.
     #[must_use]
     pub fn delimiter(mut self, delimiter: u8) -> Self {
         self.delimiter = delimiter;
         self
     }
 
-    /// Names of the columns, where the file has no header: its first row is data.
+    /// Sets the names of the columns for a file without a header, whose first row is data.
     #[must_use]
     pub fn header(mut self, names: impl IntoIterator<Item: Into<String>>) -> Self {
         self.header = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The rows of a file.
+    /// Reads the rows of a file.
     ///
     /// # Errors
-    /// [`DataError::Read`] when it cannot be read, [`RowsError::TooLarge`] when there is no memory for it, and otherwise as
-    /// [`read`](Self::read).
+    /// [`DataError::Read`] when the file cannot be read, [`RowsError::TooLarge`] when there is not enough memory for
+    /// it, and otherwise as [`read`](Self::read).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(&self, path: impl AsRef<std::path::Path>) -> Result<Records, DataError> {
         let path = path.as_ref();
@@ -75,7 +75,7 @@ impl Csv {
             file: path.to_owned(),
             source,
         })?;
-        // Its fields take no more than the file, so that nothing is moved while they are read.
+        // The fields take no more memory than the file. Reserving that much avoids reallocation while reading.
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
         if let Err(Error::Memory {
             available, limit, ..
@@ -92,14 +92,14 @@ impl Csv {
         self.read_sized(name, file, usize::try_from(bytes).unwrap_or(0))
     }
 
-    /// The rows of a text; `name` stands for it in messages.
+    /// Reads the rows of a text. Messages call it `name`.
     ///
     /// # Errors
-    /// [`DataError::Read`] when the input fails. [`RowsError::Empty`] without a header, [`RowsError::NoRows`] without
-    /// rows, [`RowsError::NamedTwice`] when two columns have one name. By line: [`RowsError::Fields`] when a row is
-    /// longer or shorter than the header, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`],
-    /// [`RowsError::AfterQuote`]. [`RowsError::NotText`] when it is another kind of file, and
-    /// [`RowsError::Delimiter`] when that cannot be one.
+    /// [`DataError::Read`] when the input fails, [`RowsError::Delimiter`] when the delimiter is not allowed, and
+    /// [`RowsError::NotText`] when the input is another kind of file. [`RowsError::Empty`] without a header,
+    /// [`RowsError::NoRows`] without rows, and [`RowsError::NamedTwice`] when two columns have the same name. With the
+    /// line: [`RowsError::Fields`] when a row is longer or shorter than the header, [`RowsError::TooLong`] when a row
+    /// is too long, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`] and [`RowsError::AfterQuote`].
     pub fn read(&self, name: impl Into<String>, input: impl Read) -> Result<Records, DataError> {
         self.read_sized(name.into(), input, 0)
     }
@@ -150,16 +150,16 @@ impl Csv {
     }
 }
 
-/// Bytes by which the kind of a file is told.
+/// First bytes from which the kind of a file is recognized.
 const BEGINNING: u64 = 1 << 12;
-/// The UTF-8 of U+FEFF, which some programs put before a text.
+/// U+FEFF in UTF-8. Some programs write it before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether a file may be text, by its beginning.
+/// Fails if the beginning of a file shows that it is a file of another kind than text.
 fn check_text(name: &str, beginning: &[u8]) -> Result<(), RowsError> {
     let is_text = match std::str::from_utf8(beginning) {
         Ok(text) => !text.contains('\0'),
-        // The last character may go on behind the beginning.
+        // The last character may be cut off at the end of the beginning.
         Err(error) => error.error_len().is_none() && beginning.len() > 3,
     };
     let kind = FileKind::of(beginning).filter(|kind| {
@@ -175,18 +175,18 @@ fn check_text(name: &str, beginning: &[u8]) -> Result<(), RowsError> {
     }
 }
 
-/// What was read before the next byte.
+/// The position of the parser before the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A delimiter or a line break: a quote here opens a field.
+    /// After a delimiter or a line break. A quote here opens a quoted field.
     Start,
-    /// Some of a field without quotes.
+    /// Inside a field without quotes.
     Plain,
-    /// Some of a field in quotes.
+    /// Inside a quoted field.
     Quoted,
-    /// The quote that closes a field, unless another follows.
+    /// After a quote that closes a field, unless another quote follows.
     Closed,
-    /// Blanks after the closing quote.
+    /// After the closing quote and blanks.
     Behind,
 }
 
@@ -194,14 +194,15 @@ struct Parser<'a> {
     name: &'a str,
     delimiter: u8,
     state: State,
-    /// The last byte was a carriage return outside of quotes, with which a line feed is one line break.
+    /// Whether the last byte was a carriage return outside quotes. A line feed after it belongs to the same line
+    /// break.
     is_after_return: bool,
     line: u64,
     line_of_row: u64,
     line_of_quote: u64,
     has_quotes: bool,
     field: Vec<u8>,
-    /// The fields of the row, while there is no header yet.
+    /// The fields of the header row, until it is complete.
     header: Option<Vec<String>>,
     text: Text,
 }
@@ -212,7 +213,7 @@ impl<'a> Parser<'a> {
             None => (Some(Vec::new()), Text::default()),
             Some(header) => (None, Text::with_header(name, header.clone())?),
         };
-        // Where there is no such room, it may still do, as the fields are less than the file.
+        // If this fails, there may still be enough memory: the fields are smaller than the file.
         let _ = text.fields.try_reserve_exact(bytes);
         Ok(Self {
             name,
@@ -256,7 +257,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Takes a field without quotes up to its end, as far as it is there.
+    /// Reads a field without quotes up to its end, or to the end of `rest`. Returns the number of bytes read.
     fn plain(&mut self, rest: &[u8]) -> Result<usize, RowsError> {
         let delimiter = self.delimiter;
         let ends = |byte: &u8| [delimiter, b'\n', b'\r'].contains(byte);
@@ -272,7 +273,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes a field in quotes up to the next quote, as far as it is there.
+    /// Reads a quoted field up to the next quote, or to the end of `rest`. Returns the number of bytes read.
     fn quoted(&mut self, rest: &[u8]) -> usize {
         let quote = rest.iter().position(|&byte| byte == b'"');
         let part = &rest[..quote.unwrap_or(rest.len())];
@@ -305,7 +306,7 @@ impl<'a> Parser<'a> {
         Ok(1)
     }
 
-    /// Ends a field by the byte that follows it, and with a line break the row.
+    /// Ends a field at the byte that follows it. A line break also ends the row.
     fn end(&mut self, byte: u8) -> Result<(), RowsError> {
         self.end_field()?;
         if byte != self.delimiter {
@@ -355,7 +356,7 @@ impl<'a> Parser<'a> {
             .end_row(self.name, RowNumber::Line(self.line_of_row))
     }
 
-    /// The column of the field that is being read, by its name where it has one.
+    /// The name of the current field's column, or its number if it has no name.
     fn column(&self) -> String {
         let place = match &self.header {
             Some(header) => header.len(),
@@ -367,7 +368,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Ends the last row, which may have no line break.
+    /// Ends the last row, which may lack a line break.
     fn finish(mut self) -> Result<Text, RowsError> {
         if self.state == State::Quoted {
             return Err(RowsError::OpenQuote {

@@ -18,7 +18,7 @@ const LAYOUT: Layout = Layout {
     targets: TargetKind::Classes,
 };
 
-/// Rows that say by all their numbers which they are.
+/// Rows whose numbers all identify the row.
 fn rows(first: usize, count: usize) -> Table {
     let features = Array2::from_shape_fn((count, 2), |(row, column)| {
         (first + row) as f32 + column as f32 / 2.0
@@ -28,7 +28,7 @@ fn rows(first: usize, count: usize) -> Table {
     Table::classification("rows", features.view(), labels).unwrap()
 }
 
-/// Blocks of such sizes, one behind the other.
+/// Consecutive blocks of the given sizes.
 fn blocks(sizes: &[usize]) -> Vec<Result<Table, Infallible>> {
     let mut first = 0;
     let block = |&size: &usize| {
@@ -43,7 +43,7 @@ fn windows(sizes: &[usize], window: usize, seed: u64) -> Windows {
     Windows::new(stream, LAYOUT, 5).unwrap()
 }
 
-/// The classes of all minibatches, of which so many are taken at a time at the most, and so many rows are read ahead.
+/// The classes of all minibatches. Takes at most `most` minibatches at a time, and reads `ahead` rows ahead.
 fn all(windows: &mut Windows, most: usize, ahead: usize) -> Vec<u32> {
     let mut classes = Vec::new();
     all_into(windows, most, ahead, &mut classes);
@@ -71,7 +71,7 @@ fn all_into(windows: &mut Windows, most: usize, ahead: usize, classes: &mut Vec<
 
 #[test]
 fn every_row_comes_once_in_its_window_in_an_order_of_its_own() {
-    // A window of 18 rows is rounded up to 20.
+    // A window of 18 rows is rounded up to 20, the next multiple of the batch.
     let mut of_stream = windows(&[1, 33, 7, 40, 22], 18, 3);
     assert_eq!(of_stream.rows_left(), None);
     let found = all(&mut of_stream, 3, 0);
@@ -168,7 +168,7 @@ fn rows_are_read_ahead_where_minibatches_need_them() {
     assert_eq!(asked(), 47);
 }
 
-/// In the window that is waited for, and in the one that is read ahead.
+/// Covers a panic in the current window and while reading ahead.
 #[test]
 fn an_iterator_that_panics_loses_no_row() {
     let expected = all(&mut windows(&[103], 20, 3), 1, 0);
@@ -196,7 +196,7 @@ fn an_iterator_that_panics_loses_no_row() {
     }
 }
 
-/// Also where it is met while reading ahead.
+/// Also covers an error that occurs while reading ahead.
 #[test]
 fn an_error_comes_behind_the_whole_windows_before_it_and_loses_nothing() {
     let expected = all(&mut windows(&[103], 20, 3), 1, 0);
@@ -220,7 +220,7 @@ fn an_error_comes_behind_the_whole_windows_before_it_and_loses_nothing() {
                 } => assert_eq!((*block, &*source.to_string(), losses.len()), (at, text, 2)),
                 other => panic!("{other}"),
             }
-            // What is ready now is behind the next error.
+            // The minibatches that are ready now come after the next error.
             found.extend(all(&mut windows, 3, ahead));
         }
         assert!(windows.fault(Vec::new).is_ok());

@@ -1,4 +1,4 @@
-//! Rows of a stream, a window at a time, in the order in which they are trained on.
+//! The rows of a stream, one window at a time, in training order.
 
 use super::{Fault, Layout, Stream};
 use crate::data::sampling::Shuffle;
@@ -6,37 +6,38 @@ use crate::data::{Table, Targets};
 use crate::error::{Error, TargetKind};
 use crate::memory::bytes_of;
 
-/// The windows of a stream: one that minibatches are taken from, and the next, as far as it was read ahead.
+/// The windows of a stream: the current one, from which minibatches are taken, and the next, as far as it has been
+/// read ahead.
 #[derive(Debug)]
 pub(crate) struct Windows {
     reader: Reader,
     batch: usize,
-    /// Rows of a window: whole minibatches.
+    /// Rows per window, a multiple of `batch`.
     size: usize,
     now: Rows,
-    /// Rows of `now` in the order in which they are trained on, up to the last whole minibatch; empty while it is
-    /// being read.
+    /// Indices of the rows of `now` in training order, up to the last whole minibatch. Empty while `now` is being
+    /// read.
     order: Vec<u32>,
-    /// How many of those were.
+    /// Number of rows of `order` that were trained on.
     taken: usize,
-    /// How many of the window that is read next were, by a training that this one goes on from.
+    /// Number of rows to skip in the next window to be read, because the resumed training was already trained on them.
     skipped: usize,
     next: Rows,
-    /// Rows at the end of the stream that fill no minibatch.
+    /// Rows at the end of the stream that do not fill a minibatch; `None` until the end is reached.
     rows_left: Option<usize>,
 }
 
-/// What fills windows. An iterator that panics takes none of their rows with it.
+/// Fills windows. If the iterator panics, no rows are lost.
 #[derive(Debug)]
 struct Reader {
     stream: Stream,
     layout: Layout,
-    /// What came last, and how many of its rows are in windows.
+    /// The last block, and the number of its rows that are in windows already.
     block: Option<(Table, usize)>,
     fault: Option<Fault>,
 }
 
-/// Rows on their way to minibatches: features, and a class or values each.
+/// Rows for minibatches: features, and a class or values per row.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) features: Vec<f32>,
@@ -45,7 +46,7 @@ pub(crate) struct Rows {
 }
 
 impl Windows {
-    /// Of minibatches of `batch` rows.
+    /// Creates windows that consist of minibatches of `batch` rows.
     pub(crate) fn new(stream: Stream, layout: Layout, batch: usize) -> Result<Self, Error> {
         let most = u32::MAX as usize;
         if batch == 0 || batch > most {
@@ -81,7 +82,7 @@ impl Windows {
         self.batch
     }
 
-    /// How rows become minibatches, by which a checkpoint knows it.
+    /// Describes how rows become minibatches, for comparison with a checkpoint.
     pub(crate) fn sampling(&self) -> String {
         let window = self.size;
         let seed = self.reader.stream.seed;
@@ -92,14 +93,14 @@ impl Windows {
         self.reader.layout
     }
 
-    /// Bytes of a window, and of the order of its rows.
+    /// Bytes of a window with its `order`.
     pub(crate) fn bytes_of_window(&self) -> u64 {
         let numbers = self.layout().numbers().saturating_add(1) as u64;
         bytes_of::<f32>(numbers.saturating_mul(self.size as u64))
     }
 
-    /// Whole minibatches of the present window that were not taken. Where there is none, the next window is read: there
-    /// is still none at the end of the stream, and at a fault.
+    /// Number of whole minibatches left in the current window. If there are none, reads the next window first. Returns
+    /// 0 at the end of the stream and at a fault.
     pub(crate) fn ready(&mut self) -> usize {
         while self.taken == self.order.len() && self.rows_left.is_none() {
             self.read_window();
@@ -110,13 +111,13 @@ impl Windows {
         self.left()
     }
 
-    /// Whole minibatches of the window that was read last that were not taken.
+    /// Number of whole minibatches left in the window that was read last.
     fn left(&self) -> usize {
         (self.order.len() - self.taken) / self.batch
     }
 
     fn read_window(&mut self) {
-        // A window that was trained on gives its room to the next. One that a fault has interrupted goes on.
+        // A finished window gives its memory to the next one. A window that a fault interrupted is continued.
         if !self.order.is_empty() {
             (self.taken, self.now) = (0, std::mem::take(&mut self.now).cleared());
             self.order.clear();
@@ -146,12 +147,12 @@ impl Windows {
         self.taken = self.rows_to_skip(skipped);
     }
 
-    /// Whole minibatches of so many rows of the present window.
+    /// Rounds `rows` of the current window down to whole minibatches.
     fn rows_to_skip(&self, rows: usize) -> usize {
         rows.min(self.order.len()) / self.batch * self.batch
     }
 
-    /// Number of the window that the next minibatch is of, and rows of it that were trained on.
+    /// The number of the next minibatch's window, and the number of its rows that were trained on.
     pub(crate) fn place(&self) -> (u32, usize) {
         let next = self.reader.stream.number;
         if self.taken < self.order.len() {
@@ -161,7 +162,7 @@ impl Windows {
         }
     }
 
-    /// Goes on behind so many rows of that window.
+    /// Continues after the first `rows` rows of that window.
     pub(crate) fn go_on_behind(&mut self, rows: usize) {
         if self.taken < self.order.len() {
             self.taken = self.rows_to_skip(rows);
@@ -170,8 +171,9 @@ impl Windows {
         }
     }
 
-    /// Reads so many more rows of the window behind the present one, if `wanted` more minibatches need it: rows that
-    /// nobody has asked for may never come. A fault is kept until all steps of the present window are taken.
+    /// Reads up to `rows` more rows of the next window if `wanted` minibatches need them. It reads no rows that are
+    /// not needed, because those may never arrive. A fault is kept until all steps of the current window have been
+    /// taken.
     pub(crate) fn read_ahead(&mut self, rows: usize, wanted: usize) {
         if self.order.is_empty() || wanted <= self.left() {
             return;
@@ -182,19 +184,19 @@ impl Windows {
         self.reader.read_into(&mut self.next, until);
     }
 
-    /// The rows of the next minibatches, which are ready, by their places among those of the window.
+    /// The next `count` minibatches, which must be ready: indices of rows, and the rows of the window.
     pub(crate) fn minibatches(&self, count: usize) -> (&[u32], &Rows) {
         let rows = count * self.batch;
         (&self.order[self.taken..][..rows], &self.now)
     }
 
-    /// The next minibatches were trained on.
+    /// Records that the next `count` minibatches were trained on.
     pub(crate) fn advance(&mut self, count: usize) {
         self.taken += count * self.batch;
     }
 
-    /// Why there is nothing more, if that is no end: told once, with the losses of the steps before it. Then it goes on
-    /// with the block behind.
+    /// Reports a pending fault once, with the losses of the steps before it. Reading then continues with the next
+    /// block.
     pub(crate) fn fault(&mut self, losses: impl FnOnce() -> Vec<f32>) -> Result<(), Error> {
         match self.reader.fault.take() {
             None => Ok(()),
@@ -216,14 +218,14 @@ impl Windows {
         }
     }
 
-    /// Rows that fill no minibatch, once all others were trained on.
+    /// Rows that do not fill a minibatch, once all other rows were trained on.
     pub(crate) fn rows_left(&self) -> Option<usize> {
         self.rows_left.filter(|_| self.taken == self.order.len())
     }
 }
 
 impl Reader {
-    /// Reads until there are so many rows; whether there are.
+    /// Reads until `rows` has `until` rows. Returns whether it has.
     fn read_into(&mut self, rows: &mut Rows, until: usize) -> bool {
         let layout = self.layout;
         while self.fault.is_none() {
@@ -261,7 +263,7 @@ impl Rows {
         self.features.len() / layout.width
     }
 
-    /// Nothing, with the same room.
+    /// Removes all rows and keeps the memory.
     pub(crate) fn cleared(mut self) -> Self {
         self.features.clear();
         self.classes.clear();
@@ -269,7 +271,7 @@ impl Rows {
         self
     }
 
-    /// Makes room for so many rows, and no more.
+    /// Reserves memory for `rows` rows in all, and no more.
     pub(crate) fn reserve(&mut self, layout: Layout, rows: usize) {
         let more = |rows: usize, of_row: usize, has: usize| (rows * of_row).saturating_sub(has);
         let features = more(rows, layout.width, self.features.len());
@@ -286,7 +288,7 @@ impl Rows {
         }
     }
 
-    /// Adds rows of a table.
+    /// Appends rows `first..end` of a table.
     fn extend(&mut self, table: &Table, first: usize, end: usize) {
         let part = |columns: usize| first * columns..end * columns;
         let features = &table.features()[part(table.width())];
@@ -302,7 +304,7 @@ impl Rows {
         }
     }
 
-    /// Adds one of these rows.
+    /// Appends one row of `of`.
     pub(crate) fn push(&mut self, layout: Layout, of: &Self, row: usize) {
         let part = |columns: usize| row * columns..(row + 1) * columns;
         self.features

@@ -1,17 +1,17 @@
 //! The ten digits as people write them: pen strokes, several ways for each digit.
 
-/// A place on the paper in pixels from the middle of the image: x to the right, y down.
+/// A position on the paper, in pixels from the center of the image: x to the right, y down.
 pub(super) type Point = [f32; 2];
 
 /// One movement of the pen: a smooth curve through these points in order.
 ///
-/// The same point twice in a row is a corner: the curve may change direction there.
+/// Two equal points in a row make a corner, where the curve may change direction.
 pub(super) type Stroke = &'static [Point];
 
 /// One way of writing a digit.
 pub(super) type Glyph = &'static [Stroke];
 
-/// Ways of writing each digit.
+/// Number of ways of writing each digit.
 pub(super) const WAYS: u8 = 3;
 
 /// The ways of writing every digit, in the order of the digits.

@@ -1,7 +1,7 @@
-//! Who writes the digits: chance, within the habits of a hand.
+//! Writes the digits: random choices within the habits of a hand.
 //!
-//! Only integers and `+ - * /` on `f32` here, no sine, logarithm or other function whose last bit
-//! depends on the platform: the images are the same everywhere.
+//! This module uses only integers and `+ - * /` on `f32`. It avoids sine, logarithm and other functions whose last bit
+//! depends on the platform, so the images are the same everywhere.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -9,39 +9,39 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::glyphs::{GLYPHS, Point, WAYS};
 use super::pen::{Canvas, Dot};
 
-// How much the hands differ. Together these decide how hard the digits are: `tests/synthetic.rs`
-// holds what a linear classifier and a small network make of them.
+// How much the hands differ. Together, these constants determine how hard the digits are. `tests/synthetic.rs` checks
+// the accuracy of a linear classifier and of a small network.
 
-/// How far the points of a digit stray at most, in pixels, for the steadiest and shakiest hand.
+/// Largest displacement of a digit's points, in pixels, for the steadiest and the shakiest hand.
 const WOBBLE: (f32, f32) = (1.0, 3.0);
-/// Radius of the finest and broadest pen, in pixels.
+/// Radius of the finest and the broadest pen, in pixels.
 const RADIUS: (f32, f32) = (0.9, 1.9);
 /// Width over which ink fades to black at the edge of a stroke, in pixels.
 const SOFTNESS: (f32, f32) = (1.0, 2.0);
-/// Brightness of the palest and strongest ink.
+/// Brightness of the palest and the strongest ink.
 const BRIGHTNESS: (f32, f32) = (0.75, 1.0);
-/// How much of a pixel's ink the grain of the paper takes at most.
+/// Largest fraction of a pixel's ink that the grain of the paper removes.
 const GRAIN: f32 = 0.15;
-/// How much the pen's radius varies along a stroke, as a part of it.
+/// Largest variation of the pen's radius along a stroke, as a fraction.
 const PRESSURE: f32 = 0.3;
-/// Tangent of half the greatest turn.
+/// Tangent of half the largest rotation angle.
 const TURN: f32 = 0.32;
-/// Tangent of the greatest slant.
+/// Tangent of the largest slant.
 const SLANT: f32 = 0.6;
-/// Size of the average digit, as a part of the table's, and how much it varies.
+/// Mean size of a digit, as a fraction of the size in the table, and its largest variation.
 const SIZE: (f32, f32) = (0.95, 0.2);
-/// How much width varies against height.
+/// Largest variation of a digit's width relative to its height, as a fraction.
 const STRETCH: f32 = 0.25;
-/// How far off the middle a digit lies at most along each axis, in pixels.
+/// Largest shift of a digit along each axis, in pixels.
 const SHIFT: f32 = 3.2;
 
-/// Who writes one example: a source of chance of its own.
+/// The writer of one example, with a random generator of its own.
 pub(super) struct Hand {
     rng: ChaCha8Rng,
 }
 
 impl Hand {
-    /// The hand that writes example `stream` of `seed`, and nothing else.
+    /// The hand that writes example `stream` of `seed`.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -50,7 +50,7 @@ impl Hand {
         Self { rng }
     }
 
-    /// Draws a digit into a black image and tells which.
+    /// Draws a digit into a black image and returns its class.
     pub(super) fn draw(mut self, image: &mut [u8]) -> u32 {
         let digit = self.below(10);
         let glyph = GLYPHS[usize::from(digit)][usize::from(self.below(WAYS))];
@@ -66,12 +66,12 @@ impl Hand {
         u32::from(digit)
     }
 
-    /// Where the pen passes for a stroke of the table.
+    /// Computes the points of the pen for a stroke of the table.
     fn trace(&mut self, stroke: &[Point], habit: &Habit, dots: &mut Vec<Dot>) {
         for (index, &point) in stroke.iter().enumerate() {
             let corner = index > 0 && stroke[index - 1] == point;
             let closes = index + 1 == stroke.len() && stroke[0] == point;
-            // Points that are equal in the table stay so, or corners and rings would come apart.
+            // Points that are equal in the table stay equal. Otherwise corners and rings would come apart.
             let dot = match (dots.first(), dots.last()) {
                 (_, Some(&last)) if corner => last,
                 (Some(&first), _) if closes => first,
@@ -89,7 +89,7 @@ impl Hand {
         }
     }
 
-    /// Turns ink into bytes, paler for a light hand and a little uneven.
+    /// Converts ink to bytes: paler for a light hand, and slightly uneven.
     #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
     fn expose(&mut self, canvas: &Canvas, image: &mut [u8]) {
         let white = 255.0 * self.within(BRIGHTNESS);
@@ -100,9 +100,9 @@ impl Hand {
         }
     }
 
-    /// How this hand writes this digit.
+    /// Chooses how this hand writes this digit.
     fn habit(&mut self) -> Habit {
-        // The half-angle's tangent gives sine and cosine by division alone.
+        // The half-angle's tangent gives sine and cosine without trigonometric functions.
         let half = TURN * self.bell();
         let scale = 1.0 / (1.0 + half * half);
         let cos = (1.0 - half * half) * scale;
@@ -119,20 +119,20 @@ impl Hand {
         }
     }
 
-    /// A whole number below `end`, all about as likely.
+    /// A random integer below `end`, nearly uniform.
     #[expect(clippy::cast_possible_truncation, reason = "below `end`")]
     fn below(&mut self, end: u8) -> u8 {
         ((u64::from(self.rng.next_u32()) * u64::from(end)) >> 32) as u8
     }
 
-    /// A number between two, all about as likely.
+    /// A random number between two bounds, nearly uniform.
     fn within(&mut self, (low, high): (f32, f32)) -> f32 {
-        // 24 bits fit a single exactly.
+        // An `f32` represents 24 bits exactly.
         let unit = (self.rng.next_u32() >> 8) as f32 / 16_777_216.0;
         low + (high - low) * unit
     }
 
-    /// A number around 0 that stays within -1..=1: the mean of three, so mostly near 0.
+    /// A random number in −1..=1: the mean of three uniform numbers, so mostly near 0.
     fn bell(&mut self) -> f32 {
         let sides = (-1.0, 1.0);
         (self.within(sides) + self.within(sides) + self.within(sides)) / 3.0
@@ -141,11 +141,11 @@ impl Hand {
 
 /// How a hand writes one digit.
 struct Habit {
-    /// With `y` and `shift`, the affine map from the table's coordinates to the image's.
+    /// With `y` and `shift`, the affine map from the coordinates of the table to those of the image.
     x: [f32; 2],
     y: [f32; 2],
     shift: [f32; 2],
-    /// How far points stray at most, in pixels.
+    /// Largest displacement of a point, in pixels.
     wobble: f32,
     /// Radius of the pen, in pixels.
     radius: f32,

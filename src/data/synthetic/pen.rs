@@ -1,33 +1,33 @@
-//! Draws strokes: a smooth curve through points, then ink by distance to it.
+//! Draws strokes: a smooth curve through points, with ink by distance from the curve.
 
 use super::glyphs::Point;
 
-/// Pixels along each side of an image.
+/// Pixels per side of an image.
 pub(super) const SIDE: usize = 28;
 
-/// Pixels in an image.
+/// Pixels per image.
 pub(super) const PIXELS: usize = SIDE * SIDE;
 
-/// The middle of the image in pixel coordinates, where pixel centres are whole numbers.
+/// The center of the image in pixel coordinates, in which the centers of pixels are integers.
 const MIDDLE: f32 = 13.5;
 
-/// Straight pieces between two neighbouring points of a curve.
+/// Straight pieces between two neighboring points of a curve.
 const PIECES: u8 = 5;
 
-/// A place the pen passes, and the radius of its tip there.
+/// A point of the pen's path, with the radius of the pen there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dot {
     pub(super) at: Point,
     pub(super) radius: f32,
 }
 
-/// An image being drawn: for every pixel, how deep inside the ink its centre lies.
+/// An image being drawn: for every pixel, the depth of its center inside the ink.
 ///
-/// Depth is in pixels, negative outside. Keeping depth rather than ink lets strokes overlap
-/// without adding up.
+/// Depth is in pixels, and negative outside the ink. Overlapping strokes take the larger depth, so their ink does not
+/// add up.
 pub(super) struct Canvas {
     depth: [f32; PIXELS],
-    /// Beyond this far outside the ink no pixel is touched.
+    /// Pixels farther than this outside the ink stay untouched.
     reach: f32,
 }
 
@@ -39,8 +39,8 @@ impl Canvas {
         }
     }
 
-    /// Draws one stroke: a Catmull-Rom curve through `dots`, with a corner at equal neighbours,
-    /// that runs on smoothly from its end to its beginning where these are equal.
+    /// Draws one stroke: a Catmull-Rom curve through `dots`, with a corner at equal neighbors. If the first and the
+    /// last dot are equal, the curve closes smoothly.
     pub(super) fn stroke(&mut self, dots: &[Dot]) {
         let spans = dots.len() - 1;
         let ring = dots[0] == dots[spans];
@@ -103,7 +103,7 @@ impl Canvas {
         }
     }
 
-    /// Ink of every pixel from 0 to 1: full inside a stroke, fading to none across its edge.
+    /// The ink of every pixel, from 0 to 1: full inside a stroke, fading to 0 across its edge.
     pub(super) fn ink(&self) -> impl Iterator<Item = f32> {
         let softness = 2.0 * self.reach;
         self.depth.iter().map(move |depth| {
@@ -113,7 +113,7 @@ impl Canvas {
     }
 }
 
-/// The curve between `points[1]` and `points[2]` at `t` in 0..=1, given their neighbours.
+/// The curve between `points[1]` and `points[2]` at `t` in 0..=1.
 fn catmull_rom(points: [f32; 4], t: f32) -> f32 {
     let [before, from, to, after] = points;
     let linear = to - before;
@@ -122,12 +122,12 @@ fn catmull_rom(points: [f32; 4], t: f32) -> f32 {
     from + 0.5 * t * (linear + t * (square + t * cube))
 }
 
-/// The centre of a row or column, in pixels from the middle of the image.
+/// The center of a row or column, in pixels from the center of the image.
 fn coordinate(index: usize) -> f32 {
     index as f32 - MIDDLE
 }
 
-/// The first row or column at or past a coordinate, kept inside the image.
+/// The row or column of a coordinate, rounded down and clamped to the image.
 #[expect(clippy::cast_possible_truncation, reason = "clamped to the image")]
 fn pixel(coordinate: f32) -> usize {
     coordinate.clamp(0.0, 28.0) as usize

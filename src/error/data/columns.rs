@@ -4,11 +4,11 @@ use super::RowNumber;
 use super::words::{counted, excerpt, listed, quoted};
 use crate::error::memory::readable;
 
-/// What can be wrong with the columns that a network should see of rows of text, or with what the rows have there.
+/// Errors of [`Columns`](crate::data::Columns), or of the fields in them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ColumnsError {
-    /// A field is not what its column should hold.
+    /// A field is not valid for its column.
     #[error("{name}, {row}, column \"{column}\": {fault}")]
     Cell {
         /// Name of the file.
@@ -17,79 +17,79 @@ pub enum ColumnsError {
         row: RowNumber,
         /// Name of the column.
         column: String,
-        /// What it holds.
+        /// What is wrong with the field.
         fault: CellFault,
     },
-    /// A column has the same in each row that a network is trained on, which cannot tell one from another.
+    /// A column has the same value in all rows of the training part, so it carries no information.
     #[error(
         "column \"{column}\" is {} in all {rows} rows of {name}: expected different values in the part to train on, \
          found one; it says nothing: leave it out",
         excerpt(found)
     )]
     Constant {
-        /// Name of the part to train on.
+        /// Name of the training part.
         name: String,
         /// Name of the column.
         column: String,
-        /// What it is everywhere.
+        /// The value.
         found: String,
         /// Number of rows that have it.
         rows: u64,
     },
-    /// A column has no number at all in the part to train on.
+    /// A column has no numbers in the training part.
     #[error(
         "column \"{column}\" is missing in all rows of {name}: expected numbers in some, found none; leave it out"
     )]
     AllMissing {
-        /// Name of the part to train on.
+        /// Name of the training part.
         name: String,
         /// Name of the column.
         column: String,
     },
-    /// Each category of a column is rarer than was asked for.
+    /// Every category of a column is rarer than requested.
     #[error(
         "column \"{column}\" of {name}: expected categories that are in {at_least} rows or more, found none; lower \
          `at_least`, or leave the column out"
     )]
     AllRare {
-        /// Name of the part to train on.
+        /// Name of the training part.
         name: String,
         /// Name of the column.
         column: String,
-        /// Rows that a category should have.
+        /// Rows that a category must have at least.
         at_least: u64,
     },
-    /// The deviation of a column's numbers cannot be computed.
+    /// The standard deviation of a column cannot be computed.
     #[error(
         "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares have \
          room in an `f64`, found others; take another unit, or the logarithm"
     )]
     Scale {
-        /// Name of the part to train on.
+        /// Name of the training part.
         name: String,
         /// Name of the column.
         column: String,
-        /// The least number.
+        /// The smallest number.
         least: f64,
         /// The largest number.
         most: f64,
     },
-    /// A column has more categories than numbers that tell them apart.
+    /// A column has too many categories for an `f32` index.
     #[error(
         "column \"{column}\" of {name}: expected at most {most} categories, found {found}; leave out the rare ones \
          with `at_least`"
     )]
     Categories {
-        /// Name of the part to train on.
+        /// Name of the training part.
         name: String,
         /// Name of the column.
         column: String,
-        /// The most.
+        /// Largest allowed number.
         most: usize,
-        /// How many there are.
+        /// Number of categories found.
         found: usize,
     },
-    /// A column has two uses.
+    /// A column is used twice.
     #[error(
         "column \"{column}\" is named twice: expected one use of each column, found two; leave one out"
     )]
@@ -97,22 +97,22 @@ pub enum ColumnsError {
         /// Name of the column.
         column: String,
     },
-    /// A column has a blank name.
+    /// The name of a column is blank.
     #[error("a column without a name: expected one of the header, found a blank; name it there")]
     Unnamed,
-    /// Nothing is to be predicted.
+    /// The columns include no target.
     #[error(
         "nothing to predict: expected a target among the columns, found features alone; name it with `Columns::value`, \
          `Columns::class` or `Columns::label`"
     )]
     NoTarget,
-    /// Nothing is there to predict from.
+    /// The columns include no feature.
     #[error(
         "nothing to predict from: expected a feature among the columns, found targets alone; name one with \
          `Columns::number`, `Columns::one_hot` or `Columns::index`"
     )]
     NoFeatures,
-    /// Targets are of several kinds.
+    /// The targets are of different kinds.
     #[error(
         "columns \"{first}\" and \"{second}\" cannot both be predicted by one network: expected values alone, \
          labels alone, or a single class, found {found}; take one of them, or make a network for each"
@@ -120,9 +120,9 @@ pub enum ColumnsError {
     Targets {
         /// Name of the first target.
         first: String,
-        /// Name of one that does not go with it.
+        /// Name of a target that cannot be combined with it.
         second: String,
-        /// What they are, for example `a value and a class`.
+        /// Their kinds, for example `a value and a class`.
         found: String,
     },
     /// A setting of a column is out of range.
@@ -130,22 +130,22 @@ pub enum ColumnsError {
     Setting {
         /// Name of the column.
         column: String,
-        /// What was expected.
+        /// The valid values.
         expected: &'static str,
-        /// What was given.
+        /// The given value.
         found: String,
     },
-    /// An array has another number of columns, or a row another number of places.
+    /// An array has the wrong number of columns, or the buffer for a row has the wrong length.
     #[error("{what}: expected {}, found {found}; give one for each", counted(*expected, "column"))]
     Width {
-        /// What has them.
+        /// Name of the array or buffer.
         what: &'static str,
-        /// How many there should be.
+        /// Expected number of columns.
         expected: usize,
-        /// How many there are.
+        /// Number of columns found.
         found: usize,
     },
-    /// Names of classes do not tell them apart.
+    /// There are fewer than two class names, or they are not distinct.
     #[error(
         "classes {}: expected two or more, each with a name of its own, found {} of them; rename or add some",
         quoted(found),
@@ -155,7 +155,7 @@ pub enum ColumnsError {
         /// The names.
         found: Vec<String>,
     },
-    /// A matrix is to be scaled by columns that are not all plain numbers.
+    /// A matrix cannot be scaled, because a column is not a plain number.
     #[error(
         "column \"{column}\" is no plain number: expected columns of numbers without blanks, which alone scale a \
          matrix, found {found}; encode rows of text with `FittedColumns::features_of`"
@@ -163,10 +163,10 @@ pub enum ColumnsError {
     NotNumbers {
         /// Name of the first such column.
         column: String,
-        /// What it is.
+        /// The kind of the column.
         found: &'static str,
     },
-    /// Values in their units are asked for where none are predicted.
+    /// The target has no values to convert to units.
     #[error(
         "the columns predict {found}: expected values, which have units, found none; read off {found} as \
          `FittedColumns::target` names them"
@@ -175,16 +175,16 @@ pub enum ColumnsError {
         /// `classes` or `labels`.
         found: &'static str,
     },
-    /// A text is not that of fitted columns.
+    /// A text does not describe fitted columns.
     #[error(
         "no columns can be read: expected the JSON text that `FittedColumns::to_json` gives, found another \
          ({fault}); save them again"
     )]
     Text {
-        /// What is wrong with it.
+        /// What is wrong with the text.
         fault: String,
     },
-    /// There is no memory for the table.
+    /// There is not enough memory for the table.
     #[error(
         "{name}: {rows} rows of {} need {}, but there are {} ({limit}); {}",
         counted(*width, "feature"), readable(*needed), readable(*available), one_hot_remedy(widest.as_ref())
@@ -194,15 +194,15 @@ pub enum ColumnsError {
         name: String,
         /// Number of rows.
         rows: usize,
-        /// Features of a row.
+        /// Features per row.
         width: usize,
         /// Bytes needed.
         needed: u64,
-        /// Bytes that there are.
+        /// Bytes available.
         available: u64,
-        /// What limits them.
+        /// The limit that applies.
         limit: &'static str,
-        /// The one-hot column with the most features, and how many.
+        /// The one-hot column with the most features, and their number.
         widest: Option<(String, usize)>,
     },
 }
@@ -211,68 +211,68 @@ pub enum ColumnsError {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CellFault {
-    /// It is blank, or says that nothing is known.
+    /// The field is missing: it is blank, or a word that means missing.
     Missing {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
-        /// What the column needs.
+        /// What the column expects.
         expected: CellKind,
     },
-    /// It is no number.
+    /// The field is not a number.
     NotANumber {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
     },
-    /// It is an infinite number.
+    /// The number is infinite.
     Infinite {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
     },
-    /// Scaled, it has no room in an `f32`.
+    /// The scaled number is too large for an `f32`.
     TooFar {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
-        /// The mean of the column.
+        /// Mean of the column.
         mean: f64,
-        /// Its deviation.
+        /// Standard deviation of the column.
         deviation: f64,
     },
-    /// It is neither yes nor no.
+    /// The field is neither yes nor no.
     NotALabel {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
     },
-    /// It is a category that no row of the part to train on has.
+    /// The field is a category that the training part does not have.
     Unknown {
-        /// What it holds.
+        /// The contents of the field.
         found: String,
-        /// The first of the known ones.
+        /// The first known categories.
         known: Box<[String]>,
-        /// How many are known.
+        /// Number of known categories.
         of: u32,
-        /// Whether it is a class to be predicted.
+        /// Whether the column is a target.
         is_target: bool,
     },
 }
 
-/// What a column needs in each row.
+/// What a column expects in each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CellKind {
-    /// A number, of a feature.
+    /// A number of a feature.
     Number,
-    /// A category, of a feature.
+    /// A category of a feature.
     Category,
-    /// A number to be predicted.
+    /// A numeric target.
     Value,
-    /// A class to be predicted.
+    /// A class target.
     Class,
-    /// A yes or no to be predicted.
+    /// A yes-or-no target.
     Label,
 }
 
 impl CellKind {
-    /// What it is called, and what to do where it is missing.
+    /// The name of the kind, and what to do when a field is missing.
     fn words(self) -> (&'static str, &'static str) {
         let to_be_predicted =
             "the column is to be predicted: leave the row out with `Records::filter`";

@@ -7,9 +7,9 @@ use super::DataError;
 #[non_exhaustive]
 #[error("{url}: {reason}")]
 pub struct DownloadAttempt {
-    /// The address asked.
+    /// The requested address.
     pub url: String,
-    /// Why it did not deliver.
+    /// Why the mirror did not deliver the file.
     #[source]
     pub reason: DownloadFailure,
 }
@@ -18,31 +18,31 @@ pub struct DownloadAttempt {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadFailure {
-    /// The server answered with a status other than success.
+    /// The server answered with an HTTP error status.
     #[error("expected HTTP status 200, found {found}")]
     Status {
         /// The HTTP status.
         found: u16,
     },
-    /// The server could not be reached, or the transfer broke off.
+    /// The server could not be reached, or the transfer was interrupted.
     #[error("the transfer failed: {source}")]
     Transfer {
-        /// What the HTTP client met.
+        /// The error of the HTTP client.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server sent more than any of the files has.
+    /// The server sent more bytes than any of the files has.
     #[error("expected at most {maximum} bytes, found more")]
     TooLarge {
         /// The most bytes accepted.
         maximum: u64,
     },
-    /// What the server sent is no well-formed file.
+    /// The received file is malformed.
     #[error("the transfer delivered something else: {source}")]
     Malformed {
-        /// What is wrong with it.
+        /// What is wrong with the file.
         source: Box<DataError>,
     },
-    /// What the server sent is well-formed but not the original file.
+    /// The received file is well-formed but not the original.
     #[error("expected contents of SHA-256 {expected}, found {found}")]
     Checksum {
         /// SHA-256 of the unpacked original, in hexadecimal.

@@ -7,24 +7,24 @@ use super::download::{DownloadAttempt, listed};
 use super::words::{columns_not_finite, data_sets, not_finite, one_of, ranges};
 use super::{ColumnsError, NotOneHot, RowsError};
 
-/// What can be wrong with a data set or the files it comes from.
+/// Errors of a data set or of its files.
 ///
-/// Each variant keeps its facts as fields; its message names the file or data set, what was
-/// expected, what was found, and what to do about it.
+/// Each variant has the facts as fields. The message names the file or data set, and says what was expected, what was
+/// found, and what to do about it.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Two parts of a data set disagree about how many examples there are.
+    /// Two parts of a data set have different numbers of examples.
     #[error("{what}: expected {expected}, found {found}; each example needs its own")]
     Count {
         /// What was counted.
         what: String,
-        /// How many there should be.
+        /// Expected number.
         expected: usize,
-        /// How many there are.
+        /// Number found.
         found: usize,
     },
-    /// A data set has more or fewer bytes of features than its examples have.
+    /// The number of feature bytes does not match the numbers of examples and features.
     #[error(
         "data set \"{name}\": {examples} examples of {width} features need {} bytes, found {found}",
         examples.saturating_mul(*width)
@@ -32,14 +32,14 @@ pub enum DataError {
     FeatureBytes {
         /// Name of the data set.
         name: String,
-        /// Number of examples, by their labels.
+        /// Number of examples, which is the number of labels.
         examples: usize,
-        /// Features of an example, a byte each.
+        /// Features per example, at one byte each.
         width: usize,
-        /// How many bytes there are.
+        /// Number of bytes found.
         found: usize,
     },
-    /// A label does not name a class.
+    /// A label is not the index of a class.
     #[error(
         "label {found} of example {example} is out of range: expected a number below {classes}, which is how \
          many classes there are; number them from 0, or give their right number"
@@ -49,28 +49,28 @@ pub enum DataError {
         example: usize,
         /// Number of classes.
         classes: usize,
-        /// The label found.
+        /// The label.
         found: u32,
     },
-    /// There is no memory for that many examples.
+    /// There is not enough memory for the examples.
     #[error("data set \"{name}\" of {examples} examples does not fit in memory: make it smaller")]
     TooLarge {
         /// Name of the data set.
         name: String,
-        /// How many examples were asked for.
+        /// Number of examples requested.
         examples: usize,
     },
-    /// A one-hot row is not exactly one 1 among zeros.
+    /// A row is not one-hot: a single 1, and otherwise 0.
     #[error(
         "the one-hot label of example {example} must hold a single 1 and otherwise 0, but {fault}"
     )]
     OneHot {
         /// Index of the example.
         example: usize,
-        /// What it holds instead.
+        /// What is wrong with the row.
         fault: NotOneHot,
     },
-    /// A data set without examples, features or classes cannot be trained on.
+    /// The data set has no examples, features or classes.
     #[error("data set \"{name}\" has no {what}: it needs at least one")]
     Empty {
         /// Name of the data set.
@@ -78,7 +78,7 @@ pub enum DataError {
         /// What is missing: `examples`, `features` or `classes`.
         what: &'static str,
     },
-    /// Numbers of a table are infinite or NaN.
+    /// A table contains an infinite number or NaN.
     #[error("{}", not_finite(what, name, [*column, *row], *found, [*rows, *of]))]
     NotFinite {
         /// Name of the table.
@@ -89,14 +89,14 @@ pub enum DataError {
         column: usize,
         /// First row in which this column is not finite, counted from 0.
         row: usize,
-        /// What it is there.
+        /// The value in that row.
         found: f32,
         /// Number of rows in which this column is not finite.
         rows: usize,
         /// Number of rows of the table.
         of: usize,
     },
-    /// Columns of a table are infinite or NaN in every row.
+    /// A column of a table is infinite or NaN in every row.
     #[error("{}", columns_not_finite(what, name, columns, *found))]
     ColumnsNotFinite {
         /// Name of the table.
@@ -105,22 +105,22 @@ pub enum DataError {
         what: &'static str,
         /// The columns, counted from 0.
         columns: Vec<usize>,
-        /// What the first of them is in the first row.
+        /// The value of the first such column in the first row.
         found: f32,
     },
-    /// Rows cannot be read, or not be chosen so.
+    /// An error of reading or selecting rows.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// What a network should see of rows of text is not what they hold.
+    /// An error of columns or of the fields in them.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
-    /// The directory that should hold a data set cannot be opened.
+    /// The directory of a data set cannot be opened.
     #[error(
         "cannot open data set directory {directory}: expected a directory that holds the four IDX files of \
          MNIST or of a data set of its form, found: {source}; check the path"
     )]
     Directory {
-        /// The directory asked for.
+        /// The requested directory.
         directory: PathBuf,
         /// Why it cannot be opened.
         source: io::Error,
@@ -133,14 +133,14 @@ pub enum DataError {
         one_of(directory, names)
     )]
     NoDataSet {
-        /// The path asked for.
+        /// The requested path.
         path: PathBuf,
-        /// Its parent directory.
+        /// The parent directory of the path.
         directory: PathBuf,
         /// Prefixes of the data sets in that directory.
         names: Vec<String>,
     },
-    /// A directory holds several data sets.
+    /// The directory holds several data sets.
     #[error(
         "{directory} holds several data sets: expected one, found {}; name one of them, for example {}",
         data_sets(names),
@@ -152,27 +152,27 @@ pub enum DataError {
         /// Prefixes of the data sets in it.
         names: Vec<String>,
     },
-    /// Files in memory belong to several data sets.
+    /// The files in memory belong to several data sets.
     #[error(
         "these files are of several data sets: expected four files of one, found some of {}; give those of \
          one data set alone",
         data_sets(names)
     )]
     MixedFiles {
-        /// Prefixes of two of the data sets; that of files without a prefix is empty.
+        /// Prefixes of two of the data sets; empty for files without a prefix.
         names: [String; 2],
     },
-    /// One of the four files of a data set is not there.
+    /// One of the four files of a data set is missing.
     #[error(
         "{file} is missing: expected it under this name, or with `.idx` for `-idx`, `test` for `t10k`, or \
          `.gz` appended, found none of these; copy the four files of the data set into the directory, or have \
          `mnist::download` (feature `download`) fetch the original MNIST"
     )]
     MissingFile {
-        /// The plain file looked for.
+        /// Path of the missing file, under its plain name.
         file: PathBuf,
     },
-    /// A file in memory bears the name of none of the four files of a data set.
+    /// The name of a file in memory is not one of the four names.
     #[error(
         "{file} is no file of a data set: expected the four IDX files of MNIST or of a data set of its form \
          (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and \
@@ -180,28 +180,28 @@ pub enum DataError {
          leave it out, or rename it"
     )]
     UnknownFile {
-        /// Its name.
+        /// Name of the file.
         file: PathBuf,
     },
-    /// Some of the four files of a data set in memory are not there.
+    /// Some of the four files in memory are missing.
     #[error(
         "no whole data set: expected its four files together, found none called {}; give them all at once",
         missing.join(" or ")
     )]
     MissingFiles {
-        /// Their names.
+        /// Names of the missing files.
         missing: Vec<String>,
     },
-    /// Something other than a regular file bears the name of a data set file.
+    /// The path of a data set file is not a regular file.
     #[error(
         "{file} is not a file: expected a regular file, found a directory or a special file; some \
          unpacking tools make a directory of the file's name: move the file out of it"
     )]
     NotAFile {
-        /// The path that should be a file.
+        /// The path.
         file: PathBuf,
     },
-    /// A path names one of the four files of a data set, in place of their directory.
+    /// The path names one of the four files instead of their directory.
     #[error(
         "{file} is one of the four files of a data set: expected their directory, or that and what their names \
          begin with, found a file; name {}",
@@ -213,7 +213,7 @@ pub enum DataError {
         /// The path that names the data set.
         data_set: PathBuf,
     },
-    /// A file or a directory is a link to what is not there.
+    /// A file or directory is a dead link.
     #[error(
         "{link} is a link to nowhere: expected something at {target}, found nothing; mend the link, or put there what \
          it should lead to"
@@ -221,29 +221,29 @@ pub enum DataError {
     DeadLink {
         /// The link.
         link: PathBuf,
-        /// What it leads to.
+        /// Target of the link.
         target: PathBuf,
     },
-    /// One of the four files is there under a name that is spelled in another way.
+    /// The name of one of the four files is misspelled.
     #[error("{file} is missing: expected it under this name, found {found}; rename that")]
     MisspelledFile {
-        /// The file looked for.
+        /// Path of the missing file.
         file: PathBuf,
-        /// Such as `train_images_idx3_ubyte`.
+        /// Path of the misspelled file, such as `train_images_idx3_ubyte`.
         found: PathBuf,
     },
-    /// The files lie in a subdirectory.
+    /// The files are in a subdirectory.
     #[error(
         "{file} is missing: expected it in this directory, found files of a data set in {subdirectory}; name that \
          directory"
     )]
     InSubdirectory {
-        /// The file looked for.
+        /// Path of the missing file.
         file: PathBuf,
-        /// Such as `MNIST/raw`.
+        /// The subdirectory, such as `MNIST/raw`.
         subdirectory: PathBuf,
     },
-    /// The operating system refused to open or read a file.
+    /// A file cannot be opened or read.
     #[error(
         "cannot read {file}: expected a readable file, found: {source}; check its path, its permissions and the disk"
     )]
@@ -253,17 +253,17 @@ pub enum DataError {
         /// Why it cannot be read.
         source: io::Error,
     },
-    /// A gzip file ends early or its contents are damaged.
+    /// A gzip file is truncated or damaged.
     #[error(
         "{file} is a truncated or damaged gzip file: expected a complete stream, found: {source}; fetch it again"
     )]
     Gzip {
         /// The file.
         file: PathBuf,
-        /// What the decoder met.
+        /// The error of the decoder.
         source: io::Error,
     },
-    /// Something other than zeros or gzip follows a whole gzip stream.
+    /// Bytes other than zeros or gzip follow a complete gzip stream.
     #[error(
         "{file} goes on after the end of its gzip stream, which is whole: expected nothing more, or zeros, \
          found other bytes; unpack it with `gunzip`, which leaves them out, or fetch it again"
@@ -272,7 +272,7 @@ pub enum DataError {
         /// The file.
         file: PathBuf,
     },
-    /// A gzip file announces more than pictures unpack to: it is damaged, or made to fill memory.
+    /// A gzip file announces more bytes than images unpack to. It is damaged, or made to exhaust memory.
     #[error(
         "{file} announces {announced} bytes unpacked, and has {zipped}: expected at most 64 MiB and 100 times its \
          size, which no pictures reach, found more; fetch it again, or unpack it with `gunzip` if it is meant so"
@@ -280,26 +280,26 @@ pub enum DataError {
     GzipRatio {
         /// The file.
         file: PathBuf,
-        /// Bytes of the gzip file.
+        /// Size of the gzip file in bytes.
         zipped: u64,
-        /// Bytes that the header in it announces.
+        /// Unpacked bytes that the IDX header announces.
         announced: u64,
     },
-    /// A file is not the IDX file its name says: another IDX file, or none.
+    /// A file is not the expected IDX file: it is another IDX file, or not IDX.
     #[error(
         "{file} is not the IDX file its name says: expected {expected}, found {found}; {remedy}"
     )]
     NotIdx {
         /// The file.
         file: PathBuf,
-        /// What it should hold, for example `labels (unsigned bytes in 1 dimension)`.
+        /// The expected contents, for example `labels (unsigned bytes in 1 dimension)`.
         expected: &'static str,
-        /// What it is, for example `a PNG picture` or `32-bit floats in 3 dimensions`.
+        /// What the file is, for example `a PNG picture` or `32-bit floats in 3 dimensions`.
         found: String,
         /// What to do about it.
         remedy: &'static str,
     },
-    /// The images of an IDX file are not of the size of MNIST's.
+    /// The images of an IDX file do not have MNIST's size.
     #[error(
         "{file} holds images of another size: expected {}×{} pixels, found {}×{}; scale or crop \
          the images, or build the data set with `Dataset::new`, which takes any width",
@@ -313,7 +313,7 @@ pub enum DataError {
         /// Rows and columns in the file's header.
         found: (usize, usize),
     },
-    /// An IDX file holds no examples.
+    /// An IDX file has no examples.
     #[error(
         "{file} is empty: expected at least one example, found a header that announces 0; fetch or make it again"
     )]
@@ -321,7 +321,7 @@ pub enum DataError {
         /// The file.
         file: PathBuf,
     },
-    /// An IDX file announces more data than is sensible to hold in memory.
+    /// An IDX file announces more data than allowed.
     #[error(
         "{file} is too large: expected at most {maximum} bytes unpacked, found a header that announces {found}; use \
          a smaller part of the data set"
@@ -329,24 +329,24 @@ pub enum DataError {
     IdxTooLarge {
         /// The file.
         file: PathBuf,
-        /// The most bytes an unpacked file may have.
+        /// Largest allowed unpacked size, in bytes.
         maximum: u64,
-        /// The bytes its header announces.
+        /// Bytes that the header announces.
         found: u64,
     },
-    /// An IDX file ends before the data its header announces.
+    /// An IDX file ends before the data that its header announces.
     #[error(
         "{file} is truncated: expected {expected} bytes unpacked, found {found}; delete it and fetch it again"
     )]
     IdxTruncated {
         /// The file.
         file: PathBuf,
-        /// Bytes that the header announces, itself included.
+        /// Bytes that the header announces, including the header.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes found.
         found: u64,
     },
-    /// An IDX file goes on after the data its header announces.
+    /// An IDX file continues after the data that its header announces.
     #[error(
         "{file} goes on after its last example: expected {expected} bytes unpacked, as its header says, and at \
          most some zeros behind them, found more; delete it and fetch it again"
@@ -354,10 +354,10 @@ pub enum DataError {
     IdxTrailing {
         /// The file.
         file: PathBuf,
-        /// Bytes that the header announces, itself included.
+        /// Bytes that the header announces, including the header.
         expected: u64,
     },
-    /// A file of labels and its file of images hold different numbers of examples.
+    /// The numbers of images and labels differ.
     #[error(
         "{labels_file} and {images_file} do not belong together: expected a label for each of \
          {images} images, found {labels} labels; take both files from the same data set"
@@ -372,7 +372,7 @@ pub enum DataError {
         /// Number of labels.
         labels: usize,
     },
-    /// A file of labels holds another label than those that were named.
+    /// A file contains a label that is not among the given labels.
     #[error(
         "{file} holds a label that was not named: expected labels from {} to {}, found {found} at example \
          {example}; name all labels of the data set, or fetch the file again",
@@ -381,14 +381,14 @@ pub enum DataError {
     IdxLabel {
         /// The file.
         file: PathBuf,
-        /// The labels that were named.
+        /// The given labels.
         labels: RangeInclusive<u8>,
         /// Index of the example.
         example: usize,
-        /// The label found.
+        /// The label.
         found: u8,
     },
-    /// By its labels a data set has classes without an example to train on: a label is damaged, or classes are missing.
+    /// The labels imply classes without training examples: a label is damaged, or examples are missing.
     #[error(
         "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every \
          label from {} to {}, found {found} at example {example}, and no training example of {}; fetch the \
@@ -402,9 +402,9 @@ pub enum DataError {
         example: usize,
         /// Its label.
         found: u8,
-        /// The labels from the smallest to the largest.
+        /// The labels from the smallest to the largest class.
         labels: RangeInclusive<u8>,
-        /// Labels of which there is no example to train on.
+        /// Labels without training examples.
         missing: Vec<u8>,
     },
     /// A well-formed file is not the original MNIST file.
@@ -420,14 +420,14 @@ pub enum DataError {
         /// SHA-256 of the unpacked contents, in hexadecimal.
         found: String,
     },
-    /// A downloaded file cannot be stored.
+    /// A downloaded file could not be stored.
     #[cfg(feature = "download")]
     #[error(
         "cannot write {file}: expected to store a downloaded file there, found: {source}; check \
          permissions and free space, or choose another directory"
     )]
     Write {
-        /// The file or directory that cannot be written.
+        /// The file or directory.
         file: PathBuf,
         /// Why it cannot be written.
         source: io::Error,
@@ -440,9 +440,9 @@ pub enum DataError {
         attempts.len(), listed(attempts)
     )]
     Download {
-        /// Where the file was to be stored.
+        /// The path under which to store the file.
         file: PathBuf,
-        /// What went wrong at each mirror, in the order tried.
+        /// The failure of each mirror, in the order in which they were asked.
         attempts: Vec<DownloadAttempt>,
     },
 }

@@ -8,14 +8,14 @@ use crate::error::number;
 pub enum NotOneHot {
     /// A value is neither 0 nor 1.
     Value {
-        /// The class at which it stands.
+        /// Class index of the value.
         class: usize,
         /// The value.
         found: f32,
     },
-    /// The label says with what probability the example is of each class: a smoothed or soft label.
+    /// The label has probabilities: it is smoothed or soft.
     Soft {
-        /// The first class that is neither ruled out nor certain.
+        /// The first class whose probability is neither 0 nor 1.
         class: usize,
         /// Its probability.
         found: f32,

@@ -1,12 +1,12 @@
 use std::fmt;
 
-/// Which row it is, as a person finds it.
+/// The number by which a user finds a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowNumber {
-    /// The line of a file on which it begins, counted from 1.
+    /// The line of a file on which the row begins, counted from 1.
     Line(u64),
-    /// Its place among rows that are in no file, counted from 0.
+    /// The index of a row that is not in a file, counted from 0.
     Row(u64),
 }
 

@@ -2,13 +2,13 @@ use super::RowNumber;
 use super::words::{counted, excerpt, nearest, quoted};
 use crate::error::memory::readable;
 
-/// What can be wrong with rows of data: as they are read from text, and as some of them are chosen.
+/// Errors of reading rows from text and of selecting rows.
 ///
-/// Columns are counted from 1 here, as people count those of a file that have no name.
+/// In these errors, columns are numbered from 1, as users count the unnamed columns of a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RowsError {
-    /// A text has no header.
+    /// The text has no header.
     #[error(
         "{name} is empty: expected a header, which names the columns, and then a row a line, found nothing; check \
          that it was written to its end"
@@ -17,7 +17,7 @@ pub enum RowsError {
         /// Name of the file.
         name: String,
     },
-    /// A header is all there is.
+    /// The text has a header but no rows.
     #[error(
         "{name} has no rows: expected at least one after the header ({}), found none; check that it was written to its \
          end, or give the names of a file without a header to `Csv::header`",
@@ -29,7 +29,7 @@ pub enum RowsError {
         /// Its header.
         header: Vec<String>,
     },
-    /// Two columns have one name.
+    /// Two columns have the same name.
     #[error(
         "{name} has two columns named \"{column}\", the {} and the {}: expected another name for each; rename one in \
          the header",
@@ -41,7 +41,7 @@ pub enum RowsError {
         name: String,
         /// Name of both columns.
         column: String,
-        /// Their places, counted from 1.
+        /// Their numbers, counted from 1.
         places: [usize; 2],
     },
     /// A row is longer or shorter than the header.
@@ -55,9 +55,9 @@ pub enum RowsError {
         name: String,
         /// The row.
         row: RowNumber,
-        /// Fields of the header.
+        /// Number of fields in the header.
         expected: usize,
-        /// Fields of the row.
+        /// Number of fields in the row.
         found: usize,
     },
     /// A field is not UTF-8.
@@ -70,20 +70,20 @@ pub enum RowsError {
         name: String,
         /// The row.
         row: RowNumber,
-        /// The column, by its name where the header could be read, or else its place counted from 1.
+        /// Name of the column if the header could be read, otherwise its number, counted from 1.
         column: String,
     },
-    /// A file is no text at all.
+    /// The file is not text.
     #[error(
         "{name} is {kind}: expected a table as text with delimiters, which is called CSV; save the table in it as that"
     )]
     NotText {
         /// Name of the file.
         name: String,
-        /// What it is, for example `an Excel workbook`.
+        /// The kind of the file, for example `an Excel workbook`.
         kind: String,
     },
-    /// A quoted field has no end.
+    /// A quoted field is never closed.
     #[error(
         "{name}, {row}, column {column}: a quote opens a field that no other quote closes: expected one before the \
          end of the file, found none; close it, or write a quote that is part of the text as \"\" within a quoted \
@@ -92,12 +92,12 @@ pub enum RowsError {
     OpenQuote {
         /// Name of the file.
         name: String,
-        /// Where the quote stands.
+        /// The line of the opening quote.
         row: RowNumber,
-        /// Name or place of the column.
+        /// Name or number of the column.
         column: String,
     },
-    /// A quoted field goes on after its closing quote.
+    /// Text follows the closing quote of a field.
     #[error(
         "{name}, {row}, column {column}: expected the end of the field after its closing quote, found {found:?}; \
          write a quote that is part of the text as \"\", or close the quote of an earlier field"
@@ -107,9 +107,9 @@ pub enum RowsError {
         name: String,
         /// The line of the closing quote.
         row: RowNumber,
-        /// Name or place of the column.
+        /// Name or number of the column.
         column: String,
-        /// What follows the quote.
+        /// The first character after the quote.
         found: char,
     },
     /// A row is larger than 4 GiB.
@@ -123,7 +123,7 @@ pub enum RowsError {
         /// The row.
         row: RowNumber,
     },
-    /// A file is larger than the memory.
+    /// The file does not fit in memory.
     #[error(
         "{name} has {}, and there is memory for {} ({limit}); take a part of its rows, or a `Stream` of blocks",
         readable(*bytes),
@@ -132,34 +132,34 @@ pub enum RowsError {
     TooLarge {
         /// Name of the file.
         name: String,
-        /// Its bytes.
+        /// Size of the file in bytes.
         bytes: u64,
-        /// Bytes of memory that there are.
+        /// Bytes of memory available.
         available: u64,
-        /// What limits them.
+        /// The limit that applies.
         limit: &'static str,
     },
-    /// A delimiter that cannot be one.
+    /// The delimiter is not allowed.
     #[error(
         "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a \
          tab, found another one; take the one that stands between the fields of the file",
         *found as char
     )]
     Delimiter {
-        /// The byte that was asked for.
+        /// The requested byte.
         found: u8,
     },
-    /// A column is asked for that the header does not name.
+    /// The header does not have the requested column.
     #[error("{}", no_column(name, column, header))]
     NoColumn {
         /// Name of the file.
         name: String,
-        /// The column.
+        /// Name of the column.
         column: String,
-        /// The names that there are.
+        /// The names in the header.
         header: Vec<String>,
     },
-    /// No row was chosen.
+    /// No row was selected.
     #[error(
         "no row of {name} is chosen: expected at least one of {rows}, found none; choose others"
     )]
@@ -169,7 +169,7 @@ pub enum RowsError {
         /// Number of rows.
         rows: usize,
     },
-    /// A row is chosen that is not there.
+    /// A selected row does not exist.
     #[error(
         "{name} has no row {index}: expected an index below {rows}, the number of its rows, as rows are counted \
          from 0; choose another"
@@ -177,12 +177,12 @@ pub enum RowsError {
     Index {
         /// Name of the data.
         name: String,
-        /// The index.
+        /// The requested index.
         index: usize,
         /// Number of rows.
         rows: usize,
     },
-    /// A share is none.
+    /// The share is not between 0 and 1.
     #[error(
         "share of {name} in the first part: expected more than 0 and less than 1, such as 0.8, found {found}"
     )]
@@ -192,7 +192,7 @@ pub enum RowsError {
         /// The share.
         found: f64,
     },
-    /// A share leaves one of two parts without a row.
+    /// The share leaves one of the two parts empty.
     #[error(
         "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; take \
          another share, or more rows",
@@ -206,10 +206,10 @@ pub enum RowsError {
         share: f64,
         /// Number of rows.
         rows: usize,
-        /// How many of them the first part would have.
+        /// Number of rows that the first part would have.
         first: usize,
     },
-    /// Rows are to be chosen by their class, and have none.
+    /// Rows cannot be selected by class, because the targets are values.
     #[error(
         "{name} has values and no classes: expected a class of each row, by which rows are chosen; choose them in \
          another way, such as with `split`"
@@ -218,7 +218,7 @@ pub enum RowsError {
         /// Name of the data.
         name: String,
     },
-    /// Rows of each class are to be chosen, and there is a class without any.
+    /// A class has no rows to select.
     #[error(
         "{name} has no row of class {class}: expected at least one of each of {classes} classes; add one, or leave out \
          the class"
@@ -226,7 +226,7 @@ pub enum RowsError {
     EmptyClass {
         /// Name of the data.
         name: String,
-        /// The class.
+        /// Index of the class.
         class: usize,
         /// Number of classes.
         classes: usize,
@@ -252,10 +252,10 @@ fn ordinal(place: usize) -> String {
     format!("{place}{ending}")
 }
 
-/// A message about a column that is not there, with the one that was meant, as far as one can tell.
+/// The message about a missing column, with the name that was probably meant, if there is one.
 fn no_column(name: &str, column: &str, header: &[String]) -> String {
     let remedy = match (nearest(column, header), header) {
-        // Before names that are near: the only one is then all of them.
+        // Check this before similar names: with the wrong delimiter, the only name is the whole header.
         (_, [one]) if one.contains([';', '\t', '|']) => {
             let delimiter = one.chars().find(|c| [';', '\t', '|'].contains(c));
             format!(

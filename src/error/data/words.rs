@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::joined;
 
-/// A text of a file, quoted; the beginning of a long one.
+/// A quoted text from a file. A long text is cut off.
 pub(super) fn excerpt(text: &str) -> String {
     const MOST: usize = 40;
     match text.char_indices().nth(MOST) {
@@ -13,12 +13,12 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
-/// Names of columns.
+/// Quoted names of columns.
 pub(super) fn quoted(names: &[String]) -> String {
     shortened(names.iter().map(|name| excerpt(name)).collect())
 }
 
-/// These texts, and how many more there are.
+/// The given texts of `of` texts, and the number of the others.
 pub(super) fn listed(texts: &[String], of: usize) -> String {
     let mut items: Vec<String> = texts.iter().map(|text| excerpt(text)).collect();
     if of > items.len() {
@@ -27,7 +27,7 @@ pub(super) fn listed(texts: &[String], of: usize) -> String {
     joined(&items)
 }
 
-/// `1 row`, `2 rows`.
+/// A count with its noun, such as `1 row` or `2 rows`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
@@ -35,8 +35,8 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// The name that was meant: the one with the fewest letters to add, leave out or replace, in any case, where these are
-/// about a third of it or less.
+/// The name that was probably meant: the nearest one by edit distance, ignoring case. `None` if more than about a
+/// third of the letters differ.
 pub(super) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let distances = names.iter().map(|other| (distance(name, other), other));
     let (distance, found) = distances.min_by_key(|(distance, _)| *distance)?;
@@ -45,9 +45,9 @@ pub(super) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     (is_near && !found.is_empty()).then_some(found)
 }
 
-/// Letters to add, leave out or replace until one name is the other (Levenshtein, 1965).
+/// The edit distance of two names (Levenshtein, 1965), ignoring case.
 fn distance(one: &str, other: &str) -> usize {
-    // A header is a few letters a column; of what is no header the beginning will do.
+    // A column name is short. The beginning of a longer text is enough.
     const MOST: usize = 100;
     let other: Vec<char> = other.chars().take(MOST).collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -63,7 +63,7 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// The first of these items, and how many more there are.
+/// The first items, and the number of the others.
 fn shortened(mut items: Vec<String>) -> String {
     const MOST: usize = 8;
     if items.len() > MOST + 1 {
@@ -73,7 +73,7 @@ fn shortened(mut items: Vec<String>) -> String {
     joined(&items)
 }
 
-/// Names of data sets, of which the one without a prefix has none.
+/// Names of data sets. The name of a data set without a prefix is empty.
 pub(super) fn data_sets(names: &[String]) -> String {
     let named = names.iter().map(|name| match name.as_str() {
         "" => "one without a prefix".to_owned(),
@@ -82,13 +82,13 @@ pub(super) fn data_sets(names: &[String]) -> String {
     shortened(named.collect())
 }
 
-/// The path that chooses one of the data sets in a directory.
+/// An example path that selects one of the data sets in a directory.
 pub(super) fn one_of(directory: &Path, names: &[String]) -> String {
     let first = names.first().map_or("NAME", String::as_str);
     directory.join(first).display().to_string()
 }
 
-/// Ascending labels: `3, 5 to 9 and 12`.
+/// Ascending labels, with runs abbreviated: `3, 5 to 9 and 12`.
 pub(super) fn ranges(labels: &[u8]) -> String {
     let runs = labels.chunk_by(|label, next| label.checked_add(1) == Some(*next));
     let shown = runs.filter_map(|run| match run {
@@ -99,8 +99,7 @@ pub(super) fn ranges(labels: &[u8]) -> String {
     shortened(shown.collect())
 }
 
-/// A message about one column that is not finite in all rows: its place, what is there, and in how many rows of how
-/// many.
+/// The message about a column that is not finite in `rows` of `of` rows, with the first such row and its value.
 pub(super) fn not_finite(
     what: &str,
     name: &str,
@@ -120,7 +119,7 @@ pub(super) fn not_finite(
     )
 }
 
-/// A message about columns that are finite in no row.
+/// The message about columns that are not finite in any row.
 pub(super) fn columns_not_finite(what: &str, name: &str, columns: &[usize], found: f32) -> String {
     let listed = shortened(columns.iter().map(usize::to_string).collect());
     let (noun, hold, them) = match columns {

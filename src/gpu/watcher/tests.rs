@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Whether it becomes so.
+/// Whether `what` becomes true within [`LONG`].
 fn becomes(what: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !what() {
@@ -25,7 +25,7 @@ fn becomes(what: impl Fn() -> bool) -> bool {
 
 fn begin_to_wait(gpu: &Gpu) -> impl Future<Output = Result<(), Error>> + use<> {
     let mut wait = Box::pin(gpu.wait_async());
-    // Whether it is done by then is the device's affair.
+    // The device may already have finished; both results are fine.
     let _polled = wait
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))
@@ -33,12 +33,12 @@ fn begin_to_wait(gpu: &Gpu) -> impl Future<Output = Result<(), Error>> + use<> {
     wait
 }
 
-/// The thread has it, too.
+/// The watcher's state, which the thread shares.
 fn post(gpu: &Gpu) -> Arc<Post> {
     Arc::clone(&gpu.shared.watcher.post)
 }
 
-/// Whether there is a thread: then it has what it waits for.
+/// Whether the thread exists: then it holds the third reference.
 fn has_thread(post: &Arc<Post>) -> bool {
     Arc::strong_count(post) == 3
 }
@@ -59,7 +59,7 @@ fn one_thread_waits_as_long_as_something_is_waited_for_now_and_then() {
             drop(begin_to_wait(&gpu));
             assert!(becomes(|| lock(&post.watched).waits.is_empty()));
             std::thread::sleep(Duration::from_millis(5));
-            // It sleeps, and no other was started.
+            // The thread sleeps, and no second one was started.
             assert!(has_thread(&post) && lock(&post.watched).runs);
         }
         assert!(becomes(|| !has_thread(&post)));
@@ -77,11 +77,11 @@ fn the_thread_keeps_no_device() {
     assert!(shared.upgrade().is_some());
     drop(wait);
     assert!(becomes(|| shared.upgrade().is_none()));
-    // Nor does it stay behind it.
+    // The thread ends, too.
     assert!(becomes(|| Arc::strong_count(&post) == 1));
 }
 
-/// A caller that blocks waits in its own thread: no other can be started here.
+/// A caller that blocks waits in its own thread: here the held lock keeps the watcher thread from being started.
 #[test]
 fn calls_that_block_need_no_other_thread() {
     let gpu = Gpu::new().unwrap();

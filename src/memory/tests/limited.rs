@@ -1,4 +1,4 @@
-//! Processes that may take less than the machine has: what is too large for them is an error, and never ends one.
+//! Processes under a memory limit: an operation that needs too much returns an error, and never ends the process.
 
 use std::hint::black_box;
 use std::process::Command;
@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::ops::{Adam, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy, Tanh};
 use crate::{Sequential, Targets, cpu};
 
-/// Set in the process that is limited.
+/// Set in a process that trains under a limit; the number of hidden units.
 const HIDDEN: &str = "WGRAD_TEST_HIDDEN";
-/// Set in the process that is steered.
+/// Set in a process that changes a training under a limit.
 const STEERED: &str = "WGRAD_TEST_STEERED";
 
 fn spec(hidden: usize) -> Sequential {
@@ -23,7 +23,7 @@ fn spec(hidden: usize) -> Sequential {
     spec.layer(Linear::new(hidden)).layer(Linear::new(10))
 }
 
-/// Trains, evaluates, predicts and saves, or is refused.
+/// Trains, evaluates, predicts and saves. Fails if there is not enough memory.
 fn train(hidden: usize) -> Result<(), Error> {
     let digits = synthetic::digits_of(1, 40, 40)?;
     let sampling = Sampling::Shuffled { seed: 1 };
@@ -48,7 +48,7 @@ fn train(hidden: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// KiB that this process has taken.
+/// Address space of this process, in KiB.
 fn addresses() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let taken = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -56,7 +56,7 @@ fn addresses() -> u64 {
     taken.unwrap().parse().unwrap()
 }
 
-/// Nothing, unless another test has started this process.
+/// Does nothing unless another test has started this process.
 #[test]
 fn trains_under_a_limit() {
     let Some(hidden) = env::var_os(HIDDEN) else {
@@ -70,12 +70,12 @@ fn trains_under_a_limit() {
     }
 }
 
-/// What such a process says with so many KiB of address space.
+/// The output of a training process whose address space is limited to `limit` KiB.
 fn under(limit: u64, hidden: usize) -> String {
     told(limit, "trains_under_a_limit", (HIDDEN, hidden as u64))
 }
 
-/// What a process says with so many KiB of address space, that runs one test with a variable set.
+/// The output of a process that runs one test, with a variable set and its address space limited to `limit` KiB.
 fn told(limit: u64, test: &str, (variable, value): (&str, u64)) -> String {
     let output = Command::new("bash")
         .args([
@@ -86,7 +86,7 @@ fn told(limit: u64, test: &str, (variable, value): (&str, u64)) -> String {
         .arg(limit.to_string())
         .arg(format!("memory::tests::limited::{test}"))
         .env(variable, value.to_string())
-        // A trace of calls takes memory that may not be there.
+        // A backtrace could need more memory than there is.
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
@@ -113,8 +113,8 @@ fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
     }
 }
 
-/// From far too little to enough: 4.6 million parameters, of which Adam keeps four numbers each, are 74 MB; a
-/// checkpoint takes as much twice.
+/// The limits range from far too little to enough. Training with Adam keeps four numbers for each of 4.67 million
+/// parameters, 75 MB in all. A checkpoint needs this amount twice.
 #[test]
 fn no_limit_ends_a_process() {
     let limits = (60_000..720_000).step_by(33_000).chain([16_000_000]);
@@ -125,8 +125,8 @@ fn no_limit_ends_a_process() {
     assert!(count("saved") >= 1, "{told:?}");
 }
 
-/// Where a training leaves room for a heap and little more, the heap of the first thread that shares work would
-/// leave the next one nothing.
+/// If a training leaves room for one heap and little more, the heap of the first worker thread could leave nothing for
+/// the next thread.
 #[test]
 fn threads_start_where_each_has_room() {
     let told = under(16_000_000, 1_800);
@@ -138,12 +138,12 @@ fn threads_start_where_each_has_room() {
     assert!(trained.count() >= 8, "{told:?}");
 }
 
-/// Takes all memory that the allocator grants but so many MiB, which are in one piece.
+/// Takes all memory that the allocator grants, except for `left` MiB in one piece.
 fn all_but(left: usize) -> Vec<Vec<u8>> {
     let room = |bytes| {
         let mut room: Vec<u8> = Vec::new();
         let is_granted = room.try_reserve_exact(bytes).is_ok();
-        // Left out by the compiler otherwise.
+        // Keeps the compiler from removing the allocation.
         black_box(room.as_ptr());
         is_granted.then_some(room)
     };
@@ -158,7 +158,7 @@ fn all_but(left: usize) -> Vec<Vec<u8>> {
     taken
 }
 
-/// Attempts something with more and more room, until it is done; before that it is refused once at the least.
+/// Repeats an attempt with more and more room until it succeeds. It must fail at least once before.
 fn until_there_is_room(what: &str, mut attempt: impl FnMut() -> Result<(), Error>) {
     let mut refused = 0;
     for left in (12..300).step_by(6) {
@@ -178,7 +178,7 @@ fn until_there_is_room(what: &str, mut attempt: impl FnMut() -> Result<(), Error
     panic!("{what}: never done");
 }
 
-/// Minibatches of so many rows that what is computed of them is large, and the network small.
+/// A trainer with one minibatch of `count` rows: the intermediate values are large, and the network is small.
 fn with_rows(count: usize) -> Result<cpu::Trainer, Error> {
     let spec = Sequential::input(1)
         .layer(Linear::new(64))
@@ -199,7 +199,7 @@ fn with_rows(count: usize) -> Result<cpu::Trainer, Error> {
     )
 }
 
-/// Nothing, unless another test has started this process.
+/// Does nothing unless another test has started this process.
 #[test]
 fn steers_under_a_limit() -> Result<(), Error> {
     if env::var_os(STEERED).is_none() {
@@ -231,7 +231,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
         refused
     });
     {
-        // What is there already has room for what takes its place.
+        // The memory of the current state is reused for its replacement.
         let _taken = all_but(10);
         trainer.average(0.8)?;
         assert!(trainer.keep_if_best(0.5)?);
@@ -242,7 +242,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
         assert!(matches!(online, Err(Error::Memory { .. })));
     }
 
-    // 12.8 MB for each value of 64 numbers, and for each of two gradients by such.
+    // 12.8 MB for each value of 64 numbers per row, and for each of the two gradients with respect to such values.
     let mut trainer = with_rows(50_000)?;
     trainer.steps(1)?;
     {
@@ -276,7 +276,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
     Ok(())
 }
 
-/// Each with too little room first, and then with enough.
+/// Each operation is tried with too little room first, and then with enough.
 #[test]
 fn steering_without_room_changes_nothing_and_ends_no_process() {
     let told = told(1_500_000, "steers_under_a_limit", (STEERED, 1));

@@ -1,4 +1,4 @@
-//! The kernels of batch normalization, as data, and how they are recorded.
+//! The kernels of batch normalization, as data, and the recording of its passes.
 
 use std::marker::PhantomData;
 
@@ -12,19 +12,20 @@ use crate::ops::{Backward, Forward, Mode, to_u32};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Operations of one value in a forward pass of training: a sum, two of deviations, and the line from `x` to `y`.
+/// Operations per value in a training forward pass: 1 for the sum, 4 for the deviations, and `NORMALIZE`, the line from
+/// `x` to `y`.
 pub(super) const FLOPS: u64 = 1 + 4 + NORMALIZE;
 const NORMALIZE: u64 = 4;
 const SUM_GRADIENTS: u64 = 5;
 const BACKWARD_INPUT: u64 = 8;
 
-/// Invocations of a workgroup that sums.
+/// Invocations per workgroup that sums.
 const INVOCATIONS: usize = 256;
-/// Most channels of such a workgroup: neighbouring features fill a GPU's cache line.
+/// Most channels per workgroup that sums: neighboring features fill a GPU's cache line.
 const MOST_WIDTH: usize = 16;
-/// Values that an invocation sums, where there are no more pieces than [`MOST_PIECES`].
+/// Values per invocation, unless that needs more than [`MOST_PIECES`] pieces.
 const ROUNDS: usize = 16;
-/// Pieces of a channel, which one invocation merges.
+/// Most pieces per channel. One invocation merges them.
 const MOST_PIECES: usize = 64;
 
 #[repr(C)]
@@ -150,16 +151,16 @@ static INPUT: Kernel<Shape> = Kernel {
     ..SUMMED
 };
 
-/// The channels of a minibatch, and how their values are summed.
+/// The channels of a minibatch, and the division of their sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Channels {
     values: usize,
     channels: usize,
     positions: usize,
-    /// Channels of a workgroup.
+    /// Channels per workgroup.
     width: usize,
     pieces: usize,
-    /// Values of a piece.
+    /// Values per piece.
     piece: usize,
     eps: f32,
 }
@@ -169,7 +170,7 @@ impl Channels {
         let channels = x.row_shape().extents()[0];
         let positions = x.columns() / channels;
         let values = x.rows() * positions;
-        // With many positions their neighbours are as good as those of channels.
+        // With many positions, a channel's neighboring positions fill the cache line as well as other channels do.
         let width = if positions < MOST_WIDTH {
             channels.next_power_of_two().min(MOST_WIDTH)
         } else {
@@ -193,7 +194,7 @@ impl Channels {
         self.values * self.channels
     }
 
-    /// `share` of a value in a mean over its channel.
+    /// The kernels' settings; `share` is the weight of one value in the mean over its channel.
     fn shape(&self, momentum: f32, share: f32) -> Shape {
         let lanes = INVOCATIONS / self.width;
         let rows = lanes / self.positions;
@@ -206,7 +207,7 @@ impl Channels {
             width: to_u32(self.width),
             pieces: to_u32(self.pieces),
             piece: to_u32(self.piece),
-            // It wraps around where there are no values so far on, which no walk reads.
+            // Wraps around only where it leads past the last value, and no walk reads there.
             hop: to_u32(rows)
                 .wrapping_mul(to_u32(self.channels * self.positions))
                 .wrapping_add(to_u32(shift)),
@@ -220,13 +221,13 @@ impl Channels {
         }
     }
 
-    /// Room for two sums of every piece, which no other dispatch reads.
+    /// Allocates room for two sums per piece, which no other dispatch reads.
     fn room(&self, recorder: &Recorder<'_>) -> Result<Tensor, Error> {
         let shape = [self.pieces, 2 * self.channels];
         Tensor::zeros(recorder.gpu(), "pieces of batch norm", shape, Element::F32)
     }
 
-    /// Records a kernel that sums pieces, each `passes` times.
+    /// Records a kernel that sums pieces, reading each piece `passes` times.
     fn record_pieces(
         &self,
         recorder: &mut Recorder<'_>,
@@ -236,13 +237,13 @@ impl Channels {
         passes: u64,
     ) {
         let rounds = (self.piece * self.width / INVOCATIONS) as u64;
-        // Nine halvings, with the look that ends them, beside those.
+        // Also nine halvings, including the test that ends their loop.
         let cost = Cost::new(flops * self.elements() as u64).iterations(passes * (rounds + 1 + 9));
         let workgroups = (self.channels.div_ceil(self.width) * self.pieces) as u64;
         recorder.dispatch(kernel, self.shape(0.0, 0.0), tensors, workgroups, cost);
     }
 
-    /// Records a kernel with an invocation for each channel.
+    /// Records a kernel with one invocation per channel.
     fn record_channels(
         &self,
         recorder: &mut Recorder<'_>,
@@ -255,7 +256,7 @@ impl Channels {
         recorder.dispatch_each(kernel, shape, tensors, self.channels, cost);
     }
 
-    /// Mean and inverse deviation of the minibatch into what is kept, and the running values after it.
+    /// Records the minibatch's mean and inverse deviation, into `kept`, and then the running values.
     pub(super) fn measure(
         &self,
         recorder: &mut Recorder<'_>,
@@ -283,7 +284,7 @@ impl Channels {
         Ok(())
     }
 
-    /// The running values into what is kept.
+    /// Records the copy of the running values into `kept`.
     pub(super) fn take_running(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
         let tensors = [&pass.state[0], &pass.kept[0], &pass.kept[1], &pass.state[1]];
         let shape = self.shape(0.0, 0.0);
@@ -298,7 +299,7 @@ impl Channels {
         record_elements(recorder, &NORMALIZED, shape, &tensors, elements, NORMALIZE);
     }
 
-    /// Gradients by the parameters.
+    /// Records the gradients with respect to the parameters.
     pub(super) fn sum_gradients(
         &self,
         recorder: &mut Recorder<'_>,
@@ -314,7 +315,7 @@ impl Channels {
         Ok(())
     }
 
-    /// The gradient by `x`, where it is wanted, from those by the parameters.
+    /// Records the gradient with respect to `x`, if it is needed, from the parameters' gradients.
     pub(super) fn backward_input(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         let Some(dx) = pass.dx else { return };
         let share = match pass.mode {

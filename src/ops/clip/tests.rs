@@ -5,8 +5,8 @@ use crate::testing::{
     Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
-/// Blocks of gradients: one and several, shorter and longer than all parts together. The last is run
-/// where it folds a dispatch into two dimensions.
+/// Blocks of gradients: one and several, shorter and longer than all parts together. The last runs with dispatches
+/// folded into two dimensions.
 const SIZES: [&[usize]; 8] = [
     &[1],
     &[255],
@@ -34,7 +34,7 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
     let tensors: Vec<_> = gradients.iter().map(tensor).collect();
     let parts: usize = tensors.iter().map(parts_of).sum();
-    // Between guard bands, too, and to be written whole.
+    // These tensors, too, are between guard bands, and must be written completely.
     let sums = bench.output("sums of squares", [parts, 2]);
     let of_all = bench.output("factor of gradients", [1, 2]);
     bench.run(&case, 1, |recorder| {
@@ -42,15 +42,15 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     });
 
     let factor = f64::from(max_norm) / (norm(gradients) + 1e-6);
-    // Each element's square is rounded, and added on the way through its part, the rest of 64 sums and
-    // the tree; half of that error is left in the root, which is off by a division more.
+    // Each element's square is rounded, and then rounded again in each addition: within its part, among the 64 sums and
+    // in the tree. The root halves that error, and the root and a division add their own.
     let longest = tensors
         .iter()
         .map(|block| block.len().div_ceil(parts_of(block)));
     let additions = longest.max().unwrap_or(1) + parts.div_ceil(64) + 7;
     let error = (additions as f64 / 2.0 * ROUNDING + 5.0 * ULP) + 3.5 * ULP;
     for (tensor, values) in tensors.iter().zip(gradients) {
-        // A factor below the normal numbers may be 0.
+        // A factor below the normal numbers may become 0.
         let lost = |&value: &f32| f64::from(value.abs()) * FLUSHED;
         let scaled = |&value: &f32| f64::from(value) * factor.min(1.0);
         let tolerance = |&value: &f32| {
@@ -86,7 +86,7 @@ fn gradients_of_zero_stay() {
     check(&[vec![0.0; 100]], 1.0);
 }
 
-/// Squares of what is above 1.8e19 overflow in `f32`: the norm does not.
+/// Squares of numbers above 1.8e19 overflow `f32`, but the norm must not.
 #[test]
 fn gradients_whose_squares_overflow_are_clipped() {
     let large = [3e38, -1e30, 2e19, 1e12, 1.2e12, -7.0, 0.0];
@@ -101,7 +101,7 @@ fn gradients_whose_squares_overflow_are_clipped() {
     check(&[vec![2e19, -2e19]], 3e38);
 }
 
-/// As `torch.nn.utils.clip_grad_norm_` has it, and the reference.
+/// `torch.nn.utils.clip_grad_norm_` and the reference do the same.
 #[test]
 fn gradients_that_are_no_numbers_are_those_of_the_reference() {
     for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
@@ -147,7 +147,7 @@ fn the_reference_clips_millions_of_gradients_and_again_within() {
     f32::rule(&rule).prepare(&mut gradients);
     let squares = gradients[0].iter().map(|&g| f64::from(g).powi(2));
     let norm = squares.sum::<f64>().sqrt();
-    // Each is scaled twice, and each scale and product rounded.
+    // Each gradient is scaled twice, and each scale and product is rounded.
     assert!(
         (norm / 0.5 - 1.0).abs() < 4.0 * ROUNDING + 1e-8 + 1e-6 / 0.5,
         "{norm}"

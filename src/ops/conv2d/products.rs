@@ -1,4 +1,4 @@
-//! The kernels of the three products, as data.
+//! The kernels of a convolution's three products, as data.
 
 use std::marker::PhantomData;
 
@@ -31,24 +31,24 @@ pub(super) struct Shape {
     padding_width: u32,
     dilation_height: u32,
     dilation_width: u32,
-    /// 1 where a forward pass is that of a `Relu` behind the layer as well.
+    /// 1 if the forward pass includes a `Relu` after the layer.
     pub(super) relu: u32,
-    /// 1 where the layer has a bias.
+    /// 1 if the layer has a bias.
     pub(super) bias: u32,
-    /// Parts of the sums over all places that the gradient by the weights is.
+    /// Number of parts into which the weight gradient's sums over all positions are split.
     pub(super) parts: u32,
-    /// Places of a part.
+    /// Positions per part.
     pub(super) share: u32,
-    /// Those of each part that earlier dispatches have summed.
+    /// First position within each part that this dispatch sums.
     begin: u32,
-    /// Those of each part that are summed behind this dispatch.
+    /// One past the last position within each part that this dispatch sums.
     end: u32,
     /// First workgroup of a dispatch.
     first: u32,
 }
 
 impl Shape {
-    /// Of a layer over so many rows of images.
+    /// The shape of a layer over so many rows of images.
     pub(super) fn new(
         layer: &Conv2d,
         input: &crate::shape::Shape,
@@ -79,7 +79,7 @@ impl Shape {
         })
     }
 
-    /// Pixels of all channels of one image.
+    /// Values in one image: pixels of all channels.
     pub(super) fn input(self) -> usize {
         [self.channels, self.height, self.width]
             .map(|extent| extent as usize)
@@ -92,12 +92,12 @@ impl Shape {
         self.outputs as usize * self.places()
     }
 
-    /// Places of the kernel on one image.
+    /// Positions of the kernel on one image.
     fn places(self) -> usize {
         self.out_height as usize * self.out_width as usize
     }
 
-    /// Weights of one output.
+    /// Weights per output.
     pub(super) fn weights(self) -> usize {
         [self.channels, self.kernel_height, self.kernel_width]
             .map(|extent| extent as usize)
@@ -105,42 +105,42 @@ impl Shape {
             .product()
     }
 
-    /// Sums of the gradient by the weights, and of that by the bias, for one output.
+    /// Sums per output in the gradients with respect to the weights and the bias.
     pub(super) fn sums(self) -> usize {
         self.weights() + self.bias as usize
     }
 }
 
-/// An algorithm as data: its kernels, and the blocks that they make.
+/// An algorithm as data: its kernels, and the blocks that they compute.
 pub(super) struct Products {
     pub(super) forward: Kernel<Shape>,
-    /// The first layer of a network has no use for it.
+    /// `None` for kernels that only a network's first layer uses.
     pub(super) backward_input: Option<Kernel<Shape>>,
     backward_weight: Kernel<Shape>,
-    /// Positions and columns of a workgroup, of the first two.
+    /// Positions and columns per workgroup of `forward` and `backward_input`.
     block: [usize; 2],
-    /// Weights and outputs of a block of the third.
+    /// Weights and outputs per block of `backward_weight`.
     weight_block: [usize; 2],
     weight_blocks_per_workgroup: u64,
-    /// Most parts of the third.
+    /// Most parts of `backward_weight`.
     parts: usize,
-    /// [`Cost::iterations`] of sums over height and width of a kernel, and so many channels.
+    /// [`Cost::iterations`] of sums over a kernel's height and width and this many channels.
     iterations: fn([u64; 3]) -> u64,
-    /// [`Cost::iterations`] of sums over so many places.
+    /// [`Cost::iterations`] of sums over this many positions.
     weight_iterations: fn(u64) -> u64,
 }
 
-/// Floats that all parts of a gradient take together, unless one takes more: 256 tiles of 64×32, about twice the
-/// multiprocessors of a large GPU, and 2 MiB.
+/// Floats that all parts of a gradient take together, unless a single part takes more. They are 256 tiles of 64×32,
+/// about twice the multiprocessors of a large GPU, and 2 MiB.
 const PARTS_ELEMENTS: usize = 1 << 19;
-/// Fewer places to a part are not worth the addition of one more.
+/// Fewest positions for which another part is worth its addition.
 const LEAST_SHARE: usize = 32;
-/// Places of a part in one dispatch, which keeps the loops short enough for a software driver.
+/// Positions of a part per dispatch. This keeps the loops short enough for a software driver.
 const SHARE_OF_DISPATCH: u32 = 1 << 14;
 
 impl Products {
-    /// A product whose sums run along the kernel: to images of so many rows and pixels and `columns` channels, from
-    /// `depth` channels. The third of the tensors is the product.
+    /// Records a product whose sums run over the kernel and `depth` channels. The third tensor is the product: images
+    /// with `columns` channels.
     pub(super) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -164,7 +164,7 @@ impl Products {
         recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
     }
 
-    /// Parts of the gradient by the weights, with their places, by the layer and the number of rows alone.
+    /// Splits the weight gradient's sums into parts. The split depends on the layer and the number of rows alone.
     pub(super) fn in_parts(&self, shape: Shape) -> Shape {
         let elements = shape.outputs as usize * shape.sums();
         let places = shape.rows as usize * shape.places();
@@ -177,7 +177,8 @@ impl Products {
         }
     }
 
-    /// The parts of the gradients by the weights and the bias, each in a place of its own, from `x` and `dy`.
+    /// Records the parts of the gradients with respect to the weights and the bias, from `x` and `dy`. Each part has
+    /// its own row of the third tensor.
     pub(super) fn record_parts(
         &self,
         recorder: &mut Recorder<'_>,
@@ -211,7 +212,7 @@ impl Products {
     }
 }
 
-/// Elements of all parts.
+/// Shape of the tensor of all parts, (parts, sums).
 pub(super) fn parts_shape(shape: Shape) -> [usize; 2] {
     [shape.parts as usize, shape.outputs as usize * shape.sums()]
 }

@@ -1,4 +1,4 @@
-//! Parts of the gradients by the weights and the bias, added up.
+//! Adds up the partial sums of the gradients with respect to the weights and the bias.
 
 use std::marker::PhantomData;
 
@@ -19,10 +19,10 @@ struct Parts {
     weights: u32,
 }
 
-/// Of [`SUM`].
+/// Sums per workgroup of [`SUM`].
 const SUMS_PER_WORKGROUP: u64 = 16;
 
-/// Adds parts up, to `dw` and, where there is one, `db`.
+/// Records the addition of the parts into `dw` and, if there is one, `db`.
 pub(super) fn record(
     recorder: &mut Recorder<'_>,
     shape: Shape,

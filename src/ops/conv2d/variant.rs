@@ -1,4 +1,4 @@
-//! Which kernels compute a convolution.
+//! The choice of kernels that compute a convolution.
 
 use super::products::{BYTES, Products, REGISTERS, Shape, TILES, VECTORS, parts_shape};
 use super::{Conv2d, sum};
@@ -9,24 +9,24 @@ use crate::ops::{Backward, Forward};
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// How the three products of a convolution are computed. Every variant passes the same parity table.
+/// How the three products of a convolution are computed. Every variant passes the same parity tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// `shaders/conv2d_tiles.wgsl` and `conv2d_tiles_weight.wgsl`: tiles of 64×32 in workgroup memory.
     Tiles,
     /// `shaders/conv2d_registers.wgsl`: 16×16 and 13×16 sums in the registers of each invocation.
     Registers,
-    /// `shaders/conv2d_vectors.wgsl`: 8×8 sums of each invocation, in vectors with names.
+    /// `shaders/conv2d_vectors.wgsl`: 8×8 sums per invocation, in named vectors.
     Vectors,
     /// `shaders/conv2d_bytes.wgsl`: 16×16 and 13×16 sums over packed bytes, for the first layer.
     Bytes,
 }
 
 impl Variant {
-    /// Those that take an `x` of floats.
+    /// The variants for an `x` of floats.
     pub const OF_FLOATS: [Self; 3] = [Self::Tiles, Self::Registers, Self::Vectors];
 
-    /// How to compute the products of a layer that has `x` as its input.
+    /// Chooses how to compute the products of a layer whose input is `x`.
     ///
     /// | adapter | `x` | variant | because |
     /// |---|---|---|---|
@@ -36,8 +36,8 @@ impl Variant {
     /// | SwiftShader | floats | `Vectors` | measured: the book's first layer in 68 and 63 ms, where `Registers` take 361 and 307; over bytes it took 97 and 97 |
     ///
     /// # Panics
-    /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
-    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) before it gives bytes.
+    /// If `x` holds bytes and the device has no kernel for them. This is a bug in the caller, which must ask
+    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) first.
     #[must_use]
     pub fn choose(gpu: &Gpu, x: &Tensor) -> Self {
         if x.element() == Element::U32 {
@@ -52,7 +52,7 @@ impl Variant {
         }
     }
 
-    /// What this device has for an `x` of bytes; for hardware and SwiftShader none is built.
+    /// The device's variant for an `x` of bytes. Hardware and SwiftShader have none.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         (gpu.software_driver() == Some(SoftwareDriver::Lavapipe)).then_some(Self::Bytes)
     }
@@ -69,11 +69,11 @@ impl Variant {
     /// Records `y`, the convolution of `x`.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the layer does not take such images, [`Error::OutOfMemory`] without room for the zeros
-    /// that stand in for a bias.
+    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if there is no room for the
+    /// zeros that replace a missing bias.
     ///
     /// # Panics
-    /// When the tensors do not fit the layer: a bug in the caller.
+    /// If the tensors do not fit the layer, which is a bug in the caller.
     pub fn forward(
         self,
         recorder: &mut Recorder<'_>,
@@ -83,13 +83,13 @@ impl Variant {
         self.record_forward(recorder, layer, pass, false)
     }
 
-    /// Records `y` where that is above 0, else 0: a layer with a `Relu` behind it.
+    /// Records `max(y, 0)`: a layer followed by a `Relu`.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The same as those of [`forward`](Self::forward).
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// The same as [`forward`](Self::forward).
     pub fn forward_relu(
         self,
         recorder: &mut Recorder<'_>,
@@ -123,13 +123,13 @@ impl Variant {
         Ok(())
     }
 
-    /// Records the gradients by the weights and the bias, and by `x` where it is wanted.
+    /// Records the gradients with respect to the weights and the bias, and with respect to `x` if it is needed.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] without room for the parts of the gradient by the weights.
+    /// [`Error::OutOfMemory`] if there is no room for the parts of the gradient with respect to the weights.
     ///
     /// # Panics
-    /// When the tensors do not fit the layer: a bug in the caller.
+    /// If the tensors do not fit the layer, which is a bug in the caller.
     pub fn backward(
         self,
         recorder: &mut Recorder<'_>,
@@ -167,7 +167,7 @@ impl Variant {
     }
 }
 
-/// The sizes of a layer over images, with `x`, `w` and `y` checked against them.
+/// The sizes of a layer over images. Checks `x`, `w` and `y` against them.
 fn checked(
     layer: &Conv2d,
     input: &crate::shape::Shape,

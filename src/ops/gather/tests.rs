@@ -7,7 +7,7 @@ use crate::data::{Dataset, Examples, Labels, Table};
 use crate::gpu::Gpu;
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, folding_gpu, gpu};
 
-/// A data set of random bytes, with a label to each row that tells it from its neighbours.
+/// A data set of random bytes. The labels of neighboring rows differ.
 fn dataset(examples: usize, width: usize) -> Dataset {
     let mut numbers = Numbers::new((examples * 10_007 + width) as u64);
     let features = (0..examples * width).map(|_| u8::try_from(numbers.below(256)).unwrap());
@@ -17,7 +17,7 @@ fn dataset(examples: usize, width: usize) -> Dataset {
     Dataset::new("random bytes", width, features, labels).unwrap()
 }
 
-/// Indices before those that are gathered.
+/// Number of indices before the gathered ones.
 const FIRST: usize = 3;
 
 fn behind_others(indices: &[u32]) -> Vec<u32> {
@@ -31,7 +31,7 @@ fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
     );
     let dataset = dataset(examples, width);
     let bench = Bench::new(gpu);
-    // What `upload` packs, between guard bands.
+    // The words that `upload` packs, between guard bands.
     let uploaded = Resident::upload(gpu, &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
         bench.input_u32(label, tensor.dims(), &bench.read_u32(tensor))
@@ -64,7 +64,7 @@ fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
             .flat_map(|&index| dataset.row(index as usize))
     };
     let expected = || bytes().map(|&byte| f64::from(byte) / 255.0);
-    // `unpack4x8unorm` has 3 ULP.
+    // `unpack4x8unorm` has an error of 3 ULP.
     assert_close(
         &case,
         &bench.read(&x),
@@ -99,7 +99,7 @@ fn rows_of_every_width_and_number_are_those_asked_for() {
             let mut indices: Vec<u32> = (0..rows)
                 .map(|_| u32::try_from(numbers.below(37)).unwrap())
                 .collect();
-            // The last row is the one whose padding nothing follows.
+            // The last example is included: nothing follows its padding.
             indices[rows - 1] = 36;
             check(gpu(), 37, width, &indices);
         }
@@ -112,13 +112,13 @@ fn one_example_may_be_asked_for_again_and_again() {
     check(gpu(), 5, 784, &[4, 4, 0, 4]);
 }
 
-/// Seven workgroups, of one row each.
+/// Seven workgroups of one row each.
 #[test]
 fn rows_are_folded_where_a_device_takes_few_workgroups() {
     check(folding_gpu(), 5, 7, &[0, 4, 1, 3, 2, 4, 0]);
 }
 
-/// Rows of floats, with classes or with values beside them.
+/// Checks rows of floats, with classes and with values as targets.
 fn check_floats(gpu: &Gpu, examples: usize, [width, outputs]: [usize; 2], indices: &[u32]) {
     let rows = indices.len();
     let case = format!("gather of {rows} out of {examples}, {width} floats and {outputs}");
@@ -198,13 +198,13 @@ fn rows_of_floats_are_copied_bit_by_bit() {
     }
 }
 
-/// Seven workgroups, of one row each.
+/// Seven workgroups of one row each.
 #[test]
 fn rows_of_floats_are_folded_into_two_dimensions() {
     check_floats(folding_gpu(), 5, [2, 3], &[0, 4, 1, 3, 2, 4, 0]);
 }
 
-/// Seven workgroups, of 64 labels each.
+/// Seven workgroups of 64 labels each.
 #[test]
 fn classes_are_folded_into_two_dimensions() {
     const ROWS: usize = 6 * 64 + 1;
@@ -225,7 +225,7 @@ fn classes_are_folded_into_two_dimensions() {
     assert_eq!(bench.read_u32(&found), expected);
 }
 
-/// Of several pieces each: rows that fill words and rows that do not, classes, and values.
+/// Each upload takes several pieces: rows that fill words, rows that do not, classes, and values.
 #[test]
 fn what_is_uploaded_in_pieces_is_all_there() {
     const ROWS: usize = 2_200_000;

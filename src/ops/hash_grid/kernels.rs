@@ -1,4 +1,4 @@
-//! The kernels of a multiresolution hash grid, as data, and how they are recorded.
+//! The kernels of a multiresolution hash grid, as data, and the recording of its passes.
 
 use std::marker::PhantomData;
 
@@ -13,21 +13,22 @@ use crate::ops::{Backward, Forward, to_u32};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const INVOCATIONS: usize = 256;
-/// Workgroups that look for the largest gradient, at the most: each invocation of a later one reads what one found.
+/// Most workgroups that search for the largest gradient. Each invocation of a later workgroup reads the result of one
+/// of them.
 const MOST_SLOTS: usize = 256;
-/// Numbers that an invocation looks at, where there are no more workgroups than that.
+/// Numbers per invocation in that search, unless that needs more than `MOST_SLOTS` workgroups.
 const ROUNDS: usize = 16;
-/// Words of the workgroup's memory for the sums of a level: both words of each number's.
+/// Words of workgroup memory for the sums of a level: two words per number.
 const SUMS: usize = 4080;
-/// Rows of such a workgroup.
+/// Rows per workgroup of `SCATTER_SMALL`.
 const ROWS_OF_SMALL: usize = 2048;
-/// Rows from which it has more to add than the level has numbers.
+/// Fewest rows for `SCATTER_SMALL`: with fewer, a workgroup has less to add than the level has numbers.
 const LEAST_ROWS_OF_SMALL: usize = 1024;
-/// Numbers that an invocation makes floats of.
+/// Numbers per invocation of `FINISH`, which converts sums to floats.
 const FINISHED: usize = 4;
-/// Integer operations of a contribution, about.
+/// Integer operations per contribution, approximately.
 const CONTRIBUTION: usize = 20;
 
 #[repr(C)]
@@ -136,20 +137,20 @@ const FINISH: Kernel<Shape> = Kernel {
     ..MEASURE
 };
 
-/// The sums of a backward pass, which no other pass reads.
+/// The sums of a backward pass. No other pass reads them.
 struct Sums {
-    /// Bits of the largest gradient of each level: of each workgroup that looked, and of all.
+    /// Bits of the largest gradient of each level: in `found` per searching workgroup, in `largest` over all.
     found: Tensor,
     largest: Tensor,
     low: Tensor,
     high: Tensor,
 }
 
-/// The passes over so many rows.
+/// The passes over `rows` rows.
 pub(super) struct Pass<'a> {
     levels: &'a Levels,
     rows: usize,
-    /// The first levels, whose sums fit a workgroup's memory.
+    /// Number of leading levels whose sums fit a workgroup's memory, or 0 if there are too few rows.
     small: usize,
     slots: usize,
 }
@@ -243,7 +244,7 @@ impl<'a> Pass<'a> {
         self.record(recorder, BACKWARD_INPUT, &tensors, workgroups, cost);
     }
 
-    /// Room for the sums.
+    /// Allocates the sums.
     fn sums(&self, recorder: &Recorder<'_>) -> Result<Sums, Error> {
         let tensor = |label: &str, shape: [usize; 2]| {
             let label = format!("{label} of a hash grid");
@@ -292,7 +293,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// The contributions of all rows to the levels, those whose sums fit a workgroup's memory apart.
+    /// Records the addition of all rows' contributions. Levels whose sums fit a workgroup's memory have their own
+    /// kernel.
     fn scatter(&self, recorder: &mut Recorder<'_>, tensors: &[&Tensor]) {
         let corners = self.levels.corners();
         let features = self.levels.features;

@@ -1,44 +1,44 @@
-//! The levels of a grid, and in which units their gradients are counted.
+//! The levels of a grid, and the units in which their gradients are counted.
 
 use super::HashGrid;
 use crate::error::Error;
 
-/// Levels that the block of a kernel has room for.
+/// Most levels: a kernel's block has room for this many.
 pub(super) const MOST_LEVELS: usize = 32;
-/// Cells along an axis at the most: positions in units of 2⁻³¹ of a cell are products of words of 16 bits.
+/// Most cells along an axis: positions in units of 2⁻³¹ of a cell are products of 16-bit words.
 const MOST_CELLS: usize = (1 << 16) - 1;
-/// Numbers of a table at the most: an index of one, and twice of it, fits a word.
+/// Most numbers in a table: a number's index, and twice the index, fit a word.
 const MOST_NUMBERS: usize = 1 << 30;
 
 /// One resolution of a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// Its first entry in the table.
+    /// The level's first entry in the table.
     pub(crate) first: usize,
     /// Cells along an axis.
     pub(crate) cells: usize,
-    /// Its number of entries.
+    /// Entries of the level.
     pub(crate) entries: usize,
     /// Whether corners share entries by a hash.
     pub(crate) is_hashed: bool,
 }
 
-/// All resolutions of a grid, from the coarsest on.
+/// All resolutions of a grid, from the coarsest to the finest.
 #[derive(Debug, Clone)]
 pub(crate) struct Levels {
     pub(crate) of: Vec<Level>,
     pub(crate) dimensions: usize,
-    /// Features of an entry.
+    /// Features per entry.
     pub(crate) features: usize,
 }
 
 impl Levels {
     /// # Errors
-    /// [`Error::Setting`] where a level has more cells, or the table more numbers, than kernels have words for.
+    /// [`Error::Setting`] if a level has more cells, or the table more numbers, than the kernels' words can hold.
     pub(super) fn new(grid: &HashGrid, dimensions: usize) -> Result<Self, Error> {
         let mut of = Vec::new();
         let mut first = 0usize;
-        // Products one after another, as a power of floats is another number on another platform.
+        // Repeated multiplication, because a power of floats differs between platforms.
         let mut resolution = grid.base_resolution as f64;
         for level in 0..grid.levels {
             if resolution >= (MOST_CELLS + 1) as f64 {
@@ -57,10 +57,11 @@ impl Levels {
             let cells = resolution as usize;
             let corners = (0..dimensions).fold(1u64, |corners, _| corners * (cells as u64 + 1));
             let is_hashed = corners > grid.table_size as u64;
-            let entries = match is_hashed {
-                true => grid.table_size,
-                // At most as many.
-                false => usize::try_from(corners).unwrap_or(grid.table_size),
+            let entries = if is_hashed {
+                grid.table_size
+            } else {
+                // `corners` is at most the table size here.
+                usize::try_from(corners).unwrap_or(grid.table_size)
             };
             of.push(Level {
                 first,
@@ -98,12 +99,12 @@ impl Levels {
         1 << self.dimensions
     }
 
-    /// Features of a row.
+    /// Features per row.
     pub(crate) fn columns(&self) -> usize {
         self.of.len() * self.features
     }
 
-    /// Operations of a row in the forward pass: the product of a corner's weight, and with it.
+    /// Operations per row in the forward pass: computing the weight of each corner, and multiplying with it.
     pub(super) fn flops(&self) -> u64 {
         (self.of.len() * self.corners() * (self.dimensions + 2 * self.features)) as u64
     }
@@ -114,13 +115,13 @@ impl Levels {
     }
 }
 
-/// Bits of a contribution to a gradient: products of it are taken in halves of 16 bits.
+/// Most bits of a contribution to a gradient. Products with it are computed in halves of 16 bits.
 const BITS: i32 = 30;
 
-/// The exponent of the unit of a level whose largest gradient has these bits, without its sign: the unit is a normal
-/// number, as is its reciprocal.
+/// The exponent of a level's unit. `largest` holds the bits of the level's largest gradient, without its sign. The unit
+/// and its reciprocal are normal numbers.
 pub(crate) fn unit(largest: u32) -> i32 {
-    // Eight bits.
+    // The exponent's eight bits.
     let exponent = (largest >> 23).cast_signed();
     (exponent - 126 - BITS).max(-126)
 }

@@ -1,4 +1,4 @@
-//! What the dispatches of a head are and cost, by counting.
+//! Number of workgroups and cost of a head's dispatches, by counting.
 
 use super::kernels::Form;
 use super::{Head, HeadLayer, HeadPass};
@@ -7,23 +7,24 @@ use crate::gpu::{Gpu, SoftwareDriver};
 use crate::plan::{Cost, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
-/// Workgroups at most: 8 for each of 128 multiprocessors.
+/// Most workgroups: 8 for each of 128 multiprocessors.
 const MOST_WORKGROUPS: usize = 1024;
-/// Elements of all slots together, at most: what is moved for them should be less than what rows take.
+/// Most elements in all slots together. Moving them should take less time than the rows.
 const MOST_SLOTS: usize = 8 << 20;
-/// Workgroups where each is a thread's: enough for the cores of a server, and few enough slots to be added.
+/// Most workgroups if each runs on one thread: enough for the cores of a server, and few enough slots to add up.
 const MOST_THREADS: usize = 32;
 
-/// Inputs and outputs of a layer whose head is taken for faster on a GPU.
+/// Widest layer, by inputs or outputs, with which a fused head is considered faster on a GPU.
 const MOST_FAST_WIDTH: usize = 64;
 
 impl Head {
-    /// Workgroups for so many rows. It depends on sizes alone, so that sums have the same order on every device of a form.
+    /// Workgroups for so many rows. The number depends on sizes alone, so that sums have the same order on every device
+    /// with the same form.
     pub(super) fn workgroups(&self, rows: usize) -> usize {
         let blocks = rows.div_ceil(self.block).max(1);
         let most = match self.form {
             Form::Tiles => (MOST_SLOTS / self.slot().max(1)).clamp(1, MOST_WORKGROUPS),
-            // As many as loops of the longest invocation need.
+            // At least as many as keep the longest invocation's loops within half of the driver's iteration limit.
             Form::Registers => {
                 let of_block = self.iterations_of_block();
                 let available = (SOFTWARE_ITERATIONS / 2 / of_block.max(1)).max(1);
@@ -32,11 +33,11 @@ impl Head {
             }
         };
         let most = blocks.min(most);
-        // As few as take the same number of rounds.
+        // The fewest workgroups that need the same number of rounds.
         blocks.div_ceil(blocks.div_ceil(most))
     }
 
-    /// Whether the head is taken for faster in one dispatch.
+    /// Checks whether the head is considered faster in one dispatch.
     ///
     /// | adapter | widest layer | fused | because |
     /// |---|---|---|---|
@@ -58,11 +59,11 @@ impl Head {
         }
     }
 
-    /// Loop iterations of an invocation for a block of rows, were loops of constant length unrolled.
+    /// Loop iterations of one invocation for a block of rows, counting loops of constant length as unrolled.
     fn iterations_of_block(&self) -> u64 {
         let kernels = self.form.kernels();
         let invocations = kernels.forward.invocations() as usize;
-        // With the look that ends a loop.
+        // Includes the test that ends each loop.
         let sums = |tiles: usize, terms: usize| tiles.div_ceil(invocations) * (terms + 2) + 1;
         let of_layer = |layer: &HeadLayer| {
             let [rows, columns] = kernels.tile;
@@ -71,7 +72,7 @@ impl Head {
             let backward = sums(down * layer.inputs.div_ceil(columns), layer.outputs);
             let [inputs, outputs] = kernels.weight_tile;
             let tiles = layer.inputs.div_ceil(inputs) * layer.outputs.div_ceil(outputs);
-            // An activation that is no part of a product, and its derivative.
+            // An activation that is not part of a product, and its derivative.
             let behind = match layer.activation.kind {
                 0 | 1 => 0,
                 _ => 2 * ((self.block * layer.outputs).div_ceil(invocations) + 1),
@@ -79,7 +80,7 @@ impl Head {
             forward + backward + sums(tiles, self.block) + behind + 4
         };
         let layers: usize = self.layers.iter().map(of_layer).sum();
-        // What is read, and what is written.
+        // Reading the inputs, and writing the outputs.
         let row = self.inputs().max(self.outputs());
         let rows = 2 * ((self.block * row).div_ceil(invocations) + 1);
         let losses = self.block.div_ceil(invocations) * (3 * self.outputs() + 4) + 1;
@@ -91,7 +92,7 @@ impl Head {
         blocks as u64 * (self.iterations_of_block() + 1) + 1
     }
 
-    /// Whether a software driver lets the loops over so many rows run to their end.
+    /// Checks that a software driver lets the loops over so many rows run to their end.
     pub(crate) fn check_iterations(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
         let of_sum = self.cost_of_sum(rows).iterations;
         let needed = self.iterations(rows).max(of_sum);
@@ -103,7 +104,7 @@ impl Head {
         }
     }
 
-    /// Multiplications and additions of a product with each weight.
+    /// Multiplications and additions of one product with each weight.
     fn product(&self, rows: usize) -> u64 {
         let weights = self.layers.iter().map(|layer| layer.inputs * layer.outputs);
         2 * rows as u64 * weights.sum::<usize>() as u64

@@ -1,4 +1,4 @@
-//! The contracts of a head's kernels, and what differs between the forms.
+//! The kernels of a head as contracts, and the differences between their forms.
 
 use std::marker::PhantomData;
 
@@ -10,7 +10,7 @@ use crate::fields;
 use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{self, Binding, Contract, Kernel, Trust};
 
-/// Which of the shaders.
+/// The family of shaders that computes a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// `shaders/head_tiles.wgsl`: values in workgroup memory.
@@ -19,7 +19,7 @@ pub enum Form {
     Registers,
 }
 
-/// In place of where a bias is.
+/// The offset of a bias where there is none.
 pub(super) const NO_BIAS: u32 = u32::MAX;
 
 /// A layer as the shaders see it.
@@ -55,21 +55,21 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// With another first workgroup.
+    /// Sets the first workgroup of the dispatch.
     pub(super) fn from(mut self, first: u32) -> Self {
         self.first = first;
         self
     }
 }
 
-/// The kernels of a form, and the sizes that its shader states.
+/// The kernels of a form, and the tile sizes that its shader states.
 pub(super) struct Kernels {
     pub(super) train_values: &'static Kernel<Block>,
     pub(super) train_classes: &'static Kernel<Block>,
     pub(super) forward: &'static Kernel<Block>,
-    /// Rows and columns of a tile of products with the rows.
+    /// Rows and columns per tile of a product with the rows.
     pub(super) tile: [usize; 2],
-    /// Inputs and outputs of a tile of a gradient by weights.
+    /// Inputs and outputs per tile of a gradient with respect to weights.
     pub(super) weight_tile: [usize; 2],
 }
 
@@ -132,7 +132,8 @@ static TILES: Kernels = Kernels {
     weight_tile: [4, 4],
 };
 
-/// Its block lies in storage, as that of every kernel for lavapipe whose loops end at a number in it.
+/// The settings are in a storage buffer. So are those of every kernel for lavapipe whose loops end at a number from
+/// them.
 const REGISTERS_VALUES: Kernel<Block> = Kernel {
     shader: "head_registers",
     source: concat!(
@@ -191,7 +192,7 @@ static REGISTERS: Kernels = Kernels {
     weight_tile: [8, 8],
 };
 
-/// Elements of a slot that a workgroup of [`SUM`] adds.
+/// Elements of a slot per workgroup of [`SUM`].
 pub(super) const COLUMNS_OF_SUM: usize = 32;
 pub(super) static SUM: Kernel<Block> = Kernel {
     shader: "head_sum",
@@ -204,11 +205,11 @@ pub(super) static SUM: Kernel<Block> = Kernel {
     ..TILES_VALUES
 };
 
-/// Values of a block in workgroup memory: `ROOM` of `shaders/head_tiles.wgsl`.
+/// Values of a block of rows in workgroup memory: `ROOM` in `shaders/head_tiles.wgsl`.
 const ROOM: usize = 4096;
-/// Rows of a block at most, which are as many tiles of 64 outputs as a workgroup has invocations.
+/// Most rows per block: with 64 outputs, they are as many tiles as a workgroup has invocations.
 const MOST_ROWS: usize = 32;
-/// Rows of a block in storage: two tiles, so that 64 outputs are a tile for each of eight invocations.
+/// Rows per block in storage: four tiles of 10 rows, so that 64 outputs make four tiles for each of eight invocations.
 const ROWS_IN_STORAGE: usize = 40;
 
 impl Form {
@@ -219,7 +220,8 @@ impl Form {
         }
     }
 
-    /// Rows of a block whose rows have so many values: whole tiles of them, if there is room for one.
+    /// Rows per block for rows with this many values: as many whole tiles as there is room for, or `None` if there is
+    /// no room for one.
     pub(super) fn block(self, pitch: usize) -> Option<usize> {
         match self {
             Self::Registers => Some(ROWS_IN_STORAGE),
@@ -231,12 +233,12 @@ impl Form {
         }
     }
 
-    /// Values of a row at most.
+    /// Most values per row.
     pub(super) fn most_columns(self) -> usize {
         ROOM / self.kernels().tile[0]
     }
 
-    /// Whether the device runs them.
+    /// Checks that the device's limits allow the kernels.
     pub(super) fn check_limits(self, gpu: &Gpu) -> Result<(), Unfused> {
         let kernels = self.kernels();
         let all = [

@@ -1,9 +1,9 @@
-//! What a layer says about itself.
+//! What a layer declares about itself.
 
 use crate::init::Init;
 use crate::shape::{Shape, TensorShape};
 
-/// A parameter of a layer, or a value of its state: name, shape, and how it starts.
+/// A parameter of a layer, or a value of its state: name, shape, and initial values.
 ///
 /// ```
 /// use wgrad::Init;
@@ -18,29 +18,31 @@ use crate::shape::{Shape, TensorShape};
 pub struct ParameterSpec {
     /// Name within the layer, for example `weight`.
     pub name: &'static str,
-    /// Its shape. Kernels see the first of several extents as rows: see [`TensorShape::of_parameter`].
+    /// Shape. Kernels see the first of several extents as rows: see [`TensorShape::of_parameter`].
     pub shape: Shape,
     /// Initial values.
     pub init: Init,
-    /// Inputs that an output is a sum of, and outputs that an input is part of: what [`Init`] scales by.
+    /// Fan-in and fan-out: the number of inputs that an output sums, and the number of outputs that an input
+    /// contributes to. [`Init`] scales by them.
     pub fans: [usize; 2],
-    /// How it lies in a [checkpoint](crate::checkpoint).
+    /// How the parameter is stored in a [checkpoint](crate::checkpoint).
     pub layout: Layout,
     /// Whether an optimizer's weight decay applies to it.
     pub decays: bool,
 }
 
 impl ParameterSpec {
-    /// One that lies in files as here, and decays. Its fans are its length where it is a vector, and its extents where
-    /// it has two, (inputs, outputs). Where it has more it is taken for the kernel of a convolution, (outputs, channels,
-    /// extents that it covers): both fans count what it covers.
+    /// A parameter that is stored in files as it is, and to which weight decay applies. The fans follow from the shape:
+    /// a vector's are its length, twice; a matrix's are its extents, (inputs, outputs). A shape with more extents is
+    /// taken for a convolution kernel, (outputs, channels, covered extents): its fans are channels and outputs, each
+    /// times the number of positions that the kernel covers.
     #[must_use]
     pub fn new(name: &'static str, shape: impl Into<Shape>, init: Init) -> Self {
         let shape = shape.into();
         let fans = match *shape.extents() {
             [only] => [only, only],
             [inputs, outputs] => [inputs, outputs],
-            // As PyTorch has a kernel of a convolution: outputs, channels, and what it covers.
+            // PyTorch's layout of a convolution kernel: outputs, channels, covered extents.
             [outputs, channels, ref covered @ ..] => {
                 let covered = covered
                     .iter()
@@ -59,58 +61,58 @@ impl ParameterSpec {
         }
     }
 
-    /// With these numbers of inputs of an output, and of outputs of an input.
+    /// Sets the fan-in and the fan-out.
     #[must_use]
     pub fn fans(mut self, inputs: usize, outputs: usize) -> Self {
         self.fans = [inputs, outputs];
         self
     }
 
-    /// Lies transposed in files. Such a parameter has two extents.
+    /// Stores the parameter transposed in files. Such a parameter must have two extents.
     #[must_use]
     pub fn transposed(mut self) -> Self {
         self.layout = Layout::Transposed;
         self
     }
 
-    /// Is left out of weight decay.
+    /// Excludes the parameter from weight decay.
     #[must_use]
     pub fn without_decay(mut self) -> Self {
         self.decays = false;
         self
     }
 
-    /// Its shape as a tensor's.
+    /// Its shape as the shape of a tensor.
     #[must_use]
     pub fn tensor_shape(&self) -> TensorShape {
         TensorShape::of_parameter(&self.shape)
     }
 }
 
-/// How a parameter lies in a file.
+/// How a parameter is stored in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
-    /// In its own shape.
+    /// In the parameter's own shape.
     AsIs,
-    /// With its two extents exchanged, as PyTorch has the weight of `torch.nn.Linear`.
+    /// With its two extents exchanged, like the weight of PyTorch's `torch.nn.Linear`.
     Transposed,
 }
 
-/// What a layer hands on from its forward pass to its backward pass.
+/// A tensor that a layer keeps from its forward pass for its backward pass.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct KeptSpec {
     /// Name within the layer, for example `mean`.
     pub name: &'static str,
-    /// Shape, of each row or of the whole minibatch.
+    /// Shape, per row or for the whole minibatch.
     pub shape: Shape,
-    /// Whether there is one for every row.
+    /// Whether there is one value of this shape per row.
     pub is_per_row: bool,
 }
 
 impl KeptSpec {
-    /// One for every row of the minibatch: a tensor of (rows, shape).
+    /// One value per row of the minibatch: a tensor of (rows, shape).
     #[must_use]
     pub fn per_row(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -120,7 +122,7 @@ impl KeptSpec {
         }
     }
 
-    /// One for the whole minibatch: a tensor of (1, shape).
+    /// One value for the whole minibatch: a tensor of (1, shape).
     #[must_use]
     pub fn per_batch(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -129,7 +131,7 @@ impl KeptSpec {
         }
     }
 
-    /// Its shape in a minibatch of so many rows.
+    /// Its tensor's shape in a minibatch of so many rows.
     #[must_use]
     pub fn tensor_shape(&self, rows: usize) -> TensorShape {
         let rows = if self.is_per_row { rows } else { 1 };
@@ -137,20 +139,21 @@ impl KeptSpec {
     }
 }
 
-/// What a layer does to the size of its inputs: by it, the weights before it start
-/// ([`Init::Auto`](crate::Init::Auto)).
+/// What a layer does to the magnitude of its inputs. [`Init::Auto`](crate::Init::Auto) chooses the initial weights of
+/// the layer before it accordingly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
-    /// Neither of the others.
+    /// None of the other responses.
     Any,
-    /// About half of its inputs become 0, or nearly so, as with [`Relu`](crate::ops::Relu).
+    /// About half of its inputs become 0, or nearly 0, as with [`Relu`](crate::ops::Relu).
     Rectifies,
-    /// Its inputs in another order or form: what follows it counts, as behind a [`Dropout`](crate::ops::Dropout).
+    /// Passes its inputs on in another order or form, like [`Dropout`](crate::ops::Dropout). The response of the next
+    /// layer counts.
     PassesOn,
 }
 
-/// Everything that a layer says about itself, of one shape of its input.
+/// Everything that a layer declares about itself, for one shape of its input.
 ///
 /// ```
 /// use wgrad::Init;
@@ -168,22 +171,22 @@ pub enum Response {
 pub struct LayerSpec {
     /// Shape of the output of one row.
     pub output: Shape,
-    /// What is trained, clipped and saved.
+    /// Parameters: trained, clipped and saved.
     pub parameters: Vec<ParameterSpec>,
-    /// What is saved and never given to an optimizer, as a running mean.
+    /// State: saved, but never given to an optimizer, for example a running mean.
     pub state: Vec<ParameterSpec>,
-    /// What goes from the forward pass to the backward pass.
+    /// What the forward pass keeps for the backward pass.
     pub kept: Vec<KeptSpec>,
     /// Floating-point operations of the forward pass of one row.
     pub flops: u64,
-    /// What it does to the size of its inputs.
+    /// What the layer does to the magnitude of its inputs.
     pub response: Response,
-    /// Where its input is of indices: the number that all of them are below.
+    /// If the input consists of indices: the number that all of them are below.
     pub indices_below: Option<usize>,
 }
 
 impl LayerSpec {
-    /// A layer with this output and nothing else, of one operation for each element of it.
+    /// A layer with this output and nothing else, with one operation per element of the output.
     #[must_use]
     pub fn new(output: impl Into<Shape>) -> Self {
         let output = output.into();
@@ -198,43 +201,43 @@ impl LayerSpec {
         }
     }
 
-    /// With one more parameter.
+    /// Adds a parameter.
     #[must_use]
     pub fn parameter(mut self, parameter: ParameterSpec) -> Self {
         self.parameters.push(parameter);
         self
     }
 
-    /// With one more value of its state.
+    /// Adds a value of the state.
     #[must_use]
     pub fn state(mut self, state: ParameterSpec) -> Self {
         self.state.push(state);
         self
     }
 
-    /// With one more value that is kept for the backward pass.
+    /// Adds a value that is kept for the backward pass.
     #[must_use]
     pub fn kept(mut self, kept: KeptSpec) -> Self {
         self.kept.push(kept);
         self
     }
 
-    /// With so many operations in the forward pass of one row.
+    /// Sets the number of operations in the forward pass of one row.
     #[must_use]
     pub fn flops(mut self, flops: u64) -> Self {
         self.flops = flops;
         self
     }
 
-    /// Takes integers from 0 and below `count` alone, as `f32`: indices, which have no gradient. A network lets such
-    /// a layer read none but its inputs, and refuses rows of the host that have anything else there.
+    /// Accepts only integers from 0 to `count − 1`, as `f32`: indices, which have no gradient. A network lets such a
+    /// layer read only inputs of the network, and rejects rows from the host that contain anything else there.
     #[must_use]
     pub fn indices_below(mut self, count: usize) -> Self {
         self.indices_below = Some(count);
         self
     }
 
-    /// With this response.
+    /// Sets the response.
     #[must_use]
     pub fn response(mut self, response: Response) -> Self {
         self.response = response;

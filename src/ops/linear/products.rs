@@ -1,4 +1,4 @@
-//! The kernels of the three products, as data.
+//! The kernels of a linear layer's three products, as data.
 
 use std::marker::PhantomData;
 
@@ -16,14 +16,14 @@ pub(super) struct Shape {
     pub(super) rows: u32,
     pub(super) inputs: u32,
     pub(super) outputs: u32,
-    /// 1 where a forward pass is that of a `Relu` behind the layer as well.
+    /// 1 if the forward pass includes a `Relu` after the layer.
     pub(super) relu: u32,
     /// First workgroup of a dispatch.
     pub(super) first: u32,
 }
 
 impl Shape {
-    /// Of the batch `x` under weights `w`, with everything else checked against them.
+    /// The shape for a minibatch `x` and weights `w`. Checks the shapes of `x` and `y` against `w`.
     pub(super) fn new(x: &Tensor, w: &Tensor, y: &Tensor) -> Self {
         let [inputs, outputs] = w.dims();
         let columns = match x.element() {
@@ -51,34 +51,33 @@ impl Shape {
     }
 }
 
-/// An algorithm as data: its kernels, and the block of outputs that one workgroup or invocation
-/// makes.
+/// An algorithm as data: its kernels, and the block of outputs that a workgroup or invocation computes.
 pub(super) struct Products {
     pub(super) forward: Kernel<Shape>,
-    /// Alone, and with the derivative of a `Relu` before the layer. The first layer of a network has no use
-    /// for them.
+    /// Two kernels: without and with the derivative of a `Relu` before the layer. `None` for kernels that only a
+    /// network's first layer uses.
     pub(super) backward_input: Option<[Kernel<Shape>; 2]>,
     pub(super) backward_weight: Kernel<Shape>,
     pub(super) backward_bias: BiasGradient,
     block: [usize; 2],
-    /// That of the gradient by the weights.
+    /// Block of the gradient with respect to the weights.
     weight_block: [usize; 2],
     blocks_per_workgroup: u64,
-    /// [`Cost::iterations`] for sums of so many products, were no loop unrolled.
+    /// [`Cost::iterations`] for sums of so many terms, assuming that no loop is unrolled.
     iterations: fn(u64) -> u64,
 }
 
-/// How the gradient by the bias is made.
+/// How the gradient with respect to the bias is computed.
 pub(super) enum BiasGradient {
-    /// In the dispatch of that by the weights, by workgroups of 16 columns behind its own.
+    /// In the same dispatch as the gradient with respect to the weights, by additional workgroups of 16 columns each.
     WithWeights(Kernel<Shape>),
     /// In a dispatch of its own: [`BIAS_ALONE`].
     Alone,
 }
 
 impl Products {
-    /// Of one source with an entry point for each product, of which `forward` is one: a workgroup makes one
-    /// block, and the only loop is that over the products of a sum.
+    /// Products from one source with an entry point for each product, one of which is `forward`. A workgroup computes
+    /// one block, and the only loop is over the terms of a sum.
     const fn of(forward: Kernel<Shape>, block: [usize; 2]) -> Self {
         Self {
             backward_input: Some([
@@ -111,7 +110,8 @@ impl Products {
         }
     }
 
-    /// The third of the tensors is the product; with `relu`, each of its elements is looked at once more.
+    /// Records one product. The third tensor is the product; with `relu`, the cost includes one more operation for each
+    /// of its elements.
     pub(super) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -125,7 +125,7 @@ impl Products {
         self.record_workgroups(recorder, kernel, shape, tensors, (depth, workgroups), relu);
     }
 
-    /// The gradient by the weights alone, from `x` and `dy`.
+    /// Records the gradient with respect to the weights alone, from `x` and `dy`.
     pub(super) fn record_weight(
         &'static self,
         recorder: &mut Recorder<'_>,
@@ -161,7 +161,7 @@ impl Products {
         (blocks as u64).div_ceil(self.blocks_per_workgroup)
     }
 
-    /// The gradients by the weights and the bias, from `x` and `dy`.
+    /// Records the gradients with respect to the weights and the bias, from `x` and `dy`.
     pub(super) fn record_gradients(
         &'static self,
         recorder: &mut Recorder<'_>,
@@ -182,7 +182,7 @@ impl Products {
         let tiles = self.workgroups(dw, self.weight_block);
         let of_bias = Cost {
             flops: rows * u64::from(shape.outputs),
-            // Eight rows of a column at least are summed by an invocation each, four of theirs in a round.
+            // Each invocation sums at least eight rows of a column, four of them per iteration.
             iterations: rows.div_ceil(32) + 18,
             bytes: None,
         };
@@ -196,7 +196,7 @@ impl Products {
         if of_all.flops <= recorder.gpu().flops_per_dispatch() {
             return recorder.dispatch(kernel, shape, tensors, tiles + workgroups, of_all);
         }
-        // Nearly all of it is in the tiles, which come apart by themselves.
+        // The tiles are nearly all of the work, and their dispatch can be split by itself.
         by_weight(recorder);
         let part = |first| Shape {
             first: first + to_u32(usize::try_from(tiles).unwrap_or(usize::MAX)),
@@ -206,7 +206,7 @@ impl Products {
     }
 }
 
-/// The gradient by the bias alone, from `dy`.
+/// Records the gradient with respect to the bias alone, from `dy`.
 fn record_bias(recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2]) {
     let cost = Cost {
         flops: u64::from(shape.rows) * u64::from(shape.outputs),
@@ -218,7 +218,7 @@ fn record_bias(recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2])
     recorder.dispatch(&BIAS_ALONE, shape, &tensors, workgroups, cost);
 }
 
-/// Columns of the bias that a workgroup sums.
+/// Columns of the bias per workgroup.
 const BIAS_COLUMNS: u32 = 16;
 
 const PRODUCT: &[Binding] = &[
@@ -410,7 +410,7 @@ pub(super) static VECTOR_BYTES: Products = Products {
 };
 
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
-/// An invocation sums a column.
+/// Each invocation sums one column.
 static BIAS_ALONE: Kernel<Shape> = Kernel {
     entry: "backward_bias",
     bindings: BIAS,

@@ -1,4 +1,4 @@
-//! Which kernels compute a product.
+//! The choice of kernels that compute a linear layer's products.
 
 use super::products::{
     BYTES, DEEP, LARGE, MEDIUM, Products, REGISTERS, Shape, TILES, VECTOR_BYTES, VECTORS,
@@ -9,29 +9,29 @@ use crate::ops::Backward;
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// How the three products are computed. Every variant passes the same parity table.
+/// How the three products of a linear layer are computed. Every variant passes the same parity tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// `shaders/linear.wgsl`: tiles of 32×32 in workgroup memory.
     Tiles,
-    /// `shaders/linear_deep.wgsl`: tiles of 8×8, their sums split between groups of invocations.
+    /// `shaders/linear_deep.wgsl`: tiles of 8×8, with sums split between groups of invocations.
     Deep,
-    /// `shaders/linear_medium.wgsl`: tiles of 64×64, eight by four to an invocation.
+    /// `shaders/linear_medium.wgsl`: tiles of 64×64, with 8×4 sums per invocation.
     Medium,
-    /// `shaders/linear_large.wgsl`: tiles of 128×128, eight by eight to an invocation.
+    /// `shaders/linear_large.wgsl`: tiles of 128×128, with 8×8 sums per invocation.
     Large,
     /// `shaders/linear_registers.wgsl`: 20×17 sums in the registers of each invocation.
     Registers,
-    /// `shaders/linear_vectors.wgsl`: 8×8 sums of each invocation, in vectors with names.
+    /// `shaders/linear_vectors.wgsl`: 8×8 sums per invocation, in named vectors.
     Vectors,
     /// `shaders/linear_bytes.wgsl`: 28×13 sums over packed bytes, for the first layer.
     Bytes,
-    /// `shaders/linear_vectors_bytes.wgsl`: 8×4 and 28×4 sums over packed bytes, in vectors with names.
+    /// `shaders/linear_vectors_bytes.wgsl`: 8×4 and 28×4 sums over packed bytes, in named vectors.
     VectorBytes,
 }
 
 impl Variant {
-    /// Those that take an `x` of floats.
+    /// The variants for an `x` of floats.
     pub const OF_FLOATS: [Self; 6] = [
         Self::Tiles,
         Self::Deep,
@@ -40,11 +40,11 @@ impl Variant {
         Self::Registers,
         Self::Vectors,
     ];
-    /// Those that take an `x` of bytes.
+    /// The variants for an `x` of bytes.
     pub const OF_BYTES: [Self; 2] = [Self::Bytes, Self::VectorBytes];
 
-    /// How to compute a product of this shape that has `x` as a factor, or its gradient; `depth` is the
-    /// number of products in each of its sums.
+    /// Chooses how to compute a product of this shape that has `x` as a factor, or its gradient. `depth` is the number
+    /// of terms in each of its sums.
     ///
     /// | adapter | `x` | product, the first that fits | variant | because |
     /// |---|---|---|---|---|
@@ -57,13 +57,13 @@ impl Variant {
     /// | SwiftShader | floats | any | `Vectors` | measured: the book's first product in 3.8 ms, where `Registers` takes 24: loops stay loops there, and arrays stay in memory |
     /// | SwiftShader | bytes | any | `VectorBytes` | measured: 3.4 ms, and 3.2 for the gradient by the weights, where `Vectors` takes 4.2 |
     ///
-    /// A tile that would be less than half used is not counted. What is measured is so on an H200 through
-    /// Vulkan; ARCHITECTURE.md has the figures of each product. The bounds of `Deep` are derived by counting
-    /// trips to memory, and workgroups against the 132 multiprocessors of that GPU.
+    /// A tile that would be less than half used does not count. The measurements are on an H200 through Vulkan;
+    /// ARCHITECTURE.md has the figures for each product. The bounds of `Deep` are derived by counting trips to memory,
+    /// and by comparing the number of workgroups with that GPU's 132 multiprocessors.
     ///
     /// # Panics
-    /// When `x` are bytes and the device has no kernel for them: a bug in the caller, which asks
-    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) before it gives bytes.
+    /// If `x` holds bytes and the device has no kernel for them. This is a bug in the caller, which must ask
+    /// [`Layer::takes_bytes`](crate::ops::Layer::takes_bytes) first.
     #[must_use]
     pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2], depth: usize) -> Self {
         if x.element() == Element::U32 {
@@ -93,7 +93,7 @@ impl Variant {
         Self::Tiles
     }
 
-    /// What this device has for an `x` of bytes; for hardware none is built.
+    /// The device's variant for an `x` of bytes. Hardware has none.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         gpu.software_driver().map(|driver| match driver {
             SoftwareDriver::Lavapipe => Self::Bytes,
@@ -117,7 +117,7 @@ impl Variant {
     /// Records `y = x·w + b`; `parameters` are `w` and `b`.
     ///
     /// # Panics
-    /// When the shapes do not fit together: a bug in the caller.
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn forward(
         self,
         recorder: &mut Recorder<'_>,
@@ -128,10 +128,10 @@ impl Variant {
         self.record_forward(recorder, [x, y], [&parameters[0], &parameters[1]], false);
     }
 
-    /// Records `y = x·w + b` where that is above 0, else 0: a layer with a `Relu` behind it.
+    /// Records `y = max(x·w + b, 0)`: a layer followed by a `Relu`.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// The same as [`forward`](Self::forward).
     pub fn forward_relu(
         self,
         recorder: &mut Recorder<'_>,
@@ -160,19 +160,19 @@ impl Variant {
         products.record(recorder, kernel, shape, &tensors, shape.inputs, relu);
     }
 
-    /// Records `dw = xᵀ·dy`, `db = Σ_rows dy`, and `dx = dy·wᵀ` where it is wanted.
+    /// Records `dw = xᵀ·dy`, `db = Σ_rows dy`, and `dx = dy·wᵀ` if it is needed.
     ///
     /// # Panics
-    /// When the shapes do not fit together: a bug in the caller.
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn backward(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         self.record_backward(recorder, &pass, false);
     }
 
-    /// The same behind a `Relu`, of which `x` is the output: `dx` is 0 where `x` is not above 0, and so the
-    /// gradient by the input of that `Relu`.
+    /// Like [`backward`](Self::backward), for a layer after a `Relu` whose output is `x`. `dx` is 0 where `x` is not
+    /// above 0, so that it is the gradient with respect to the `Relu`'s input.
     ///
     /// # Panics
-    /// As [`backward`](Self::backward).
+    /// The same as [`backward`](Self::backward).
     pub fn backward_relu(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         self.record_backward(recorder, &pass, true);
     }
@@ -184,7 +184,7 @@ impl Variant {
         }
     }
 
-    /// The gradients by the weights and, where there is one, the bias.
+    /// Records the gradients with respect to the weights and, if there is one, the bias.
     pub(super) fn backward_parameters(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
         let shape = Shape::of(pass);
         let products = self.products();

@@ -2,7 +2,7 @@ use super::{count_step, evaluate, evaluate_probabilities, log_step, sum_losses};
 use crate::confusion::{correct_labels, largest};
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
-/// Around the 64 invocations that sum, and the book's batch.
+/// Around the 64 invocations that sum, and the book's minibatch.
 const ROWS: [usize; 15] = [
     1, 2, 3, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 1000, 1037,
 ];
@@ -51,7 +51,7 @@ fn evaluation_sums_losses_and_counts_hits() {
         for classes in [1, 2, 3, 10, 65] {
             let case = format!("evaluate {rows} rows of {classes} classes");
             let mut numbers = Numbers::new((rows * 100 + classes) as u64);
-            // Few different logits, so that the largest is often there twice.
+            // Few different logits, so that the largest often occurs twice.
             let values: Vec<f32> = (0..rows * classes)
                 .map(|_| numbers.below(4) as f32)
                 .collect();
@@ -83,7 +83,7 @@ fn evaluation_sums_losses_and_counts_hits() {
     }
 }
 
-/// Both logits and targets have values at, above and below where they are taken for the other.
+/// Logits and targets include values at, just above and just below their thresholds.
 #[test]
 fn evaluation_of_probabilities_counts_outputs() {
     let logits = [
@@ -156,7 +156,7 @@ fn losses_without_labels_are_summed() {
     }
 }
 
-/// The class of the largest logit has one definition: that of the CPU path.
+/// The class of the largest logit has one definition, the CPU path's.
 #[test]
 fn the_largest_of_extremes_is_that_of_the_cpu() {
     let extremes = [
@@ -188,7 +188,7 @@ fn the_largest_of_extremes_is_that_of_the_cpu() {
         });
         assert_eq!(bench.read(&totals), [0.0, expected as f32], "class {class}");
     }
-    // NaN is below all else, and zeros of both signs are equal: the first counts.
+    // NaN is below everything else. Zeros of both signs are equal. Among equals the first counts.
     for (row, expected) in [
         ([f32::NAN, f32::NEG_INFINITY, f32::NAN], 1),
         ([f32::NAN, f32::NAN, f32::NAN], 0),

@@ -7,7 +7,7 @@ use crate::data::Sampling;
 use crate::gpu::Gpu;
 use crate::testing::{Bench, Numbers, folding_gpu, gpu};
 
-/// Indices of seven workgroups, which [`device`] folds into two dimensions.
+/// Indices for seven workgroups, which [`device`] folds into two dimensions.
 const FOLDED: usize = 6 * 64 + 1;
 
 fn device(indices: usize) -> &'static Gpu {
@@ -18,7 +18,7 @@ fn device(indices: usize) -> &'static Gpu {
     }
 }
 
-/// The minibatches of some steps on the GPU, and the same by `Sampling::minibatch`.
+/// Compares the minibatches of some steps on the GPU with `Sampling::minibatch`.
 fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIterator<Item = u32>) {
     sampling.check(examples, batch).unwrap();
     for step in steps {
@@ -44,7 +44,7 @@ fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIte
     }
 }
 
-/// Several at a time: each in the row of its step, over the end of the ring and of the counter.
+/// Several minibatches at a time: each is in the row of its step, across the end of the ring and of the counter.
 #[test]
 fn minibatches_ahead_lie_where_their_steps_say() {
     for (examples, batch) in [(1000, 100), (17, 16), (5, 1)] {
@@ -76,8 +76,7 @@ fn minibatches_ahead_lie_where_their_steps_say() {
     }
 }
 
-/// (examples, batch): around the powers of four between which the permutation changes its size,
-/// and around the workgroup.
+/// (examples, minibatch): around the powers of four where the permutation changes its size, and around the workgroup.
 const SIZES: [[usize; 2]; 16] = [
     [1, 1],
     [2, 1],
@@ -99,7 +98,7 @@ const SIZES: [[usize; 2]; 16] = [
 
 const SEEDS: [u64; 4] = [0, 42, 1 << 32, u64::MAX];
 
-/// Of several epochs, and the last ones that a counter holds.
+/// Steps of several epochs, and the last ones that a counter holds.
 fn steps(examples: usize, batch: usize) -> Vec<u32> {
     let epoch = super::to_u32(examples / batch);
     let mut steps = vec![
@@ -195,10 +194,10 @@ proptest! {
         shuffled: bool,
     ) {
         let sampling = if shuffled {
-Sampling::Shuffled { seed }
-} else {
-Sampling::WithReplacement { seed }
-};
+            Sampling::Shuffled { seed }
+        } else {
+            Sampling::WithReplacement { seed }
+        };
         check(&sampling, examples, batch.min(examples), [step]);
     }
 }

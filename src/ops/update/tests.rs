@@ -10,13 +10,11 @@ use crate::testing::{
     Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
-/// Around the 256 invocations and the 1,024 elements of a workgroup. The last is run where it folds a
-/// dispatch into two dimensions.
+/// Sizes around a workgroup's 256 invocations and 1,024 elements. `FOLDED` runs with dispatches in two dimensions.
 const SIZES: [usize; 11] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, 39_760, FOLDED];
-/// Steps that the coefficients have room for.
 const SLOTS: usize = 5;
 
-/// Numbers with a bound of how far single precision may be from them.
+/// A number with a bound on how far the `f32` result may be from it.
 #[derive(Clone, Copy)]
 struct Bounded(f64, f64);
 
@@ -30,7 +28,7 @@ impl Bounded {
         )
     }
 
-    /// With a factor that is rounded to `f32`, if it is not one.
+    /// Multiplies by a factor that is rounded to `f32` if it is not one already.
     fn times(self, factor: f64) -> Self {
         let value = self.0 * factor;
         Self(
@@ -45,10 +43,10 @@ impl Bounded {
         Self(value, error + (1.0 + 1e-5) * ROUNDING * value + FLUSHED)
     }
 
-    /// WGSL has `sqrt` from `inverseSqrt`, 2 ULP, and a division, 2.5 ULP.
+    /// WGSL computes `sqrt` from `inverseSqrt`, 2 ULP, and a division, 2.5 ULP.
     fn root(self) -> Self {
         let value = self.0.sqrt();
-        // The root of less than the bound may be 0, or that of twice as much.
+        // Below the bound, the computed root may be anything from 0 to the root of value and bound together.
         let error = if self.0 > self.1 {
             value - (self.0 - self.1).sqrt()
         } else {
@@ -70,14 +68,13 @@ impl Bounded {
 type Formula = fn(p: f64, gradient: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3];
 
 const DECAY: f32 = 0.25;
-/// Above what rounding may leave of a gradient that cancels its decay: or the bound would say nothing.
+/// Larger than what rounding may leave of a gradient that cancels its decay; otherwise the bound would be useless.
 const EPSILON: f32 = 1e-4;
 
 fn exact(value: f64) -> Bounded {
     Bounded(value, 0.0)
 }
 
-/// The gradient with weight decay.
 fn decayed(p: f64, gradient: f64) -> Bounded {
     exact(p).times(DECAY.into()).plus(exact(gradient))
 }
@@ -129,7 +126,6 @@ fn adam_w(p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 
     adam_after(step(exact(p), less), exact(g), state, coefficients)
 }
 
-/// All three as they are where the gradient is 0.
 fn lazy(formula: Formula, p: f64, g: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3] {
     if g == 0.0 {
         [p, state[0], state[1]].map(exact)
@@ -184,18 +180,18 @@ fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
     ]
 }
 
-/// An arena of one tensor, of which a bench has the memory.
+/// An arena of one tensor, whose memory belongs to a bench.
 fn arena(tensor: &Tensor) -> Arena {
     Arena::of(vec![tensor.clone()])
 }
 
-/// The GPU, and the reference in `f64`, against the formula with bounds; between guard bands.
+/// Compares the GPU, between guard bands, and the reference in `f64` with the formula and its bounds.
 fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fill, taken: u32) {
     let case = format!("{optimizer:?} of {elements} elements, {fill:?}, step {taken}");
     let mut numbers = Numbers::new(elements as u64);
     let before = numbers.fill(elements, fill);
     let slopes = numbers.fill(elements, fill);
-    // Squares are not negative; a mean may be.
+    // Squares are never negative; a mean may be.
     let is_square = |name: &str| ["square", "sum"].contains(&name);
     let kept = optimizer.state().iter().map(|name| {
         let values = numbers.fill(elements, Fill::Moderate);
@@ -333,7 +329,7 @@ fn a_function_is_known_by_its_name() {
     assert_ne!(schedule, line("line"));
 }
 
-/// To the step: a rate that is a power of two is halved without rounding. Adam's corrections stay.
+/// The change is exact to the step: halving a power of two does not round. Adam's corrections stay as they are.
 #[test]
 fn a_schedule_changes_the_learning_rate_and_nothing_else() {
     let optimizers: [Box<dyn Optimizer>; 3] = [
@@ -356,7 +352,7 @@ fn a_schedule_changes_the_learning_rate_and_nothing_else() {
     }
 }
 
-/// A GPU may take them for 0: of epsilon 0/0 is left, of a rate no step.
+/// A GPU may treat subnormal numbers as 0: a subnormal epsilon would allow 0/0, and a subnormal rate would do nothing.
 #[test]
 fn settings_that_a_gpu_may_take_for_zero_are_refused() {
     let tiny = 1e-40;
@@ -399,7 +395,7 @@ fn settings_that_a_gpu_may_take_for_zero_are_refused() {
     let slope = |slope| LeakyRelu::new(slope).spec(&Shape::from(1));
     assert!(slope(tiny).is_err() && slope(-tiny).is_err());
     assert!(slope(0.0).is_ok() && slope(-0.0).is_ok() && slope(-least).is_ok());
-    // A rate that a schedule has made so small is 0, on both engines.
+    // A rate that a schedule makes subnormal is 0, on both engines.
     let halved = Sgd::new(least).scheduled(Schedule::step(1, 0.5));
     let rate = |step| halved.coefficients(step)[0].to_bits();
     assert_eq!([rate(0), rate(1)], [least.to_bits(), 0]);

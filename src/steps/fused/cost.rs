@@ -1,4 +1,4 @@
-//! What the dispatches of a fused step are and cost.
+//! Workgroups and costs of the dispatches of a fused step.
 
 use super::Network;
 use super::kernels::{Algorithm, LayerBlock};
@@ -8,7 +8,7 @@ impl Network {
     pub(super) fn workgroups_of_middle(&self) -> u64 {
         let [rows, words] = [self.mlp.rows, self.mlp.words].map(u64::from);
         match self.algorithm {
-            // Those that copy the next minibatch have an invocation for a word.
+            // Additional workgroups copy the next minibatch, one word per invocation.
             Algorithm::Tiles => rows.div_ceil(self.mlp.group.into()) + (rows * words).div_ceil(256),
             Algorithm::Registers | Algorithm::Vectors => rows.div_ceil(8),
         }
@@ -17,7 +17,7 @@ impl Network {
     pub(super) fn workgroups_of_forward(&self) -> u64 {
         match self.algorithm {
             Algorithm::Tiles => self.mlp.layer[0].tiles.into(),
-            // An output of a slice to an invocation.
+            // One output of a slice per invocation.
             Algorithm::Registers | Algorithm::Vectors => {
                 (self.parts_len() as u64 / u64::from(self.mlp.rows)).div_ceil(8)
             }
@@ -32,7 +32,7 @@ impl Network {
         (tiles + biases + log).div_ceil(kernels.blocks_per_workgroup as u64)
     }
 
-    /// Bytes of one minibatch as the data set has it.
+    /// Bytes of one minibatch as stored in the data set.
     fn bytes_of_batch(&self) -> u64 {
         4 * u64::from(self.mlp.rows) * u64::from(self.mlp.words)
     }
@@ -63,7 +63,7 @@ impl Network {
         let weights = self.bytes_of_parameters() - 4 * u64::from(first.inputs * first.outputs);
         let kernels = self.algorithm.kernels();
         let slices = u64::from(first.inputs).div_ceil(kernels.first[0] as u64);
-        // With the looks that end the loop over these, and that around it.
+        // `of + 2`: one iteration for each term, and the final tests of this loop and of the loop around it.
         let sums = |count: u32, of: u64| u64::from(count).div_ceil(kernels.sums as u64) * (of + 2);
         let of_layer =
             |l: &LayerBlock| sums(l.outputs, l.inputs.into()) + sums(l.inputs, l.outputs.into());
@@ -71,7 +71,7 @@ impl Network {
         let words = u64::from(self.mlp.words);
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
         let softmax = match self.algorithm {
-            // For each class that an invocation has, two loops over four classes at a time.
+            // For each class of an invocation: two loops over all classes, four at a time.
             Algorithm::Tiles => {
                 let lanes = classes.next_power_of_two() * u64::from(self.mlp.group);
                 lanes.div_ceil(256) * (2 * classes.div_ceil(4) + 3)
@@ -104,7 +104,7 @@ impl Network {
 }
 
 impl LayerBlock {
-    /// Multiplications and additions of a product with its weight.
+    /// Multiplications and additions in the product of `rows` rows with this weight.
     fn product(&self, rows: u32) -> u64 {
         2 * u64::from(rows) * u64::from(self.inputs) * u64::from(self.outputs)
     }

@@ -1,4 +1,4 @@
-//! The contracts of the fused kernels, and what differs between the two shaders.
+//! The contracts of the fused kernels, and the differences between the algorithms.
 
 use std::marker::PhantomData;
 
@@ -11,18 +11,18 @@ use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{Binding, Block, Constant, Contract, Kernel, Scalar, Trust};
 use crate::ops::to_u32;
 
-/// Which of the shaders.
+/// A set of fused shaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::steps) enum Algorithm {
     /// `shaders/fused_*.wgsl`: tiles in workgroup memory.
     Tiles,
     /// `shaders/fused_*_registers.wgsl`: blocks in registers, for lavapipe.
     Registers,
-    /// `shaders/fused_*_vectors.wgsl`: smaller blocks in vectors with names, for SwiftShader.
+    /// `shaders/fused_*_vectors.wgsl`: smaller blocks in named vectors, for SwiftShader.
     Vectors,
 }
 
-/// A linear layer as the shaders see it.
+/// A linear layer in the shaders' uniform.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct LayerBlock {
@@ -51,7 +51,7 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// What a kernel that has constants is compiled for; nothing for others.
+    /// Values of the kernel's constants; none for a kernel without constants.
     pub(super) fn constants(&self, kernel: &Kernel<Self>) -> Vec<Constant> {
         let outputs = self.layer.iter().map(|layer| layer.outputs);
         let sizes = [self.rows, self.layers, self.group, self.layer[0].inputs];
@@ -63,21 +63,21 @@ impl Mlp {
     }
 }
 
-/// What differs between the shaders.
+/// The kernels of an algorithm, and the sizes in which algorithms differ.
 pub(super) struct Kernels {
     pub(super) middle: &'static Kernel<Mlp>,
     pub(super) backward_forward: &'static Kernel<Mlp>,
     pub(super) forward: &'static Kernel<Mlp>,
-    /// Inputs and outputs of a block of the first weight, and of the later ones.
+    /// Inputs and outputs of a block of the first weight; `later` is for the other weights.
     pub(super) first: [usize; 2],
     pub(super) later: [usize; 2],
     pub(super) biases: usize,
     pub(super) blocks_per_workgroup: usize,
-    /// Sums of an invocation of `middle`, at least.
+    /// Fewest sums that an invocation of `middle` computes in the same loop.
     pub(super) sums: usize,
 }
 
-/// The sizes of the network, as `fused_network.wgsl` names them; [`Mlp::constants`] has the values.
+/// The sizes of a network, with their names in `fused_network.wgsl`; [`Mlp::constants`] provides the values.
 const CONSTANTS: [Constant; 4 + MAX_LAYERS] = [
     size("batch"),
     size("layers"),
@@ -158,13 +158,13 @@ static TILES: Kernels = Kernels {
     later: [16, 16],
     biases: 16,
     blocks_per_workgroup: 1,
-    // An invocation has a part of a row, but up to 16 parts of sums.
+    // Each invocation has only a part of a row, but adds up to 16 partial sums.
     sums: 10,
 };
 
-/// The same contract in a shader for software drivers. Its block lies in storage: lavapipe (Mesa 22.3)
-/// compiles a kernel whose loops end at a uniform anew at every change of pipeline, with that value
-/// put in.
+/// The same contract for a software driver's shader. Its settings are in a storage buffer: for a loop that ends at a
+/// uniform's value, lavapipe (Mesa 22.3) compiles the value in, and recompiles the kernel whenever the pipeline
+/// changes.
 const fn for_software(
     kernel: Kernel<Mlp>,
     shader: &'static str,
@@ -251,7 +251,7 @@ impl Kernels {
         [self.middle, self.backward_forward, self.forward].map(Kernel::contract)
     }
 
-    /// Whether the device runs them.
+    /// Checks that the device can run the kernels.
     pub(super) fn check_limits(&self, gpu: &Gpu) -> Result<(), Unfused> {
         let contracts = self.contracts();
         let mut shortages = contracts.iter().filter_map(|kernel| gpu.shortage(kernel));
@@ -273,7 +273,7 @@ impl Kernels {
         }
     }
 
-    /// Blocks of a weight, in whole workgroups.
+    /// Number of blocks of a weight, rounded up to whole workgroups.
     pub(super) fn tiles(&self, inputs: usize, outputs: usize, is_first: bool) -> u32 {
         let [high, wide] = if is_first { self.first } else { self.later };
         let blocks = inputs.div_ceil(high) * outputs.div_ceil(wide);

@@ -1,4 +1,4 @@
-//! The fused kernels between guard bands: the same bits as in a training, and nothing else touched.
+//! Tests of the fused kernels between guard bands: they give the same bits as a training, and touch nothing else.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::Tiles, Algorithm::Registers, Algo
 const STEPS: u32 = 3;
 const CAPACITY: usize = 4;
 
-/// Inputs, then outputs of every linear layer: around the edges of tiles and blocks, and the book's.
+/// Inputs, then the outputs of every linear layer: sizes around the edges of tiles and blocks, and the book's network.
 const NETWORKS: [&[usize]; 16] = [
     &[1, 1, 2],
     &[3, 2, 2],
@@ -42,8 +42,8 @@ const NETWORKS: [&[usize]; 16] = [
     &[17, 1790, 10],
 ];
 
-/// Around the rows of workgroups and slabs; of the last two, several rows to a workgroup, and fewer to the
-/// last.
+/// Sizes around the row counts of workgroups and slabs. With the last two, workgroups have several rows, and the last
+/// workgroup has fewer.
 const BATCHES: [usize; 13] = [1, 2, 7, 8, 9, 49, 50, 51, 100, 101, 201, 601, 1023];
 
 /// Random bytes, many of them 0 or 255.
@@ -64,7 +64,7 @@ fn spec(widths: &[usize]) -> Sequential {
     let linear = |&outputs: &usize| Linear::new(outputs).weight_init(Init::Normal { std: 0.3 });
     let mut spec = Sequential::input(widths[0]).seed(3);
     for (index, outputs) in widths[1..].iter().enumerate() {
-        // Relu, sigmoid, nothing, and so on.
+        // Before every fourth layer there is no activation.
         spec = match index % 4 {
             0 => spec,
             1 => spec.layer(Relu),
@@ -118,7 +118,7 @@ impl Case {
         }
     }
 
-    /// All of them, as the kernels see them.
+    /// All parameters, as the kernels see them.
     fn parameters(&self) -> &Tensor {
         &self.model.parameter_arena().blocks()[0]
     }
@@ -129,7 +129,7 @@ const RATE: Sgd = Sgd::new(0.5);
 /// Bits of all parameters and of the losses.
 type State = [Vec<u32>; 2];
 
-/// A few steps as a training takes them.
+/// The state after some steps of a training.
 fn in_training(case: &Case, network: &Network) -> State {
     let gpu = case.model.gpu();
     let mut steps = network.record(&case.training()).unwrap();
@@ -140,7 +140,7 @@ fn in_training(case: &Case, network: &Network) -> State {
     [case.parameters(), &case.history].map(|tensor| gpu.read(tensor).unwrap())
 }
 
-/// The same between guard bands.
+/// The state after the same steps between guard bands.
 fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
     let gpu = case.model.gpu();
     let bench = Bench::new(gpu);
@@ -153,7 +153,7 @@ fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]
     }
     let classes = case.dataset.labels().indices();
     let labels: Vec<u32> = list.iter().map(|&i| classes[i as usize]).collect();
-    // The first minibatch; what lies behind it is to be overwritten.
+    // The first minibatch; the rest will be overwritten.
     let first = list[..rows]
         .iter()
         .flat_map(|&i| &bytes[i as usize * words..][..words]);
@@ -180,7 +180,7 @@ fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]
     [buffers.parameters, buffers.history].map(|tensor| gpu.read(&tensor).unwrap())
 }
 
-// A test for each algorithm, as they take long and run beside each other.
+// One test per algorithm, because the tests are slow and run in parallel.
 
 #[test]
 fn fused_steps_in_tiles_stay_within_their_tensors_and_give_the_same_bits() {
@@ -200,7 +200,7 @@ fn fused_steps_in_vectors_stay_within_their_tensors_and_give_the_same_bits() {
 fn check_networks(algorithm: Algorithm) {
     for (index, widths) in NETWORKS.into_iter().enumerate() {
         for (number, batch) in BATCHES.into_iter().enumerate() {
-            // The book's network with all, the others with every fifth.
+            // The book's network runs with all batches, the others with every fifth.
             if widths[0] != 784 && (index + number) % 5 != 0 {
                 continue;
             }
@@ -219,7 +219,7 @@ fn check_networks(algorithm: Algorithm) {
     }
 }
 
-/// So long that fewer minibatches are chosen ahead than usual.
+/// The batch is so long that fewer minibatches than usual are chosen ahead.
 #[test]
 fn a_long_batch_is_fused_too() {
     for algorithm in ALGORITHMS {
@@ -233,11 +233,11 @@ fn a_long_batch_is_fused_too() {
     }
 }
 
-/// Where a dispatch is folded into two dimensions, of which the second is never as long as the first.
+/// Some dispatches are folded into two dimensions; the second is always shorter than the first.
 #[test]
 fn folded_dispatches_give_the_same_bits() {
-    // From 19 to 224 workgroups, rows that were as far apart as there are rows would leave the last one out.
-    // Both have the same limits else, by which tensors lie in buffers.
+    // With 19 to 224 workgroups, a shader that uses the number of rows as the row length misses the last workgroup.
+    // The other limits, which determine the layout of tensors in buffers, are equal.
     let gpus = [65_535, 16].map(folding_after);
     for (algorithm, widths, batch) in [
         (Algorithm::Tiles, [160, 70, 10], 33),
@@ -262,7 +262,7 @@ fn folded_dispatches_give_the_same_bits() {
     }
 }
 
-/// The sizes that Rust and WGSL both state.
+/// Sizes that both Rust and WGSL declare must be equal.
 #[test]
 fn the_shaders_have_the_sizes_that_they_are_driven_with() {
     use wgpu::naga::{Expression, Literal, front::wgsl};
@@ -367,7 +367,7 @@ fn what_cannot_be_fused_is_told() {
     }
 }
 
-/// A borrowed device has the limits that its owner asked for.
+/// A borrowed device has the limits that its owner requested.
 #[test]
 fn kernels_that_need_more_than_a_device_allows_are_told() {
     let refused = |limits| {
@@ -395,7 +395,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         ..wgpu::Limits::defaults()
     };
     assert_eq!(refused(limits), [small, None, None]);
-    // The block of the others lies in storage.
+    // The other two algorithms have their settings in a storage buffer.
     let few = |kernel, needed| {
         let buffers = "max_storage_buffers_per_shader_stage";
         limit(kernel, "storage buffers", buffers, needed, 6)

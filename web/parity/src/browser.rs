@@ -1,5 +1,5 @@
-//! How a test waits in a browser: its WebAssembly is suspended until a promise is fulfilled
-//! (WebAssembly JavaScript Promise Integration), so that the tests are the same functions as natively.
+//! How a test waits in a browser: its WebAssembly is suspended until a promise is fulfilled (WebAssembly JavaScript
+//! Promise Integration). Therefore the tests are the same functions as in native builds.
 #![allow(
     unsafe_code,
     reason = "imports and exports that wasm-bindgen must not wrap"
@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 
 #[link(wasm_import_module = "./suspend.js")]
 unsafe extern "C" {
-    /// Returns after the next [`wake`], or at once after one that nobody slept through.
+    /// Returns after the next [`wake`], or at once if `wake` was called since the last `sleep`.
     safe fn sleep();
     safe fn wake();
 }
@@ -32,7 +32,7 @@ impl Wake for Alarm {
     }
 }
 
-/// The result of a future.
+/// Waits for a future and returns its result.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Arc::new(Alarm).into();
@@ -45,14 +45,14 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Runs a test. One that fails says so on the console and ends the instance.
+/// Runs a test. A failing test writes its message to the console and ends the instance.
 #[unsafe(no_mangle)]
 extern "C" fn run(number: usize) {
     std::panic::set_hook(Box::new(|panic| error(&panic.to_string())));
     crate::CASES.concat()[number].1();
 }
 
-/// The names of all tests, each at its number.
+/// The names of all tests, in the order of their numbers.
 #[wasm_bindgen]
 #[must_use]
 pub fn names() -> Vec<String> {

@@ -1,7 +1,7 @@
-//! What the tests in a browser need of the crate: every kernel's source, and the tests of
-//! `tests/parity`, each to be called by its number.
+//! The parts of the crate for the tests in a browser: the source of every kernel, and the tests of `tests/parity`,
+//! which are called by number.
 #![cfg(target_arch = "wasm32")]
-// What clippy allows in tests by itself.
+// Clippy allows these in tests by default.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
 #[path = "../../../tests/common/bounds.rs"]
@@ -20,8 +20,8 @@ type Case = (&'static str, fn());
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
-/// Of every kernel its shader's file name, the WGSL, the entry point, and the names of its constants with
-/// spaces between them, one after the other.
+/// For every kernel, four strings: its shader's file name, the WGSL, the entry point, and the names of its constants
+/// separated by spaces.
 #[wasm_bindgen]
 #[must_use]
 pub fn kernels() -> Vec<String> {

@@ -11,16 +11,16 @@ use crate::plan::Recorder;
 use crate::tensor::Tensor;
 use crate::testing::{Fill, Numbers, folding_after, gpu};
 
-/// Products by rows, depth and columns, at the bounds of the table and where networks have theirs.
+/// Products by rows, depth and columns, at the bounds of the table and with sizes of real networks.
 #[test]
 fn hardware_computes_each_product_by_its_shape() {
     let expected = [
-        // The book's network: forward, then the gradients of its weights.
+        // The book's network: forward, then its weights' gradients.
         ([100, 784, 50], Variant::Deep),
         ([100, 50, 10], Variant::Tiles),
         ([784, 100, 50], Variant::Deep),
         ([50, 100, 10], Variant::Deep),
-        // 784 → 1024 → 1024 → 10 with a batch of 1024: both directions of the last layer, and the others.
+        // 784 → 1024 → 1024 → 10 with a minibatch of 1024: both directions of the last layer, then the others.
         ([1024, 1024, 10], Variant::Deep),
         ([1024, 10, 1024], Variant::Medium),
         ([1024, 1024, 1024], Variant::Medium),
@@ -30,7 +30,7 @@ fn hardware_computes_each_product_by_its_shape() {
         ([512, 512, 512], Variant::Medium),
         ([2048, 2048, 2048], Variant::Large),
         ([8192, 8192, 8192], Variant::Large),
-        // One below a bound and at it.
+        // One below each bound, and at the bound.
         ([1983, 64, 2048], Variant::Medium),
         ([1984, 64, 2048], Variant::Large),
         ([223, 64, 512], Variant::Tiles),
@@ -52,7 +52,7 @@ fn hardware_computes_each_product_by_its_shape() {
     }
 }
 
-/// The passes of a layer.
+/// Number of passes of a layer.
 const PASSES: usize = 6;
 
 /// A product's tensors on a device.
@@ -126,7 +126,7 @@ impl Product {
     }
 }
 
-/// Where a dispatch is folded into two dimensions, of which the second is not as long as the first.
+/// With dispatches folded into two dimensions, the second shorter than the first.
 #[test]
 fn folded_products_give_the_same_bits() {
     const IN_A_ROW: u32 = 16;
@@ -163,7 +163,8 @@ fn folded_products_give_the_same_bits() {
                 for (whole, folded) in whole.recorded().zip(folded.recorded()) {
                     let [count, _] = whole.workgroups;
                     let [_, rows] = folded.workgroups;
-                    // Were the number of rows taken for the length of a row, the last would not be reached.
+                    // If the kernel took the number of rows for the length of a row, it would not reach the last
+                    // workgroup.
                     if rows > 1 && (rows - 1) * rows + IN_A_ROW < count {
                         seen.insert(whole.contract.name());
                     }
