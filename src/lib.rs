@@ -71,6 +71,8 @@
 //! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says what was expected,
 //! what was found and what to do. Functions panic only where their documentation says so; any other panic is a bug of
 //! this crate.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod best;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;

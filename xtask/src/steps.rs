@@ -13,6 +13,9 @@ use crate::{browser, driver, mpi, python, web};
 /// The target of browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
+/// The oldest Rust that builds the libraries: `rust-version` in their Cargo.toml.
+const OLDEST_RUST: &str = "1.89";
+
 /// By this variable the test that needs ONNX Runtime fails where there is none, and does not skip.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
@@ -110,6 +113,8 @@ fn picks_package(arg: &OsString) -> bool {
 enum Check {
     /// A program has to succeed.
     Run(Invocation),
+    /// The libraries alone have to build without a warning with the oldest Rust.
+    OldestRust,
     /// The standard library for the browser has to be there.
     WasmTarget,
     /// The tests have to pass.
@@ -137,12 +142,12 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
-        // What a user of a library gets; the examples and tests have more features.
-        (
-            "lints of the libraries alone",
-            run("clippy --release --workspace --lib --no-default-features -- -D warnings"),
-        ),
+        ("libraries alone, with the oldest Rust", Check::OldestRust),
         ("documentation", Check::Run(doc)),
+        (
+            "public API",
+            run("run --release -p wgrad-public-api -- --check"),
+        ),
         ("browser target", Check::WasmTarget),
         (
             "lints of the browser build",
@@ -173,6 +178,7 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
                 eprintln!("$ {invocation}");
                 host.run_or_fail(invocation)
             }
+            Check::OldestRust => check_with_oldest_rust(host),
             Check::WasmTarget => add_wasm_target(host),
             Check::Test if is_linux => test_all_and_build_page(host),
             Check::Test => test_all(host),
@@ -194,6 +200,33 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("\nxtask: all {count} checks passed in {seconds:.1} s");
     Ok(())
+}
+
+/// Checks what a user of the libraries builds: the examples and tests have more features. Where the oldest Rust is not
+/// installed and cannot be, the installed one checks them.
+fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
+    let installed = host.output("rustup", &["run", OLDEST_RUST, "rustc", "--version"]);
+    let words = ["toolchain", "install", OLDEST_RUST, "--profile", "minimal"];
+    let install = Invocation::new("rustup", words);
+    let is_there = installed.is_some() || {
+        eprintln!("$ {install}");
+        host.run_or_fail(&install).is_ok()
+    };
+    let words = "check --release --workspace --lib --no-default-features".split(' ');
+    let check = if is_there {
+        Invocation::new(
+            "rustup",
+            ["run", OLDEST_RUST, "cargo"].into_iter().chain(words),
+        )
+    } else {
+        eprintln!(
+            "Rust {OLDEST_RUST} cannot be installed: the installed Rust checks the libraries instead"
+        );
+        Invocation::new(host::cargo(host), words)
+    };
+    let check = check.with_var("RUSTFLAGS", "-D warnings");
+    eprintln!("$ {check}");
+    host.run_or_fail(&check)
 }
 
 /// Makes sure that the standard library for browsers is there.
@@ -346,11 +379,13 @@ mod tests {
     }
 
     /// All before the tests in a browser, on a machine without MPI.
-    const LIST: [&str; 7] = [
+    const LIST: [&str; 9] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",
-        "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
+        "rustup toolchain install 1.89 --profile minimal",
+        "RUSTFLAGS='-D warnings' rustup run 1.89 cargo check --release --workspace --lib --no-default-features",
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace",
+        "cargo run --release -p wgrad-public-api -- --check",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
         "WGRAD_REQUIRE_ONNXRUNTIME=1 cargo test --release --config profile.release.package.wgrad.opt-level=1 --workspace --no-fail-fast",
@@ -361,6 +396,25 @@ mod tests {
         let fake = Fake::new("macos")?.env("WGRAD_PYTHON", "/usr/bin/python3");
         assert!(ci(&fake).is_ok());
         assert_eq!(fake.ran(), LIST);
+        Ok(())
+    }
+
+    #[test]
+    fn the_oldest_rust_is_what_the_library_says() {
+        let manifest = include_str!("../../Cargo.toml");
+        assert!(manifest.contains(&format!("rust-version = \"{OLDEST_RUST}\"")));
+    }
+
+    #[test]
+    fn the_installed_rust_checks_where_the_oldest_cannot_be_had() -> io::Result<()> {
+        let fake = ready()?.on_run(|_, line| u8::from(line.contains("toolchain install")));
+        assert!(check_with_oldest_rust(&fake).is_ok());
+        let line =
+            "RUSTFLAGS='-D warnings' cargo check --release --workspace --lib --no-default-features";
+        assert_eq!(fake.ran()[1], line);
+        let fake = ready()?.answers("rustup run 1.89 rustc --version", "rustc 1.89.0");
+        assert!(check_with_oldest_rust(&fake).is_ok());
+        assert_eq!(fake.ran().len(), 1);
         Ok(())
     }
 

@@ -1,0 +1,91 @@
+//! Keeps the list of wgrad's public API in `docs/public-api.txt`, so that a change of the API shows in review.
+//!
+//! ```text
+//! cargo run --release -p wgrad-public-api              # writes the list
+//! cargo run --release -p wgrad-public-api -- --check   # fails if it differs from the API
+//! ```
+//!
+//! The list comes from rustdoc's JSON, whose format changes between Rust versions: the check is left out, with the
+//! reason, where the format of the installed Rust is not the one that the `public-api` crate reads.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+use public_api::{Builder, Error};
+
+const LIST: &str = "docs/public-api.txt";
+
+fn main() -> ExitCode {
+    let checks = env::args().any(|argument| argument == "--check");
+    match run(checks) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("public API: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(checks: bool) -> Result<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let json = document(&root)?;
+    let found = match list(&json) {
+        Err(Error::SerdeJsonError(error)) if checks => {
+            return Ok(format!(
+                "left out: this Rust writes JSON of another format: {error}"
+            ));
+        }
+        other => other.map_err(|error| format!("{}: {error}", json.display()))?,
+    };
+    let path = root.join(LIST);
+    if !checks {
+        fs::write(&path, &found).map_err(|error| format!("{LIST}: {error}"))?;
+        return Ok(format!("{LIST}: {} items", found.lines().count()));
+    }
+    let kept = fs::read_to_string(&path).map_err(|error| format!("{LIST}: {error}"))?;
+    if found == kept {
+        return Ok(format!("{LIST} is the public API"));
+    }
+    let [found, kept] = [&found, &kept].map(|list| list.lines().collect::<BTreeSet<_>>());
+    let added = found.difference(&kept).map(|item| format!("\n+{item}"));
+    let removed = kept.difference(&found).map(|item| format!("\n-{item}"));
+    let changes: String = removed.chain(added).collect();
+    Err(format!(
+        "it changed; if that is intended, `cargo run --release -p wgrad-public-api` writes {LIST}:{changes}"
+    ))
+}
+
+/// Lets rustdoc describe the library with its features as JSON.
+fn document(root: &Path) -> Result<PathBuf, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let line = "rustdoc --release -p wgrad --lib --features download,gemm,onnx -- -Zunstable-options --output-format json";
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(line.split(' '));
+    // Stable rustdoc writes JSON, too, when it is told that it may.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    let status = command
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("`cargo {line}` failed"));
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("doc/wgrad.json"))
+}
+
+fn list(json: &Path) -> Result<String, Error> {
+    let builder = Builder::from_rustdoc_json(json)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .omit_auto_derived_impls(true);
+    Ok(builder
+        .build()?
+        .items()
+        .map(|item| format!("{item}\n"))
+        .collect())
+}
