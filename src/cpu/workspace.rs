@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use super::passes::Passes;
 use crate::error::Error;
 use crate::memory::{self, bytes_of, total};
-use crate::network::{Gradients, Graph, Use, Wanted};
+use crate::network::{Gradients, Use, Wanted};
 use crate::reference::Float;
 
 /// The memory that a training step writes to: allocated once, reused in every step.
@@ -132,9 +132,9 @@ impl<F: Float> Workspace<F> {
     ///
     /// # Errors
     /// [`Error::Memory`] when the host has no room for the gradients; then nothing is changed.
-    pub(super) fn want(&mut self, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
+    pub(super) fn want(&mut self, passes: &Passes, wanted: &Wanted) -> Result<(), Error> {
         let rows = self.rows;
-        let plan = Gradients::new(graph, false, wanted);
+        let plan = Gradients::new(&passes.graph, passes.fuses, wanted);
         let needed = plan.slots.sizes.iter().map(|&size| rows * size);
         let there = self.deltas.iter().map(Vec::len).chain(repeat(0));
         let arriving = (rows * plan.arriving, self.arriving.len());
@@ -187,5 +187,27 @@ impl<F> Workspace<F> {
         let of_matrices: usize = matrices.map(Array2::len).sum();
         let of_deltas: usize = self.deltas.iter().map(Vec::len).sum();
         of_matrices + of_deltas + self.arriving.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Sequential;
+    use crate::network::Wanted;
+    use crate::ops::{Linear, Relu};
+
+    #[test]
+    fn a_change_of_what_is_wanted_keeps_fused_layers_fused() -> Result<(), crate::Error> {
+        let spec = Sequential::input(3).layer(Linear::new(4)).layer(Relu);
+        let network = spec.layer(Linear::new(2)).on_cpu()?;
+        let passes = &network.passes;
+        let wanted = Wanted::parameters(&passes.graph);
+        let mut work = passes.workspace::<f32>(5, false, &wanted);
+        let steps = work.plan.steps.len();
+        let columns = work.plan.slots.sizes.clone();
+        work.want(passes, &wanted)?;
+        assert_eq!(work.plan.steps.len(), steps);
+        assert_eq!(work.plan.slots.sizes, columns);
+        Ok(())
     }
 }

@@ -84,8 +84,8 @@ impl<F: Float> Trainer<F> {
         change(&mut groups)?;
         self.given.forget();
         if let Some(minibatches) = &mut self.minibatches {
-            let graph = self.network.graph();
-            minibatches.work.want(graph, &groups.wanted())?;
+            let passes = &self.network.passes;
+            minibatches.work.want(passes, &groups.wanted())?;
         }
         self.updater.set_groups(groups);
         self.rule_changed();
