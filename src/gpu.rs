@@ -266,7 +266,7 @@ impl Gpu {
 
     /// Submits what was written and nothing else, so that the copies that wgpu keeps until then are freed.
     pub(crate) fn flush(&self) -> Result<wgpu::SubmissionIndex, Error> {
-        self.guarded("submitting what was written", || self.queue().submit([]))
+        self.guarded("submitting written data", || self.queue().submit([]))
     }
 
     pub(crate) fn buffer(&self, label: &str, size: u64) -> Result<wgpu::Buffer, Error> {

@@ -24,7 +24,7 @@ impl Gpu {
         if size != 4 {
             return Err(Error::setting(
                 format!("bytes of a value for {}", tensor.label()),
-                "4, as its elements have",
+                "4, the size of its elements",
                 size,
             ));
         }
@@ -121,7 +121,7 @@ impl Gpu {
             4 => self.copy_out(tensor, ranges, &doing),
             size => Err(Error::setting(
                 format!("bytes of a value when {doing}"),
-                "4, as f32 and u32 have",
+                "4, the size of f32 and u32",
                 size,
             )),
         };
