@@ -166,7 +166,7 @@ impl Lines {
     /// Lines that a run would leave out between the last one there and the next one.
     pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
         self.output.refusal(
-            format!("its lines end with step {last}, and this run would go on with step {next}"),
+            format!("its lines end with step {last}, but this run would go on with step {next}"),
             &format!(
                 "resume a file that was saved after step {last} or before, or name another file"
             ),
