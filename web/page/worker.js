@@ -37,7 +37,7 @@ function takeSession(id, session) {
 
 /** Begins a training with `open`, on the GPU's device of this number, or on the CPU where that is null. */
 function openOn(gpu, open) {
-  if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device of the number ${gpu} any more.`);
+  if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device with the number ${gpu} any more.`);
   const device = gpu === null ? Device.cpu() : held.get(gpu);
   const session = open(device);
   // Where that throws, the garbage collector frees it: what a bug has left borrowed cannot be freed here.
