@@ -92,9 +92,9 @@ fn judge(report: &GradientReport) -> Result<(), Failure> {
         }
         if !is_within(row.numerical.mean, NUMERICAL) {
             return Err(Failure::Message(format!(
-                "central differences and backpropagation differ for {} by {:.3e} on average, \
-                 more than {NUMERICAL:e}: where the input of a rectifier is within 1e-4 of 0, \
-                 central differences straddle its kink; see whether it stays with another --seed",
+                "central differences and backpropagation differ for {} by {:.3e} on average, more than {NUMERICAL:e}: \
+                 where the input of a rectifier is within 1e-4 of 0, central differences straddle its kink; check \
+                 whether they still differ with another --seed",
                 row.name, row.numerical.mean
             )));
         }

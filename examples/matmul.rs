@@ -112,7 +112,12 @@ impl FromStr for Shape {
 fn variant(name: &str) -> Result<Variant, String> {
     let mut all = Variant::OF_FLOATS.into_iter();
     all.find(|variant| format!("{variant:?}").eq_ignore_ascii_case(name))
-        .ok_or_else(|| format!("expected one of {:?}, in any case", Variant::OF_FLOATS))
+        .ok_or_else(|| {
+            format!(
+                "expected one of {:?}, in upper or lower case",
+                Variant::OF_FLOATS
+            )
+        })
 }
 
 fn main() -> ExitCode {
@@ -125,7 +130,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
         DeviceChoice::Gpu => Some(Gpu::new()?),
         DeviceChoice::Cpu if args.variants.is_empty() => None,
         DeviceChoice::Cpu => {
-            let message = "--variants are kernels of a GPU; leave out --device cpu";
+            let message = "--variants names GPU kernels; leave out --device cpu";
             return Err(Failure::Message(message.to_owned()));
         }
     };

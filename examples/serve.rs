@@ -29,8 +29,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         .ok_or("expected the file of a model")?;
     let mut predictor = Predictor::load(&model)?;
     let columns = predictor.network().columns().cloned();
-    let columns =
-        columns.ok_or("the model says nothing of columns: train it on those of a table")?;
+    let columns = columns.ok_or("the model has no columns: train it on a table with columns")?;
 
     // Rows of a wrong length are reported below, like other mistakes.
     let mut reader = csv::ReaderBuilder::new();
@@ -75,7 +74,11 @@ fn serve() -> Result<(), Box<dyn Error>> {
                     .collect();
                 line(pairs.join(" "))?;
             }
-            _ => return Err("the model predicts something else than this program knows".into()),
+            _ => {
+                return Err(
+                    "the model predicts a kind of target that this program does not know".into(),
+                );
+            }
         }
     }
     Ok(())

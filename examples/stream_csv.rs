@@ -141,7 +141,7 @@ impl Blocks {
     fn open(path: &Path, columns: usize) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| {
             format!(
-                "cannot open {}: {error}; name a file by --csv",
+                "cannot open {}: {error}; name a file with --csv",
                 path.display()
             )
         })?;
@@ -238,7 +238,7 @@ fn made_blocks(
 fn write_csv(path: &Path, rows: usize, columns: usize) -> Result<(), String> {
     let failed = |error| {
         format!(
-            "cannot write {}: {error}; name a file by --csv",
+            "cannot write {}: {error}; name a file with --csv",
             path.display()
         )
     };

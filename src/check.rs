@@ -92,7 +92,7 @@ pub(crate) fn write_table(
     let width = names.max().unwrap_or_default().max(18);
     writeln!(f, "{name}")?;
     for kernel in kernels {
-        writeln!(f, "contract  {kernel} is what its WGSL says")?;
+        writeln!(f, "contract  {kernel} matches its WGSL")?;
     }
     write_sanitized(f, kernels, sanitized, refused)?;
     write!(
@@ -173,7 +173,7 @@ pub(crate) fn check_memory(
         let Footprint {
             name: of, shape, ..
         } = largest;
-        format!("a check of {name}, of which {of} is {shape} values,")
+        format!("a check of {name}, whose largest tensor is {of} ({shape}),")
     };
     gpu.check_host(what, held.saturating_add(compared.unwrap_or_default()))
 }

@@ -169,7 +169,11 @@ impl Confusion {
             let is_label = target == F::one();
             if !is_label && target != F::zero() {
                 let name = format!("target {label} of row {row}");
-                return Err(Error::setting(name, "0 or 1, as it is of a label", target));
+                return Err(Error::setting(
+                    name,
+                    "0 or 1, because it is a label",
+                    target,
+                ));
             }
             let is_taken = outputs[(row, label)] > F::zero();
             counts[label][(usize::from(is_label), usize::from(is_taken))] += 1;

@@ -33,8 +33,8 @@ pub struct Device {
 #[cfg(not(target_arch = "wasm32"))]
 const HARDWARE: &str = "the best GPU of this machine";
 #[cfg(not(target_arch = "wasm32"))]
-const SOFTWARE: &str = "a software driver, which runs the shaders on the processor: slower than the CPU engine, and for \
-    tests";
+const SOFTWARE: &str = "a software driver, which runs the shaders on the processor: slower than the CPU engine, meant \
+    for tests";
 
 impl Device {
     /// The best GPU of this machine, or else the CPU engine, which is faster than a software driver that runs the
@@ -57,7 +57,7 @@ impl Device {
                 let found = Gpu::adapters();
                 match found.first() {
                     Some(adapter) => format!(
-                        "no hardware GPU found; {} would run the shaders on the processor, slower than this",
+                        "no hardware GPU found; {} would run the shaders on the processor, slower than the CPU engine",
                         adapter.name
                     ),
                     None => error.to_string(),

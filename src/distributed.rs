@@ -121,8 +121,7 @@ impl Distribution {
 
 /// The error for a step that processes cannot share.
 pub(crate) fn not_distributed(what: &str) -> Error {
-    let expected =
-        "steps on a data set by steps, advance or advance_within, which its processes share";
+    let expected = "one on a data set (steps, advance or advance_within), whose minibatches the processes share";
     Error::setting("step of a distributed training", expected, what)
 }
 

@@ -162,7 +162,7 @@ impl EarlyStopping {
             Ok(())
         } else {
             let expected = "a finite number, 0 or above";
-            let name = "least difference that counts as better";
+            let name = "least difference that counts as an improvement";
             Err(Error::setting(name, expected, self.least))
         }
     }

@@ -112,7 +112,7 @@ pub enum Error {
 
     /// The host has too little memory for the request, so nothing was allocated.
     #[error(
-        "{what} needs {} of memory, but {} can be had ({limit}). Take a smaller network, fewer examples or fewer rows \
+        "{what} needs {} of memory, but {} is available ({limit}). Use a smaller network, fewer examples or fewer rows \
          at a time, or {}",
         readable(*needed),
         readable(*available),
@@ -140,7 +140,7 @@ pub enum Error {
 
     /// The device is gone: unplugged, reset by its driver, or destroyed.
     #[error(
-        "the GPU device was lost while {doing}: {}. What was on it is gone: make a new Gpu and start again",
+        "the GPU device was lost while {doing}: {}. Its data is lost: make a new Gpu and start again",
         on_one_line(reason)
     )]
     DeviceLost {
@@ -152,8 +152,8 @@ pub enum Error {
 
     /// The device did not finish in time.
     #[error(
-        "the GPU did not finish {doing} within {} s: it hangs, or is too slow for this work. \
-         Make batch or network smaller, or raise the limit with GpuBuilder::timeout",
+        "the GPU did not finish {doing} within {} s: it hangs, or is too slow for this work. Use a smaller batch or \
+         network, or raise the limit with GpuBuilder::timeout",
         after.as_secs_f32()
     )]
     Timeout {
@@ -174,8 +174,8 @@ pub enum Error {
 
     /// A tensor or plan belongs to another device.
     #[error(
-        "{what} belongs to another Gpu than the one it is used with. Make it with that one, or share one Gpu: \
-         each Gpu::new and Gpu::from_wgpu is another, a clone is the same"
+        "{what} belongs to another Gpu than the one it is used with. Make it with that Gpu, or share one Gpu: Gpu::new \
+         and Gpu::from_wgpu return a new Gpu, a clone is the same Gpu"
     )]
     OtherGpu {
         /// The label of the tensor, or the kernels of the plan.
@@ -227,7 +227,7 @@ pub enum Error {
     },
 
     /// A buffer from outside the crate cannot be used in this way.
-    #[error("{doing} is not possible, as the buffer of {label} {fault}")]
+    #[error("{doing} is not possible, because the buffer of {label} {fault}")]
     Buffer {
         /// The label of the tensor, or of the buffer if no tensor is known.
         label: String,
@@ -255,8 +255,8 @@ pub enum Error {
     /// the block after it.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
-        "block {block} of the stream could not be had: {source}. {} of this call came right before it; to go on with \
-         the block behind it, ask for steps again",
+        "cannot read block {block} of the stream: {source}. This call took {} before it; to go on with the next block, \
+         ask for steps again",
         steps_taken(losses)
     )]
     Stream {
@@ -273,8 +273,8 @@ pub enum Error {
     /// skipped; otherwise everything is as in [`Stream`](Self::Stream).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
-        "block {block} of the stream: expected {expected}, found {found}. {} of this call came right before it; make \
-         all blocks of a stream in the same way, or ask for steps again to go on without this one",
+        "block {block} of the stream: expected {expected}, found {found}. This call took {} before it; make all blocks \
+         of a stream in the same way, or ask for steps again to go on without this block",
         steps_taken(losses)
     )]
     Block {
@@ -304,7 +304,7 @@ pub enum Error {
     /// A process of a [distributed](crate::distributed) training has left it, because of an error of its own.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
-        "process {rank} has left the training: its own message says why. Start all of them again, from the last \
+        "process {rank} has left the training: its own message says why. Start all processes again from the last \
          checkpoint"
     )]
     Process {
@@ -331,7 +331,7 @@ pub enum Error {
 
     /// A diverged training cannot be saved.
     #[error(
-        "not saved: the training diverged at step {step}. Take a file that was saved before: give its weights by \
+        "not saved: the training diverged at step {step}. Use a file that was saved before: give its weights with \
          set_weights to a training with a lower learning rate"
     )]
     NotSaved {
@@ -406,19 +406,19 @@ fn or_lift(limit: &str) -> &'static str {
     }
 }
 
-const IN_PARTS: &str = ", record it with Recorder::dispatch_in_parts, or allow more with GpuBuilder::flops_per_dispatch \
-    where the GPU is known to be fast: a system may take one for hung that works at one dispatch for 2 s";
+const IN_PARTS: &str = ", record it with Recorder::dispatch_in_parts, or allow more with \
+    GpuBuilder::flops_per_dispatch if the GPU is known to be fast: an operating system may reset a GPU that works on \
+    one dispatch for 2 s";
 
-const ANOTHER_DEVICE: &str = ", or use a device with a higher limit; one that your program opens has what its \
-    required_limits ask for";
+const ANOTHER_DEVICE: &str = ", or use a device with a higher limit; if your program opens the device, raise its \
+    required_limits";
 
-const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, a software driver \
-    does: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf \
-    install mesa-vulkan-drivers vulkan-loader`";
+const INSTALL_A_DRIVER: &str = "Install the driver of your GPU; without a GPU, install a software driver: on Debian or \
+    Ubuntu `apt-get install mesa-vulkan-drivers libvulkan1`, on Fedora `dnf install mesa-vulkan-drivers vulkan-loader`";
 
 fn no_adapter(found: &[String]) -> &'static str {
     match found {
         [] => INSTALL_A_DRIVER,
-        _ => "Ask for one of these, or install the driver of the one that is missing",
+        _ => "Choose one of these, or install the driver of the missing one",
     }
 }

@@ -55,7 +55,7 @@ const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"\x93NUMPY", "a NumPy array (.npy)", Format::Numpy),
     (
         b"\x89HDF\r\n\x1a\n",
-        "an HDF5 file, as Keras has them (.h5)",
+        "an HDF5 file (.h5), the format of Keras",
         Format::Keras,
     ),
     (b"MATLAB 5.0", "a MATLAB file", Table),
@@ -68,7 +68,7 @@ const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"%PDF", "a PDF document", Format::Document),
     (
         b"version https://git-lfs",
-        "a Git LFS pointer, which stands for the file",
+        "a Git LFS pointer in place of the file",
         Format::LfsPointer,
     ),
     (b"\0\0\x08\x01", "an IDX file of labels", Format::Idx),

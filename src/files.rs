@@ -154,7 +154,7 @@ impl Target {
         if path.file_name().is_none() || is_directory {
             return Err(io::Error::new(
                 io::ErrorKind::IsADirectory,
-                "it is no file's name",
+                "it is not the name of a file",
             ));
         }
         match fs::metadata(path) {

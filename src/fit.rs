@@ -29,11 +29,10 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
             ),
             remedy: match found {
                 TargetKind::Classes => {
-                    "Take a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
+                    "Use a loss of classes, such as SoftmaxCrossEntropy, or make a table with Table::regression"
                 }
                 TargetKind::Values | TargetKind::Probabilities => {
-                    "Take a loss of values, such as MeanSquaredError, or make the table with \
-                     Table::classification"
+                    "Use a loss of values, such as MeanSquaredError, or make the table with Table::classification"
                 }
             },
         });
@@ -65,8 +64,8 @@ fn check_probabilities<'a, F: Float>(
     Err(Error::setting(
         format!("row {row}, column {column} of {what}"),
         format!(
-            "0 to 1, how sure it is that the output's label applies, for the loss {loss}: scale the targets, or take a \
-             loss of values, such as MeanSquaredError"
+            "0 to 1, the probability of the output's label, for the loss {loss}: scale the targets, or use a loss of \
+             values, such as MeanSquaredError"
         ),
         found,
     ))
@@ -136,12 +135,12 @@ pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Err
     }
     Err(Error::shape(
         format!(
-            "{} (features, outputs), which the network's inputs and last layer must fit",
+            "{} (features, outputs), which must match the network's inputs and outputs",
             examples.name()
         ),
         expected,
         found,
-        "Build the network with as many inputs and outputs as the data have, or take other data",
+        "Build the network with as many inputs and outputs as the data have, or use other data",
     ))
 }
 
@@ -153,7 +152,7 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     Err(Error::Targets {
         examples: examples.name().to_owned(),
         found: TargetKind::Values,
-        needed: "a prediction with a probability is of classes".to_owned(),
+        needed: "a prediction with a probability needs classes".to_owned(),
         remedy: "Predict values with Model::predict or cpu::Network::predict, or make the table with \
                  Table::classification",
     })
@@ -192,9 +191,12 @@ fn check_indices_of(graph: &Graph, examples: &Examples) -> Result<(), Error> {
         (Examples::Table(table), Some(_)) => check_table(&indices, table),
         (Examples::Bytes(_), Some((_, below, layer))) => {
             let what = format!("features of {}", examples.name());
-            let expected =
-                format!("indices below {below}, as {layer}, takes: make a Table of floats");
-            Err(Error::setting(what, expected, "bytes, seen as byte / 255"))
+            let expected = format!("indices below {below}, for {layer}: make a Table of floats");
+            Err(Error::setting(
+                what,
+                expected,
+                "bytes, which the network reads as byte / 255",
+            ))
         }
     }
 }
@@ -222,7 +224,7 @@ pub(crate) fn check_indices<'a, F: Float>(
             let column = columns.start + at;
             return Err(Error::setting(
                 format!("row {row}, column {column} of {what}"),
-                format!("an integer from 0 and below {below}, an index that {layer}, takes"),
+                format!("an integer from 0 and below {below}, an index for {layer}"),
                 of_row[column],
             ));
         }
@@ -235,7 +237,7 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     match rows {
         0 => Err(Error::setting(
             "number of rows",
-            "at least 1, as their mean is asked for",
+            "at least 1, because the result is a mean over rows",
             0,
         )),
         _ => Ok(()),
@@ -255,8 +257,8 @@ pub(crate) fn check_of_pass(
             what,
             expected,
             found,
-            "Give as many rows as the pass was made for, or make one for this number; x has a column for each feature, \
-             dy for each output",
+            "Give as many rows as the pass was made for, or make a pass for this number of rows; x has a column for \
+             each feature, dy a column for each output",
         ))
     }
 }
@@ -270,7 +272,7 @@ pub(crate) fn check_targets<F: Float>(
     targets: &Targets<'_, F>,
 ) -> Result<(), Error> {
     if loss.targets().stored() != targets.kind() {
-        let name = format!("what the loss {} compares outputs with", loss.describe());
+        let name = format!("targets of the loss {}", loss.describe());
         let [expected, found] = [loss.targets(), targets.kind()].map(TargetKind::name);
         return Err(Error::setting(name, expected, found));
     }
@@ -329,7 +331,7 @@ fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Err
             let found = found.map_or(f64::NAN, Float::into_f64);
             Err(Error::setting(
                 format!("row {row} of {what}"),
-                "of finite numbers",
+                "finite in every column",
                 found,
             ))
         }
@@ -389,9 +391,9 @@ pub(crate) fn check_accumulated(
         return Ok(());
     }
     let expected = if whole > most {
-        format!("1 to {most}: take larger minibatches")
+        format!("1 to {most}: use larger minibatches")
     } else {
-        format!("1 to {most}, as many as {examples} examples fill with {batch} each")
+        format!("1 to {most}, the number of full minibatches of {batch} in {examples} examples")
     };
     Err(Error::setting(
         "minibatches of a step",
@@ -402,8 +404,8 @@ pub(crate) fn check_accumulated(
 
 /// The error for a training whose rows are not drawn from a data set: its steps have one minibatch.
 pub(crate) fn nothing_to_accumulate() -> Error {
-    let expected = "those of a data set, made with Trainer::new: take larger minibatches of a stream, give more rows at \
-                    a time, or take a Pass and an Updater";
-    let found = "minibatches that come from a stream, or rows that are given";
+    let expected = "from a data set, with a trainer made by Trainer::new: for a stream, use larger minibatches, and \
+                    for given rows, give more rows at a time, or use a Pass and an Updater";
+    let found = "from a stream, or rows that are given";
     Error::setting("minibatches to accumulate", expected, found)
 }

@@ -267,7 +267,7 @@ impl Gpu {
 
     /// Submits pending writes and nothing else: this frees the copies that wgpu keeps until a submit.
     pub(crate) fn flush(&self) -> Result<wgpu::SubmissionIndex, Error> {
-        self.guarded("submitting what was written", || self.queue().submit([]))
+        self.guarded("submitting written data", || self.queue().submit([]))
     }
 
     pub(crate) fn buffer(&self, label: &str, size: u64) -> Result<wgpu::Buffer, Error> {

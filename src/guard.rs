@@ -194,7 +194,7 @@ impl fmt::Display for Touch {
             Self::Unwritten { element } => write!(f, "element {element} was not written"),
             Self::Input { count } => write!(f, "{count} elements of the input itself"),
             Self::Before { count } => write!(f, "{count} elements before the start"),
-            Self::Behind { count } => write!(f, "{count} elements behind the end"),
+            Self::Behind { count } => write!(f, "{count} elements after the end"),
         }
     }
 }

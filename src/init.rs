@@ -157,7 +157,7 @@ impl Init {
         let by_both = matches!(self, Self::XavierUniform | Self::XavierNormal);
         let [fan_in, fan_out] = fans;
         if (by_fan_in && fan_in == 0) || (by_both && fan_in == 0 && fan_out == 0) {
-            let what = format!("fan_in of {name}, by which its initial values are scaled,");
+            let what = format!("fan_in of {name}, which scales its initial values,");
             return Err(Error::setting(what, "at least 1", fan_in));
         }
         let Self::Function(function) = self else {

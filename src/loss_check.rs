@@ -216,7 +216,7 @@ impl LossCheck {
         } else {
             Err(Error::setting(
                 "targets",
-                format!("within 0..=1, as {} takes them", loss.describe()),
+                format!("within 0..=1 for {}", loss.describe()),
                 format!("{}..={}", targets.start(), targets.end()),
             ))
         }

@@ -109,7 +109,7 @@ impl Metric {
         match (self, targets) {
             (Self::Loss, _) => Err(Error::setting(
                 "metric of outputs",
-                "another than the loss, which a training has: take Trainer::metric or Trainer::evaluate",
+                "a metric other than the loss: for the loss of a training, use Trainer::metric or Trainer::evaluate",
                 self,
             )),
             (Self::Accuracy, Targets::Classes(labels)) => {
@@ -186,7 +186,7 @@ impl Metric {
                     None => Ok(()),
                     Some(((row, column), value)) => Err(Error::setting(
                         format!("value {column} of row {row} for the metric {self}"),
-                        "0 or 1, as it is of labels",
+                        "0 or 1, because it is a label",
                         value,
                     )),
                 }
@@ -200,7 +200,7 @@ impl Metric {
                     None => Ok(()),
                     Some(((row, column), value)) => Err(Error::setting(
                         format!("value {column} of row {row} for the metric {self}"),
-                        "0 to 1, as it is of labels: of other values take r2 or mae",
+                        "0 to 1, because it is a label: for other values, use r2 or mae",
                         value,
                     )),
                 }

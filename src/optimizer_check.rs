@@ -349,7 +349,7 @@ impl fmt::Display for OptimizerReport {
         } else {
             write!(
                 f,
-                "\ndecay     the rule has none: that of a group changes nothing"
+                "\ndecay     the rule has none: the weight decay of a group changes nothing"
             )
         }
     }

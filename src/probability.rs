@@ -63,8 +63,8 @@ pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<Probabil
         TargetKind::Classes => Ok(softmax),
         TargetKind::Probabilities => Ok(sigmoid),
         TargetKind::Values => Err(Error::setting(
-            "what the loss compares outputs with",
-            "classes or probabilities, of which outputs are logits: take Trainer::outputs for values",
+            "targets of the loss",
+            "classes or probabilities, whose outputs are logits: for values, use Trainer::outputs",
             targets.name(),
         )),
     }
@@ -131,7 +131,7 @@ impl ClassSampler {
             return Err(Error::setting("number of logits", "at least 1", 0));
         }
         if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
-            let expected = "finite numbers, of which probabilities can be made";
+            let expected = "finite numbers, from which probabilities can be computed";
             return Err(Error::setting("logits to draw by", expected, logit));
         }
         let logits = || logits.iter().map(|logit| logit.into_f64());

@@ -227,8 +227,8 @@ impl Soundness {
         let decay = optimizer.decay();
         match used * decay {
             2.0.. => format!(
-                "Lower the weight decay (it is {}) or {rate}: their product is {}, and from 2 on \
-                 the decay alone makes parameters grow",
+                "Lower the weight decay (it is {}) or {rate}: their product is {}, and at 2 or above the weight decay \
+                 alone makes parameters grow",
                 number(decay),
                 number(used * decay)
             ),
@@ -237,7 +237,7 @@ impl Soundness {
                 number(decay)
             ),
             _ if is_raised => format!(
-                "The schedule has raised the learning rate from {from} to {to}{in_groups}: take a factor below 1{scaling}"
+                "The schedule has raised the learning rate from {from} to {to}{in_groups}: use a factor below 1{scaling}"
             ),
             _ => format!("Lower {rate}{scaling}"),
         }

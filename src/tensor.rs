@@ -140,12 +140,13 @@ impl Tensor {
         if span < needed || span > left || !span.is_multiple_of(4) {
             let expected = if needed > left {
                 format!(
-                    "{needed} or more, for {shape} values, and its buffer, which must be larger, has {left} from there on"
+                    "at least {needed}, for {shape} values, but its buffer has only {left} from this offset on: make \
+                    the buffer larger"
                 )
             } else {
                 format!(
-                    "a multiple of 4 from {needed}, for {shape} values, to {left}, \
-                    what its buffer has from there on"
+                    "a multiple of 4 from {needed}, for {shape} values, to {left}, the rest of its buffer from this \
+                    offset on"
                 )
             };
             return Err(Error::setting(

@@ -128,8 +128,12 @@ impl Updater {
         if model.parameter_arena().is_same(&self.parameters) {
             return Ok(());
         }
-        let expected = "the model whose updater it is: what it keeps is of that model's parameters";
-        Err(Error::setting("model of an updater", expected, "another"))
+        let expected = "the model for which the updater was made: its state belongs to the parameters of that model";
+        Err(Error::setting(
+            "model of an updater",
+            expected,
+            "another model",
+        ))
     }
 
     /// Runs the update by the gradients of a pass. Records it unless it is already recorded.

@@ -267,11 +267,11 @@ fn the_plan_is_the_one_asked_for_and_is_described() {
         ("--plan layers", "plan: layers; a step is 12 dispatches"),
         (
             "--hidden 3000",
-            "plan: layers, as its layers have 3010 outputs together",
+            "plan: layers, because its layers have 3010 outputs together",
         ),
         (
             "--hidden 200,200",
-            "plan: layers, as it would not be faster",
+            "plan: layers, because it would not be faster",
         ),
     ] {
         let lines = lines(&few.train(&format!("--device gpu --batch 10 --steps 5 {words}")));
@@ -365,7 +365,7 @@ fn without_network_synthetic_digits_stand_in_for_mnist_and_say_so() {
     let lines = lines(&output);
     let stderr = text(&output.stderr);
     for part in [
-        "note: MNIST could not be had",
+        "note: MNIST is not available",
         "--data",
         "MNIST_DIR",
         "synthetic digits",
@@ -479,7 +479,10 @@ fn settings_that_are_wrong_are_told_before_the_data_set_is_loaded() {
             "--learning-rate inf",
             ["--learning-rate must be a finite number above 0", "inf"],
         ),
-        ("--steps 0", ["--steps must be at least 1", "nothing to do"]),
+        (
+            "--steps 0",
+            ["--steps must be at least 1", "number of steps in the file"],
+        ),
         (
             "--losses no/such/losses.csv",
             ["cannot write the losses to no/such/losses.csv", ";"],

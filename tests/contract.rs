@@ -236,10 +236,10 @@ fn each_fault_of_a_doctored_contract_is_reported() {
             GOOD.workgroup_size([32, 2, 1]),
             "workgroup size [64, 1, 1], declared [32, 2, 1]",
         ),
-        (GOOD.block(Block::Storage), "not exactly one block"),
+        (GOOD.block(Block::Storage), "must use exactly one block"),
         (entry("missing"), "no such entry point"),
         (entry("vertex"), "not a compute shader"),
-        (entry("no_uniform"), "not exactly one block"),
+        (entry("no_uniform"), "must use exactly one block"),
         (entry("unwritten"), "y is never written"),
         (entry("large"), "16400 bytes of workgroup memory"),
         (entry("large"), "257 invocations"),
@@ -285,7 +285,7 @@ fn constants_are_those_of_the_wgsl() {
         (
             SCALED,
             vec![width, scale, shift, negated, Constant::u32("height", 2)],
-            "constant height is declared, and not in the WGSL",
+            "constant height is declared, but is not in the WGSL",
         ),
         (
             SCALED,
@@ -305,7 +305,7 @@ fn constants_are_those_of_the_wgsl() {
         (
             SCALED,
             vec![open("width", Scalar::U32), scale, shift, negated],
-            "workgroup size made of constants without a value",
+            "workgroup size uses constants without a value",
         ),
         (
             SCALED,

@@ -193,7 +193,7 @@ fn what_is_no_surface_of_a_solid_is_refused() {
             "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 3 2 1\n".to_owned(),
             "no volume",
         ),
-        ("v 0 0 0\nf 1 1 1\n".to_owned(), "no size"),
+        ("v 0 0 0\nf 1 1 1\n".to_owned(), "no finite size"),
     ] {
         let refused = solid(&text).unwrap_err();
         assert!(refused.contains(part), "{part}: {refused}");

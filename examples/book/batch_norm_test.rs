@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             ""
         };
         line(format!(
-            "weights of std {std:.4}: accuracy {:.3} with batch normalisation, {:.3} without{end}",
+            "weights of std {std:.4}: accuracy {:.3} with batch normalization, {:.3} without{end}",
             with.last(0),
             without.last(0)
         ))?;

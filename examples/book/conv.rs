@@ -52,8 +52,8 @@ impl WeightsArgs {
             return Ok(path);
         }
         Err(Failure::Message(format!(
-            "no trained weights at {}: name their file with --weights, or make it: cargo run --release --example book \
-             -- {training} --save {0}",
+            "no trained weights at {}: name a file of weights with --weights, or train the network: cargo run \
+             --release --example book -- {training} --save {0}",
             path.display()
         )))
     }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let checks = [
         ("chapter 7: convolution", convolutional.spec(), noise, 1),
         (
-            "chapter 6: batch normalisation",
+            "chapter 6: batch normalization",
             dense.batch_norm().spec(),
             digit,
             label,
@@ -88,9 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let message = format!(
-        "gradients differ: central differences by {numerical:.3e} on average, at most {NUMERICAL:e} are expected, the \
-         engine by {engine:.3e}, at most {ENGINE:e} are expected; where a rectifier's input is near 0, central \
-         differences straddle its kink: see whether it stays with another --seed"
+        "gradients differ from backpropagation: central differences by {numerical:.3e} on average, expected at most \
+         {NUMERICAL:e}, the engine by {engine:.3e}, expected at most {ENGINE:e}; where a rectifier's input is near 0, \
+         central differences straddle its kink: check whether the gradients still differ with another --seed"
     );
     Err(Failure::Message(message).into())
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .count();
     let [in_32_bits, in_16_bits] = [&single, &half].map(|of| accuracy(of, labels.indices()));
     line(format!(
-        "{other} of {} images are read in another way in 16 bits",
+        "{other} of {} images get another class in 16 bits",
         labels.len()
     ))?;
     line(format!(

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     lab.save(&page(&[section], 5, 4))?;
     for (image, (prediction, label)) in wrong.iter().take(SHOWN) {
         line(format!(
-            "image {image}: {label} read as {}",
+            "image {image}: label {label}, predicted {}",
             prediction.class
         ))?;
     }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .collect();
     lab.save(&page(&[Section::new("", pictures)], 10, 3))?;
     line(format!(
-        "{right} of {} test images are read rightly",
+        "{right} of {} test images are classified correctly",
         labels.len()
     ))?;
     line(format!(

@@ -61,7 +61,8 @@ impl FromStr for Labels {
         match ends {
             Some((first, last)) if first <= last => Ok(Self(first..=last)),
             _ => Err(
-                "expected the smallest and the largest label, of 0 to 255, such as 1-26".to_owned(),
+                "expected the smallest and the largest label, from 0 to 255, such as 1-26"
+                    .to_owned(),
             ),
         }
     }
@@ -160,8 +161,7 @@ fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
     match (args.data.clone().or(named), &args.labels) {
         (Some(Source::Files(path)), _) => open_named(&path, args).map(Some),
         (_, Some(_)) => Err(Failure::Message(
-            "--labels names the labels of a data set in files: name its directory with --data, or leave \
-             --labels out"
+            "--labels is only for a data set in files: name its directory with --data, or leave out --labels"
                 .to_owned(),
         )),
         (Some(Source::Synthetic), None) => Ok(Some(synthetic_digits())),
@@ -176,13 +176,12 @@ fn fetch(quiet: bool) -> Data {
             Ok(data) => return data,
             Err(error) => error.to_string(),
         },
-        None => "this system has no cache directory to download it into".to_owned(),
+        None => "this system has no cache directory for the download".to_owned(),
     };
     eprintln_or_nothing(&format!(
-        "note: MNIST could not be had: {reason}. To train on it, run this again with a network \
-         connection, or copy its four IDX files into a directory and name that with --data or in \
-         the environment variable MNIST_DIR. Going on with the built-in synthetic digits; results \
-         on them are not results on MNIST."
+        "note: MNIST is not available: {reason}. To train on MNIST, run this again with a network connection, or copy \
+         its four IDX files into a directory and name the directory with --data or in the environment variable \
+         MNIST_DIR. Going on with the built-in synthetic digits; results on them are not results on MNIST."
     ));
     synthetic_digits()
 }

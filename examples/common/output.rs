@@ -60,7 +60,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => {
-                Self::Interrupted(", as standard output was closed".to_owned())
+                Self::Interrupted(", because standard output was closed".to_owned())
             }
             io::ErrorKind::Interrupted => {
                 Self::Interrupted(", while nobody read standard output".to_owned())
@@ -143,7 +143,7 @@ fn open_stdout() -> io::Result<Stream> {
 
         let mode = fcntl_getfl(io::stdout())? & OFlags::RWMODE;
         if mode == OFlags::RDONLY {
-            return Err(io::Error::other("it is opened for reading only"));
+            return Err(io::Error::other("it is opened only for reading"));
         }
     }
     Stream::new(io::stdout())

@@ -105,12 +105,12 @@ impl Mesh {
                 (1, 1) => continue,
                 (1, 0) => "has a hole: only one triangle is",
                 (2, 0) => "has triangles that face opposite ways: two go in the same direction",
-                _ => "is no simple surface: more than two triangles are",
+                _ => "is not a simple surface: more than two triangles are",
             };
             let [from, to] = [a, b].map(|vertex| self.vertices[vertex]);
             return Err(format!(
-                "the mesh {problem} at the edge from {from} to {to}; what is inside of it is known for a closed \
-                 surface, where each edge belongs to two triangles: mend it first, as with Blender's \"Make Manifold\""
+                "the mesh {problem} at the edge from {from} to {to}; only a closed surface, where each edge belongs to \
+                 two triangles, has an inside: repair the mesh first, for example with Blender's \"Make Manifold\""
             ));
         }
         Ok(())
@@ -125,7 +125,9 @@ impl Mesh {
         }
         let scale = LONGEST_SIDE / (high - low).max_element();
         if !(scale.is_finite() && scale > 0.0) {
-            return Err("the mesh has no size that can be scaled".to_owned());
+            return Err(
+                "the mesh has no finite size above 0, to which it could be scaled".to_owned(),
+            );
         }
         let middle = low + (high - low) / 2.0;
         for vertex in &mut self.vertices {

@@ -77,8 +77,9 @@ fn position<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<DVec3, Strin
 /// Returns the 0-based index of a corner's vertex. A corner is `7`, `7/2`, `7//3` or `7/2/3`; the first number is the
 /// vertex. It counts from 1 or, if negative, backwards from the last vertex so far.
 fn corner(word: &str, vertices_so_far: usize) -> Result<usize, String> {
-    let fault =
-        || format!("expected the number of a vertex, as 7, -1, 7/2 or 7/2/3, found \"{word}\"");
+    let fault = || {
+        format!("expected the number of a vertex, such as 7, -1, 7/2 or 7/2/3, found \"{word}\"")
+    };
     let number = word.split('/').next().unwrap_or_default();
     let number: i64 = number.parse().map_err(|_| fault())?;
     let magnitude = usize::try_from(number.unsigned_abs()).map_err(|_| fault())?;
@@ -93,7 +94,8 @@ fn corner(word: &str, vertices_so_far: usize) -> Result<usize, String> {
 
 fn fans(faces: &[(usize, Vec<usize>)], vertices: usize) -> Result<Vec<[usize; 3]>, Fault> {
     if faces.is_empty() {
-        let text = "expected an OBJ file with faces, lines as \"f 1 2 3\", found none".to_owned();
+        let text =
+            "expected an OBJ file with faces, lines such as \"f 1 2 3\", found none".to_owned();
         return Err(Fault { line: None, text });
     }
     let mut triangles = Vec::new();

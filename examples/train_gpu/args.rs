@@ -206,7 +206,7 @@ impl Args {
         let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
         if self.steps() == 0 {
             let expected =
-                "at least 1, with --resume more than the file has, or there is nothing to do";
+                "at least 1, and with --resume more than the number of steps in the file";
             return must_be("--steps", expected.to_owned(), 0);
         }
         if self.batch == 0 {
@@ -233,7 +233,7 @@ impl Args {
         let option = "--label-smoothing";
         let smoothing = self.label_smoothing.unwrap_or_default();
         if smoothing != 0.0 && matches!(self.plan, Plan::Fused) {
-            let expected = "left out with --plan fused, whose steps are of labels as they are";
+            let expected = "left out with --plan fused, which does not support it";
             return Err(setting(option, expected.to_owned(), shown(smoothing)));
         }
         let checked = self.loss().check(1);
@@ -363,7 +363,7 @@ impl Args {
             return Ok(());
         }
         let expected = format!(
-            "a number that divides the {taken} steps of the file of --resume, or with a --local-after above {taken}"
+            "a number that divides the {taken} steps of the --resume file, or any number with --local-after above {taken}"
         );
         Err(setting("--local-steps", expected, steps))
     }
@@ -405,12 +405,13 @@ impl Args {
     fn check_sharing(&self) -> Result<(), Error> {
         let shards = self.shards();
         if shards == 0 {
-            let expected = "at least 1, and as many as there are processes".to_owned();
+            let expected = "at least 1, and at least the number of processes".to_owned();
             return Err(setting("--shards", expected, shards));
         }
         if !self.batch.is_multiple_of(shards) {
-            let expected =
-                format!("a multiple of the {shards} --shards, which have as many rows each");
+            let expected = format!(
+                "a multiple of the {shards} --shards, because each shard has the same number of rows"
+            );
             return Err(setting("--batch", expected, self.batch));
         }
         let local = self.between_means();

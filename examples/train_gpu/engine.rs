@@ -61,7 +61,7 @@ pub(crate) fn build(
         }
         None => Err(Error::Setting {
             name: "--plan".to_owned(),
-            expected: "left out on the CPU, where a step is no dispatches".to_owned(),
+            expected: "left out on the CPU, where a step has no dispatches".to_owned(),
             found: format!("{:?}", args.plan).to_ascii_lowercase(),
         }),
     }

@@ -166,7 +166,7 @@ impl Lines {
     /// The failure if a run would leave out lines between the last existing one and its next one.
     pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
         self.output.refusal(
-            format!("its lines end with step {last}, and this run would go on with step {next}"),
+            format!("its lines end with step {last}, but this run would go on with step {next}"),
             &format!(
                 "resume a file that was saved after step {last} or before, or name another file"
             ),

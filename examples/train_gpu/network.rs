@@ -155,12 +155,12 @@ impl NetworkArgs {
     pub(crate) fn start(&self) -> &'static str {
         match self.network {
             Network::TwoLayer if !self.is_two_layer_net() => {
-                "weights start as He's where a rectifier follows, as LeCun's elsewhere"
+                "He initialization where a rectifier follows, LeCun initialization elsewhere"
             }
             Network::TwoLayer | Network::SimpleConv => {
-                "the book's, whose weights start as 0.01·N(0, 1)"
+                "the network of the book, weights initialized as 0.01·N(0, 1)"
             }
-            Network::DeepConv => "the book's, whose weights start as He's",
+            Network::DeepConv => "the network of the book, He initialization",
         }
     }
 

@@ -182,8 +182,8 @@ impl OptimizerArgs {
         );
         match self.schedule_factor {
             _ if rate * decay >= 2.0 => format!(
-                "lower the weight decay with --weight-decay (it is {}), or {lower}: their product is \
-                 {}, and from 2 on the decay alone makes parameters grow",
+                "lower the weight decay with --weight-decay (it is {}), or {lower}: their product is {}, and at 2 or \
+                 above the weight decay alone makes parameters grow",
                 shown(decay),
                 shown(rate * decay)
             ),
@@ -223,7 +223,7 @@ impl OptimizerArgs {
                 let (every, factor) = self.every_and_factor();
                 parts.push(format!("times {factor} every {every} steps"));
             }
-            Shape::Cosine => parts.push(format!("by a cosine to 0 at step {steps}")),
+            Shape::Cosine => parts.push(format!("cosine decay to 0 at step {steps}")),
         }
         if self.warm_up > 0 {
             parts.push(format!("warm-up of {} steps", self.warm_up));

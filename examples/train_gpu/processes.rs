@@ -65,12 +65,12 @@ pub(crate) fn run(
     }
     if let Some((0, count @ 2..)) = place() {
         let how = if cfg!(feature = "mpi") {
-            "with --mpi they train together"
+            "to train together, add --mpi"
         } else {
-            "built with --features mpi, and with --mpi, they train together"
+            "to train together, build with --features mpi and add --mpi"
         };
         complain(&format!(
-            "warning: {count} processes were started, and each trains by itself: {how}"
+            "warning: {count} processes were started, but each trains by itself: {how}"
         ));
     }
     work(&args, &Processes::default())
@@ -144,7 +144,7 @@ impl Processes {
             let all = self.all(own)?;
             if let Some(rank) = all.iter().position(|&of_one| of_one != all[0]) {
                 let name = format!("{option} of process {rank}");
-                let expected = "the same as of process 0, where both have it".to_owned();
+                let expected = "the same as on process 0, where both have it".to_owned();
                 return Err(setting(&name, expected, "another"));
             }
         }
@@ -180,16 +180,16 @@ impl Processes {
     pub(crate) fn description(&self, args: &Args) -> Option<String> {
         let count = self.world.as_ref()?.size();
         let shards = args.shards;
-        let of_gradients = format!("gradients of {shards} shards are averaged behind every step");
+        let of_gradients = format!("gradients of {shards} shards are averaged after every step");
         let steps = match args.local_steps {
             None | Some(1) => "step".to_owned(),
             Some(steps) => format!("{steps} steps"),
         };
         let words = match (args.local_steps, args.local_after) {
             (None, _) => of_gradients,
-            (Some(_), 0) => format!("parameters are averaged behind every {steps}"),
+            (Some(_), 0) => format!("parameters are averaged after every {steps}"),
             (Some(_), first) => {
-                format!("{of_gradients}, from step {first} on parameters behind every {steps}")
+                format!("{of_gradients}, and from step {first} on parameters after every {steps}")
             }
         };
         Some(format!("processes: {count}; {words}"))

@@ -29,11 +29,11 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
     let shown = path.display();
     let options = match args.optimizer.is_bound_to_steps() {
         true => {
-            "use the options it was saved with, --steps among them, at which --schedule cosine ends; \
-             when it has taken all of them, start anew, without --resume"
+            "use the options it was saved with, including --steps, the end of --schedule cosine; if it has taken all \
+             these steps, start again without --resume"
         }
         false if cfg!(feature = "mpi") => {
-            "use the options it was saved with, --mpi and --shards among them, or leave out --resume"
+            "use the options it was saved with, including --mpi and --shards, or leave out --resume"
         }
         false => "use the options it was saved with, or leave out --resume",
     };
@@ -64,12 +64,12 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
     match usize::try_from(taken) {
         Ok(taken) if taken < args.steps() => Ok(taken),
         _ if args.optimizer.is_bound_to_steps() => Err(Failure::Message(format!(
-            "nothing is left to do: {shown} has all {taken} steps, at which its --schedule cosine ends; start \
-             anew, without --resume, with more --steps"
+            "nothing is left to do: {shown} has taken all {taken} steps of its --schedule cosine; start again without \
+             --resume and with more --steps"
         ))),
         _ => Err(Failure::Message(format!(
-            "nothing is left to do: --steps is {}, of which {shown} already has {taken}; raise \
-             --steps above {taken}, or leave out --resume",
+            "nothing is left to do: --steps is {}, and {shown} already has {taken} steps; raise --steps above {taken}, \
+             or leave out --resume",
             args.steps()
         ))),
     }

@@ -186,14 +186,14 @@ impl<'a> Training<'a> {
         let is_done = self.is_done || self.taken == self.args.steps();
         let Some(path) = self.args.save.as_deref() else {
             return Ok(if is_done {
-                "no step was left to take, and nothing was saved, as --save was left out"
+                "no step was left to take, and nothing was saved, because --save was left out"
             } else {
                 "nothing was saved: with --save FILE.safetensors, a training can go on"
             }
             .to_owned());
         };
         if self.taken_here() == 0 {
-            return Ok("nothing was saved, as this run has taken no step".to_owned());
+            return Ok("nothing was saved, because this run has taken no step".to_owned());
         }
         self.save()?;
         Ok(if is_done {
@@ -221,7 +221,7 @@ impl<'a> Training<'a> {
         let losses = self.files.losses.as_ref();
         if let Some(step) = losses.and_then(LossFile::is_behind) {
             changes += &format!(
-                ", and with another file for --losses, as that one ends with step {step},"
+                ", and with another file for --losses, because that one ends with step {step},"
             );
         }
         changes + " to go on"
@@ -401,7 +401,7 @@ impl<'a> Training<'a> {
     /// The message that the training has diverged, with advice.
     fn diverged(&self, what: &str) -> String {
         let anew = match self.args.resume {
-            Some(_) => "start anew, without --resume, and ",
+            Some(_) => "start again without --resume, and ",
             None => "",
         };
         let remedy = self.args.optimizer.remedy(self.args.steps());

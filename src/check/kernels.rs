@@ -111,7 +111,8 @@ pub(crate) fn write_sanitized(
             (_, Some(reason)) => writeln!(f, "sanitizer {kernel} was not interpreted: {reason}")?,
             (0, None) => writeln!(
                 f,
-                "sanitizer {kernel} was not interpreted: each pass is too large, or has a kernel that cannot be"
+                "sanitizer {kernel} was not interpreted: each pass is too large, or has a kernel that cannot be \
+                interpreted"
             )?,
             (count, None) => writeln!(
                 f,

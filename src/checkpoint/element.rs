@@ -73,9 +73,9 @@ fn words(dtype: Dtype) -> String {
     let kind = match dtype {
         Dtype::BOOL => return "booleans".to_owned(),
         Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => "integers",
-        Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => "integers without a sign",
+        Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => "unsigned integers",
         Dtype::C64 => return "complex numbers".to_owned(),
         _ => return format!("floats of {bits} bits ({dtype:?})"),
     };
-    format!("{kind}, of {bits} bits")
+    format!("{kind} of {bits} bits")
 }

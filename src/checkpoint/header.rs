@@ -73,12 +73,14 @@ impl<'a> File<'a> {
         if data.len() < expected {
             let found = data.len();
             let reason =
-                format!("it is cut off, with {found} of the {expected} bytes of its tensors");
+                format!("it is truncated: it has {found} of the {expected} bytes of its tensors");
             return Err(damaged(reason));
         }
         if data.len() > expected {
             let more = data.len() - expected;
-            return Err(damaged(format!("it has {more} bytes behind its tensors")));
+            return Err(damaged(format!(
+                "it has {more} extra bytes after its tensors"
+            )));
         }
         let view = |(name, info): (String, &TensorInfo)| {
             let (start, end) = info.data_offsets;
@@ -142,7 +144,7 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
     rest.split_at_checked(length).ok_or_else(|| {
         let found = rest.len();
         damaged(format!(
-            "it is cut off, with {found} of the {length} bytes of its header"
+            "it is truncated: it has {found} of the {length} bytes of its header"
         ))
     })
 }

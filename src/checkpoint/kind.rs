@@ -11,9 +11,8 @@ pub(super) struct Kind {
     pub(super) remedy: &'static str,
 }
 
-const COPY: &str = "Copy it again, or take an earlier one";
-const SAVED: &str = "Name a file that Model::save or Trainer::save has written, or another program's \
-    safetensors library";
+const COPY: &str = "Copy it again, or use an earlier checkpoint";
+const SAVED: &str = "Name a file that Model::save, Trainer::save or another program's safetensors library has written";
 
 /// How to make a safetensors file from another format.
 fn remedy(format: Format) -> &'static str {
@@ -22,15 +21,15 @@ fn remedy(format: Format) -> &'static str {
         Format::EmptyArchive => COPY,
         Format::Picture | Format::Document | Format::Json | Format::Text => SAVED,
         Format::Table | Format::Idx => {
-            "It is of a data set. Name a file that Model::save or Trainer::save has written"
+            "It belongs to a data set. Name a file that Model::save or Trainer::save has written"
         }
         Format::LfsPointer => "Fetch the file itself with `git lfs pull`",
         Format::Page => {
             "Download the file itself: its link on a page often has `resolve` or `raw` where the page has `blob`"
         }
         Format::Index => {
-            "Its tensors lie in several files, which it names: join them in Python with \
-             safetensors.torch.load_file and save_file"
+            "It lists several files that hold the tensors: join them in Python with safetensors.torch.load_file and \
+             save_file"
         }
         Format::Pickle => {
             "In Python, load it with pickle.load if you trust it, and save the arrays in it under the names of \
@@ -54,18 +53,18 @@ fn remedy(format: Format) -> &'static str {
              safetensors.numpy.save_file({\"layers.0.weight\": array}, \"model.safetensors\")"
         }
         Format::Keras => {
-            "In Python, load it with Keras and save its arrays with safetensors.numpy.save_file, each kernel \
-             transposed: a weight is (outputs, inputs) there"
+            "In Python, load it with Keras and save its arrays with safetensors.numpy.save_file. Transpose each \
+             kernel: a weight in the file is (outputs, inputs)"
         }
         Format::Onnx => {
             "In Python, load it with onnx.load, make arrays of its initializers with \
              onnx.numpy_helper.to_array, and save them with safetensors.numpy.save_file"
         }
         Format::TensorFlowLite => {
-            "Save the arrays of the model that it was made from with safetensors.numpy.save_file"
+            "Save the arrays of the original model with safetensors.numpy.save_file"
         }
         Format::Ggml => {
-            "It holds a language model, often quantized. Take the safetensors file that it was made from"
+            "It holds a language model, often quantized. Use the safetensors file from which it was converted"
         }
     }
 }
@@ -93,7 +92,9 @@ impl Kind {
             [] => ("an empty file".to_owned(), COPY),
             [l0, l1, l2, l3, l4, l5, l6, l7, b'{', ..] => {
                 let length = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
-                let found = format!("one with a header of {length} bytes, more than any has");
+                let found = format!(
+                    "a file with a header of {length} bytes, more than any safetensors header has"
+                );
                 (found, COPY)
             }
             _ if bytes.len() < 9 => {

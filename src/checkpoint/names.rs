@@ -38,8 +38,8 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
         .and_then(|(theirs, ours)| closure(tensors, network, theirs, ours));
     if let Some(closure) = call {
         return format!(
-            "The names differ by a prefix alone: give set_safetensors or set_weights what \
-             checkpoint::import(&bytes, |name| {closure}) returns"
+            "The names differ only by a prefix: pass the result of checkpoint::import(&bytes, |name| {closure}) to \
+             set_safetensors or set_weights"
         );
     }
     // In the metadata, `save_model` of `safetensors.torch` records tensors that share their memory.
@@ -48,14 +48,15 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
         said.find(|(name, other)| !tensors.contains_key(*name) && tensors.contains_key(*other));
     if let Some((name, other)) = tied {
         return format!(
-            "By its metadata {} is the same as {}: save both, in Python with safetensors.torch.save_file({{name: \
-             tensor.clone() for name, tensor in model.state_dict().items()}}, \"model.safetensors\")",
+            "According to its metadata, {} is the same tensor as {}: save both, in Python with \
+             safetensors.torch.save_file({{name: tensor.clone() for name, tensor in model.state_dict().items()}}, \
+             \"model.safetensors\")",
             shown(name),
             shown(other)
         );
     }
-    "Build the network that the file was saved from, or, where the names alone differ, give each tensor its name \
-     here with checkpoint::import"
+    "Build the network that the file was saved from. If only the names differ, rename the tensors with \
+     checkpoint::import"
         .to_owned()
 }
 

@@ -145,12 +145,12 @@ impl Training<'_> {
         let half = self.bytes::<F>() / 2;
         match self.sparse {
             Some(form) if needed > half => format!(
-                " (its {} examples alone: {})",
+                " ({} examples alone need {})",
                 form.examples(),
                 readable(needed)
             ),
             _ if self.of_stream > half => format!(
-                " (a window of its stream alone: {}; take a smaller one)",
+                " (one window of its stream alone needs {}; use a smaller window)",
                 readable(self.of_stream)
             ),
             _ => String::new(),

@@ -93,8 +93,12 @@ impl<F: Float> Pass<F> {
         if is_same {
             return Ok(());
         }
-        let expected = "the network whose pass it is, or a copy of it";
-        Err(Error::setting("network of a pass", expected, "another"))
+        let expected = "the network for which the pass was made, or a copy of it";
+        Err(Error::setting(
+            "network of a pass",
+            expected,
+            "another network",
+        ))
     }
 
     /// Sets the features, (rows, features). They stay until they are replaced.

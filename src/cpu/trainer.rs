@@ -304,7 +304,10 @@ impl<F: Float> Trainer<F> {
     /// not sound.
     pub fn losses(&self, count: usize) -> Result<Vec<F>, Error> {
         let Some(before) = self.losses.len().checked_sub(count) else {
-            let expected = format!("at most {}, the losses that are kept", self.losses.len());
+            let expected = format!(
+                "at most {}, the number of losses that are kept",
+                self.losses.len()
+            );
             return Err(Error::setting("number of losses", expected, count));
         };
         let losses: Vec<F> = self.losses.range(before..).copied().collect();
@@ -315,7 +318,7 @@ impl<F: Float> Trainer<F> {
 }
 
 fn no_data() -> Error {
-    let expected = "one: make the trainer with Trainer::new, or give rows to step_on";
+    let expected = "given: make the trainer with Trainer::new, or give rows to step_on";
     Error::setting("data set of the trainer", expected, "none")
 }
 

@@ -140,8 +140,12 @@ impl<F: Float> Updater<F> {
         if Arc::ptr_eq(&network.passes, &self.passes) {
             return Ok(());
         }
-        let expected = "the network whose updater it is, or a copy of it";
-        Err(Error::setting("network of an updater", expected, "another"))
+        let expected = "the network for which the updater was made, or a copy of it";
+        Err(Error::setting(
+            "network of an updater",
+            expected,
+            "another network",
+        ))
     }
 
     /// Checks the learning rates that the schedule gives for the next `count` updates.

@@ -48,8 +48,8 @@ impl DataParallel {
     ) -> Result<Self, Error> {
         let Distribution { world, local_steps } = distribution;
         if let Some(state) = graph.state.first() {
-            let expected = "none that is kept from step to step, which no mean of gradients keeps the same: LayerNorm \
-                            in place of BatchNorm, say";
+            let expected = "none, because averaged gradients do not keep it the same on all processes: use LayerNorm \
+                            in place of BatchNorm, for example";
             return Err(Error::setting("state of layers", expected, &state.name));
         }
         let of_gradients = Exchange::new(Arc::clone(&world), shards)?;
@@ -137,7 +137,7 @@ pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
     match of.map(|of| &of.kind) {
         Some(&Kind::Parameters { every, since, .. }) if since > 0 => {
             let expected = format!(
-                "0 or a multiple of the {every} local steps, behind which all processes have the same parameters"
+                "0 or a multiple of the {every} local steps, after which all processes have the same parameters"
             );
             let name = "local steps before this call";
             Err(Error::setting(name, expected, since))
@@ -149,12 +149,13 @@ pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
 /// Checks that this number of local steps is allowed, and that all processes get the same number of shards.
 fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, Error> {
     if !(1..=HISTORY).contains(&steps) {
-        let expected = format!("1 to {HISTORY}, as many as there are losses kept of");
+        let expected = format!("1 to {HISTORY}, the number of losses that are kept");
         return Err(Error::setting("local steps", expected, steps));
     }
     if !shards.is_multiple_of(processes) {
         let expected = format!(
-            "a multiple of the {processes} processes, so that local steps of all have as many rows: see accumulate"
+            "a multiple of the {processes} processes, so that the local steps of all processes have equally many rows: \
+            see accumulate"
         );
         return Err(Error::setting("minibatches of a step", expected, shards));
     }

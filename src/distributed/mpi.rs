@@ -63,13 +63,13 @@ pub struct Mpi {
 /// thread.
 pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<T, E> {
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
-        let expected = "begun by mpi::run, once in a process";
-        return Err(Error::setting("MPI", expected, "begun before").into());
+        let expected = "started by mpi::run, once in each process";
+        return Err(Error::setting("MPI", expected, "already started").into());
     };
     // Dropping it waits for all processes: after a failure, all would wait for each other.
     let universe = ManuallyDrop::new(universe);
     if threading < Threading::Serialized {
-        let expected = "one whose calls may come from any thread, one at a time";
+        let expected = "a library that allows calls from any thread, one at a time";
         return Err(Error::setting("MPI", expected, format!("{threading:?}")).into());
     }
     let world = universe.world();
@@ -106,8 +106,8 @@ fn number(count: i32) -> usize {
 /// Converts a number of values into MPI's type.
 fn count(numbers: usize) -> Result<i32, Error> {
     i32::try_from(numbers).map_err(|_| {
-        let expected = "at most 2³¹ − 1, as MPI counts them: take a smaller network";
-        Error::setting("numbers of a message", expected, numbers)
+        let expected = "at most 2³¹ − 1, the limit of MPI: use a smaller network";
+        Error::setting("number of values in an MPI message", expected, numbers)
     })
 }
 

@@ -202,10 +202,9 @@ fn check_call(rank: usize, is_same: bool) -> Result<(), Error> {
     if is_same {
         return Ok(());
     }
-    let expected =
-        "that of the others: all call the same methods of their trainers, in the same order";
+    let expected = "the same as on the other processes: all processes call the same methods of their trainers, in the same order";
     let name = format!("call of process {rank}");
-    Err(Error::setting(name, expected, "another"))
+    Err(Error::setting(name, expected, "another call"))
 }
 
 impl fmt::Debug for Threads {

@@ -13,7 +13,9 @@ pub enum BindingFault {
         found: usize,
     },
     /// A tensor has elements of another type.
-    #[error("{binding} is of {expected:?}, and {tensor}, bound to it, of {found:?}")]
+    #[error(
+        "binding {binding} has elements of {expected:?}, but tensor {tensor} has elements of {found:?}"
+    )]
     Element {
         /// The binding, as declared in the kernel.
         binding: String,
@@ -25,7 +27,7 @@ pub enum BindingFault {
         found: Element,
     },
     /// A tensor is bound twice, and the kernel writes it.
-    #[error("{tensor} is bound twice, though {binding} is written")]
+    #[error("tensor {tensor} is bound twice, but the kernel writes binding {binding}")]
     Twice {
         /// Label of the tensor.
         tensor: String,
@@ -33,7 +35,9 @@ pub enum BindingFault {
         binding: String,
     },
     /// Two tensors overlap in memory, and the kernel writes one of them.
-    #[error("{tensor} shares memory with {other}, though {binding} is written")]
+    #[error(
+        "tensor {tensor} shares memory with tensor {other}, but the kernel writes binding {binding}"
+    )]
     Shared {
         /// Label of the written tensor.
         tensor: String,
@@ -44,7 +48,8 @@ pub enum BindingFault {
     },
     /// Two tensors are in the same buffer, and the kernel writes one of them.
     #[error(
-        "{tensor} and {other} lie in one buffer, of which no kernel may read one part and write another"
+        "tensors {tensor} and {other} lie in the same buffer, but a kernel cannot read one part of a buffer and write \
+        another"
     )]
     OneBuffer {
         /// Label of one tensor.
@@ -54,7 +59,8 @@ pub enum BindingFault {
     },
     /// The elements of a tensor do not make whole vectors.
     #[error(
-        "{binding} is of vectors of {lanes}, and {tensor}, bound to it, has {elements} elements"
+        "binding {binding} has vectors of {lanes}, but tensor {tensor} has {elements} elements, which is not a \
+        multiple of {lanes}"
     )]
     Vectors {
         /// The binding, as declared in the kernel.
@@ -93,18 +99,18 @@ impl BindingFault {
                 "Bind one tensor for each binding that the kernel declares, in their order"
             }
             Self::Twice { .. } | Self::Shared { .. } => {
-                "Give what is written memory that nothing else of this dispatch has"
+                "Give the written tensor memory that no other tensor of this dispatch uses"
             }
-            Self::OneBuffer { .. } => "Put what is written into a buffer of its own",
+            Self::OneBuffer { .. } => "Put the written tensor into a buffer of its own",
             Self::Vectors { .. } => {
-                "Bind a tensor of whole vectors, say with columns of zeros behind the last, or declare and \
-                write the array as one of single elements"
+                "Bind a tensor of whole vectors, for example with columns of zeros after the last, or declare the \
+                array with single elements in the Kernel and the WGSL"
             }
             Self::NoValue { .. } => {
                 "Dispatch the kernel with values of all its constants (`KernelRef::constants`)"
             }
             Self::NotFinite { .. } => {
-                "Give it a finite value: what is not finite can be a setting in the block"
+                "Give it a finite value; an infinite or NaN value can be a setting in the block"
             }
             Self::NoWorkgroup => "Dispatch at least one",
         }

@@ -9,6 +9,6 @@ pub enum BufferFault {
     #[error("has been destroyed. Create another")]
     Destroyed,
     /// The buffer is mapped by the host.
-    #[error("is mapped. Unmap it before")]
+    #[error("is mapped. Unmap it first")]
     Mapped,
 }

@@ -143,7 +143,7 @@ impl fmt::Display for Place {
 pub enum CheckError {
     /// A kernel's declaration differs from its WGSL, or the WGSL is not valid.
     #[error(
-        "{name}: kernel {kernel} is not what its WGSL says: {}. Make bindings, block and workgroup size of the Kernel those of the WGSL",
+        "{name}: kernel {kernel} does not match its WGSL: {}. Make the bindings, block and workgroup size of the Kernel the same as in the WGSL",
         faults.join("; ")
     )]
     Contract {
@@ -184,7 +184,7 @@ pub enum CheckError {
 
     /// The layer does not accept flat rows, which the check uses by default.
     #[error(
-        "{name} refuses rows of {input}: {reason}. Where it takes other rows, name them with LayerCheck::shapes, for example LayerCheck::default().shapes([(4, [3, 5, 5])])"
+        "{name} refuses rows of shape {input}: {reason}. If it takes rows of another shape, name them with LayerCheck::shapes, for example LayerCheck::default().shapes([(4, [3, 5, 5])])"
     )]
     Refused {
         /// Name of the layer.
@@ -197,7 +197,7 @@ pub enum CheckError {
 
     /// A pass records no kernel although it must write something.
     #[error(
-        "{name}, {pass}: no kernel was recorded, so that nothing writes {missing}. Record one with Recorder::dispatch or Recorder::dispatch_each"
+        "{name}, {pass}: no kernel was recorded, so nothing writes {missing}. Record one with Recorder::dispatch or Recorder::dispatch_each"
     )]
     NothingRecorded {
         /// Name of the layer, loss or optimizer.
@@ -232,7 +232,7 @@ pub enum CheckError {
 
     /// A pass changed the layer's state although it must not.
     #[error(
-        "{name}: {state} was changed by {by}, in the {pass} pass {call}. State changes in the forward pass of a step of training alone: look at the Mode"
+        "{name}: {by} changed {state} in the {pass} pass {call}. State may change only in the forward pass of a training step: check the Mode"
     )]
     StateChanged {
         /// Name of the layer.
@@ -249,7 +249,7 @@ pub enum CheckError {
 
     /// A result is NaN although all inputs are finite.
     #[error(
-        "{}, {at} is NaN by {by}. Its formula overflows, or it reads what is not its tensors (NaN lies around them). Keep the formula finite, or say with {} for which values it is meant", at.name, range(at.pass)
+        "{}, {at} is NaN in {by}. The formula overflows, or it reads outside its tensors (NaN lies around them). Keep the formula finite, or set the range of its inputs with {}", at.name, range(at.pass)
     )]
     Nan {
         /// The first such element.
@@ -260,7 +260,7 @@ pub enum CheckError {
 
     /// The results of the WGSL and of the reference differ.
     #[error(
-        "{}, {at} is {found:e} by the WGSL and {expected:e} by the reference; rounding explains a difference of {bound:.1e}. {}",
+        "{}, {at} is {found:e} in the WGSL and {expected:e} in the reference; rounding explains a difference of {bound:.1e}. {}",
         at.name, advice(at)
     )]
     Parity {
@@ -276,7 +276,7 @@ pub enum CheckError {
 
     /// The gradient of the reference is not the derivative of its values.
     #[error(
-        "{}, {at} is {found:e} by the reference's gradient, but central differences of its values give {expected:e} ± {bound:.1e}: the derivative in the reference is wrong (the WGSL's was not looked at yet)", at.name
+        "{}, {at} is {found:e} in the reference's gradient, but central differences of its values give {expected:e} ± {bound:.1e}: the derivative in the reference is wrong (the derivative in the WGSL has not been checked yet)", at.name
     )]
     Derivative {
         /// The element with the largest deviation.
@@ -291,8 +291,8 @@ pub enum CheckError {
 
     /// The reference of a loss does not return the mean over the rows.
     #[error(
-        "{name}: the reference returns {found:e} for {rows} rows, and {expected:e} as the mean of each row alone. It must be the mean over the rows{}",
-        if *is_sum { "; it is their sum" } else { "" }
+        "{name}: the reference returns {found:e} for {rows} rows, but the mean of its losses for each row alone is {expected:e}. It must return the mean over the rows{}",
+        if *is_sum { "; it returns their sum" } else { "" }
     )]
     NoMean {
         /// Name of the loss.
@@ -309,7 +309,7 @@ pub enum CheckError {
 
     /// The gradient of a loss is the gradient of the sum over the rows, instead of the mean.
     #[error(
-        "{name}: doutputs by {by} is {rows} times the reference's gradient of the mean, for {rows} rows. It must be the gradient of the mean of the losses, and is that of their sum: divide it by the number of rows"
+        "{name}: doutputs in {by} is {rows} times the reference's gradient of the mean, for {rows} rows. It must be the gradient of the mean of the losses, but it is the gradient of their sum: divide it by the number of rows"
     )]
     Summed {
         /// Name of the loss.
@@ -345,13 +345,13 @@ impl From<OptimizerFault> for CheckError {
 fn whole(pass: Pass) -> &'static str {
     match pass {
         Pass::Forward | Pass::Backward => {
-            "Layer::spec gives another shape than the kernel writes, or too few invocations are dispatched"
+            "Layer::spec gives another shape than the kernel writes, or the dispatch has too few invocations"
         }
         Pass::Loss => {
-            "Write losses (1, rows) and doutputs (rows, outputs) wholly: too few invocations are dispatched, or one of the two has no kernel"
+            "Write every element of losses (1, rows) and doutputs (rows, outputs): the dispatch has too few invocations, or no kernel writes one of the two"
         }
         Pass::Update => {
-            "Write every element of every part of Update::parts: too few invocations are dispatched"
+            "Write every element of every part of Update::parts: the dispatch has too few invocations"
         }
     }
 }
@@ -359,13 +359,14 @@ fn whole(pass: Pass) -> &'static str {
 fn guard(pass: Pass) -> &'static str {
     match pass {
         Pass::Forward | Pass::Backward => {
-            "It needs a guard like `if (i < shape.elements)`, or Layer::spec gives another shape than the kernel writes"
+            "The kernel needs a guard like `if (i < shape.elements)`, or Layer::spec gives another shape than the \
+            kernel writes"
         }
         Pass::Loss => {
-            "It needs a guard like `if (row < shape.rows)`: losses is (1, rows), and doutputs (rows, outputs)"
+            "The kernel needs a guard like `if (row < shape.rows)`: losses is (1, rows), and doutputs (rows, outputs)"
         }
         Pass::Update => {
-            "An update writes the parameters and state of Update::parts alone, behind a guard like `if (i < settings.elements)`"
+            "An update must write only the parameters and state of Update::parts: it needs a guard like `if (i < settings.elements)`"
         }
     }
 }
@@ -375,7 +376,7 @@ fn range(pass: Pass) -> &'static str {
         Pass::Forward | Pass::Backward => "LayerCheck::inputs",
         Pass::Loss => "LossCheck::outputs and LossCheck::targets",
         Pass::Update => {
-            "OptimizerCheck::parameters and OptimizerCheck::gradients (of the coefficients every row is NaN but that of the step, in the row of step modulo slots)"
+            "OptimizerCheck::parameters and OptimizerCheck::gradients (every row of the coefficients is NaN except the row of the step, which is step modulo slots)"
         }
     }
 }

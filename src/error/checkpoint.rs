@@ -53,16 +53,18 @@ pub enum CheckpointError {
         remedy: &'static str,
     },
     /// The safetensors file is cut off or damaged.
-    #[error("the safetensors file is damaged: {reason}. Copy it again, or take an earlier one")]
+    #[error(
+        "the safetensors file is damaged: {reason}. Copy it again, or use an earlier checkpoint"
+    )]
     Damaged {
         /// What is wrong with the file.
         reason: String,
     },
     /// A file of this crate was changed after it was saved.
     #[error(
-        "the file was changed after wgrad saved it, or is damaged: its SHA-256 differs. Take the file \
-         as it was saved; where the change is meant, save it without the metadata key `format`: then \
-         its weights load as another program's"
+        "the file was changed after wgrad saved it, or is damaged: its SHA-256 differs. Use the file as wgrad saved \
+         it. If the change is intended, save the file without the metadata key `format`: its weights then load like \
+         those of another program"
     )]
     Changed,
     /// Another version of this crate wrote the file.
@@ -90,8 +92,8 @@ pub enum CheckpointError {
     },
     /// The network has no tensor of this name.
     #[error(
-        "tensor {name}, of shape {found:?}, is not of this network or optimizer. Build the network \
-         that the file was saved from, or leave the tensor out with checkpoint::import"
+        "tensor {name}, of shape {found:?}, does not belong to this network or optimizer. Build the network that the \
+         file was saved from, or leave the tensor out with checkpoint::import"
     )]
     Unknown {
         /// Name of the tensor.
@@ -114,8 +116,8 @@ pub enum CheckpointError {
     },
     /// A tensor does not contain floats.
     #[error(
-        "tensor {name}: expected floats of 16, 32 or 64 bits, found {found}. Save it as float32, or, \
-         where the network has no use for it, leave it out with checkpoint::import"
+        "tensor {name}: expected floats of 16, 32 or 64 bits, found {found}. Save it as float32, or leave it out with \
+         checkpoint::import if the network does not use it"
     )]
     Element {
         /// Name of the tensor.
@@ -141,8 +143,8 @@ pub enum CheckpointError {
     },
     /// The file contains a value that is infinite or NaN.
     #[error(
-        "tensor {name} of the file holds {found}: the training that it was saved from had failed. Take \
-         a file that was saved before"
+        "tensor {name} of the file holds {found}: the training had failed before the file was saved. Use a file that \
+         was saved earlier"
     )]
     NotFinite {
         /// Name of the tensor.
@@ -152,8 +154,8 @@ pub enum CheckpointError {
     },
     /// The tensors to save contain a value that is infinite or NaN.
     #[error(
-        "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was \
-         saved before stays as it is: take its weights with set_weights or load_weights, and {}",
+        "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was saved before is \
+         unchanged: load its weights with set_weights or load_weights, and {}",
         failed(name)
     )]
     Failed {
@@ -164,8 +166,8 @@ pub enum CheckpointError {
     },
     /// The file belongs to another network.
     #[error(
-        "the file is of another network: expected {expected}, found {found}. Build the network that \
-         the file was saved from"
+        "the file belongs to another network: expected {expected}, found {found}. Build the network that the file was \
+         saved from"
     )]
     Network {
         /// The network that loads the file.
@@ -175,8 +177,8 @@ pub enum CheckpointError {
     },
     /// The file contains no training to resume.
     #[error(
-        "the file holds no training, but weights alone{}. Take those with set_weights or \
-         load_weights; a training goes on from a file that Trainer::save has written",
+        "the file holds only weights and no training{}. Load the weights with set_weights or load_weights; to go on \
+         with a training, use a file that Trainer::save has written",
         if *is_ours { "" } else { ", which another program saved" }
     )]
     NoTraining {
@@ -191,9 +193,9 @@ pub enum CheckpointError {
     },
     /// The training in the file used other data.
     #[error(
-        "the training in the file was on other data: expected {expected} as it is here, found {found} with \
-         other contents (by SHA-256). To go on from it, give this training the examples that it had, in \
-         their order; for its weights alone, use set_weights or load_weights"
+        "the training in the file used other data: expected {expected}, the data of this training, found {found} with \
+         another SHA-256. To go on from it, give this training the same examples in the same order; for its weights \
+         alone, use set_weights or load_weights"
     )]
     Data {
         /// Name and size of the data set.
@@ -203,9 +205,9 @@ pub enum CheckpointError {
     },
     /// The file does not describe its network.
     #[error(
-        "the file does not describe its network{}. Build the network in your program, and take the file's weights with \
+        "the file does not describe its network{}. Build the network in your program, and load the file's weights with \
          load_weights",
-        if *is_ours { ": an earlier version of wgrad saved it" } else { ", as wgrad did not save it" }
+        if *is_ours { ": an earlier version of wgrad saved it" } else { ": wgrad did not save it" }
     )]
     NoStructure {
         /// Whether this crate wrote it.
@@ -213,8 +215,8 @@ pub enum CheckpointError {
     },
     /// The network in the file has a layer from outside this crate.
     #[error(
-        "the file's network has a layer {name}, which is none of wgrad's. Make the network with Sequential::load_with, \
-         which asks for that layer, build it, and take the file's weights with load_weights"
+        "the file's network has a layer {name}, which is not a layer of wgrad. Make the network with \
+         Sequential::load_with, which asks for that layer, build it, and load the file's weights with load_weights"
     )]
     Layer {
         /// Name of the layer.
@@ -222,8 +224,8 @@ pub enum CheckpointError {
     },
     /// The description of the network in the file is invalid.
     #[error(
-        "the file's description of its network makes no sense: {reason}. Take the file as wgrad saved it, or build the \
-         network in your program and take the file's weights with load_weights"
+        "the file's description of its network makes no sense: {reason}. Use the file as wgrad saved it, or build the \
+         network in your program and load the file's weights with load_weights"
     )]
     Structure {
         /// What is wrong with the description.
@@ -243,7 +245,8 @@ pub enum CheckpointError {
     },
     /// A tensor was given the name that the format reserves for the metadata.
     #[error(
-        "tensor {name} cannot be named __metadata__, which is where the format has its metadata. Give it another name"
+        "tensor {name} cannot be named __metadata__, because the format keeps its metadata under this name. Give it \
+        another name"
     )]
     Reserved {
         /// Name of the tensor in the file.
@@ -251,8 +254,8 @@ pub enum CheckpointError {
     },
     /// The names of the tensors do not fit in the header of a file.
     #[error(
-        "the names of the tensors take {found} bytes, and a file has room for {most}. Take fewer tensors, \
-         shorter names, or columns of fewer categories (Category::at_least)"
+        "the names of the tensors take {found} bytes, but a file has room for {most}. Use fewer tensors, shorter \
+         names, or columns of fewer categories (Category::at_least)"
     )]
     Header {
         /// Largest allowed header, in bytes.
@@ -277,7 +280,7 @@ fn part(path: &Path, cause: &CheckpointError) -> &'static str {
         (CheckpointError::Missing { .. }, Some((part, of)))
             if ends_in_number(part) && ends_in_number(of) =>
         {
-            ". By its name it is one of several files: join them in Python with safetensors.torch.load_file and \
+            ". Its name says that it is one of several files: join them in Python with safetensors.torch.load_file and \
              save_file"
         }
         _ => "",
@@ -286,9 +289,9 @@ fn part(path: &Path, cause: &CheckpointError) -> &'static str {
 
 fn other_version(is_older: bool) -> &'static str {
     if is_older {
-        "Its training goes on with that version alone; for its weights, use set_weights or load_weights"
+        "Only that version can go on with its training; for its weights, use set_weights or load_weights"
     } else {
-        "Read it with that version, or save its weights there without the metadata key `format`"
+        "Read it with that version, or save its weights with that version without the metadata key `format`"
     }
 }
 
@@ -296,17 +299,16 @@ fn other_version(is_older: bool) -> &'static str {
 /// learning rate does not reduce at once.
 fn failed(name: &str) -> &'static str {
     if name.starts_with(OPTIMIZER) {
-        "scale features and targets to about −1…1: the gradients are too large for what the optimizer keeps \
-             of them"
+        "scale features and targets to about −1…1: the gradients are too large for the state of the optimizer"
     } else {
-        "train on with a lower learning rate"
+        "go on with a lower learning rate"
     }
 }
 
 fn other_shape(expected: &[usize], found: &[usize]) -> &'static str {
     let size = |shape: &[usize]| shape.iter().product::<usize>();
     if found.len() == 2 && found.iter().rev().eq(expected) {
-        "It is transposed: save it in the expected shape. The weight of a Linear is (outputs, inputs), as PyTorch has it"
+        "It is transposed: save it in the expected shape. The weight of a Linear is (outputs, inputs), as in PyTorch"
     } else if size(expected) == size(found) {
         "Build the network that the file was saved from, or save the tensor in the expected shape"
     } else {
@@ -327,8 +329,8 @@ fn no_f32(value: f64) -> String {
     }
     let rounded = f64::from(rounded);
     format!(
-        "as float32 would be {rounded:?}. Where rounding is meant, save it as float32, or use \
-         checkpoint::import, which rounds"
+        "float32 rounds to {rounded:?}. If rounding is intended, save it as float32, or use checkpoint::import, which \
+         rounds"
     )
 }
 
@@ -354,7 +356,7 @@ fn of_other_settings(differences: &[Difference]) -> String {
             found,
             ..
         } = difference;
-        format!("another {what}: expected {expected}, found {found}")
+        format!("a different {what}: expected {expected}, found {found}")
     });
     let names: Vec<_> = differences.iter().map(|of| of.what.to_owned()).collect();
     let mut allowed: Vec<_> = differences.iter().filter_map(|of| of.allowed_by).collect();
@@ -363,7 +365,7 @@ fn of_other_settings(differences: &[Difference]) -> String {
     let calls: String = allowed.iter().map(|name| format!(".{name}()")).collect();
     let or_allow = if is_allowed {
         format!(
-            ", or allow another by resume_with (or set_safetensors_with) and Changes::new(){calls}"
+            ", or allow a difference with resume_with (or set_safetensors_with) and Changes::new(){calls}"
         )
     } else {
         String::new()

@@ -6,7 +6,7 @@ pub(crate) const ALLOCATOR: &str = "what the allocator grants";
 /// What to do about a limit, other than using less memory.
 pub(crate) fn remedy(limit: &str) -> &'static str {
     match limit {
-        MACHINE | ALLOCATOR => "end other programs",
+        MACHINE | ALLOCATOR => "close other programs",
         _ => "raise that limit",
     }
 }

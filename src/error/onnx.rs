@@ -9,7 +9,7 @@ use crate::files::FileError;
 pub enum OnnxError {
     /// The network has a layer from outside this crate.
     #[error(
-        "layers.{index}, {name}, cannot be written as ONNX: expected a layer of wgrad::ops, found one from outside of \
+        "layers.{index}, {name}, cannot be written as ONNX: expected a layer of wgrad::ops, found a layer from outside \
          wgrad, whose formula wgrad does not know. Put layers of wgrad::ops in its place, or export a network that \
          ends before it"
     )]
@@ -21,8 +21,8 @@ pub enum OnnxError {
     },
     /// No ONNX operator computes a layer of this crate.
     #[error(
-        "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes it. Export the network behind it, \
-         and give that the layer's outputs, or save this one as safetensors"
+        "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes it. Export the network that \
+         follows it, and feed it the layer's outputs, or save this network as safetensors"
     )]
     NoOperator {
         /// Index of the layer.
@@ -32,8 +32,8 @@ pub enum OnnxError {
     },
     /// The file would exceed the size limit of protobuf messages.
     #[error(
-        "a network of {parameters} parameters takes {bytes} bytes as ONNX: expected at most {most}, which is all that \
-         a protobuf message may have. Export a smaller network, or save this one as safetensors"
+        "a network of {parameters} parameters takes {bytes} bytes as ONNX: expected at most {most}, the largest size \
+         of a protobuf message. Export a smaller network, or save this network as safetensors"
     )]
     TooLarge {
         /// Number of trainable values.

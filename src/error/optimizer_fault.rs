@@ -40,7 +40,7 @@ impl Followed {
                 "Record a dispatch for each of Update::parts, with its rate and weight_decay"
             }
             Self::Coefficients => {
-                "Read it in the WGSL from coefficients[4 * (step_count[0] % slots)]: it changes while the recorded update stays"
+                "Read it in the WGSL from coefficients[4 * (step_count[0] % slots)]: it changes from step to step, but the recorded update does not"
             }
         }
     }
@@ -67,7 +67,7 @@ pub enum OptimizerFault {
 
     /// The WGSL ignores a setting of a parameter group or of the step.
     #[error(
-        "{}, {at} is {found:e} by the WGSL, as if it had not been told the {ignored}, and {expected:e} by the reference. {}",
+        "{}, {at} is {found:e} in the WGSL, as if the kernel ignored the {ignored}, and {expected:e} in the reference. {}",
         at.name, ignored.remedy()
     )]
     Ignored {
@@ -83,7 +83,7 @@ pub enum OptimizerFault {
 
     /// A kernel does not write an element that the reference changes.
     #[error(
-        "{}, {at} is {found:e} as before the update; by the reference it is {expected:e} after it. The kernel does not write it: too few invocations are dispatched, or a value of the state is left as it was",
+        "{}, {at} is still {found:e} after the update; in the reference it is {expected:e}. The kernel does not write it: the dispatch has too few invocations, or the kernel leaves a value of the state unchanged",
         at.name
     )]
     NotUpdated {
@@ -97,7 +97,7 @@ pub enum OptimizerFault {
 
     /// A frozen parameter or its optimizer state changed.
     #[error(
-        "{}, {at} was changed from {before:e} to {after:e}, and the parameter is frozen. Update::parts leaves frozen parameters out: dispatch over its tensors, not over Arena::blocks",
+        "{}, {at} was changed from {before:e} to {after:e}, but the parameter is frozen. Update::parts leaves frozen parameters out: dispatch over its tensors, not over Arena::blocks",
         at.name
     )]
     FrozenMoved {
@@ -111,7 +111,7 @@ pub enum OptimizerFault {
 
     /// The update writes gradients that the reference does not change.
     #[error(
-        "{name}: step {step} changed {count} gradients, and the reference changes none. An update reads gradients; where the rule changes them first, as clipping does, reference::Optimizer::prepare must do so, too"
+        "{name}: step {step} changed {count} gradients, but the reference changes none. An update must only read gradients; if the rule changes them first, as clipping does, reference::Optimizer::prepare must change them, too"
     )]
     GradientsChanged {
         /// Name of the optimizer.
@@ -124,7 +124,7 @@ pub enum OptimizerFault {
 
     /// Repeating a step with the same operands gives another result.
     #[error(
-        "{}, {at} is {first:e} by {by}, and {second:e} with the same operands a second time. A step must be repeatable: sum in a fixed order, and draw no random numbers",
+        "{}, {at} is {first:e} in {by}, and {second:e} when the step is repeated with the same operands. A step must be repeatable: sum in a fixed order, and draw no random numbers",
         at.name
     )]
     NotRepeatable {
@@ -140,7 +140,7 @@ pub enum OptimizerFault {
 
     /// The reference's results in `f32` and in `f64` differ by more than rounding.
     #[error(
-        "{}, {at} is {single:e} by the reference in f32 and {double:e} in f64; rounding explains a difference of {bound:.1e}. Write the rule once, over reference::Float",
+        "{}, {at} is {single:e} in the reference in f32 and {double:e} in f64; rounding explains a difference of {bound:.1e}. Write the rule once, over reference::Float",
         at.name
     )]
     Precision {
@@ -156,7 +156,7 @@ pub enum OptimizerFault {
 
     /// The reference moves a parameter at a learning rate of 0.
     #[error(
-        "{}, {at} is {before:e}, and {after:e} after a step by the reference with learning rate 0, from a state of zeros and without weight decay. Its move must be a multiple of UpdateStep::learning_rate, or a schedule cannot end the training",
+        "{}, {at} is {before:e} before and {after:e} after a step of the reference with learning rate 0, a state of zeros and no weight decay. The change must be a multiple of UpdateStep::learning_rate, or a schedule cannot end the training",
         at.name
     )]
     RateZero {
@@ -170,7 +170,7 @@ pub enum OptimizerFault {
 
     /// The reference does not decrease a simple loss.
     #[error(
-        "{name}: the sum of p²/2 over parameters p, of which the gradient is p, is {before:e} before and {after:e} after {steps} steps by the reference with learning rate {learning_rate:e}: it must fall. The sign of the update is wrong, or the reference does not move parameters (the WGSL was not compared with it yet); OptimizerCheck::descent takes more steps, for a rule that starts slowly"
+        "{name}: the sum of p²/2 over parameters p, whose gradient is p, is {before:e} before and {after:e} after {steps} steps of the reference with learning rate {learning_rate:e}: it must fall. The sign of the update is wrong, or the reference does not change the parameters (the WGSL has not been compared with it yet); for a rule that starts slowly, take more steps with OptimizerCheck::descent"
     )]
     Uphill {
         /// Name of the optimizer.

@@ -13,28 +13,30 @@ pub enum Unfused {
         expected: &'static str,
     },
     /// The network is not a chain of layers.
-    #[error("the network is no chain: it has several inputs, or values that are read again")]
+    #[error(
+        "the network is not a chain: it has several inputs, or it reads a value more than once"
+    )]
     Graph,
     /// The loss is not softmax cross-entropy.
     #[error("the loss is not softmax cross-entropy")]
     Loss,
     /// A fused head does not support the loss.
     #[error(
-        "the loss is not MeanSquaredError, RelativeL2, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head has \
-         those"
+        "the loss is not MeanSquaredError, RelativeL2, Huber, BinaryCrossEntropy or SoftmaxCrossEntropy: a fused head \
+         supports only these"
     )]
     RowLoss,
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
-    #[error("the loss has class weights or label smoothing, which the fused step has not")]
+    #[error("the loss has class weights or label smoothing, which the fused step does not support")]
     AdjustedLoss,
     /// The features are floats instead of bytes.
     #[error("the features are not bytes")]
     Features,
     /// The rows have weights.
-    #[error("rows have weights, which a fused head has not")]
+    #[error("rows have weights, which a fused head does not support")]
     RowWeights,
     /// A parameter of the head is frozen.
-    #[error("{name} is frozen: a fused head computes the gradients by all of its parameters")]
+    #[error("{name} is frozen: a fused head computes the gradients of all its parameters")]
     Frozen {
         /// Name of the parameter, for example `layers.2.weight`.
         name: String,
@@ -43,7 +45,7 @@ pub enum Unfused {
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
     /// Parameters are frozen, in groups or averaged, or gradients are accumulated.
-    #[error("parameters are frozen, in groups, or averaged, or gradients accumulated")]
+    #[error("parameters are frozen, grouped or averaged, or gradients are accumulated")]
     Steered,
     /// There are too many linear layers.
     #[error("the network has {found} linear layers, more than {most}")]
@@ -86,7 +88,7 @@ pub enum Unfused {
     },
     /// The step could be fused, but would not be faster.
     #[error(
-        "it would not be faster: {parts} bytes of sums to hand on, {later} weights behind the first layer"
+        "it would not be faster: it passes on {parts} bytes of sums, and has {later} weights after the first layer"
     )]
     Slower {
         /// Bytes of the partial sums of slices.
@@ -95,7 +97,7 @@ pub enum Unfused {
         later: u64,
     },
     /// The head could be fused, but is not expected to be faster.
-    #[error("its head is not taken for faster fused: {because}")]
+    #[error("a fused head is not expected to be faster: {because}")]
     SlowerHead {
         /// The reason.
         because: &'static str,

@@ -23,9 +23,9 @@ fn a_name_that_is_none_is_told_before() {
     let file = parent.join("file");
     fs::write(&file, "contents").unwrap();
     for (path, reason) in [
-        (PathBuf::new(), "no file's name"),
-        (parent.join(".."), "no file's name"),
-        (parent.join("new/"), "no file's name"),
+        (PathBuf::new(), "the name of a file"),
+        (parent.join(".."), "the name of a file"),
+        (parent.join("new/"), "the name of a file"),
         (parent.to_owned(), "directory"),
         (parent.join("absent/file"), "No such file"),
         (file.join("below"), "Not a directory"),

@@ -168,7 +168,7 @@ pub(super) fn faults(contract: &Contract) -> Vec<String> {
         faults.push("not a compute shader".to_owned());
     }
     if entries[index].workgroup_size_overrides.is_some() {
-        faults.push("workgroup size made of constants without a value".to_owned());
+        faults.push("workgroup size uses constants without a value".to_owned());
     } else if entries[index].workgroup_size != contract.workgroup_size {
         faults.push(format!(
             "workgroup size {:?}, declared {:?}",
@@ -189,7 +189,7 @@ fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
         let name = found.name.as_deref().unwrap_or_default();
         if found.id.is_some() {
             faults.push(format!(
-                "constant {name} has an @id, and goes by that alone"
+                "constant {name} has an @id, so it cannot be set by its name"
             ));
             continue;
         }
@@ -202,7 +202,7 @@ fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
         match (declared.next(), declared.next()) {
             (None, _) if found.init.is_some() => {}
             (None, _) => faults.push(format!(
-                "constant {name} has no value in the WGSL, and is not declared"
+                "constant {name} has no value in the WGSL and is not declared"
             )),
             (Some(_), Some(_)) => faults.push(format!("constant {name} is declared twice")),
             (Some(one), None) if one.scalar.name() != of => {
@@ -215,7 +215,8 @@ fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
     let is_known = |name: &str| overrides().any(|found| found.name.as_deref() == Some(name));
     let declared = contract.constants.iter().map(|constant| &*constant.name);
     let unknown = declared.filter(|name| !is_known(name));
-    faults.extend(unknown.map(|name| format!("constant {name} is declared, and not in the WGSL")));
+    faults
+        .extend(unknown.map(|name| format!("constant {name} is declared, but is not in the WGSL")));
     faults
 }
 
@@ -227,7 +228,7 @@ fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
     };
     let mut uniforms = used.iter().filter(|(_, variable, _)| is_block(variable));
     let (Some((_, uniform, _)), None) = (uniforms.next(), uniforms.next()) else {
-        return vec!["not exactly one block of settings in use".to_owned()];
+        return vec!["the entry point must use exactly one block of settings".to_owned()];
     };
     let mut faults = Vec::new();
     let place = uniform.binding.map(|at| (at.group, at.binding));

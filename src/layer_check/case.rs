@@ -304,7 +304,7 @@ pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> 
 fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
     for (at, name) in names.iter().enumerate() {
         if name.is_empty() || names[..at].contains(name) {
-            let expected = "not empty, and another than those of the others";
+            let expected = "not empty, and different from the other names";
             let found = format!("\"{name}\"");
             return Err(Error::setting(format!("name of a {of}"), expected, found));
         }
@@ -335,7 +335,7 @@ fn check_shapes(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<()
     }
     for spec in &spec.parameters {
         if spec.layout == Layout::Transposed && spec.shape.rank() != 2 {
-            let expected = "of two extents, as it lies transposed in files";
+            let expected = "of two extents, because files store it transposed";
             return fault(spec.name, expected, &spec.shape);
         }
     }

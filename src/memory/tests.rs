@@ -114,7 +114,7 @@ fn little_is_kept_back_of_what_is_told() {
 
 #[test]
 fn each_limit_has_its_remedy() {
-    assert_eq!(remedy(MACHINE), "end other programs");
+    assert_eq!(remedy(MACHINE), "close other programs");
     assert_eq!(remedy("the limit of ulimit -v"), "raise that limit");
 }
 

@@ -16,10 +16,10 @@ pub(super) fn area_under_curve(
     let negatives = scored.len() - positives;
     if positives == 0 || negatives == 0 {
         let name = format!("rows of the metric roc_auc, {whose}");
-        let expected = "some that are of it and some that are not";
+        let expected = "some with it and some without it";
         let found = match positives {
-            0 => format!("none of {negatives} that is of it"),
-            _ => format!("{positives}, all of it"),
+            0 => format!("none of {negatives} with it"),
+            _ => format!("{positives}, all with it"),
         };
         return Err(Error::setting(name, expected, found));
     }

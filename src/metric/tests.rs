@@ -148,7 +148,7 @@ fn what_cannot_be_scored_is_told() {
     told(
         Metric::RocAuc,
         Targets::Classes(&[1, 1]),
-        &["class 1", "2, all of it"],
+        &["class 1", "2, all with it"],
     );
     told(
         Metric::RocAuc,
@@ -165,7 +165,7 @@ fn what_cannot_be_scored_is_told() {
     told(
         Metric::Accuracy,
         Targets::Values(wide.view()),
-        &["value 1 of row 0", "3.5", "take r2 or mae"],
+        &["value 1 of row 0", "3.5", "use r2 or mae"],
     );
     let narrow = array![[1.0f32], [0.0]];
     told(

@@ -129,15 +129,15 @@ impl Model {
                     format!("{}, for this network,", tensor.label()),
                     [rows, columns],
                     tensor.shape(),
-                    "Make x as (rows, features) and y as (rows, outputs), with as many rows",
+                    "Make x as (rows, features) and y as (rows, outputs), with the same number of rows",
                 ));
             }
         }
         if x.buffer().0 == y.buffer().0 {
             return Err(Error::setting(
                 format!("the buffer of {}, the output,", y.label()),
-                "another than that of the input: no kernel may read one part of a buffer and write another",
-                format!("that of {}", x.label()),
+                "different from the buffer of the input: a kernel cannot read one part of a buffer and write another",
+                format!("the buffer of {}", x.label()),
             ));
         }
         let most = self.rows_of_part(rows);

@@ -163,8 +163,8 @@ fn no_head(graph: &Graph) -> Unfused {
         Source::Layer { layer, .. } => Unfused::Layer {
             index: layer,
             name: graph.uses[layer].layer.name(),
-            expected: "the end of a head: a Linear of at most 128 inputs and outputs that is used once, \
-                       or a Relu, a LeakyRelu that does not fall, Sigmoid, Tanh or Gelu behind one",
+            expected: "the end of a head: a Linear with at most 128 inputs and outputs that is used once, or after it \
+                       a Relu, Sigmoid, Tanh, Gelu, or a LeakyRelu that never falls",
         },
         _ => Unfused::Graph,
     }

@@ -146,8 +146,9 @@ impl Pass {
         if model.parameters.is_same(&self.parameters) {
             return Ok(());
         }
-        let expected = "the model whose pass it is: a copy of that has passes of its own";
-        Err(Error::setting("model of a pass", expected, "another"))
+        let expected =
+            "the model for which the pass was made: a copy of the model needs passes of its own";
+        Err(Error::setting("model of a pass", expected, "another model"))
     }
 
     /// Sets the features, (rows, features). They stay until they are replaced.

@@ -90,7 +90,7 @@ impl Model {
 
 /// A tensor whose elements all carry the mark of an unwritten element.
 fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error> {
-    let what = || format!("a look at what a layer writes into {label} ({shape})");
+    let what = || format!("a check of what a layer writes into {label} ({shape})");
     gpu.check_host(what, bytes_of::<u32>(shape.len() as u64))?;
     let tensor = Tensor::zeros(gpu, label, shape, Element::F32)?;
     gpu.write(&tensor, &vec![UNWRITTEN; shape.len()])?;
@@ -138,16 +138,16 @@ fn run<'t>(
         let bits: Vec<u32> = gpu.read(tensor)?;
         let left_out = bits.iter().filter(|&&bits| bits == UNWRITTEN).count();
         if left_out > 0 {
-            let name = format!("what {who} writes");
+            let name = format!("output of {who}");
             let expected = format!(
-                "all of {} ({}): wgrad::check_layer and wgrad::check_loss say what does not",
+                "all of {} ({}): find the fault with wgrad::check_layer or wgrad::check_loss",
                 tensor.label(),
                 tensor.shape()
             );
             let found = if left_out == bits.len() {
                 "none of it".to_owned()
             } else {
-                format!("all but {left_out} of {} elements", bits.len())
+                format!("all except {left_out} of {} elements", bits.len())
             };
             return Err(Error::setting(name, expected, found));
         }

@@ -66,7 +66,7 @@ impl Groups {
         if !is_any {
             let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
             let expected = format!(
-                "one of {}, the beginning of some (layers.0) or a pattern (*.bias)",
+                "one of {}, the beginning of some names (layers.0) or a pattern (*.bias)",
                 listed(&names)
             );
             return Err(Error::setting("name of parameters", expected, which));
@@ -212,8 +212,8 @@ mod tests {
         let error = groups
             .freeze("layers.1", true)
             .map_err(|error| error.to_string());
-        let expected = "name of parameters must be one of layers.0.weight and layers.0.bias, the beginning of some (layers.0) or a \
-             pattern (*.bias); it is layers.1";
+        let expected = "name of parameters must be one of layers.0.weight and layers.0.bias, the beginning of some \
+             names (layers.0) or a pattern (*.bias); it is layers.1";
         assert_eq!(error, Err(expected.to_owned()));
         Ok(())
     }

@@ -130,8 +130,8 @@ pub(crate) fn check_all<'a, F>(
             Some(value) => check_shape(name, shape, value.shape())?,
             None => {
                 let found: Vec<&str> = values.names().collect();
-                let expected = format!("that of the network, with {name}");
-                let what = "list of the names that are given";
+                let expected = format!("the list of the network, which has {name}");
+                let what = "list of the given names";
                 return Err(Error::setting(what, expected, listed(&found)));
             }
         }

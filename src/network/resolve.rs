@@ -125,7 +125,7 @@ impl Graph {
             let is_taken = named[..at].iter().any(|other| other.name == parameter.name);
             if parameter.name.is_empty() || is_taken {
                 let what = format!("name of a parameter or value of the state of {place}");
-                let expected = "not empty, and another than those of the others";
+                let expected = "not empty, and different from the other names";
                 return Err(Error::setting(
                     what,
                     expected,
@@ -177,9 +177,9 @@ impl Graph {
         if spec.indices_below.is_none() || matches!(value.source, Source::Input { .. }) {
             return Ok(());
         }
-        let expected = "an input of the network, as it takes indices: let it stand first, or give the network another \
-                        input for them";
-        let what = format!("what {place} reads");
+        let expected = "an input of the network, because the layer takes indices: put the layer first, or give the \
+                        network another input for the indices";
+        let what = format!("input of {place}");
         Err(Error::setting(what, expected, &value.name))
     }
 
@@ -190,10 +190,10 @@ impl Graph {
         } else {
             Err(Error::Setting {
                 name: format!(
-                    "shape of {}, to be added to another value,",
+                    "shape of {}, which is added to another value,",
                     self.values[of[1]].name
                 ),
-                expected: format!("{first}, that of {}", self.values[of[0]].name),
+                expected: format!("{first}, the shape of {}", self.values[of[0]].name),
                 found: second.to_string(),
             })
         }
@@ -206,9 +206,12 @@ impl Graph {
         for (shape, &value) in shapes.iter().zip(of).skip(1) {
             if shape.extents()[1..] != *inner {
                 return Err(Error::Setting {
-                    name: format!("shape of {}, to be concatenated,", self.values[value].name),
+                    name: format!(
+                        "shape of {}, which is concatenated,",
+                        self.values[value].name
+                    ),
                     expected: format!(
-                        "that of {} but for the first extent, {}",
+                        "that of {} except for the first extent, {}",
                         self.values[of[0]].name, shapes[0]
                     ),
                     found: shape.to_string(),
@@ -233,13 +236,13 @@ impl Graph {
         if let Some(value) = (0..self.values.len()).find(unread) {
             let what = format!("readers of {}", self.values[value].name);
             let expected =
-                "at least 1: let a layer, a sum or a concatenation take it, or leave it out";
+                "at least 1: give it to a layer, a sum or a concatenation, or leave it out";
             return Err(Error::setting(what, expected, 0));
         }
         let columns = self.columns.as_ref().map(|of| &of.columns);
         if let Some(columns) = columns.filter(|columns| columns.outputs() != self.outputs()) {
             let expected = format!(
-                "{}, as its columns say what is predicted",
+                "{}, the number of outputs that its columns need",
                 columns.outputs()
             );
             let what = "number of the network's outputs";
@@ -270,7 +273,7 @@ fn check_parameter(layer: usize, spec: &ParameterSpec) -> Result<(), Error> {
     let full_name = format!("layers.{layer}.{}", spec.name);
     spec.init.check_values(&full_name, &spec.shape, spec.fans)?;
     if spec.layout == Layout::Transposed && spec.shape.rank() != 2 {
-        let expected = "of two extents, as it lies transposed in files";
+        let expected = "of two extents, because files store it transposed";
         return Err(Error::setting(name(), expected, spec.shape));
     }
     Ok(())
@@ -306,8 +309,8 @@ fn check_kept(layer: usize, spec: &LayerSpec) -> Result<(), Error> {
             ));
         }
         if kept.name.is_empty() || spec.kept[..at].iter().any(|other| other.name == kept.name) {
-            let what = format!("name of what layers.{layer} keeps");
-            let expected = "not empty, and another than those of the others";
+            let what = format!("name of a value that layers.{layer} keeps");
+            let expected = "not empty, and different from the other names";
             return Err(Error::setting(what, expected, format!("\"{}\"", kept.name)));
         }
     }

@@ -192,8 +192,12 @@ impl Sequential {
         let expected = self.features();
         let found = columns.features();
         if expected != found {
-            let expected = format!("{expected}, as the network takes");
-            return self.mistaken("features of the columns", &expected, &found.to_string());
+            let expected = format!("{expected}, the number of features of the network");
+            return self.mistaken(
+                "number of features of the columns",
+                &expected,
+                &found.to_string(),
+            );
         }
         self.columns = Some(Arc::new(ColumnsOf {
             text: columns.to_json(),
@@ -224,7 +228,7 @@ impl Sequential {
     pub fn another_input(mut self, shape: impl Into<Shape>) -> Self {
         if self.sources.len() > self.inputs.len() {
             let expected = "before the first layer, sum or concatenation";
-            return self.mistaken("place of another input", expected, "behind it");
+            return self.mistaken("place of another input", expected, "after it");
         }
         let first = self.features();
         self.inputs.push(shape.into());
@@ -265,11 +269,16 @@ impl Sequential {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if is_automatic(&name) || name.is_empty() {
-            let expected = "none that values have by themselves (input, inputs.0, layers.0, values.0 and so on)";
+            let expected =
+                "different from automatic names (input, inputs.0, layers.0, values.0 and so on)";
             return self.mistaken("name of a value", expected, &name);
         }
         if self.names.iter().any(|(other, _)| *other == name) {
-            return self.mistaken("name of a value", "another than those before it", &name);
+            return self.mistaken(
+                "name of a value",
+                "different from the names before it",
+                &name,
+            );
         }
         self.names.push((name, self.here));
         self
@@ -361,7 +370,7 @@ impl Sequential {
             }
             Ref::Index(..) => Err(mistake(
                 "one of another network",
-                "one of this network: what `here` returned before".to_owned(),
+                "one of this network, returned by `here`".to_owned(),
             )),
             Ref::Name(name) => {
                 let mut names = self.names.iter();
@@ -369,9 +378,9 @@ impl Sequential {
                 found.ok_or_else(|| {
                     let names: Vec<&str> = self.names.iter().map(|(name, _)| &**name).collect();
                     let expected = if names.is_empty() {
-                        "a name that Sequential::named has given before, and none was".to_owned()
+                        "a name given before by Sequential::named (none was given)".to_owned()
                     } else {
-                        format!("one that has a name before it ({})", names.join(", "))
+                        format!("a name given before ({})", names.join(", "))
                     };
                     mistake(&format!("\"{name}\""), expected)
                 })

@@ -132,11 +132,14 @@ impl Sequential {
             .len()
             .saturating_add(structure.values.len());
         if count > MOST_VALUES {
-            let text = format!("it has {count} values, more than the {MOST_VALUES} of any network");
+            let text = format!(
+                "it has {count} values, more than the {MOST_VALUES} that a network may have"
+            );
             return Err(damaged(text));
         }
         let inputs = structure.inputs.iter().map(|extents| {
-            Shape::of_extents(extents).ok_or_else(|| damaged("an input has not 1 to 4 extents"))
+            Shape::of_extents(extents)
+                .ok_or_else(|| damaged("an input does not have 1 to 4 extents"))
         });
         let mut inputs = inputs.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = inputs.next().ok_or_else(|| damaged("it has no input"))?;
@@ -149,7 +152,7 @@ impl Sequential {
             let operands = value.operands();
             if operands.is_empty() || operands.iter().any(|&of| of >= behind) {
                 return Err(damaged(
-                    "a value is made of one that does not stand before it",
+                    "a value is made from a value that does not come before it",
                 ));
             }
             let (layer, of) = match value {
@@ -179,7 +182,7 @@ impl Sequential {
         }
         for (name, value) in structure.names {
             if value >= values {
-                return Err(damaged(format!("the name {name} is of no value")));
+                return Err(damaged(format!("the name {name} belongs to no value")));
             }
             network = network.at_index(value).named(name);
         }

@@ -108,7 +108,7 @@ impl AdjustedCrossEntropy {
             Err(Error::setting(
                 "weight of at least one class",
                 "above 0",
-                "0, as that of every other class",
+                "0, like the weight of every other class",
             ))
         }
     }

@@ -167,7 +167,7 @@ impl Layer for Embedding {
         let count = self.count;
         let width = self.width;
         if count == 0 || count > MOST {
-            let expected = format!("1 to {MOST}, as an f32 has all integers up to it");
+            let expected = format!("1 to {MOST}, because an f32 has all integers up to it");
             return Err(Error::setting(
                 "number of rows of the table",
                 expected,

@@ -135,7 +135,11 @@ impl Optimizer for Sgd {
         update::check_below_one("momentum", self.momentum)?;
         update::check_weight_decay(self.weight_decay)?;
         if self.is_nesterov && self.momentum == 0.0 {
-            Err(Error::setting("momentum", "above 0 for Nesterov's", 0))
+            Err(Error::setting(
+                "momentum",
+                "above 0 for Nesterov momentum",
+                0,
+            ))
         } else {
             Ok(())
         }

@@ -209,7 +209,7 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
     }
     let least = f32::MIN_POSITIVE;
     let expected = format!(
-        "{or}at least {}, as GPUs take smaller numbers for 0",
+        "{or}at least {}, because GPUs treat smaller numbers as 0",
         number(least)
     );
     Err(Error::setting(name, expected, number(value)))

@@ -107,7 +107,7 @@ impl Window {
             let padded = extent.saturating_add(2 * padding);
             if covered > padded {
                 let what = format!("{name} that the kernel covers");
-                let expected = format!("at most {padded}, that of the image with its padding");
+                let expected = format!("at most {padded}, the size of the image with its padding");
                 return Err(Error::setting(what, expected, covered));
             }
             output[axis] = (padded - covered) / stride + 1;

@@ -23,7 +23,7 @@ fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     let again = optimizer.describe();
     if again != name {
         let remedy =
-            "A checkpoint knows the optimizer by this text: it must be the same in every run";
+            "A checkpoint identifies the optimizer by this text: it must be the same in every run";
         let found = [name.to_owned(), again];
         return Err(OptimizerFault::stated(name, "describe()", found, remedy).into());
     }
@@ -49,8 +49,10 @@ fn check_other(
     rate: f32,
     [own, other]: [&dyn Optimizer; 2],
 ) -> Result<(), CheckError> {
-    let of_it = "Return the same optimizer with the learning rate that is given, which any schedule then multiplies";
-    let of_text = "Write the learning rate and every other setting into it: a checkpoint tells optimizers apart by it";
+    let of_it =
+        "Return the same optimizer with the given learning rate, which a schedule then multiplies";
+    let of_text = "Write the learning rate and every other setting into the text: a checkpoint tells optimizers apart \
+        by it";
     let rates = [rate, other.learning_rate()].map(|rate| format!("{rate:?}"));
     let states = [own, other].map(|of| format!("{:?}", of.state()));
     let text = other.describe();
@@ -59,7 +61,7 @@ fn check_other(
     } else if states[0] != states[1] {
         ("state()", states, of_it)
     } else if text == name {
-        let found = [format!("another text than {name}"), "the same".to_owned()];
+        let found = [format!("a text other than {name}"), "the same".to_owned()];
         ("describe()", found, of_text)
     } else {
         return Ok(());

@@ -80,7 +80,7 @@ impl<'a> Twin<'a> {
             if before.dim() != after.dim() {
                 let found = [before, after].map(|of| format!("{} × {}", of.nrows(), of.ncols()));
                 let what = "the shape of gradient after the reference's prepare";
-                let remedy = "Write into the arrays that are given";
+                let remedy = "Write into the given arrays";
                 return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
             }
         }
@@ -148,9 +148,9 @@ impl<'a> Twin<'a> {
         check_same(case, [&first, &second], "the reference")?;
         let by_rows = self.step_by_rows(when, &groups, &before, 1.0, 1)?;
         check_same(case, [&first, &by_rows], "the reference").map_err(|_| {
-            let what = "a step of the reference with a row of a parameter at a time";
-            let found = ["the same as with all of them", "another"].map(str::to_owned);
-            let remedy = "Change each element by its own gradient and state alone";
+            let what = "a step of the reference on one row of a parameter at a time";
+            let found = ["the same as on all rows at once", "another result"].map(str::to_owned);
+            let remedy = "Change each element only by its own gradient and state";
             OptimizerFault::stated(self.name, what, found, remedy).into()
         })
     }
@@ -208,14 +208,14 @@ impl<'a> Twin<'a> {
         let says = optimizer.has_weight_decay();
         if says && !takes {
             let what = "a step of the reference with another UpdateStep::weight_decay";
-            let found = ["another one", "the same"].map(str::to_owned);
-            let remedy = "Take UpdateStep::decay, which is the parameter's own weight decay or else the optimizer's";
+            let found = ["a different step", "the same"].map(str::to_owned);
+            let remedy = "Use UpdateStep::decay, which is the parameter's own weight decay or else the optimizer's";
             return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
         }
         if decays != says {
             let what = "has_weight_decay(), or decay() above 0,";
-            let found = [format!("{decays}, as by the reference"), says.to_string()];
-            let remedy = "A checkpoint says by it which parameters decay";
+            let found = [format!("{decays}, as in the reference"), says.to_string()];
+            let remedy = "A checkpoint records by it which parameters decay";
             return Err(OptimizerFault::stated(self.name, what, found, remedy).into());
         }
         Ok(takes)

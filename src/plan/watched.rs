@@ -24,7 +24,7 @@ impl Recorder<'_> {
         }
         let name = format!("number of kernels that {} records", who());
         let expected =
-            "at least 1, as there is something to write: record one with Recorder::dispatch";
+            "at least 1, because there is something to write: record one with Recorder::dispatch";
         Err(Error::setting(name, expected, 0))
     }
 }

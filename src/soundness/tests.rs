@@ -97,8 +97,8 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             sgd(0.5, 4.0),
             bytes(),
             9,
-            "Lower the weight decay (it is 4) or the learning rate (it is 0.5): their product is 2, and from \
-             2 on the decay alone makes parameters grow",
+            "Lower the weight decay (it is 4) or the learning rate (it is 0.5): their product is 2, and at 2 or above \
+             the weight decay alone makes parameters grow",
         ),
         (
             Box::new(
@@ -109,8 +109,8 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             ),
             values(1e6, 1e6)?,
             9,
-            "Lower the weight decay (it is 8) or the learning rate (it is 0.5): their product is 4, and from \
-             2 on the decay alone makes parameters grow",
+            "Lower the weight decay (it is 8) or the learning rate (it is 0.5): their product is 4, and at 2 or above \
+             the weight decay alone makes parameters grow",
         ),
         // Adam adds the decay to the gradient and then scales the sum, so the decay is not to blame.
         (
@@ -123,7 +123,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             Box::new(Sgd::new(0.5).scheduled(rising)),
             bytes(),
             4,
-            "The schedule has raised the learning rate from 0.5 to 50: take a factor below 1",
+            "The schedule has raised the learning rate from 0.5 to 50: use a factor below 1",
         ),
         (
             Box::new(Sgd::new(0.5).scheduled(Schedule::constant().warm_up(100))),
@@ -296,8 +296,8 @@ fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
     let rise = || Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
     let mut rising = soundness(rise(), classes(1.0)?);
     rising.set_rule(0, Arc::new(rise()), vec![3.0]);
-    let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; groups have \
-                    3 times that: take a factor below 1";
+    let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; groups have 3 times that: use \
+                    a factor below 1";
     assert_eq!(said(&rising, 4), rate(expected));
     Ok(())
 }

@@ -25,7 +25,7 @@ impl Gpu {
         if size != 4 {
             return Err(Error::setting(
                 format!("bytes of a value for {}", tensor.label()),
-                "4, as its elements have",
+                "4, the size of its elements",
                 size,
             ));
         }
@@ -122,7 +122,7 @@ impl Gpu {
             4 => self.copy_out(tensor, ranges, &doing),
             size => Err(Error::setting(
                 format!("bytes of a value when {doing}"),
-                "4, as f32 and u32 have",
+                "4, the size of f32 and u32",
                 size,
             )),
         };

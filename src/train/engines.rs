@@ -235,7 +235,7 @@ impl Train for Trainer {
         let kind = match (self.fusion(), self.unfused()) {
             (Fusion::Fused, _) => "fused".to_owned(),
             (Fusion::Head, _) => "head fused".to_owned(),
-            (_, Some(unfused)) => format!("layers, as {unfused}"),
+            (_, Some(unfused)) => format!("layers, because {unfused}"),
             (_, None) => "layers".to_owned(),
         };
         let plan = self.plan();

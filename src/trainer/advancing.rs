@@ -79,15 +79,16 @@ impl Trainer {
     /// of the optimizer's coefficients.
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         if count > HISTORY {
-            let expected =
-                format!("at most {HISTORY}, whose coefficients can be on the GPU at once");
+            let expected = format!(
+                "at most {HISTORY}, the number of steps whose coefficients can be on the GPU at once"
+            );
             return Err(Error::setting("steps to encode", expected, count));
         }
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
             self.data_parallel.as_deref(),
-            "steps in a pass of the program's",
+            "steps in a pass of your program",
         )?;
         self.source.expect_encoded()?;
         self.announce(count)?;

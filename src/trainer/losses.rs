@@ -31,7 +31,7 @@ impl Trainer {
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
             let Some(read) = read else {
-                let expected = format!("at most {kept}, the losses that are kept");
+                let expected = format!("at most {kept}, the number of losses that are kept");
                 return Err(Error::setting("number of losses", expected, count));
             };
             let losses = read.await?;

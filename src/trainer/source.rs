@@ -147,7 +147,7 @@ impl Source {
     /// The recorded steps, to run them; an error where there are none.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {
-            let expected = "one: make the trainer with Trainer::new, or give rows to step_on";
+            let expected = "given: make the trainer with Trainer::new, or give rows to step_on";
             Error::setting("data set of the trainer", expected, "none")
         })
     }
@@ -156,8 +156,8 @@ impl Source {
     pub(super) fn expect_encoded(&mut self) -> Result<&mut Steps, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Self::Stream { .. } = self {
-            let expected = "a data set or tensors: rows of a stream are written between submits, so take its steps by \
-                            steps or advance";
+            let expected = "a data set or tensors: rows of a stream are written between submits, so take its steps \
+                            with steps or advance";
             return Err(Error::setting(
                 "source of encoded steps",
                 expected,

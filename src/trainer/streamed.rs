@@ -150,7 +150,7 @@ impl Trainer {
         let copies = (1 + PIECES).saturating_mul(PIECE.max(of_minibatch));
         let of_stream = || {
             let windows = readable(of_windows);
-            format!(" (two windows of its stream: {windows}; a smaller window takes less)")
+            format!(" (two windows of its stream need {windows}; use a smaller window)")
         };
         if gpu.is_software() {
             let summary = Summary::of(model.graph());

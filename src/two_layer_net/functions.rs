@@ -86,7 +86,7 @@ impl TwoLayerNet {
                 "labels (examples, classes)",
                 expected,
                 found,
-                "Give a label for each row, of as many classes as the network has outputs",
+                "Give one label for each row, with as many classes as the network has outputs",
             ))
         }
     }

@@ -99,7 +99,11 @@ fn a_training_goes_on_with_the_same_data_under_any_name() {
     ] {
         let mut second = on_cpu(Sgd::new(0.1), &other);
         let message = message(second.set_safetensors(&file));
-        let named = ["other data", "found 90 examples with other", "set_weights"];
+        let named = [
+            "other data",
+            "found 90 examples with another SHA-256",
+            "set_weights",
+        ];
         assert_says(&format!("{case}: {message}"), &named);
         assert_eq!(second.steps_taken(), 0);
     }
@@ -156,7 +160,7 @@ fn what_is_not_finite_is_not_saved() {
             "nothing was saved",
             "layers.2.weight",
             &value.to_string(),
-            "stays as it is",
+            "is unchanged",
         ];
         assert_says(&message(trainer.save(&path)), &named);
         assert_says(&message(saved(&trainer).map(drop)), &named);
@@ -217,8 +221,8 @@ fn settings_that_differ_are_told_by_what_differs() {
     assert_says(
         &told,
         &[
-            "another batch: expected 3 of",
-            "another grouping of parameters: expected layers.0.weight: rate 1, frozen; layers.0.bias: rate 1, frozen, found none",
+            "a different batch: expected 3 of",
+            "a different grouping of parameters: expected layers.0.weight: rate 1, frozen; layers.0.bias: rate 1, frozen, found none",
             "moving average: expected 0.9, found none",
             "Changes::new().batch().optimizer();",
         ],
@@ -270,7 +274,7 @@ fn another_list_of_minibatches_is_another_training() {
     let file = trainer(vec![0, 1, 2, 3]).to_safetensors().unwrap();
     trainer(vec![0, 1, 2, 3]).set_safetensors(&file).unwrap();
     let refused = trainer(vec![0, 1, 3, 2]).set_safetensors(&file);
-    assert_says(&message(refused), &["another sampling", "4 indices"]);
+    assert_says(&message(refused), &["a different sampling", "4 indices"]);
     // Of the indices as little-endian words, on every machine.
     let digest = "baed642339816affb3fe8719792d0e4ce82f12db72b7373d244eaa65445800fe";
     assert_eq!(

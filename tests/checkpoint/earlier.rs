@@ -87,7 +87,7 @@ fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
     }
     let file = whole((tensors, metadata));
     let refused = trainer().set_safetensors(&file).unwrap_err().to_string();
-    let expected = "another default of weight decay: expected weights, found all parameters";
+    let expected = "a different default of weight decay: expected weights, found all parameters";
     assert!(refused.contains(expected), "{refused}");
 
     let mut after = trainer();

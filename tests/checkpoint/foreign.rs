@@ -230,8 +230,8 @@ fn floats_that_would_be_rounded_are_told_and_import_rounds_them() {
 #[test]
 fn elements_that_are_no_weights_are_told_in_words() {
     for (dtype, size, words) in [
-        (Dtype::I64, 8, "integers, of 64 bits"),
-        (Dtype::U8, 1, "integers without a sign, of 8 bits"),
+        (Dtype::I64, 8, "integers of 64 bits"),
+        (Dtype::U8, 1, "unsigned integers of 8 bits"),
         (Dtype::BOOL, 1, "booleans"),
         (Dtype::C64, 8, "complex numbers"),
         (Dtype::F8_E4M3, 1, "floats of 8 bits (F8_E4M3)"),

@@ -77,7 +77,7 @@ fn what_is_not_of_this_training_is_named() {
     );
     change(
         "another type",
-        &["layers.0.bias", "float32", "integers, of 32 bits"],
+        &["layers.0.bias", "float32", "integers of 32 bits"],
         &|tensors, _| {
             let at = at(tensors, "layers.0.bias");
             tensors[at].1 = Dtype::I32;

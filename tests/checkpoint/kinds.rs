@@ -61,10 +61,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
             zip("arr_0.npy"),
             [".npz", "numpy.load", "safetensors.numpy.save_file"],
         ),
-        (
-            zip("model.weights.h5"),
-            ["Keras", "transposed", "save_file"],
-        ),
+        (zip("model.weights.h5"), ["Keras", "Transpose", "save_file"]),
         (zip("readme"), unpack("a zip archive")),
         (
             b"\x93NUMPY\x01\0v\0{'descr': '<f8', ".to_vec(),
@@ -135,17 +132,17 @@ fn a_file_that_is_cut_off_or_too_long_is_told_by_how_much() {
         (
             good[..good.len() - 3].to_vec(),
             format!(
-                "cut off, with {} of the {data} bytes of its tensors",
+                "truncated: it has {} of the {data} bytes of its tensors",
                 data - 3
             ),
         ),
         (
             good[..100].to_vec(),
-            format!("cut off, with 92 of the {header} bytes of its header"),
+            format!("truncated: it has 92 of the {header} bytes of its header"),
         ),
         (
             [&good[..], &[0; 5]].concat(),
-            "5 bytes behind its tensors".to_owned(),
+            "5 extra bytes after its tensors".to_owned(),
         ),
     ] {
         assert_says(&refused(&bytes), &[&named, "damaged", "Copy it again"]);

@@ -69,7 +69,7 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
         &refused(&whole((tensors.clone(), Metadata::new()))),
         &[
             "the file has net0.bias, net0.weight, net2.bias and net2.weight",
-            "each tensor its name",
+            "rename the tensors",
         ],
     );
     for more in 0..20 {
@@ -146,7 +146,7 @@ fn a_prefix_is_offered_without_what_is_not_of_the_network() {
     }));
     assert_says(
         &refused(&whole((tensors, metadata))),
-        &["each tensor its name"],
+        &["rename the tensors"],
     );
 }
 
@@ -157,7 +157,10 @@ fn a_tensor_that_shares_its_memory_is_told_by_the_metadata() {
     let shared = ["layers.2.weight", "layers.0.weight"].map(str::to_owned);
     let [name, other] = shared;
     metadata.insert(name, other);
-    let named = ["layers.2.weight is the same as layers.0.weight", "clone()"];
+    let named = [
+        "layers.2.weight is the same tensor as layers.0.weight",
+        "clone()",
+    ];
     assert_says(&refused(&whole((tensors, metadata))), &named);
 }
 

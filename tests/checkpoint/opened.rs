@@ -230,8 +230,16 @@ fn what_describes_no_network_is_told() {
     };
     refuse("nothing", &[], &["an empty file"]);
     refuse("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\0", &["PNG"]);
-    refuse("cut off", &good[..good.len() - 1], &["cut off", "damaged"]);
-    refuse("longer", &[&good[..], &[0]].concat(), &["1 bytes behind"]);
+    refuse(
+        "cut off",
+        &good[..good.len() - 1],
+        &["truncated", "damaged"],
+    );
+    refuse(
+        "longer",
+        &[&good[..], &[0]].concat(),
+        &["1 extra bytes after"],
+    );
     let mut changed = good.clone();
     *changed.last_mut().unwrap() ^= 1;
     refuse("changed", &changed, &["SHA-256"]);

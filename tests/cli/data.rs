@@ -125,7 +125,7 @@ fn names_of_data_sets() {
     let refused = train(&[Path::new("--data"), &few.path], words);
     assert_refused(
         &refused,
-        &["another data set, use --unverified, else delete"],
+        &["another data set is intended, use --unverified; otherwise delete"],
     );
     assert!(!text(&refused.stderr).contains("mnist::"));
     #[cfg(target_os = "linux")]

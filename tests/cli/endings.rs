@@ -117,7 +117,7 @@ fn a_resumed_run_that_diverges_is_advised_to_start_anew() {
     let has = format!("{} has the training after step 10", saved.display());
     let parts = [
         "training diverged: the loss of step 12 is",
-        "start anew, without --resume, and lower the learning rate",
+        "start again without --resume, and lower the learning rate",
         &has,
     ];
     assert_refused(&resumed.unwrap(), &parts);
@@ -129,8 +129,8 @@ fn weight_decay_that_makes_a_training_diverge_is_named_first() {
     for (words, expected) in [
         (
             "--optimizer adamw --learning-rate 0.1 --weight-decay 1000",
-            "lower the weight decay with --weight-decay (it is 1000), or lower the learning rate with \
-             --learning-rate (it is 0.1): their product is 100, and from 2 on the decay alone",
+            "lower the weight decay with --weight-decay (it is 1000), or lower the learning rate with --learning-rate \
+             (it is 0.1): their product is 100, and at 2 or above the weight decay alone",
         ),
         (
             "--weight-decay 30",
@@ -306,7 +306,7 @@ mod full {
         assert!(losses.ends_with('\n'));
         let last = losses.lines().last().unwrap().split(',').next().unwrap();
         let ends =
-            format!("another file for --losses, as that one ends with step {last}, to go on");
+            format!("another file for --losses, because that one ends with step {last}, to go on");
         let go_on = format!("with --resume {}", saved.display());
         let parts = [
             "losses.csv: File too large",
@@ -358,7 +358,7 @@ mod full {
         command.stdout(fs::File::open("/dev/null").unwrap());
         let output = command.stderr(Stdio::piped()).spawn().unwrap();
         let output = output.wait_with_output().unwrap();
-        assert_refused(&output, &["standard output", "opened for reading only"]);
+        assert_refused(&output, &["standard output", "opened only for reading"]);
     }
 
     /// Where whoever reads a pipe leaves while the training goes on.

@@ -397,7 +397,7 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
             other => {
                 assert_eq!(other, Some(130), "{stderr}");
                 assert!(
-                    stderr.contains("nothing was saved, as this run has taken no step"),
+                    stderr.contains("nothing was saved, because this run has taken no step"),
                     "{stderr}"
                 );
                 assert!(fs::read(&saved).unwrap() == good, "{delay:?}");

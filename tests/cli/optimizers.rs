@@ -40,7 +40,7 @@ fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
     let [_, plain] = run("");
     for (words, expected) in [
         ("--weight-decay 0.5", "weight decay 0.5"),
-        ("--schedule cosine", "by a cosine to 0 at step 60"),
+        ("--schedule cosine", "cosine decay to 0 at step 60"),
         (
             "--schedule step --schedule-every 20",
             "times 0.1 every 20 steps",
@@ -88,7 +88,7 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
         );
         lines(&few.train(&words))
     });
-    let plan = "plan: layers, as ";
+    let plan = "plan: layers, because ";
     assert!(gpu.iter().any(|line| line.starts_with(plan)), "{gpu:?}");
     let [cpu, gpu] = [cpu, gpu].map(|lines| number(&last_line(&lines), "train_accuracy"));
     assert!(cpu > 0.6 && (cpu - gpu).abs() < 0.01, "{cpu} {gpu}");

@@ -291,7 +291,7 @@ fn directories_and_names_without_one_are_refused() {
         for (name, reason) in [
             ("directory.svg", "is a directory"),
             ("absent/file", "No such file"),
-            ("new/", "no file's name"),
+            ("new/", "the name of a file"),
         ] {
             // The name must not be refused for its ending.
             let name = match kind.option {

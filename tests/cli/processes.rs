@@ -241,7 +241,7 @@ fn processes_that_do_not_train_together_are_told() {
         let output = mpirun(processes, &command).output().unwrap();
         assert_eq!(last_lines(&output), processes);
         let told = text(&output.stderr);
-        let told = told.matches("with --mpi they train together").count();
+        let told = told.matches("to train together, add --mpi").count();
         assert_eq!(told, processes - 1);
     }
 }

@@ -28,7 +28,7 @@ fn an_optimizer_of_ones_own_trains_on_both_engines() {
         lines[0].starts_with("Lion { learning_rate: 0.0003, "),
         "{lines:?}"
     );
-    assert_eq!(lines[1], "contract  lion::update is what its WGSL says");
+    assert_eq!(lines[1], "contract  lion::update matches its WGSL");
     // Of ten classes a guess has 2.3.
     for engine in ["loss_on_gpu", "loss_on_cpu"] {
         assert!(last(&lines, engine) < 0.5, "{lines:?}");
@@ -144,7 +144,7 @@ fn a_moving_shape_is_followed_by_one_submit_a_frame() {
 fn a_loss_of_ones_own_is_checked_and_predicts_a_quantile() {
     let lines = lines(&example("custom_loss").output().unwrap());
     assert_eq!(lines[0], "Quantile { share: 0.9 }");
-    let contract = "contract  quantile::forward_backward is what";
+    let contract = "contract  quantile::forward_backward matches";
     assert!(lines[1].starts_with(contract), "{lines:?}");
     let below = lines.last().unwrap().split(' ').next().unwrap();
     let below: f64 = below.parse().unwrap();

@@ -108,11 +108,11 @@ fn a_cosine_that_has_ended_is_not_advised_to_go_on() {
     lines(&train_with(&few, &[("--save", &saved)], &words(20)));
     let resume = |steps| train_with(&few, &[("--resume", &saved)], &words(steps));
     let output = resume(20);
-    let anew = "start anew, without --resume, with more --steps";
+    let anew = "start again without --resume and with more --steps";
     assert_refused(&output, &["nothing is left to do", "all 20 steps", anew]);
     assert!(!text(&output.stderr).contains("raise --steps"));
-    let among = "the options it was saved with, --steps among them";
-    let anew = "when it has taken all of them, start anew, without --resume";
+    let among = "the options it was saved with, including --steps";
+    let anew = "if it has taken all these steps, start again without --resume";
     assert_refused(&resume(40), &["cannot resume", among, anew]);
 }
 
@@ -171,7 +171,7 @@ fn files_that_cannot_be_saved_to_or_resumed_from() {
     fs::write(&cut, &before[..before.len() / 2]).unwrap();
     assert_refused(
         &resume(&cut, words),
-        &["safetensors file is damaged", "cut off"],
+        &["safetensors file is damaged", "it is truncated"],
     );
 
     let files = [Path::new("--save"), Path::new("no/such/file")];

@@ -104,7 +104,7 @@ fn what_cannot_be_served_is_told() {
     let network = wgrad::TwoLayerNet::spec(2, 3, 2).on_cpu().unwrap();
     let path = directory.path().join("plain.safetensors");
     network.save(&path).unwrap();
-    assert_refused(&serve(&path, "a\n1\n"), &["nothing of columns"]);
+    assert_refused(&serve(&path, "a\n1\n"), &["has no columns"]);
     let csv = directory.path().join("short.csv");
     fs::write(
         &csv,

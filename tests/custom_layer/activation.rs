@@ -246,7 +246,7 @@ fn tensors_that_do_not_fit_the_kernel() {
     layer.bound = &[1, 1];
     assert_eq!(
         binding_fault(error(&layer)),
-        "softsign::forward: y is bound twice, though y is written"
+        "softsign::forward: tensor y is bound twice, but the kernel writes binding y"
     );
 }
 
@@ -396,8 +396,8 @@ fn fewer_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
     layer.output = |input| Shape::from(input.len().div_ceil(2));
     // The first minibatch of more than one feature is 1×2.
-    let by_sanitizer = "out of bounds: `y` is written at index 1, and 1 element is bound there";
-    assert_stray(&layer, "1 elements behind the end of y", by_sanitizer);
+    let by_sanitizer = "out of bounds: `y` is written at index 1, but 1 element is bound there";
+    assert_stray(&layer, "1 elements after the end of y", by_sanitizer);
 }
 
 #[test]
@@ -476,11 +476,11 @@ fn a_pass_without_a_kernel() {
     let mut layer = Softsign::good();
     layer.is_without_backward = true;
     let message = check_error(&layer).to_string();
-    let expected = "Softsign, backward: no kernel was recorded, so that nothing writes dx. ";
+    let expected = "Softsign, backward: no kernel was recorded, so nothing writes dx. ";
     assert!(message.starts_with(expected), "{message}");
     layer.bound = &[];
     let message = check_error(&layer).to_string();
-    let expected = "Softsign, forward: no kernel was recorded, so that nothing writes y. ";
+    let expected = "Softsign, forward: no kernel was recorded, so nothing writes y. ";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -490,8 +490,8 @@ fn a_kernel_without_its_guard() {
         "if (i < shape.elements) { y",
         "if (shape.elements > 0u) { y",
     );
-    let by_sanitizer = "out of bounds: `x` is read at index 1, and 1 element is bound there";
-    assert_stray(&layer, "63 elements behind the end of y", by_sanitizer);
+    let by_sanitizer = "out of bounds: `x` is read at index 1, but 1 element is bound there";
+    assert_stray(&layer, "63 elements after the end of y", by_sanitizer);
 }
 
 #[test]

@@ -479,8 +479,7 @@ fn state_that_an_evaluation_changes() {
     };
     assert_eq!(state_changed(&layer), expected("the WGSL"));
     let message = check_error(&layer).to_string();
-    let text =
-        "BatchNorm: running_mean was changed by the WGSL, in the forward pass in evaluation. ";
+    let text = "BatchNorm: the WGSL changed running_mean in the forward pass in evaluation. ";
     assert!(message.starts_with(text), "{message}");
 
     let mut layer = BatchNorm::good();

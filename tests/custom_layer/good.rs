@@ -221,7 +221,7 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         2 + 2 * kernels.len() + report.rows.len()
     );
     assert!(
-        text.contains("contract  scale::forward is what its WGSL says"),
+        text.contains("contract  scale::forward matches its WGSL"),
         "{text}"
     );
     // In evaluation, in training and as a first layer, at the small shapes.

@@ -345,13 +345,13 @@ fn a_term_of_the_gradient_that_is_left_out() {
 fn a_gradient_that_runs_into_the_next() {
     let layer = LayerNorm::with("if (c >= size.columns)", "if (c > size.columns)");
     let found = check_error(&layer).to_string();
-    let expected = "out of bounds: `dy` is read at index 1, and 1 element is bound there";
+    let expected = "out of bounds: `dy` is read at index 1, but 1 element is bound there";
     assert!(found.contains(expected), "{found}");
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     match without.run(gpu(), &layer) {
         Err(Error::Check(CheckError::Stray { tensor, found, .. })) => assert_eq!(
             (tensor.as_str(), found.as_str()),
-            ("dweight", "1 elements behind the end")
+            ("dweight", "1 elements after the end")
         ),
         other => panic!("{other:?}"),
     }

@@ -126,7 +126,7 @@ fn a_read_out_of_bounds_whose_value_is_dropped() {
         "let value = x[other]; if (other < elements) { tile[lane ^ 1u] = value; }",
     );
     let found = found(&layer);
-    let expected = "out of bounds: `x` is read at index 1, and 1 element is bound there";
+    let expected = "out of bounds: `x` is read at index 1, but 1 element is bound there";
     assert!(found.starts_with(expected), "{found}");
     assert!(
         found.contains("double.wgsl:14:21\n   |  x[other]"),

@@ -92,7 +92,7 @@ fn a_minibatch_that_no_machine_holds() {
             match check.run(gpu(), layer) {
                 Err(Error::Memory { what, .. }) => {
                     let expected = format!(
-                        "a check of {}, of which x is {rows} × 2 values,",
+                        "a check of {}, whose largest tensor is x ({rows} × 2),",
                         layer.name()
                     );
                     assert_eq!(what, expected);

@@ -92,7 +92,7 @@ fn the_report_has_a_row_for_both_tensors_of_every_minibatch() {
     let sanitized = "\nsanitizer log_cosh::log_cosh: clean in ";
     assert!(text.contains(sanitized), "{text}");
     assert!(
-        text.starts_with("LogCosh\ncontract  log_cosh::log_cosh is what"),
+        text.starts_with("LogCosh\ncontract  log_cosh::log_cosh matches"),
         "{text}"
     );
 }

@@ -24,7 +24,7 @@ fn bindings_in_another_order_than_in_the_wgsl() {
     let mut loss = LogCosh::good();
     loss.read = [TARGETS, OUTPUTS];
     let message = check_error(&loss).to_string();
-    let expected = "LogCosh: kernel log_cosh::log_cosh is not what its WGSL says: binding 1 is outputs, declared targets";
+    let expected = "LogCosh: kernel log_cosh::log_cosh does not match its WGSL: binding 1 is outputs, declared targets";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -47,8 +47,7 @@ fn nothing_is_recorded() {
     let mut loss = LogCosh::good();
     loss.invocations = None;
     let message = check_error(&loss).to_string();
-    let expected =
-        "LogCosh, loss: no kernel was recorded, so that nothing writes losses and doutputs. ";
+    let expected = "LogCosh, loss: no kernel was recorded, so nothing writes losses and doutputs. ";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -77,7 +76,7 @@ fn a_row_too_few() {
 fn a_row_too_many() {
     let loss = LogCosh::with("if (row >= size.rows)", "if (row > size.rows)");
     let found = check_error(&loss).to_string();
-    let expected = "out of bounds: `outputs` is read at index 1, and 1 element is bound there";
+    let expected = "out of bounds: `outputs` is read at index 1, but 1 element is bound there";
     assert!(found.contains(expected), "{found}");
     // Guard bands show it, too.
     let without = LossCheck::default().sanitized(0, Sanitizer::default());
@@ -90,7 +89,7 @@ fn a_row_too_many() {
     };
     assert_eq!(
         (tensor.as_str(), found.as_str()),
-        ("losses", "1 elements behind the end")
+        ("losses", "1 elements after the end")
     );
     assert!(message.contains("if (row < shape.rows)"), "{message}");
 }
@@ -183,7 +182,7 @@ fn a_reference_that_returns_the_sum_over_the_rows() {
         "{message}"
     );
     assert!(
-        message.contains("It must be the mean over the rows; it is their sum"),
+        message.contains("It must return the mean over the rows; it returns their sum"),
         "{message}"
     );
     loss.twin.loss = |rows| 1.0 / rows;
@@ -254,8 +253,11 @@ fn a_minibatch_that_no_machine_holds() {
         let check = LossCheck::default().shapes([shape]);
         match check.run(gpu(), &LogCosh::good()) {
             Err(Error::Memory { what, .. }) => {
-                let of = format!("{} × {} values,", shape[0], shape[1]);
-                assert!(what.starts_with("a check of LogCosh, of which "), "{what}");
+                let of = format!(" ({} × {}),", shape[0], shape[1]);
+                assert!(
+                    what.starts_with("a check of LogCosh, whose largest tensor is "),
+                    "{what}"
+                );
                 assert!(what.ends_with(&of), "{what}");
             }
             other => panic!("{other:?}"),

@@ -36,8 +36,8 @@ fn bindings_in_another_order_than_in_the_wgsl() {
     let mut optimizer = Heavy::good();
     optimizer.bindings.swap(0, 1);
     let message = check_error(&optimizer).to_string();
-    let expected = "Heavy { learning_rate: 0.1 }: kernel heavy::heavy is not what its WGSL says: \
-                    binding 1 is gradients, declared coefficients";
+    let expected = "Heavy { learning_rate: 0.1 }: kernel heavy::heavy does not match its WGSL: binding 1 is gradients, \
+                    declared coefficients";
     assert!(message.starts_with(expected), "{message}");
     assert_eq!(optimizer.bindings[..2], [COEFFICIENTS, GRADIENTS]);
 }
@@ -47,7 +47,7 @@ fn nothing_is_recorded() {
     let mut optimizer = Heavy::good();
     optimizer.invocations = None;
     let message = check_error(&optimizer).to_string();
-    let expected = "update: no kernel was recorded, so that nothing writes parameters. ";
+    let expected = "update: no kernel was recorded, so nothing writes parameters. ";
     assert!(message.contains(expected), "{message}");
 }
 
@@ -103,7 +103,7 @@ fn a_wrong_formula_in_the_reference() {
         "{message}"
     );
     assert!(
-        message.contains("by the reference in f32 and "),
+        message.contains("in the reference in f32 and "),
         "{message}"
     );
 }
@@ -125,7 +125,7 @@ fn an_element_too_many() {
     let CheckError::Stray { tensor, found, .. } = error else {
         panic!("{message}");
     };
-    let expected = ("parameters", "1 elements behind the end");
+    let expected = ("parameters", "1 elements after the end");
     assert_eq!((tensor.as_str(), found.as_str()), expected);
     assert!(message.contains("if (i < settings.elements)"), "{message}");
 }
@@ -190,7 +190,7 @@ fn what_a_kernel_is_told_of_a_group_is_ignored() {
         (what, tensor.as_str()),
         (Followed::Rate, "velocity (rate 0.5)")
     );
-    let expected = "as if it had not been told the multiple of the learning rate";
+    let expected = "as if the kernel ignored the multiple of the learning rate";
     assert!(message.contains(expected), "{message}");
     assert!(
         message.ends_with("Give the kernel UpdatePart::rate of each of Update::parts"),
@@ -243,7 +243,7 @@ fn a_kernel_that_does_not_look_for_the_row_of_its_step() {
     };
     assert_eq!((at.step, by), (Some(1), "the WGSL"));
     assert!(
-        message.contains("every row is NaN but that of the step"),
+        message.contains("is NaN except the row of the step"),
         "{message}"
     );
 }
@@ -407,7 +407,7 @@ fn an_optimizer_that_says_something_else() {
     let expected = "a step of the reference with another UpdateStep::weight_decay";
     assert_eq!(stated(&twin), expected);
     let twin = Heavy::twin(|twin| twin.update = |p| *p /= p.nrows() as f64);
-    let expected = "a step of the reference with a row of a parameter at a time";
+    let expected = "a step of the reference on one row of a parameter at a time";
     assert_eq!(stated(&twin), expected);
 }
 

@@ -173,14 +173,14 @@ fn what_counts_as_missing() {
         assert_eq!(
             message,
             format!(
-                "t.csv, line 3, column \"x\": expected a number, found {found}; say what it stands for with \
+                "t.csv, line 3, column \"x\": expected a number, found {found}; say what a blank means with \
                  `Number::missing_as_mean` or `Number::missing_as`, or leave the row out with `Records::filter`"
             )
         );
     }
     let message = refused(&Columns::new().number("x").value("y"), "x,y\n?,2\n");
     assert!(
-        message.contains("expected a number, found \"?\"; mend it"),
+        message.contains("expected a number, found \"?\"; correct it"),
         "{message}"
     );
 }
@@ -193,8 +193,8 @@ fn a_missing_category_and_a_missing_target() {
         Columns::new().index(Category::new("k").others()),
     ] {
         let message = refused(&columns.value("y"), text);
-        let expected = "t.csv, line 4, column \"k\": expected a category, found a blank; make it one of its own with \
-                        `Category::missing_as_category`";
+        let expected = "t.csv, line 4, column \"k\": expected a category, found a blank; make blanks a category of \
+                        their own with `Category::missing_as_category`";
         assert!(message.starts_with(expected), "{message}");
     }
     let text = "x,y\n1,1\n2,NA\n";
@@ -204,8 +204,8 @@ fn a_missing_category_and_a_missing_target() {
         (Columns::new().number("x").label("y"), "yes or no"),
     ] {
         let told = format!(
-            "t.csv, line 3, column \"y\": expected {expected}, found \"NA\"; the column is to be predicted: leave the row \
-             out with `Records::filter`"
+            "t.csv, line 3, column \"y\": expected {expected}, found \"NA\"; the column is a target: leave the row out \
+             with `Records::filter`"
         );
         assert_eq!(refused(&columns, text), told);
         let fitted = columns.fit(&read("x,y\n1,1\n2,0\n")).unwrap();
@@ -220,16 +220,16 @@ fn a_field_that_is_no_finite_number() {
     let columns = Columns::new().number("x").value("y");
     let fitted = columns.fit(&read(TWO_ROWS)).unwrap();
     for (field, expected) in [
-        ("old", "expected a number, found \"old\"; mend it"),
-        ("\"1,5\"", "expected a number, found \"1,5\"; mend it"),
-        ("inf", "expected a finite number, found \"inf\"; mend it"),
+        ("old", "expected a number, found \"old\"; correct it"),
+        ("\"1,5\"", "expected a number, found \"1,5\"; correct it"),
+        ("inf", "expected a finite number, found \"inf\"; correct it"),
         (
             "-Infinity",
-            "expected a finite number, found \"-Infinity\"; mend it",
+            "expected a finite number, found \"-Infinity\"; correct it",
         ),
         (
             "1e999",
-            "expected a finite number, found \"1e999\"; mend it",
+            "expected a finite number, found \"1e999\"; correct it",
         ),
     ] {
         let text = format!("y,x\r\n1,1\r\n\r\n2,{field}\r\n");
@@ -242,8 +242,8 @@ fn a_field_that_is_no_finite_number() {
         }
     }
     let message = message(fitted.table(&read("x,y\n1,1\n2,1e300\n")));
-    let expected = "t.csv, line 3, column \"y\": expected a number that is near those that the columns were fitted to \
-                    (mean 2e0, deviation 1e0), found \"1e300\"";
+    let expected = "t.csv, line 3, column \"y\": expected a number near those to which the columns were fitted (mean \
+                    2e0, standard deviation 1e0), found \"1e300\"";
     assert!(message.starts_with(expected), "{message}");
     let error = columns
         .fit(&Records::new("t", ["x", "y"], [["1", "a"]]).unwrap())
@@ -263,7 +263,7 @@ fn a_column_that_is_always_the_same_is_blamed_by_its_name() {
     assert_eq!(
         refused(&number, both),
         "column \"a\" is \"3.5\" in all 3 rows of t.csv: expected different values in the part to train on, found one; \
-         it says nothing: leave it out"
+         such a column carries no information: leave it out"
     );
     for columns in [
         Columns::new().one_hot("b"),
@@ -334,7 +334,7 @@ fn columns_that_do_not_go_together() {
     for (columns, expected) in [
         (
             x().number("aera").value("y"),
-            "t.csv has no column \"aera\": expected one of its header, which is \"x\", \"y\" and \"z\"; name one",
+            "t.csv has no column \"aera\": expected one of the columns in its header, \"x\", \"y\" and \"z\"; name one",
         ),
         (x().value("Y"), "did you mean \"y\"?"),
         (x().one_hot("x").value("y"), "column \"x\" is named twice"),
@@ -347,8 +347,8 @@ fn columns_that_do_not_go_together() {
         (x().number(" ").value("y"), "a column without a name"),
         (
             x().value("y").class("z"),
-            "columns \"y\" and \"z\" cannot both be predicted by one network: expected values alone, labels alone, or a \
-             single class, found a value and a class",
+            "one network cannot predict both columns \"y\" and \"z\": expected only values, only labels, or a single \
+             class, found a value and a class",
         ),
         (x().class("y").class("z"), "found a class and a class"),
         (x().label("y").value("z"), "found a label and a value"),
@@ -386,9 +386,8 @@ fn categories_that_the_training_part_does_not_have() {
     let later = "y,k\n1,9\n2,7\n";
     let fit = |columns: Columns| columns.value("y").fit(&read(train)).unwrap();
     for columns in [Columns::new().one_hot("k"), Columns::new().index("k")] {
-        let expected = "t.csv, line 3, column \"k\": expected a category that the columns were fitted to, which are \
-                        \"8\", \"9\" and \"10\", found \"7\"; mend it, or take categories that are not known as one \
-                        with `Category::others`";
+        let expected = "t.csv, line 3, column \"k\": expected one of the fitted categories (\"8\", \"9\" and \"10\"), \
+                        found \"7\"; correct it, or treat unknown categories as one category with `Category::others`";
         assert_eq!(message(fit(columns).table(&read(later))), expected);
     }
     let known = fit(Columns::new().one_hot(Category::new("k").others()));
@@ -418,14 +417,14 @@ fn categories_that_the_training_part_does_not_have() {
         fitted.features_of(&read("k\nNA\n"))
     };
     assert_eq!(blank(Category::new("k").others()).unwrap(), array![[0.0]]);
-    assert!(message(blank(Category::new("k"))).contains("found \"NA\"; mend it"));
+    assert!(message(blank(Category::new("k"))).contains("found \"NA\"; correct it"));
 
     let many = (0..12).map(|k| [k.to_string(), (k % 3).to_string()]);
     let many = Records::new("many", ["k", "y"], many).unwrap();
     let fitted = Columns::new().number("y").class("k").fit(&many).unwrap();
     let message = message(fitted.table(&Records::new("t", ["k", "y"], [["12", "1"]]).unwrap()));
-    let expected = "t, row 0, column \"k\": expected a category that the columns were fitted to, which are \"0\", \"1\", \
-                    \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\" and 2 more, found \"12\"";
+    let expected = "t, row 0, column \"k\": expected one of the fitted categories (\"0\", \"1\", \"2\", \"3\", \"4\", \
+                    \"5\", \"6\", \"7\", \"8\", \"9\" and 2 more), found \"12\"";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -604,7 +603,7 @@ fn numbers_that_come_as_arrays() {
     assert!(
         error
             .to_string()
-            .starts_with("column \"x\" is no plain number"),
+            .starts_with("column \"x\" is not a plain number"),
         "{error}"
     );
 }
@@ -624,7 +623,7 @@ fn a_table_that_has_no_room_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("\"id\" alone is 40000 of the features"),
+            .contains("\"id\" alone makes 40000 of the features"),
         "{error}"
     );
     assert_matches!(error, DataError::Columns(ColumnsError::Memory { .. }));
@@ -710,7 +709,7 @@ fn a_text_of_columns_that_is_not_sound() {
         r#"{"version":1,"missing":[],"features":[{"number":{"scale":{"name":"x","mean":"0","deviation":"1"},"blank":"refused"}}],"target":{"classes":{"name":"y","classes":["a"]}}}"#.to_owned(),
     ] {
         let error = FittedColumns::from_json(&text).unwrap_err();
-        assert!(error.to_string().starts_with("no columns can be read: expected the JSON text"), "{error}");
+        assert!(error.to_string().starts_with("cannot read the columns: expected the JSON text"), "{error}");
         assert_matches!(error, DataError::Columns(ColumnsError::Text { .. }));
     }
     let least = r#"{"version":1,"missing":[],"features":[{"number":{"scale":{"name":"x","mean":"0","deviation":"1"},"blank":"refused"}}],"target":{"labels":["y"]}}"#;

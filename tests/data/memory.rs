@@ -78,7 +78,7 @@ fn a_prefix_names_the_data_set() {
     assert!(
         error
             .to_string()
-            .contains("some of a and one without a prefix;"),
+            .contains("files of a and one without a prefix;"),
         "{error}"
     );
     assert_matches!(error, DataError::MixedFiles { names } if names == ["a", ""]);

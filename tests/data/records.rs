@@ -117,11 +117,11 @@ fn other_delimiters_and_files_without_a_header() {
 fn a_row_of_another_length_is_told_by_its_line() {
     assert_eq!(
         refused(b"a,b,c\n1,2,3\n\n\"4\n4\",5,6\n7,8\n9,10,11\n"),
-        "t.csv, line 6: expected 3 fields, as the header has, found 2; put a delimiter for each field that is blank"
+        "t.csv, line 6: expected 3 fields, as in the header, found 2; put a delimiter for each field that is blank"
     );
     assert_eq!(
         refused(b"a,b\r\n1,2\r\n3,4,5\r\n"),
-        "t.csv, line 3: expected 2 fields, as the header has, found 3; put quotes around a field that holds a delimiter"
+        "t.csv, line 3: expected 2 fields, as in the header, found 3; put quotes around a field that holds a delimiter"
     );
     let error = Records::new("t", ["a", "b"], [vec!["1", "2"], vec!["3"]]).unwrap_err();
     assert!(
@@ -163,7 +163,7 @@ fn bytes_that_are_not_utf_8_are_told_by_line_and_column() {
 #[test]
 fn quotes_that_are_not_closed_or_closed_too_early() {
     let message = refused(b"a,b\n1,2\n3,\"4\n5,6\n7,8\n");
-    let expected = "t.csv, line 3, column \"b\": a quote opens a field that no other quote closes";
+    let expected = "t.csv, line 3, column \"b\": a quote opens a field, but no quote closes it";
     assert!(message.starts_with(expected), "{message}");
     let message = refused(b"a,b\n1,\"4\" inch\n");
     let expected = "t.csv, line 2, column \"b\": expected the end of the field after its closing quote, found 'i'";
@@ -188,8 +188,8 @@ fn texts_without_a_header_or_rows() {
 
 #[test]
 fn two_columns_of_one_name() {
-    let expected = "t.csv has two columns named \"area\", the 1st and the 3rd: expected another name for each; rename \
-                    one in the header";
+    let expected = "t.csv has two columns named \"area\", the 1st and the 3rd: expected different names; rename one in \
+                    the header";
     assert_eq!(refused(b"area,price, area\n1,2,3\n"), expected);
     // Columns without a name can be there several times, as nobody can ask for them.
     assert_eq!(read(b"a,,\n1,2,3\n").unwrap().header(), ["a", "", ""]);
@@ -224,7 +224,7 @@ fn a_column_that_is_not_there() {
     let message = |column| records.column(column).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         message("twon"),
-        "t.csv has no column \"twon\": expected one of its header, which is \"area\" and \"town\"; did you mean \
+        "t.csv has no column \"twon\": expected one of the columns in its header, \"area\" and \"town\"; did you mean \
          \"town\"?"
     );
     assert!(message("price").ends_with("name one of them"));
@@ -234,7 +234,9 @@ fn a_column_that_is_not_there() {
         .map(|_| ())
         .unwrap_err();
     assert!(
-        error.to_string().ends_with("give that to `Csv::delimiter`"),
+        error
+            .to_string()
+            .ends_with("give that character to `Csv::delimiter`"),
         "{error}"
     );
 }
@@ -290,7 +292,7 @@ fn shares_that_leave_a_part_empty() {
     let error = records.split(0.01, 1).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "0.01 of the 10 rows of t is 0, which leaves none for the first part: expected rows in both; take another \
+        "0.01 of the 10 rows of t is 0, which leaves none for the first part: expected rows in both; use another \
          share, or more rows"
     );
     let error = counted(1).split(0.8, 1).unwrap_err();

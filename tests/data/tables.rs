@@ -39,7 +39,7 @@ fn a_label_that_is_not_one_hot_is_told_by_what_it_is() {
                 class: 1,
                 found: 0.333,
             },
-            "soft labels",
+            "soft label",
         ),
         (
             array![0.5, 0.5, 0.5],
@@ -106,7 +106,7 @@ fn columns_that_are_always_the_same_are_told_as_that() {
         "feature columns 1 and 3",
         "\"t\"",
         "NaN",
-        "always the same",
+        "constant column",
         "divide by 1",
     ] {
         assert!(error.to_string().contains(part), "no {part} in: {error}");
@@ -162,7 +162,7 @@ fn numbers_that_are_not_finite_are_counted() {
     assert!(
         error
             .to_string()
-            .contains("in 2 of 3 rows, NaN in row 1 at first"),
+            .contains("in 2 of 3 rows, first in row 1 (NaN)"),
         "{error}"
     );
     assert_matches!(

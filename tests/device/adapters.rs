@@ -34,7 +34,7 @@ fn a_name_that_no_adapter_has_is_an_error_that_lists_them() {
     for info in Gpu::adapters() {
         assert!(error.to_string().contains(&info.name), "{error}");
     }
-    assert_error!(error, ["no such adapter", "adapters present", "Ask for one of these"],
+    assert_error!(error, ["no such adapter", "adapters present", "Choose one of these"],
         Error::NoAdapter { wanted, found }
             if wanted.contains("no such adapter") && found.len() == Gpu::adapters().len());
 }

@@ -102,7 +102,7 @@ fn a_buffer_that_is_mapped_is_told() {
     for used in uses(&gpu, &tensor) {
         assert_error!(
             used.unwrap_err(),
-            ["is mapped. Unmap it before"],
+            ["is mapped. Unmap it first"],
             Error::Buffer { label, fault: BufferFault::Mapped, .. } if label == "mine" || label == "theirs"
         );
     }
@@ -168,7 +168,10 @@ fn a_range_that_does_not_fit_says_what_would() {
         );
     }
     let large = Tensor::in_buffer(&gpu, "mine", &buffer, 256, 256, [100, 16], Element::F32);
-    let named = ["6400 or more, for 100 × 16 values", "has 256 from there on"];
+    let named = [
+        "at least 6400, for 100 × 16 values",
+        "has only 256 from this offset on",
+    ];
     assert_error!(
         large.unwrap_err(),
         [named[0], named[1]],
@@ -195,7 +198,7 @@ fn values_for_a_tensor_are_counted() {
     ] {
         assert_error!(
             refused.unwrap_err(),
-            ["bytes of a value for mine must be 4, as its elements have; it is "],
+            ["bytes of a value for mine must be 4, the size of its elements; it is "],
             Error::Setting { found, .. } if found == size.to_string()
         );
     }
@@ -238,8 +241,8 @@ fn input_and_output_of_a_forward_plan_in_one_buffer_are_refused() {
                 [
                     "the buffer of",
                     "the output,",
-                    "another than that of the input",
-                    "it is that of x"
+                    "different from the buffer of the input",
+                    "it is the buffer of x"
                 ],
                 Error::Setting { .. }
             );
@@ -275,8 +278,8 @@ fn what_a_kernel_writes_shares_its_memory_with_nothing() {
         recorder.finish().unwrap_err(),
         [
             "relu::forward",
-            "y shares memory with x",
-            "memory that nothing else"
+            "tensor y shares memory with tensor x",
+            "memory that no other tensor"
         ],
         Error::Binding {
             mistake: BindingFault::Shared { .. },

@@ -42,7 +42,7 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
     Relu.forward(&mut recorder, pass).unwrap();
     let error = recorder.finish().unwrap_err().to_string();
     assert!(
-        error.contains("relu::forward") && error.contains("one buffer"),
+        error.contains("relu::forward") && error.contains("x and y lie in the same buffer"),
         "{error}"
     );
 }
@@ -319,29 +319,29 @@ fn vectors_are_bound_to_tensors_of_whole_vectors() {
         (
             [[3, 3], [1, 12], [4, 3]],
             [
-                "x is of vectors of 4",
-                "values, bound to it, has 9 elements",
+                "binding x has vectors of 4",
+                "tensor values has 9 elements, which is not a multiple of 4",
             ],
         ),
         (
             [[3, 2], [1, 12], [4, 3]],
             [
-                "x is of vectors of 4",
-                "values, bound to it, has 6 elements",
+                "binding x has vectors of 4",
+                "tensor values has 6 elements, which is not a multiple of 4",
             ],
         ),
         (
             [[3, 4], [1, 11], [4, 3]],
             [
-                "signs is of vectors of 2",
-                "words, bound to it, has 11 elements",
+                "binding signs has vectors of 2",
+                "tensor words has 11 elements, which is not a multiple of 2",
             ],
         ),
         (
             [[3, 4], [1, 12], [1, 1]],
             [
-                "y is of vectors of 2",
-                "products, bound to it, has 1 elements",
+                "binding y has vectors of 2",
+                "tensor products has 1 elements, which is not a multiple of 2",
             ],
         ),
     ] {
@@ -399,7 +399,11 @@ fn atomics_are_bound_to_words() {
     let floats = Tensor::zeros(&gpu, "floats", [1, 3], Element::F32).unwrap();
     assert_error!(
         record(&floats).unwrap_err(),
-        ["mine::count", "counts is of U32", "floats"],
+        [
+            "mine::count",
+            "binding counts has elements of U32",
+            "tensor floats has elements of F32"
+        ],
         Error::Binding {
             mistake: BindingFault::Element { .. },
             ..
@@ -452,7 +456,7 @@ fn tensors_that_are_empty_or_not_within_their_buffer_as_it_can_be_bound() {
             of(0, 256, [0, 7]),
             "shape of x must be at least 1 along each extent; it is 0 × 7",
         ),
-        (of(0, 256, [1, 65]), "its buffer, which must be larger"),
+        (of(0, 256, [1, 65]), "make the buffer larger"),
         (of(0, 260, [1, 64]), "span of x, in bytes, must be"),
         (of(0, 256, [1 << 40, 1 << 40]), "in elements, needs"),
         (of(4, 16, [1, 4]), "offset of x must be a multiple of"),

@@ -273,7 +273,11 @@ fn parameters_of_another_shape_replace_nothing() {
         ),
         (
             missing,
-            ["names that are given", "layers.2.bias", "layers.0.weight"],
+            [
+                "list of the given names",
+                "layers.2.bias",
+                "layers.0.weight",
+            ],
         ),
         (
             unknown,

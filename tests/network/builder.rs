@@ -30,7 +30,7 @@ fn a_value_of_another_network_or_name_is_refused() {
     let short = Sequential::input(3).layer(Linear::new(3)).add(long.here());
     let error = refused(&short);
     assert!(
-        error.contains("one of this network: what `here` returned before"),
+        error.contains("one of this network, returned by `here`"),
         "{error}"
     );
     // One of a clone is one of its own.
@@ -42,7 +42,7 @@ fn a_value_of_another_network_or_name_is_refused() {
     for name in ["input", "layers.0", ""] {
         let error = refused(&start.clone().named(name));
         assert!(
-            error.starts_with("name of a value must be none that values have"),
+            error.starts_with("name of a value must be different from automatic names"),
             "{error}"
         );
     }
@@ -52,14 +52,14 @@ fn a_value_of_another_network_or_name_is_refused() {
         .add("b");
     let error = refused(&unknown);
     assert!(
-        error.contains("one that has a name before it (a); it is \"b\""),
+        error.contains("a name given before (a); it is \"b\""),
         "{error}"
     );
     let twice = Sequential::input(3)
         .named("a")
         .layer(Linear::new(3))
         .named("a");
-    assert!(refused(&twice).contains("another than those before it; it is a"));
+    assert!(refused(&twice).contains("different from the names before it; it is a"));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn shapes_that_do_not_fit_are_named() {
     let error = refused(&network.clone().add("x"));
     assert_eq!(
         error,
-        "shape of x, to be added to another value, must be 4, that of layers.0; it is 3"
+        "shape of x, which is added to another value, must be 4, the shape of layers.0; it is 3"
     );
     let image = Sequential::input([3, 2])
         .named("x")
@@ -76,7 +76,7 @@ fn shapes_that_do_not_fit_are_named() {
         .concat("x");
     let error = refused(&image);
     assert!(
-        error.contains("shape of x, to be concatenated, must be that of layers.0"),
+        error.contains("shape of x, which is concatenated, must be that of layers.0"),
         "{error}"
     );
     // Of one extent any number joins.

@@ -104,7 +104,7 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
     let error = model.set_parameters(&without).unwrap_err().to_string();
     assert!(
         error.contains(
-            "given must be that of the network, with layers.2.bias; it is layers.0.weight, "
+            "given names must be the list of the network, which has layers.2.bias; it is layers.0.weight, "
         ),
         "{error}"
     );

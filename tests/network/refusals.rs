@@ -94,11 +94,11 @@ fn what_is_left_out_is_named() {
         ),
         (
             Double::LastElement,
-            "what the forward pass of layers.1, Double, writes must be all of y (2 × 5)",
+            "output of the forward pass of layers.1, Double, must be all of y (2 × 5)",
         ),
         (
             Double::LastElementBackward,
-            "what the backward pass of layers.1, Double, writes must be all of dx (2 × 5)",
+            "output of the backward pass of layers.1, Double, must be all of dx (2 × 5)",
         ),
     ] {
         let network = Sequential::input(3).layer(Linear::new(5)).layer(layer);
@@ -169,7 +169,7 @@ fn a_layer_that_wraps_another_is_looked_at() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains(&format!("writes must be all of {leaves_out} (")),
+            error.contains(&format!("Wrapped, must be all of {leaves_out} (")),
             "{error}"
         );
     }
@@ -234,7 +234,7 @@ fn names_of_parameters_and_state_are_told_apart() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("the state of layers.0, Named, must be not empty, and another"),
+            error.contains("the state of layers.0, Named, must be not empty, and different"),
             "{error}"
         );
     }

@@ -91,9 +91,13 @@ fn a_loss_that_leaves_something_out_is_refused_wherever_it_is_given() {
         (
             true,
             false,
-            "what the loss Mute { losses: true, doutputs: false } writes must be all of doutputs (2 × 1)",
+            "output of the loss Mute { losses: true, doutputs: false } must be all of doutputs (2 × 1)",
         ),
-        (false, true, "writes must be all of losses (1 × 2)"),
+        (
+            false,
+            true,
+            "output of the loss Mute { losses: false, doutputs: true } must be all of losses (1 × 2)",
+        ),
     ] {
         let loss = Mute { losses, doutputs };
         let model = model();

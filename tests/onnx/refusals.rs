@@ -44,7 +44,7 @@ fn a_layer_from_outside_is_named() {
     for part in [
         "layers.1, Stranger(7),",
         "expected a layer of wgrad::ops",
-        "found one from outside",
+        "found a layer from outside",
         "Put",
     ] {
         assert!(text.contains(part), "{text}");
@@ -65,7 +65,10 @@ fn a_layer_without_an_operator_is_named() {
     assert_eq!(*index, 0);
     assert!(name.starts_with("HashGrid(2 levels"), "{name}");
     let text = error.to_string();
-    assert!(text.contains("layers.0, HashGrid(2") && text.contains("Export the network behind"));
+    assert!(
+        text.contains("layers.0, HashGrid(2")
+            && text.contains("Export the network that follows it")
+    );
 }
 
 /// Boxes and shared layers are what is in them.

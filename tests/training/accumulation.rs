@@ -108,7 +108,7 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
         let refused = whole.set_safetensors_with(&file, Default::default());
         let refused = message(refused);
         assert!(
-            refused.contains("another batch: expected 24, found 4 of 6"),
+            refused.contains("a different batch: expected 24, found 4 of 6"),
             "{refused}"
         );
     }
@@ -117,7 +117,13 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
 #[test]
 fn what_cannot_be_accumulated_is_refused() {
     for mut trainer in trainers(&spec(), [6, 1]) {
-        for (minibatches, expected) in [(0, "1 to 20, as many as 120 examples"), (21, "it is 21")] {
+        for (minibatches, expected) in [
+            (
+                0,
+                "1 to 20, the number of full minibatches of 6 in 120 examples",
+            ),
+            (21, "it is 21"),
+        ] {
             let refused = message(trainer.accumulate(minibatches));
             assert!(refused.contains(expected), "{refused}");
         }

@@ -107,7 +107,7 @@ fn examples_that_do_not_fit_a_model_or_its_loss_are_refused() {
     let classes = message(model.evaluate(&MeanSquaredError, &digits.test));
     assert!(
         classes.contains(
-            "has classes, but the loss MeanSquaredError compares values. Take a loss of classes"
+            "has classes, but the loss MeanSquaredError compares values. Use a loss of classes"
         ),
         "{classes}"
     );

@@ -322,7 +322,7 @@ impl Loss for Own {
 fn what_a_head_cannot_be_is_said() {
     let ends = |end: Sequential| refused(&end, MeanSquaredError, &values(4, 4));
     let hidden = || Sequential::input(4).layer(linear(4));
-    let expected = "is not the end of a head: a Linear of at most 128 inputs and outputs";
+    let expected = "is not the end of a head: a Linear with at most 128 inputs and outputs";
     assert_says(
         &ends(hidden().layer(Dropout::new(0.5))),
         &["layers.1, Dropout", expected],
@@ -346,7 +346,7 @@ fn what_a_head_cannot_be_is_said() {
     let wide = refused(&wide, MeanSquaredError, &values(4, 129));
     assert_says(&wide, &["layers.0, Linear", "128 inputs and outputs"]);
     let sum = hidden().named("one").layer(linear(4)).add("one");
-    assert_says(&ends(sum), &["no chain"]);
+    assert_says(&ends(sum), &["not a chain"]);
     let shared: Arc<dyn Layer> = Arc::new(linear(4));
     let twice = Sequential::input(4)
         .layer(Arc::clone(&shared))

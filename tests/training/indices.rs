@@ -89,7 +89,7 @@ fn assert_refused<T>(result: Result<T, Error>, expected: &[&str]) {
 
 #[test]
 fn what_is_no_index_is_told_with_its_place_wherever_rows_are_given() {
-    let allowed = "an integer from 0 and below 5, an index that layers.0, Embedding(5, 3), takes";
+    let allowed = "an integer from 0 and below 5, an index for layers.0, Embedding(5, 3)";
     for device in devices() {
         for wrong in [5.0, -1.0, 1.5] {
             let bad = table(|x| x[[7, 1]] = wrong);
@@ -169,7 +169,7 @@ fn indices_are_read_from_an_input_alone() {
         .layer(Linear::new(2))
         .layer(Embedding::new(COUNT, 3));
     let error = spec.output().unwrap_err().to_string();
-    let words = "what layers.1, Embedding(5, 3), reads must be an input of the network";
+    let words = "input of layers.1, Embedding(5, 3), must be an input of the network";
     assert!(
         error.starts_with(words) && error.contains("layers.0"),
         "{error}"

@@ -418,9 +418,9 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
         let (of_data, evaluated, of_stream, given) = told;
         let words = |row: usize, of: &str| {
             format!(
-                "row {row}, column 2 of the targets{of} must be 0 to 1, how sure it is that the output's label applies, \
-                 for the loss BinaryCrossEntropy: scale the targets, or take a loss of values, such as \
-                 MeanSquaredError; it is {wrong}"
+                "row {row}, column 2 of the targets{of} must be 0 to 1, the probability of the output's label, for the \
+                 loss BinaryCrossEntropy: scale the targets, or use a loss of values, such as MeanSquaredError; it is \
+                 {wrong}"
             )
         };
         assert_eq!(of_data, words(17, " of sure"));

@@ -214,7 +214,7 @@ fn rows_that_are_no_numbers_are_refused_and_too_large_ones_a_divergence() {
         ]
     });
     assert!(
-        told[0].contains("row 2 of x must be of finite numbers; it is NaN"),
+        told[0].contains("row 2 of x must be finite in every column; it is NaN"),
         "{}",
         told[0]
     );

@@ -191,7 +191,7 @@ fn what_a_loss_cannot_compare_is_refused() {
         for part in [
             "data set \"surface\" has values",
             "the loss SoftmaxCrossEntropy compares classes",
-            "Take a loss of values, such as MeanSquaredError",
+            "Use a loss of values, such as MeanSquaredError",
             "Table::classification",
         ] {
             assert!(message.contains(part), "no {part} in: {message}");
@@ -201,7 +201,7 @@ fn what_a_loss_cannot_compare_is_refused() {
         for part in [
             "data set \"circle\" has classes",
             "the loss MeanSquaredError compares values",
-            "Take a loss of classes, such as SoftmaxCrossEntropy",
+            "Use a loss of classes, such as SoftmaxCrossEntropy",
             "Table::regression",
         ] {
             assert!(message.contains(part), "no {part} in: {message}");
@@ -289,9 +289,8 @@ fn values_have_no_predictions_with_a_probability() {
     let on_gpu = on_gpu.predictions(&table);
     for refused in [of_model, on_gpu, on_cpu.predictions(&table)] {
         let error = refused.unwrap_err().to_string();
-        let expected = "data set \"surface\" has values, but a prediction with a probability is of classes. \
-            Predict values with Model::predict or cpu::Network::predict, or make the table with \
-            Table::classification";
+        let expected = "data set \"surface\" has values, but a prediction with a probability needs classes. Predict \
+            values with Model::predict or cpu::Network::predict, or make the table with Table::classification";
         assert_eq!(error, expected);
     }
 }

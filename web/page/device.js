@@ -26,7 +26,7 @@ export class Compute {
       return;
     }
     if (!adapter) {
-      this.#without("This browser knows WebGPU, but offers no GPU on this machine.");
+      this.#without("This browser supports WebGPU, but offers no GPU on this machine.");
       return;
     }
     const { description, device, architecture, vendor, isFallbackAdapter } = adapter.info ?? {};

@@ -19,7 +19,7 @@ export class Engine {
     });
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.#failure = new Error(`The thread that computes has failed: ${event.message ?? "it did not load"}.`);
+      this.#failure = new Error(`The thread that does the computation has failed: ${event.message ?? "it did not load"}.`);
       this.#asked.forEach(({ reject }) => reject(this.#failure));
       this.#asked.clear();
     });

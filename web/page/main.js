@@ -168,7 +168,7 @@ async function drawDigits() {
   const total = train + test;
   const progress = $("progress");
   progress.hidden = false;
-  say("Drawing digits to learn from…");
+  say("Drawing digits for training…");
   let remaining = total;
   while (remaining > 0) {
     remaining = await digits.draw(DRAWING_BUDGET);
@@ -203,7 +203,7 @@ async function useData(data) {
   now.data = data;
   grid.show(data);
   const count = (number) => number.toLocaleString("en");
-  $("data-name").textContent = `${capital(data.name)}: ${count(data.trainCount)} to learn from, ${count(data.testCount)} to test with.`;
+  $("data-name").textContent = `${capital(data.name)}: ${count(data.trainCount)} for training, ${count(data.testCount)} for testing.`;
   $("synthetic").hidden = data.name === "synthetic digits";
   if (training) await takeNew(training);
   before?.free();
@@ -229,7 +229,7 @@ async function readDataFiles(files) {
     $("progress").hidden = true;
     await inTurn(() => useData(data));
   } catch (error) {
-    if (now.data) say(`Still on ${now.data.name}.`);
+    if (now.data) say(`Still using ${now.data.name}.`);
     fail(error);
   }
 }
@@ -255,7 +255,7 @@ function settings() {
   const sizes = [...widths, now.data?.classes ?? 10];
   const count = sizes.reduce((sum, width, at) => sum + width * (at === 0 ? 784 : sizes[at - 1]), 0);
   if (!compute.isOnGpu && isDense && count > MOST_ON_CPU) {
-    throw settingError($("hidden"), `On the CPU the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, or a tab has no memory for them; found`);
+    throw settingError($("hidden"), `On the CPU, the layers may have at most ${MOST_ON_CPU.toLocaleString("en")} weights, because a tab has no memory for more; found`);
   }
   return {
     network,
@@ -418,7 +418,7 @@ function addEvaluation(evaluation) {
   // On a slow device, an evaluation covers only part of the test set.
   $("accuracy-of").textContent = examples === now.data.testCount
     ? "on the whole test set"
-    : `on ${examples.toLocaleString("en")} of ${now.data.testCount.toLocaleString("en")} test digits: all take too long here`;
+    : `on ${examples.toLocaleString("en")} of ${now.data.testCount.toLocaleString("en")} test digits: testing all takes too long here`;
   if (now.training.running) sayTraining();
   now.accuracies.push(evaluation);
   accuracyChart.push(evaluation.step, evaluation.accuracy);
@@ -537,8 +537,8 @@ async function loadBytes(file, bytes) {
     take(training);
     notice.hide();
     if (other) {
-      say(`Took the weights of ${file.name}.`);
-      notice.show("Info", `Took the weights of ${file.name}; its training cannot go on here. ${capital(other.message)}`);
+      say(`Loaded the weights of ${file.name}.`);
+      notice.show("Info", `Loaded the weights of ${file.name}, but its training cannot go on here. ${capital(other.message)}`);
     } else {
       say(`Went on from ${file.name}, step ${training.steps.toLocaleString("en")}.`);
     }
@@ -697,7 +697,7 @@ function redraw() {
 /** Tells whether the form differs from the training's settings. */
 function tellSettings() {
   const differs = now.training?.isBegun && now.settings !== settingsText();
-  $("settings-note").textContent = differs ? "Changed settings take effect with Reset." : "";
+  $("settings-note").textContent = differs ? "Press Reset to apply the changed settings." : "";
   $("reset").classList.toggle("due", Boolean(differs));
 }
 

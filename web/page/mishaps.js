@@ -9,7 +9,7 @@ const MOST_BYTES = 2 ** 29;
 export function checkSize(file) {
   if (file.size <= MOST_BYTES) return;
   const size = Math.round(file.size / 1e6).toLocaleString("en");
-  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)}.`);
+  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)} MB.`);
 }
 
 /**
@@ -19,7 +19,7 @@ export function checkSize(file) {
 export function tell(error, notice, { training, say, reset, goOn }) {
   const name = error?.name ?? "Error";
   // Advice of the library to its own callers.
-  const advice = ", or take its weights alone with Model::load";
+  const advice = "; for its weights alone, use set_weights or load_weights";
   const message = capital(error?.message ?? `${error}`).replace(advice, "");
   const again = { label: "Reset", act: reset };
   switch (name) {
@@ -27,7 +27,7 @@ export function tell(error, notice, { training, say, reset, goOn }) {
       const { snapshot, snapshotStep } = training ?? {};
       const from = snapshot ? `from step ${snapshotStep.toLocaleString("en")}` : "from the beginning";
       say("The GPU was lost.");
-      notice.show(name, "The browser lost the GPU, and what was on it: its driver was reset or updated, or it "
+      notice.show(name, "The browser lost the GPU and its data: its driver was reset or updated, or it "
         + `was unplugged. Training can go on ${from}.`, { label: `Go on ${from}`, act: goOn });
       break;
     }

@@ -52,7 +52,7 @@ export class Pad {
     this.last = null;
     paint(this.seen, new Uint8Array(784));
     for (const row of this.rows) this.#bar(row, 0, "–", false);
-    this.guess.textContent = "Mouse, pen or finger.";
+    this.guess.textContent = "Draw with mouse, pen or finger.";
     this.#show();
   }
 

@@ -313,7 +313,7 @@ export class PhotoView {
     set("photo-steps", count(training?.steps ?? 0));
     set("psnr", psnr === null ? "–" : Number.isFinite(psnr) ? `${psnr.toFixed(1)} dB` : "∞ dB");
     set("samples", rate > 0 ? rate.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : "–");
-    const label = psnr === null ? "What the network has learnt" : `What the network has learnt: ${psnr.toFixed(1)} decibels`;
+    const label = psnr === null ? "What the network has learned" : `What the network has learned: ${psnr.toFixed(1)} decibels`;
     if ($("learnt").getAttribute("aria-label") !== label) $("learnt").setAttribute("aria-label", label);
   }
 
@@ -342,10 +342,10 @@ export class PhotoView {
     const cells = (level) => Math.floor(GRID.coarsest * GRID.growth ** level).toLocaleString("en");
     $("levels-shown").textContent = levels;
     $("levels-help").textContent = levels === 1 ? `One grid of ${cells(0)}×${cells(0)} cells.`
-      : `Grids of ${cells(0)}×${cells(0)} to ${cells(levels - 1)}×${cells(levels - 1)} cells, each 1.5 times as fine as the one before.`;
+      : `Grids of ${cells(0)}×${cells(0)} to ${cells(levels - 1)}×${cells(levels - 1)} cells, each 1.5 times finer than the one before.`;
     const training = this.#training;
     const differs = training?.isBegun && training.options.wantsGpu !== this.compute.isOnGpu;
-    $("photo-note").textContent = differs ? "Changed settings take effect with Reset." : "";
+    $("photo-note").textContent = differs ? "Press Reset to apply the changed settings." : "";
     $("photo-reset").classList.toggle("due", Boolean(differs));
   }
 

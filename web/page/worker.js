@@ -37,7 +37,7 @@ function takeSession(id, session) {
 
 /** Begins a training with `open`, on the GPU device with this number, or on the CPU if the number is null. */
 function openOn(gpu, open) {
-  if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device of the number ${gpu} any more.`);
+  if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device with the number ${gpu} any more.`);
   const device = gpu === null ? Device.cpu() : held.get(gpu);
   const session = open(device);
   // If `open` throws, the garbage collector frees the device: after a bug it may still be borrowed, and cannot be freed

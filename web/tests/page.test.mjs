@@ -653,12 +653,12 @@ test("a photo goes on being learnt after the loss of the device, and where a fil
   await drop("notes.txt", "no picture");
   const { kind, text } = await notice();
   assert.equal(kind, "Picture");
-  assert.match(text, /^notes\.txt is no picture/);
+  assert.match(text, /^notes\.txt is not a picture/);
   await page.click("#notice-close");
   await goesOn();
   await dropInHaste([["good.png", png(64, 32)], ["notes.txt", "no picture"]]);
   await page.waitForFunction(() => `${window.wgrad.photo.state.size}` === "64,32");
-  assert.match((await notice()).text, /^notes\.txt is no picture/);
+  assert.match((await notice()).text, /^notes\.txt is not a picture/);
   await goesOn();
 });
 
@@ -877,7 +877,7 @@ test("a view that was left before its code was there does nothing, and digits wa
     const { engine } = window.wgrad.photo;
     return engine.openPhotoSession({ id: -1 }, await engine.paintPhoto(8), 1, 16).catch(({ message }) => message);
   });
-  assert.equal(refused, "There is no device of the number -1 any more.");
+  assert.equal(refused, "There is no device with the number -1 any more.");
   await at.evaluate(() => { window.drawsOn = false; });
   await hasData(at);
   assert.deepEqual(opened.complaints, []);

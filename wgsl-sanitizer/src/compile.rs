@@ -296,7 +296,7 @@ impl<'a> Compiler<'a> {
         entry: &EntryPoint,
     ) -> Result<u32, Error> {
         let Some(naga::Binding::BuiltIn(built_in)) = binding else {
-            return Err(self.unsupported("an argument of the entry point that is no built-in"));
+            return Err(self.unsupported("an argument of the entry point that is not a built-in"));
         };
         Ok(match built_in {
             BuiltIn::LocalInvocationId => builtin::LOCAL_ID,
@@ -349,8 +349,7 @@ impl<'a> Compiler<'a> {
     fn emit_on(&mut self, instruction: Instruction, name: u32) -> Result<(), Error> {
         if self.program.code.len() + 1 >= MOST_INSTRUCTIONS {
             return Err(self.unsupported(format!(
-                "`{}` of more than {MOST_INSTRUCTIONS} instructions, with each function put in the place of its \
-                 calls,",
+                "`{}` of more than {MOST_INSTRUCTIONS} instructions, with all function calls inlined,",
                 self.program.entry
             )));
         }

@@ -191,7 +191,7 @@ impl<'a> Machine<'a> {
             let [x, y, z] = self.workgroups;
             Error::Setting(format!(
                 "`{}` in {x}×{y}×{z} workgroups and {} orders has more than {} workgroups and barriers, one after the \
-                 other: give fewer of either",
+                 other: use fewer workgroups or orders",
                 self.program.entry,
                 self.settings.orders.len(),
                 u32::MAX
@@ -440,7 +440,7 @@ mod tests {
         assert_eq!(
             told,
             "`main` in 2×1×1 workgroups and 2 orders has more than 4294967295 workgroups and barriers, one after the \
-             other: give fewer of either"
+             other: use fewer workgroups or orders"
         );
     }
 }

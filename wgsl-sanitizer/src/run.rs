@@ -81,7 +81,9 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
         let is_it = |bound: &&Bound| (bound.group, bound.binding) == (group, binding);
         let mut bound = dispatch.bindings.iter().filter(is_it);
         let Some(first) = bound.next() else {
-            return Err(error("nothing is bound, and it is used".to_owned()));
+            return Err(error(
+                "nothing is bound, but the variable is used".to_owned(),
+            ));
         };
         if bound.next().is_some() {
             return Err(error("two buffers are bound: leave out one".to_owned()));
@@ -94,7 +96,7 @@ fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<
 fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String> {
     let Some(buffer) = buffers.get(bound.buffer) else {
         return Err(format!(
-            "buffer {} is bound, and there are {}, counted from 0",
+            "buffer {} is bound, but there are {}, counted from 0",
             bound.buffer,
             buffers.len()
         ));
@@ -116,12 +118,12 @@ fn range(bound: &Bound, buffers: &[Buffer], least: u64) -> Result<Range, String>
     let length = bytes.end - bytes.start;
     if length < least {
         return Err(format!(
-            "{length} bytes are bound, and the variable needs {least} at least"
+            "{length} bytes are bound, but the variable needs at least {least}"
         ));
     }
     if length > MOST_BYTES {
         return Err(format!(
-            "{length} bytes are bound, and at most {MOST_BYTES} can be: bind a part of the buffer"
+            "{length} bytes are bound, but at most {MOST_BYTES} can be bound: bind a part of the buffer"
         ));
     }
     let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);

@@ -174,7 +174,7 @@ fn bindings() {
     let one = Dispatch::new([1, 1, 1]).bind(0, 0, 0);
     assert_eq!(
         bound(&one),
-        "@group(1) @binding(3) y: array<vec2<f32>>: nothing is bound, and it is used"
+        "@group(1) @binding(3) y: array<vec2<f32>>: nothing is bound, but the variable is used"
     );
     let both = one.clone().bind(1, 3, 1);
     assert!(bound(&both).starts_with("clean"), "{}", bound(&both));
@@ -184,11 +184,11 @@ fn bindings() {
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 3)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: buffer 3 is bound, and there are 3, counted from 0"
+        "@group(1) @binding(3) y: array<vec2<f32>>: buffer 3 is bound, but there are 3, counted from 0"
     );
     assert_eq!(
         bound(&one.clone().bind(1, 3, 2)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: 4 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3) y: array<vec2<f32>>: 4 bytes are bound, but the variable needs at least 8"
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
@@ -207,12 +207,12 @@ fn bindings() {
     );
     assert_eq!(
         bound(&one.clone().bind_range(1, 3, 1, 4..4)),
-        "@group(1) @binding(3) y: array<vec2<f32>>: 0 bytes are bound, and the variable needs 8 at least"
+        "@group(1) @binding(3) y: array<vec2<f32>>: 0 bytes are bound, but the variable needs at least 8"
     );
     let short = Dispatch::new([1, 1, 1]).bind(0, 0, 2).bind(1, 3, 1);
     assert_eq!(
         bound(&short),
-        "@group(0) @binding(0) params: Params: 4 bytes are bound, and the variable needs 48 at least"
+        "@group(0) @binding(0) params: Params: 4 bytes are bound, but the variable needs at least 48"
     );
 }
 
@@ -309,8 +309,8 @@ fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
     let told = report.map_or_else(|error| error.to_string(), |report| report.to_string());
     assert_eq!(
         told,
-        "@group(1) @binding(3) y: array<vec2<f32>>: 2147483652 bytes are bound, and at most 2147483648 can be: bind a part of the \
-         buffer"
+        "@group(1) @binding(3) y: array<vec2<f32>>: 2147483652 bytes are bound, but at most 2147483648 can be bound: \
+         bind a part of the buffer"
     );
     Ok(())
 }
@@ -347,8 +347,7 @@ fn programs_that_are_too_long() {
     let told = refused(&main_with(&declared, "f6();"));
     assert!(
         told.ends_with(
-            ": `main` of more than 4194304 instructions, with each function put in the place of its calls, is not \
-             supported"
+            ": `main` of more than 4194304 instructions, with all function calls inlined, is not supported"
         ),
         "{told}"
     );

@@ -35,7 +35,7 @@ impl Apt {
         eprintln!("xtask: $ {update}");
         if let Err(failure) = host.run_or_fail(&update) {
             // One broken third-party source makes the whole update fail, although our packages may still install.
-            eprintln!("xtask: {failure}; trying with the lists as they are");
+            eprintln!("xtask: {failure}; trying with the current lists of packages");
         }
         let mut args = vec!["install", "-y", "--no-install-recommends"];
         args.extend(packages);

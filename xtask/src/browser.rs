@@ -35,7 +35,7 @@ Install Chromium, then run this again:
   Arch            sudo pacman -S chromium
   Alpine          sudo apk add chromium
 
-Google Chrome does as well. CHROMIUM=/path/to/browser names one that lies elsewhere.";
+Google Chrome works as well. Set CHROMIUM=/path/to/browser to use a browser in another place.";
 
 /// Builds the page and tests it in a browser, where the crate's kernels are compiled and run too.
 pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
@@ -70,7 +70,7 @@ fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
             Ok(named)
         } else {
             Err(Failure::new(format!(
-                "{VARIABLE} is set, but there is no file {}; unset it, or name a browser's program",
+                "{VARIABLE} is set, but there is no file {}; unset it, or set it to the program of a browser",
                 named.display()
             )))
         };
@@ -89,7 +89,7 @@ fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
     )
     .map_err(|failure| explained(failure.message))?;
     find(host)
-        .ok_or_else(|| explained("apt-get succeeded, and yet there is no Chromium".to_owned()))
+        .ok_or_else(|| explained("apt-get succeeded, but there is still no Chromium".to_owned()))
 }
 
 /// The first browser on the search path.

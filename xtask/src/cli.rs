@@ -10,23 +10,23 @@ usage: cargo xtask <command>
 
   test [cargo-test-args…]  make sure a GPU driver is there, then run every test
                            (`cargo test --release --workspace`, with these arguments);
-                           one runs exported networks in ONNX Runtime, which is installed
-                           into target/python from PyPI where there is Python 3.11
+                           one test runs exported networks in ONNX Runtime, which is
+                           installed from PyPI into target/python if there is Python 3.11
   sanitize                 make sure a GPU driver is there, then interpret every shader
                            at all shapes around the edges of its tiles, and print what
                            was found: races, barriers that diverge, accesses out of
                            bounds, reads of unwritten memory, wrong results
-  mutants [option…]        plant single faults in the shaders, and count those that no
-                           test sees: --sample N [--seed S], --file SHADER, --kind KIND
-                           and --fault ID choose some of them (all take hours), --jobs N
-                           looks at several side by side, --list only prints them,
-                           --equivalent plants those too that are known to change nothing,
+  mutants [option…]        plant single faults in the shaders, and count the faults that no
+                           test catches: --sample N [--seed S], --file SHADER, --kind KIND
+                           and --fault ID choose some faults (all faults take hours),
+                           --jobs N tests N faults at once, --list only prints the faults,
+                           --equivalent also plants faults that are known to change nothing,
                            --sanitizer runs only the tests of `sanitize`
-  mutants --rust [arg…]    faults in Rust, by cargo-mutants with these arguments: also
-                           hours, but for one --file
+  mutants --rust [arg…]    plant faults in Rust with cargo-mutants and these arguments: also
+                           takes hours, except with one --file
   setup                    only make sure a GPU driver is there
-  web                      build the page that trains in a browser into web/dist, with
-                           all that needs (the wasm target, wasm-bindgen)
+  web                      build the page that trains in a browser into web/dist, and
+                           install what the build needs (the wasm target, wasm-bindgen)
   web-test                 the same, then drive it in a headless Chromium; every shader
                            and the parity tests run there as well
   serve [port]             build the page, then serve it on http://localhost:8080/, or on
@@ -37,11 +37,12 @@ usage: cargo xtask <command>
   help                     this text
 
 On Linux without a Vulkan driver, `test`, `sanitize`, `mutants`, `setup` and `ci`
-install Mesa's software driver by apt-get where they may (as root, or with a sudo that
-asks no password), and otherwise say what to install; `web-test` and `ci` do so with
-Chromium, unless the environment variable CHROMIUM names one, and `test` and `ci` with
-Python, unless WGRAD_PYTHON names one that has tests/onnx/requirements.txt. `ci` fails
-without it; `test` leaves out what needs it.";
+install Mesa's software driver with apt-get if they may (as root, or with a sudo that
+asks for no password), and otherwise say what to install. `web-test` and `ci` do the same
+for Chromium, unless the environment variable CHROMIUM names a browser. `test` and `ci` do
+the same for Python, unless WGRAD_PYTHON names a Python with the packages of
+tests/onnx/requirements.txt. Without Python, `ci` fails, and `test` leaves out the test
+that needs it.";
 
 /// The default port of the page.
 const PORT: u16 = 8080;
@@ -96,7 +97,7 @@ impl Task {
                 "`{}` takes no arguments{}, but got `{}`",
                 name.display(),
                 if matches!(task, Self::Serve(_)) {
-                    " but a port"
+                    " except a port"
                 } else {
                     ""
                 },
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(parse(&["serve", "0"]), Ok(Task::Serve(0)));
         let expected = "a port is a number up to 65535, but got `70000`";
         assert_eq!(parse(&["serve", "70000"]), Err(expected.to_owned()));
-        let expected = "`serve` takes no arguments but a port, but got `2`";
+        let expected = "`serve` takes no arguments except a port, but got `2`";
         assert_eq!(parse(&["serve", "1", "2"]), Err(expected.to_owned()));
     }
 

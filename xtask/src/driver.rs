@@ -24,7 +24,7 @@ Install the Vulkan loader and Mesa's software driver, then run this again:
   NixOS           hardware.graphics.enable = true; and in the shell
                   LD_LIBRARY_PATH=$(nix-build '<nixpkgs>' -A vulkan-loader --no-out-link)/lib
 
-The driver of your own GPU does as well.";
+The driver of your own GPU works as well.";
 
 /// Makes sure that the tests will find a GPU driver.
 pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
@@ -195,8 +195,8 @@ fn decide(found: &Found, apt: impl FnOnce() -> Option<Apt>) -> Action {
         (_, Some(_), Some(_)) => Action::GoOn,
         // No package helps: the loader would not look at its manifest.
         (Some(name), _, None) => Action::Explain(format!(
-            "{name} is set, but names no driver manifest that exists; \
-             unset it, or name one (a file, or a directory with .json files)"
+            "{name} is set, but names no driver manifest that exists; unset it, or set it to one (a file, or a \
+             directory with .json files)"
         )),
         _ => match apt() {
             Some(apt) => Action::Install(apt),
@@ -215,7 +215,7 @@ fn install(host: &impl Host, apt: Apt) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(format!(
-            "apt-get succeeded, and yet: {found}.\n{BY_HAND}"
+            "apt-get succeeded, but still: {found}.\n{BY_HAND}"
         )))
     }
 }
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn an_install_that_brings_nothing_is_a_failure() -> io::Result<()> {
         let fake = installable()?.answers("id -u", "0").on_run(|_, _| 0);
-        assert!(message(setup(&fake)).contains("apt-get succeeded, and yet: no Vulkan loader"));
+        assert!(message(setup(&fake)).contains("apt-get succeeded, but still: no Vulkan loader"));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ Install MPI and libclang, then run this again:
   Fedora          sudo dnf install openmpi-devel clang-devel; module load mpi
   Arch            sudo pacman -S openmpi clang
 
-LIBCLANG_PATH=/path/to/lib names a libclang that lies elsewhere.";
+Set LIBCLANG_PATH=/path/to/lib to use a libclang in another place.";
 
 /// Makes sure that the feature `mpi` can be built and tested.
 pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
@@ -32,7 +32,7 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
     };
     let purpose = "for the tests of training by several processes";
     apt.install(host, &PACKAGES, purpose)?;
-    find(host).map_err(|why| explained(&format!("apt-get succeeded, and yet {why}")))
+    find(host).map_err(|why| explained(&format!("apt-get succeeded, but still: {why}")))
 }
 
 /// The arguments that enable the feature `mpi`, if it can be built. All cargo commands use them, so that nothing is
@@ -111,7 +111,7 @@ pub(crate) mod tests {
         let fake = Fake::new("linux")?.answers("apt-get --version", "apt 2.6.1");
         let fake = fake.answers("id -u", "0\n");
         let message = setup(&fake).err().map(|failure| failure.message);
-        let and_yet = "apt-get succeeded, and yet there is no mpicc";
+        let and_yet = "apt-get succeeded, but there is still no mpicc";
         assert!(message.is_some_and(|message| message.contains(and_yet)));
         let ran = fake.ran();
         assert!(ran[1].ends_with("libopenmpi-dev openmpi-bin libclang-dev"));

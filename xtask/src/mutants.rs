@@ -128,7 +128,7 @@ fn plant(
         done += 1;
         let (told, outcome) = match (verdict, reason) {
             (Verdict::Invalid, _) => ("no valid WGSL".to_owned(), Outcome::Invalid),
-            (Verdict::Lived, Some(_)) => ("lived, as is listed".to_owned(), Outcome::Equivalent),
+            (Verdict::Lived, Some(_)) => ("lived, as listed".to_owned(), Outcome::Equivalent),
             (Verdict::Lived, None) => {
                 lived.push(fault);
                 ("LIVED".to_owned(), Outcome::Lived)
@@ -158,10 +158,10 @@ fn plant(
         score.add(fault, &outcome);
     })?;
     println!("{score}\nin {}", minutes(start.elapsed()));
-    told("were only seen as tests that took too long", &slow);
+    told("were caught only by tests that took too long", &slow);
     told("are listed as changing no result, but were caught", &wrong);
     told(
-        "lived: no test sees them, nor are they listed as changing no result",
+        "lived: no test catches them, and they are not listed as changing no result",
         &lived,
     );
     match (lived.len(), wrong.len()) {
@@ -197,7 +197,7 @@ fn look<H: Host>(runner: &mut Runner<'_, H>, count: usize) -> Result<(), Failure
         eprintln!("xtask: {skipped}");
     }
     eprintln!(
-        "xtask: all passed, in {} one after the other",
+        "xtask: all passed, in {} when run one after the other",
         minutes(runner.duration())
     );
     Ok(())
@@ -233,7 +233,7 @@ fn check_hook<H: Host>(
     match seen {
         Verdict::Invalid => Ok(()),
         other => Err(Failure::new(format!(
-            "the tests do not say that a text is no WGSL: were they built with `--cfg wgrad_faults`? ({other:?})"
+            "the tests do not report that a text is not WGSL: were they built with `--cfg wgrad_faults`? ({other:?})"
         ))),
     }
 }

@@ -29,7 +29,8 @@ Install Python 3.11 or newer with venv and pip, then run this again:
   Fedora          sudo dnf install python3
   Arch            sudo pacman -S python
 
-WGRAD_PYTHON=/path/to/python names one that has the packages of tests/onnx/requirements.txt.";
+Set WGRAD_PYTHON=/path/to/python to use a Python that has the packages of
+tests/onnx/requirements.txt.";
 
 /// Makes sure that the tests will find a Python with ONNX Runtime.
 pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
@@ -74,7 +75,7 @@ fn base(host: &impl Host) -> Result<&'static str, Failure> {
     };
     let purpose = "so that ONNX Runtime runs what the crate exports";
     apt.install(host, &PACKAGES, purpose)?;
-    find(host).map_err(|why| Failure::new(format!("apt-get succeeded, and yet: {why}")))
+    find(host).map_err(|why| Failure::new(format!("apt-get succeeded, but still: {why}")))
 }
 
 /// The first suitable Python, or why there is none.
@@ -220,7 +221,10 @@ mod tests {
         let fake = bare("linux")?.answers("apt-get --version", "apt 2.6.1");
         let fake = fake.answers("id -u", "0\n");
         let message = message(setup(&fake));
-        assert!(message.contains("apt-get succeeded, and yet"), "{message}");
+        assert!(
+            message.contains("apt-get succeeded, but still"),
+            "{message}"
+        );
         let ran = fake.ran();
         assert_eq!(ran.len(), 2);
         let install = "install -y --no-install-recommends python3 python3-venv";

@@ -21,7 +21,7 @@ pub(crate) fn serve(host: &impl Host, port: u16) -> Result<(), Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     eprintln!(
-        "xtask: http://localhost:{}/ (Ctrl-C ends it)",
+        "xtask: http://localhost:{}/ (Ctrl-C stops it)",
         address.port()
     );
     answer_all(&listener, &host.root().join(web::DIST));

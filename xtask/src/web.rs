@@ -176,7 +176,9 @@ fn check_size(host: &impl Host) -> Result<(), Failure> {
     };
     let raw = size_of(&module)?;
     if host.output("gzip", &["--version"]).is_none() {
-        eprintln!("xtask: {MODULE}: {raw} bytes; not checked against the budget for want of gzip");
+        eprintln!(
+            "xtask: {MODULE}: {raw} bytes; not checked against the budget, because there is no gzip"
+        );
         return Ok(());
     }
     let pack = ["--best", "--keep", "--force", MODULE];

@@ -87,14 +87,14 @@ impl Feature {
             },
             Self::OneHot(category) => match category.width {
                 Some(width) => (
-                    "no width, as one-hot categories are a feature each (`Columns::index` has one)",
+                    "no width, because each one-hot category is one feature (`Columns::index` takes a width)",
                     width.to_string(),
                 ),
                 None => return Ok(()),
             },
             Self::Index(category) => match category.width {
                 Some(width) if !fitted::WIDTHS.contains(&width) => (
-                    "a width from 1 to 65,536, the numbers that stand for a category",
+                    "a width from 1 to 65,536: how many numbers represent a category",
                     width.to_string(),
                 ),
                 _ => return Ok(()),

@@ -129,7 +129,10 @@ impl FittedColumns {
         }
         let words = Missing::new(&text.missing);
         if words.words() != text.missing {
-            return Err("expected the words for a missing field in order, found others".to_owned());
+            return Err(
+                "expected the words for a missing field sorted and different, found another list"
+                    .to_owned(),
+            );
         }
         let mut names = Names::default();
         let features = text.features.into_iter();
@@ -232,7 +235,7 @@ impl ScaleText {
             Ok((self.name, scale))
         } else {
             Err(format!(
-                "column {:?}: expected a deviation above 0, found {}",
+                "column {:?}: expected a standard deviation above 0, found {}",
                 self.name, self.deviation
             ))
         }

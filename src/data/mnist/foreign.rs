@@ -17,10 +17,10 @@ const CONVERT: &str = "read it with a library that knows this format, and build 
                        `Dataset::new` (bytes) or `Table` (floats)";
 const PICTURE: &str = "an IDX file holds all images of a part: decode the pictures, and build the data \
                        set with `Dataset::new`";
-const UNPACK: &str = "unpack it, and take the IDX files that were in it";
-const FETCH: &str = "this is what a failed download leaves: delete it and fetch the file again";
+const UNPACK: &str = "unpack it, and use the IDX files inside";
+const FETCH: &str = "a failed download leaves such a file: delete it and fetch the file again";
 const LFS: &str = "the contents were not fetched with the repository: run `git lfs pull` in it";
-const REVERSED: &str = "IDX has the most significant byte of a number first: write the file again in that \
+const REVERSED: &str = "IDX stores the most significant byte of a number first: write the file again in that byte \
                         order";
 
 /// Says what a file is that begins with `start` and is not of the kind `kind`.
@@ -30,7 +30,7 @@ pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
         .unwrap_or_else(|| {
             let first = &start[..start.len().min(8)];
             let what = format!("another file, whose first bytes are {first:02x?}");
-            (what, "look where it comes from, or fetch it again")
+            (what, "check where it comes from, or fetch it again")
         });
     Foreign { what, remedy }
 }
@@ -59,7 +59,7 @@ fn idx(kind: Kind, start: &[u8]) -> Option<(String, &'static str)> {
         let remedy = "images and labels seem to be swapped: exchange the names of the two files";
         return Some((what, remedy));
     }
-    let remedy = "write the values as such, or build the data set with `Dataset::new` (bytes) or `Table` \
+    let remedy = "write the values in that format, or build the data set with `Dataset::new` (bytes) or `Table` \
                   (floats)";
     Some((described, remedy))
 }

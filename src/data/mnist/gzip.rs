@@ -20,7 +20,7 @@ impl Tail {
 
 impl fmt::Display for Tail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes that are no gzip follow the end of the gzip stream")
+        f.write_str("bytes that are not gzip follow the end of the gzip stream")
     }
 }
 

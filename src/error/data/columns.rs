@@ -23,7 +23,7 @@ pub enum ColumnsError {
     /// A column has the same value in all rows of the training part, so it carries no information.
     #[error(
         "column \"{column}\" is {} in all {rows} rows of {name}: expected different values in the part to train on, \
-         found one; it says nothing: leave it out",
+         found one; such a column carries no information: leave it out",
         excerpt(found)
     )]
     Constant {
@@ -61,8 +61,8 @@ pub enum ColumnsError {
     },
     /// The standard deviation of a column cannot be computed.
     #[error(
-        "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares have \
-         room in an `f64`, found others; take another unit, or the logarithm"
+        "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares fit in an \
+         `f64`, found others; use another unit, or the logarithm"
     )]
     Scale {
         /// Name of the training part.
@@ -98,24 +98,26 @@ pub enum ColumnsError {
         column: String,
     },
     /// The name of a column is blank.
-    #[error("a column without a name: expected one of the header, found a blank; name it there")]
+    #[error(
+        "a column without a name: expected a name from the header, found a blank; give its name there"
+    )]
     Unnamed,
     /// The columns include no target.
     #[error(
-        "nothing to predict: expected a target among the columns, found features alone; name it with `Columns::value`, \
-         `Columns::class` or `Columns::label`"
+        "nothing to predict: expected a target among the columns, found only features; name a target with \
+         `Columns::value`, `Columns::class` or `Columns::label`"
     )]
     NoTarget,
     /// The columns include no feature.
     #[error(
-        "nothing to predict from: expected a feature among the columns, found targets alone; name one with \
+        "nothing to predict from: expected a feature among the columns, found only targets; name a feature with \
          `Columns::number`, `Columns::one_hot` or `Columns::index`"
     )]
     NoFeatures,
     /// The targets are of different kinds.
     #[error(
-        "columns \"{first}\" and \"{second}\" cannot both be predicted by one network: expected values alone, \
-         labels alone, or a single class, found {found}; take one of them, or make a network for each"
+        "one network cannot predict both columns \"{first}\" and \"{second}\": expected only values, only labels, or a \
+         single class, found {found}; choose one of the columns, or make a network for each"
     )]
     Targets {
         /// Name of the first target.
@@ -126,7 +128,7 @@ pub enum ColumnsError {
         found: String,
     },
     /// A setting of a column is out of range.
-    #[error("column \"{column}\": expected {expected}, found {found}; give it another one")]
+    #[error("column \"{column}\": expected {expected}, found {found}; change this setting")]
     Setting {
         /// Name of the column.
         column: String,
@@ -157,8 +159,8 @@ pub enum ColumnsError {
     },
     /// A matrix cannot be scaled, because a column is not a plain number.
     #[error(
-        "column \"{column}\" is no plain number: expected columns of numbers without blanks, which alone scale a \
-         matrix, found {found}; encode rows of text with `FittedColumns::features_of`"
+        "column \"{column}\" is not a plain number: expected only columns of numbers without blanks to scale a matrix, \
+         found {found}; encode rows of text with `FittedColumns::features_of`"
     )]
     NotNumbers {
         /// Name of the first such column.
@@ -168,8 +170,8 @@ pub enum ColumnsError {
     },
     /// The target has no values to convert to units.
     #[error(
-        "the columns predict {found}: expected values, which have units, found none; read off {found} as \
-         `FittedColumns::target` names them"
+        "the columns predict {found}: expected values, which have units, found none; read {found} with the names in \
+         `FittedColumns::target`"
     )]
     NoValues {
         /// `classes` or `labels`.
@@ -177,8 +179,8 @@ pub enum ColumnsError {
     },
     /// A text does not describe fitted columns.
     #[error(
-        "no columns can be read: expected the JSON text that `FittedColumns::to_json` gives, found another \
-         ({fault}); save them again"
+        "cannot read the columns: expected the JSON text that `FittedColumns::to_json` returns, found another text \
+         ({fault}); save the columns again"
     )]
     Text {
         /// What is wrong with the text.
@@ -186,7 +188,7 @@ pub enum ColumnsError {
     },
     /// There is not enough memory for the table.
     #[error(
-        "{name}: {rows} rows of {} need {}, but there are {} ({limit}); {}",
+        "{name}: {rows} rows of {} need {}, but {} is available ({limit}); {}",
         counted(*width, "feature"), readable(*needed), readable(*available), one_hot_remedy(widest.as_ref())
     )]
     Memory {
@@ -274,17 +276,16 @@ pub enum CellKind {
 impl CellKind {
     /// The name of the kind, and what to do when a field is missing.
     fn words(self) -> (&'static str, &'static str) {
-        let to_be_predicted =
-            "the column is to be predicted: leave the row out with `Records::filter`";
+        let to_be_predicted = "the column is a target: leave the row out with `Records::filter`";
         match self {
             Self::Number => (
                 "a number",
-                "say what it stands for with `Number::missing_as_mean` or `Number::missing_as`, or leave the row out \
+                "say what a blank means with `Number::missing_as_mean` or `Number::missing_as`, or leave the row out \
                  with `Records::filter`",
             ),
             Self::Category => (
                 "a category",
-                "make it one of its own with `Category::missing_as_category`, or leave the row out with \
+                "make blanks a category of their own with `Category::missing_as_category`, or leave the row out with \
                  `Records::filter`",
             ),
             Self::Value => ("a number", to_be_predicted),
@@ -303,13 +304,13 @@ impl fmt::Display for CellFault {
             }
             Self::NotANumber { found } => write!(
                 f,
-                "expected a number, found {}; mend it, name it to `Columns::missing` if it stands for a blank, or \
-                 take the column as categories with `Columns::one_hot`",
+                "expected a number, found {}; correct it, give it to `Columns::missing` if it means a blank, or use \
+                 the column as categories with `Columns::one_hot`",
                 shown(found)
             ),
             Self::Infinite { found } => write!(
                 f,
-                "expected a finite number, found {}; mend it, or name it to `Columns::missing`",
+                "expected a finite number, found {}; correct it, or give it to `Columns::missing` if it means a blank",
                 shown(found)
             ),
             Self::TooFar {
@@ -318,13 +319,13 @@ impl fmt::Display for CellFault {
                 deviation,
             } => write!(
                 f,
-                "expected a number that is near those that the columns were fitted to (mean {mean:e}, deviation \
-                 {deviation:e}), found {}; mend it, or leave the row out",
+                "expected a number near those to which the columns were fitted (mean {mean:e}, standard deviation \
+                 {deviation:e}), found {}; correct it, or leave the row out",
                 shown(found)
             ),
             Self::NotALabel { found } => write!(
                 f,
-                "expected 0 or 1, no or yes, false or true, found {}; mend it, or take the column as a category with \
+                "expected 0 or 1, no or yes, false or true, found {}; correct it, or use the column as a category with \
                  `Columns::class`",
                 shown(found)
             ),
@@ -335,13 +336,13 @@ impl fmt::Display for CellFault {
                 is_target,
             } => write!(
                 f,
-                "expected a category that the columns were fitted to, which are {}, found {}; mend it, or {}",
+                "expected one of the fitted categories ({}), found {}; correct it, or {}",
                 listed(known, *of as usize),
                 shown(found),
                 if *is_target {
                     "leave the row out with `Records::filter`, or fit the columns to rows that have it"
                 } else {
-                    "take categories that are not known as one with `Category::others`"
+                    "treat unknown categories as one category with `Category::others`"
                 }
             ),
         }
@@ -358,10 +359,10 @@ fn shown(found: &str) -> String {
 
 fn one_hot_remedy(widest: Option<&(String, usize)>) -> String {
     match widest {
-        None => "take fewer rows or columns".to_owned(),
+        None => "use fewer rows or columns".to_owned(),
         Some((column, count)) => format!(
-            "\"{column}\" alone is {count} of the features: take it as one with `Columns::index`, or leave out rare \
-             categories with `at_least`",
+            "\"{column}\" alone makes {count} of the features: make it a single feature with `Columns::index`, or \
+             leave out rare categories with `at_least`",
         ),
     }
 }

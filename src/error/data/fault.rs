@@ -41,8 +41,8 @@ pub enum DataError {
     },
     /// A label is not the index of a class.
     #[error(
-        "label {found} of example {example} is out of range: expected a number below {classes}, which is how \
-         many classes there are; number them from 0, or give their right number"
+        "label {found} of example {example} is out of range: expected a number below {classes}, the number of classes; \
+         number the classes from 0, or correct their number"
     )]
     LabelRange {
         /// Index of the example.
@@ -62,7 +62,7 @@ pub enum DataError {
     },
     /// A row is not one-hot: a single 1, and otherwise 0.
     #[error(
-        "the one-hot label of example {example} must hold a single 1 and otherwise 0, but {fault}"
+        "the one-hot label of example {example} must hold a single 1 and zeros elsewhere, but {fault}"
     )]
     OneHot {
         /// Index of the example.
@@ -116,8 +116,8 @@ pub enum DataError {
     Columns(#[from] ColumnsError),
     /// The directory of a data set cannot be opened.
     #[error(
-        "cannot open data set directory {directory}: expected a directory that holds the four IDX files of \
-         MNIST or of a data set of its form, found: {source}; check the path"
+        "cannot open data set directory {directory}: expected a directory that holds the four IDX files of MNIST or of \
+         a data set in its format, found: {source}; check the path"
     )]
     Directory {
         /// The requested directory.
@@ -127,8 +127,8 @@ pub enum DataError {
     },
     /// A path names neither a directory nor one of the data sets in its parent directory.
     #[error(
-        "there is no data set {path}: expected a directory, or what the names of four files in {directory} \
-         begin with, found files of {}; name one of them, for example {}",
+        "there is no data set {path}: expected a directory, or the common beginning of four file names in {directory}, \
+         found files of {}; name one of them, for example {}",
         data_sets(names),
         one_of(directory, names)
     )]
@@ -154,8 +154,8 @@ pub enum DataError {
     },
     /// The files in memory belong to several data sets.
     #[error(
-        "these files are of several data sets: expected four files of one, found some of {}; give those of \
-         one data set alone",
+        "these files belong to several data sets: expected the four files of one data set, found files of {}; give \
+         only the files of one data set",
         data_sets(names)
     )]
     MixedFiles {
@@ -174,10 +174,9 @@ pub enum DataError {
     },
     /// The name of a file in memory is not one of the four names.
     #[error(
-        "{file} is no file of a data set: expected the four IDX files of MNIST or of a data set of its form \
-         (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and \
-         `t10k-labels-idx1-ubyte`, each also with a prefix, or with `.gz` appended), found another name; \
-         leave it out, or rename it"
+        "{file} is not a file of a data set: expected the four IDX files of MNIST or of a data set in its format \
+         (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, \
+         each also with a prefix, or with `.gz` appended), found another name; leave it out, or rename it"
     )]
     UnknownFile {
         /// Name of the file.
@@ -185,7 +184,7 @@ pub enum DataError {
     },
     /// Some of the four files in memory are missing.
     #[error(
-        "no whole data set: expected its four files together, found none called {}; give them all at once",
+        "the data set is incomplete: expected its four files together, found none named {}; give all four files at once",
         missing.join(" or ")
     )]
     MissingFiles {
@@ -203,8 +202,8 @@ pub enum DataError {
     },
     /// The path names one of the four files instead of their directory.
     #[error(
-        "{file} is one of the four files of a data set: expected their directory, or that and what their names \
-         begin with, found a file; name {}",
+        "{file} is one of the four files of a data set: expected their directory, or the directory and the common \
+         beginning of their names, found a file; name {}",
         data_set.display()
     )]
     OneOfFour {
@@ -215,8 +214,8 @@ pub enum DataError {
     },
     /// A file or directory is a dead link.
     #[error(
-        "{link} is a link to nowhere: expected something at {target}, found nothing; mend the link, or put there what \
-         it should lead to"
+        "{link} is a broken link: expected something at {target}, found nothing; repair the link, or put there what it \
+         should lead to"
     )]
     DeadLink {
         /// The link.
@@ -265,8 +264,8 @@ pub enum DataError {
     },
     /// Bytes other than zeros or gzip follow a complete gzip stream.
     #[error(
-        "{file} goes on after the end of its gzip stream, which is whole: expected nothing more, or zeros, \
-         found other bytes; unpack it with `gunzip`, which leaves them out, or fetch it again"
+        "{file} goes on after the end of its gzip stream: expected nothing more, or zeros, found other bytes; unpack \
+         it with `gunzip`, which ignores these bytes, or fetch it again"
     )]
     GzipTail {
         /// The file.
@@ -274,8 +273,9 @@ pub enum DataError {
     },
     /// A gzip file announces more bytes than images unpack to. It is damaged, or made to exhaust memory.
     #[error(
-        "{file} announces {announced} bytes unpacked, and has {zipped}: expected at most 64 MiB and 100 times its \
-         size, which no pictures reach, found more; fetch it again, or unpack it with `gunzip` if it is meant so"
+        "{file} has {zipped} bytes, but announces {announced} bytes unpacked: expected at most 64 MiB and 100 times \
+         its size, which pictures never reach, found more; fetch it again, or unpack it with `gunzip` if this is \
+         intended"
     )]
     GzipRatio {
         /// The file.
@@ -315,7 +315,7 @@ pub enum DataError {
     },
     /// An IDX file has no examples.
     #[error(
-        "{file} is empty: expected at least one example, found a header that announces 0; fetch or make it again"
+        "{file} is empty: expected at least one example, found a header that announces 0 examples; fetch or make it again"
     )]
     IdxEmpty {
         /// The file.
@@ -348,8 +348,8 @@ pub enum DataError {
     },
     /// An IDX file continues after the data that its header announces.
     #[error(
-        "{file} goes on after its last example: expected {expected} bytes unpacked, as its header says, and at \
-         most some zeros behind them, found more; delete it and fetch it again"
+        "{file} goes on after its last example: expected {expected} bytes unpacked, as its header says, and after them \
+         at most some zeros, found more; delete it and fetch it again"
     )]
     IdxTrailing {
         /// The file.
@@ -390,9 +390,9 @@ pub enum DataError {
     },
     /// The labels imply classes without training examples: a label is damaged, or examples are missing.
     #[error(
-        "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every \
-         label from {} to {}, found {found} at example {example}, and no training example of {}; fetch the \
-         file again, or name the labels if they are meant so (`mnist::open_labelled`)",
+        "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every label from \
+         {} to {}, found {found} at example {example}, and no training example of {}; fetch the file again, or name \
+         the labels if they are intended (`mnist::open_labelled`)",
         labels.start(), labels.end(), ranges(missing)
     )]
     IdxClasses {
@@ -409,8 +409,8 @@ pub enum DataError {
     },
     /// A well-formed file is not the original MNIST file.
     #[error(
-        "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found {found}; if it is \
-         meant to be another data set, use `mnist::open_unverified`, else delete it and fetch the original"
+        "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found {found}; if another \
+         data set is intended, use `mnist::open_unverified`; otherwise delete the file and fetch the original"
     )]
     Checksum {
         /// The file.

@@ -40,13 +40,12 @@ impl fmt::Display for NotOneHot {
             ),
             Self::Soft { class, found } => write!(
                 f,
-                "it holds {found} at class {class}, as smoothed and soft labels do: a label is one class here. \
-                 Give the most probable class to `Labels::from_classes`, or learn the probabilities as \
-                 values, with `Table::regression` and the loss `MeanSquaredError`"
+                "it holds {found} at class {class}, like a smoothed or soft label: a label is one class here. Give the \
+                 most probable class to `Labels::from_classes`, or learn the probabilities as values, with \
+                 `Table::regression` and the loss `MeanSquaredError`"
             ),
             Self::NoClass => f.write_str(
-                "it holds no 1; leave the example out, or give it a class of its own, as those that belong to \
-                 no other",
+                "it holds no 1; leave the example out, or add a class for examples that belong to no other class",
             ),
             Self::Classes {
                 found: [first, second],

@@ -10,8 +10,8 @@ use crate::error::memory::readable;
 pub enum RowsError {
     /// The text has no header.
     #[error(
-        "{name} is empty: expected a header, which names the columns, and then a row a line, found nothing; check \
-         that it was written to its end"
+        "{name} is empty: expected a header with the names of the columns, and then one row on each line, found \
+         nothing; check that the file was written completely"
     )]
     Empty {
         /// Name of the file.
@@ -19,8 +19,8 @@ pub enum RowsError {
     },
     /// The text has a header but no rows.
     #[error(
-        "{name} has no rows: expected at least one after the header ({}), found none; check that it was written to its \
-         end, or give the names of a file without a header to `Csv::header`",
+        "{name} has no rows: expected at least one after the header ({}), found none; check that the file was written \
+         completely, or give the names of a file without a header to `Csv::header`",
         quoted(header)
     )]
     NoRows {
@@ -31,8 +31,8 @@ pub enum RowsError {
     },
     /// Two columns have the same name.
     #[error(
-        "{name} has two columns named \"{column}\", the {} and the {}: expected another name for each; rename one in \
-         the header",
+        "{name} has two columns named \"{column}\", the {} and the {}: expected different names; rename one in the \
+         header",
         ordinal(places[0]),
         ordinal(places[1])
     )]
@@ -46,7 +46,7 @@ pub enum RowsError {
     },
     /// A row is longer or shorter than the header.
     #[error(
-        "{name}, {row}: expected {}, as the header has, found {found}; {}",
+        "{name}, {row}: expected {}, as in the header, found {found}; {}",
         counted(*expected, "field"),
         fields_remedy(*expected, *found)
     )]
@@ -75,7 +75,7 @@ pub enum RowsError {
     },
     /// The file is not text.
     #[error(
-        "{name} is {kind}: expected a table as text with delimiters, which is called CSV; save the table in it as that"
+        "{name} is {kind}: expected a table as text with delimiters (CSV); save its table as CSV"
     )]
     NotText {
         /// Name of the file.
@@ -85,9 +85,9 @@ pub enum RowsError {
     },
     /// A quoted field is never closed.
     #[error(
-        "{name}, {row}, column {column}: a quote opens a field that no other quote closes: expected one before the \
-         end of the file, found none; close it, or write a quote that is part of the text as \"\" within a quoted \
-         field"
+        "{name}, {row}, column {column}: a quote opens a field, but no quote closes it: expected a closing quote \
+         before the end of the file, found none; close the field, or write a quote that is part of the text as \"\" \
+         within a quoted field"
     )]
     OpenQuote {
         /// Name of the file.
@@ -114,8 +114,8 @@ pub enum RowsError {
     },
     /// A row is larger than 4 GiB.
     #[error(
-        "{name}, {row} is larger than 4 GiB: expected a row a line, found none that ends; check that this is a file of \
-         rows, and its quotes"
+        "{name}, {row} is larger than 4 GiB: expected one row on each line, found no end of the row; check that this \
+         is a file of rows, and check its quotes"
     )]
     TooLong {
         /// Name of the file.
@@ -125,7 +125,7 @@ pub enum RowsError {
     },
     /// The file does not fit in memory.
     #[error(
-        "{name} has {}, and there is memory for {} ({limit}); take a part of its rows, or a `Stream` of blocks",
+        "{name} has {}, but there is memory for {} ({limit}); use a part of its rows, or a `Stream` of blocks",
         readable(*bytes),
         readable(*available)
     )]
@@ -141,8 +141,8 @@ pub enum RowsError {
     },
     /// The delimiter is not allowed.
     #[error(
-        "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a \
-         tab, found another one; take the one that stands between the fields of the file",
+        "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a tab, \
+         found another one; use the character that separates the fields of the file",
         *found as char
     )]
     Delimiter {
@@ -161,7 +161,7 @@ pub enum RowsError {
     },
     /// No row was selected.
     #[error(
-        "no row of {name} is chosen: expected at least one of {rows}, found none; choose others"
+        "no row of {name} is chosen: expected at least one of {rows}, found none; choose at least one row"
     )]
     NoneChosen {
         /// Name of the data.
@@ -171,8 +171,8 @@ pub enum RowsError {
     },
     /// A selected row does not exist.
     #[error(
-        "{name} has no row {index}: expected an index below {rows}, the number of its rows, as rows are counted \
-         from 0; choose another"
+        "{name} has no row {index}: expected an index below {rows}, the number of its rows (the first row is 0); \
+         choose another"
     )]
     Index {
         /// Name of the data.
@@ -194,8 +194,8 @@ pub enum RowsError {
     },
     /// The share leaves one of the two parts empty.
     #[error(
-        "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; take \
-         another share, or more rows",
+        "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; use another \
+         share, or more rows",
         counted(*rows, "row"),
         if *first == 0 { "first" } else { "second" }
     )]
@@ -211,7 +211,7 @@ pub enum RowsError {
     },
     /// Rows cannot be selected by class, because the targets are values.
     #[error(
-        "{name} has values and no classes: expected a class of each row, by which rows are chosen; choose them in \
+        "{name} has values and no classes: expected a class for each row, to choose rows by class; choose rows in \
          another way, such as with `split`"
     )]
     NoClasses {
@@ -259,7 +259,7 @@ fn no_column(name: &str, column: &str, header: &[String]) -> String {
         (_, [one]) if one.contains([';', '\t', '|']) => {
             let delimiter = one.chars().find(|c| [';', '\t', '|'].contains(c));
             format!(
-                "its fields seem to lie between {:?}: give that to `Csv::delimiter`",
+                "its fields seem to be separated by {:?}: give that character to `Csv::delimiter`",
                 delimiter.unwrap_or(';')
             )
         }
@@ -267,7 +267,7 @@ fn no_column(name: &str, column: &str, header: &[String]) -> String {
         (None, _) => "name one of them".to_owned(),
     };
     format!(
-        "{name} has no column {}: expected one of its header, which is {}; {remedy}",
+        "{name} has no column {}: expected one of the columns in its header, {}; {remedy}",
         excerpt(column),
         quoted(header)
     )

@@ -114,8 +114,8 @@ pub(super) fn not_finite(
         );
     }
     format!(
-        "{what} {column} of table \"{name}\" is not a finite number in {rows} of {of} rows, {found} in row {row} \
-         at first: all must be finite. Put numbers in their place, or leave out these rows or the column"
+        "{what} {column} of table \"{name}\" is not a finite number in {rows} of {of} rows, first in row {row} \
+         ({found}): all must be finite. Put numbers in their place, or leave out these rows or the column"
     )
 }
 
@@ -127,9 +127,9 @@ pub(super) fn columns_not_finite(what: &str, name: &str, columns: &[usize], foun
         _ => ("columns", "hold", "them"),
     };
     format!(
-        "{what} {noun} {listed} of table \"{name}\" {hold} no finite number in any row ({found} in the first). \
-         A column that is always the same becomes that when it is divided by its standard deviation, which is \
-         0: leave {them} out, or divide by 1 where a deviation is 0"
+        "{what} {noun} {listed} of table \"{name}\" {hold} no finite number in any row ({found} in the first). A \
+         constant column becomes NaN or infinite when it is divided by its standard deviation, which is 0: leave \
+         {them} out, or divide by 1 where a standard deviation is 0"
     )
 }
 

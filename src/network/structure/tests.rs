@@ -120,7 +120,7 @@ fn what_is_no_network_is_told_and_nothing_panics() {
             text("[[2]]", r#"{"again":{"layer":0,"of":0}}"#, ""),
             "before it is described",
         ),
-        (text("[[2]]", &relu, r#""a":2"#), "of no value"),
+        (text("[[2]]", &relu, r#""a":2"#), "belongs to no value"),
         (text("[[2]]", &relu, r#""a":0,"b":0,"c":1"#), "more names"),
         (text("[[-2]]", &relu, ""), "invalid value"),
         (

@@ -51,10 +51,10 @@ impl Head {
         let widths = self.layers.iter();
         let widest = widths.map(|layer| layer.inputs.max(layer.outputs)).max();
         match gpu.software_driver() {
-            Some(SoftwareDriver::Lavapipe) => slower("lavapipe was measured slower so"),
-            Some(SoftwareDriver::SwiftShader) => slower("SwiftShader was not measured so"),
-            None if self.layers.len() == 1 => slower("it is one layer"),
-            None if widest > Some(MOST_FAST_WIDTH) => slower("it has layers wider than 64"),
+            Some(SoftwareDriver::Lavapipe) => slower("lavapipe was measured to be slower with it"),
+            Some(SoftwareDriver::SwiftShader) => slower("it was not measured on SwiftShader"),
+            None if self.layers.len() == 1 => slower("the head is one layer"),
+            None if widest > Some(MOST_FAST_WIDTH) => slower("the head has layers wider than 64"),
             None => Ok(()),
         }
     }

@@ -381,7 +381,7 @@ fn settings_that_a_gpu_may_take_for_zero_are_refused() {
             [
                 name,
                 "1.1754944e-38",
-                "GPUs take smaller numbers for 0",
+                "GPUs treat smaller numbers as 0",
                 "1e-40",
             ]
             .iter()

@@ -73,20 +73,20 @@ const BUFFERS: &str = "\
 Buffers: --buffer BINDING:TYPE[COUNT]=CONTENTS
 
   BINDING   0:1 (group and binding), 1 (of group 0), or the variable's name
-  TYPE      f32, u32, i32, f16 or bytes; without it, numbers are of the variable's types
-  COUNT     numbers of that type, without one elements of the array at the variable's end; left out where its
-            length is fixed
-  CONTENTS  random       by --seed; random:-2..2 in this range (f32 and f16: -1..1, u32: 0..16, i32: -8..8)
+  TYPE      f32, u32, i32, f16 or bytes; without TYPE, numbers have the types of the variable
+  COUNT     how many numbers of TYPE; without TYPE, how many elements of the array at the variable's end;
+            leave it out if the length of the variable is fixed
+  CONTENTS  random       drawn with --seed; random:-2..2 in this range (f32 and f16: -1..1, u32: 0..16, i32: -8..8)
             zeros        zeros
             index        0, 1, 2, ...
             unwritten    reads before the first write are reported
-            1,2,3        these numbers, again and again where there is a COUNT; padding is left out
-            u32:5,f32:1  each may name its type, which the next ones keep, with what lies between members
+            1,2,3        these numbers, repeated if there is a COUNT; leave out padding
+            u32:5,f32:1  a number may name its type, also for the next numbers; then list padding, too
             @file.bin    the bytes of a file
 
   --buffer 'x[64]=random'  --buffer params=64,0.5  --buffer '1:2:u32[16]=unwritten'
 
-Ends with 0 where nothing was found, with 1 where something was, and with 2 for what cannot be interpreted.";
+Exit status: 0 if nothing was found, 1 if something was found, 2 if the input cannot be interpreted.";
 
 fn buffer(text: &str) -> Result<(Target, Contents), String> {
     let (left, right) = text
@@ -105,7 +105,7 @@ fn constant(text: &str) -> Result<(String, f64), String> {
         "false" => 0.0,
         number => number
             .parse()
-            .map_err(|_| format!("`{number}` is no number, `true` or `false`"))?,
+            .map_err(|_| format!("`{number}` is not a number, `true` or `false`"))?,
     };
     Ok((name.to_owned(), value))
 }
@@ -141,7 +141,7 @@ pub(super) fn order(text: &str) -> Result<Order, String> {
         ("backward", _) => Ok(Order::Backward),
         (_, Some(Ok(seed))) => Ok(Order::Random(seed)),
         _ => Err(format!(
-            "`{text}` is no order: expected forward, backward or random:SEED"
+            "`{text}` is not an order: expected forward, backward or random:SEED"
         )),
     }
 }

@@ -83,7 +83,7 @@ impl Contents {
         let bytes = bytes.map_err(wrong)?;
         if bytes > MOST_BYTES {
             return Err(wrong(format!(
-                "{bytes} bytes are asked for, and at most {MOST_BYTES} are possible"
+                "{bytes} bytes are requested, but at most {MOST_BYTES} are possible"
             )));
         }
         let words = usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX);
@@ -147,7 +147,7 @@ impl Contents {
                 let numbers = layout.numbers(binding.least_bytes).count() as u64;
                 match listed {
                     Some(listed) if listed != numbers => {
-                        Err(format!("{listed} numbers are listed, and it has {numbers}"))
+                        Err(format!("{listed} numbers are listed, but it has {numbers}"))
                     }
                     _ => Ok(binding.least_bytes),
                 }
@@ -166,7 +166,7 @@ impl Contents {
                 match listed.checked_sub(before) {
                     Some(rest) if rest > 0 && rest % each == 0 => Ok(at + rest / each * stride),
                     _ => Err(format!(
-                        "{listed} numbers are listed, and it has {before} and {each} for each element"
+                        "{listed} numbers are listed, but it has {before} and {each} for each element"
                     )),
                 }
             }
@@ -184,7 +184,7 @@ impl Contents {
         let found = bytes.len() as u64;
         match self.count.map(expected) {
             Some(expected) if expected != found => Err(Mistake::new(format!(
-                "{}: {found} bytes, and {expected} are asked for",
+                "{}: expected {expected} bytes, found {found}",
                 path.display()
             ))),
             _ => Ok(Buffer::from_bytes(&bytes)),
@@ -221,8 +221,8 @@ impl Typed {
         match binding.layout.elements() {
             Some((at, stride)) if !self.is_raw() && bytes > at && (bytes - at) % stride != 0 => {
                 Err(format!(
-                    "{bytes} bytes are {} elements of {stride} bytes and {} bytes more; numbers of type bytes may be \
-                     any",
+                    "{bytes} bytes are {} elements of {stride} bytes and {} bytes more; use type bytes for any number \
+                     of bytes",
                     (bytes - at) / stride,
                     (bytes - at) % stride
                 ))
@@ -250,8 +250,8 @@ impl Typed {
         for (at, scalar) in self.places(bytes).take(MOST_CHECKED) {
             if at % scalar.bytes() != 0 {
                 return Err(format!(
-                    "a number of type {scalar} would lie at byte {at}, and WGSL has them at multiples of {}: list what \
-                     lies between, or leave out the types",
+                    "a number of type {scalar} would lie at byte {at}, but WGSL places this type at multiples of {}: \
+                     list the numbers between, or leave out the types",
                     scalar.bytes()
                 ));
             }
@@ -262,8 +262,8 @@ impl Typed {
             };
             if !self.is_raw() && Scalar::from(declared) != scalar {
                 return Err(format!(
-                    "`{}{}` is of type {declared}, and a number of type {scalar} is given: leave out the types, or give \
-                     numbers of type bytes",
+                    "`{}{}` is of type {declared}, but a number of type {scalar} is given: leave out the types, or \
+                     give numbers of type bytes",
                     binding.name,
                     binding.layout.path(at)
                 ));
@@ -326,7 +326,7 @@ impl Source {
         }
         if let Some(range) = text.strip_prefix("random:") {
             let (low, high) = range.split_once("..").ok_or_else(|| {
-                format!("`{range}` is no range: expected low..high, as in random:-2..2")
+                format!("`{range}` is not a range: expected low..high, as in random:-2..2")
             })?;
             let range = (low.trim().to_owned(), high.trim().to_owned());
             return Ok(Self::Random(Some(range)));
@@ -384,7 +384,7 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
     let is_range =
         least.partial_cmp(&most) == Some(Ordering::Less) && least.is_finite() && most.is_finite();
     if !is_range || (scalar == Scalar::Bytes && most > 256.0) {
-        return Err(format!("{low}..{high} is no range of {scalar}"));
+        return Err(format!("{low}..{high} is not a range of {scalar}"));
     }
     Ok([least, most])
 }

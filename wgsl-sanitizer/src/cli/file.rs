@@ -148,7 +148,7 @@ fn range(text: &str) -> Result<(&str, Option<Range<u64>>), String> {
     match ends {
         Some((start, end)) => Ok((name.trim(), Some(start..end))),
         None => Err(format!(
-            "`{text}` is no buffer and no range of its bytes: expected as in arena[0..256]"
+            "`{text}` is neither a buffer nor a range of its bytes: expected a text such as arena[0..256]"
         )),
     }
 }

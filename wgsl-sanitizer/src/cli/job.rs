@@ -52,11 +52,11 @@ impl Job {
         let is_toml = |path: &&PathBuf| path.extension().is_some_and(|end| end == "toml");
         match args.files.iter().find(is_toml) {
             Some(_) if args.files.len() > 1 => Err(Mistake::new(
-                "a TOML file stands alone: it names its shaders itself",
+                "a TOML file must be the only file: it names its shaders itself",
             )),
             Some(path) => match args.settings() {
                 Some(option) => Err(Mistake::new(format!(
-                    "--{option} is not taken beside {}: write it there",
+                    "--{option} cannot be combined with {}: write it there",
                     path.display()
                 ))),
                 None => Self::of_file(path, args.print.clone()),
@@ -140,7 +140,9 @@ impl Job {
         let mut buffers = Vec::new();
         for (index, ((name, contents), binding)) in (0..).zip(self.buffers.iter().zip(uses)) {
             let Some(binding) = binding else {
-                return Err(Mistake::new(format!("buffer `{name}` is bound nowhere")));
+                return Err(Mistake::new(format!(
+                    "buffer `{name}` is not bound in any dispatch"
+                )));
             };
             bindings.push(binding);
             // Each buffer gets other random numbers.
@@ -221,7 +223,7 @@ impl Job {
                     .map(|known| format!("\n  {}", Declared(known)))
                     .collect();
                 return Err(Mistake::new(format!(
-                    "`{}` is no binding of `{}`, which has{}",
+                    "`{}` is not a binding of `{}`, which has{}",
                     bind.target,
                     kernel.entry(),
                     if all.is_empty() {
@@ -251,7 +253,7 @@ impl Job {
         }
         if !missing.is_empty() {
             return Err(Mistake::new(format!(
-                "`{}` has bindings that nothing is bound to; for instance:{}",
+                "`{}` has bindings without buffers; give, for example:{}",
                 kernel.entry(),
                 missing.concat()
             )));

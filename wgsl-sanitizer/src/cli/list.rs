@@ -47,7 +47,7 @@ impl List {
             scalar = ty.or(scalar);
             scalars.push(scalar.ok_or_else(|| {
                 format!(
-                    "the type of `{text}` is to be said where others name theirs, as in u32:{text}"
+                    "`{text}` needs a type, because other numbers name theirs, as in u32:{text}"
                 )
             })?);
         }
@@ -59,7 +59,7 @@ impl List {
 pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
     let error = || {
         format!(
-            "`{text}` is no number of type {scalar}, nor random, zeros, index, unwritten or @FILE"
+            "`{text}` is neither a number of type {scalar} nor random, zeros, index, unwritten or @FILE"
         )
     };
     let integer = || {
@@ -80,7 +80,7 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
         let float = text.parse::<f64>().map_err(|_| error());
         float.and_then(|float| {
             if float.is_finite() && float.abs() > most {
-                Err(format!("`{text}` is beyond the numbers of type {scalar}"))
+                Err(format!("`{text}` is outside the range of type {scalar}"))
             } else {
                 Ok(float)
             }

@@ -56,7 +56,7 @@ impl FromStr for Target {
         match Self::with_rest(text)? {
             (target, "") => Ok(target),
             (_, rest) => Err(format!(
-                "`{rest}` is too much after the binding in `{text}`"
+                "expected nothing after the binding in `{text}`, found `{rest}`"
             )),
         }
     }
@@ -130,7 +130,7 @@ impl Scalar {
     pub(super) fn named(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|&(known, _)| known == name);
         known.map(|(_, scalar)| scalar).ok_or_else(|| {
-            format!("`{name}` is no type of numbers: expected f32, u32, i32, f16 or bytes")
+            format!("`{name}` is not a type of numbers: expected f32, u32, i32, f16 or bytes")
         })
     }
 

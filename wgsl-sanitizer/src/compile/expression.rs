@@ -150,7 +150,7 @@ impl<'a> Compiler<'a> {
             Expression::CallResult(_)
             | Expression::AtomicResult { .. }
             | Expression::WorkGroupUniformLoadResult { .. } => {
-                return Err(self.unsupported("a result before it is there"));
+                return Err(self.unsupported("a result that is used before it is computed"));
             }
             Expression::ZeroValue(_) | Expression::Literal(_) | Expression::Constant(_) => {
                 self.long_constant(frame, handle, count)?

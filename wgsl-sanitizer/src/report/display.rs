@@ -72,7 +72,7 @@ impl Finding {
                 let bound = counted(*length, "byte");
                 write!(
                     f,
-                    "out of bounds: {} is {access} from byte {index} on, and {bound} are bound there",
+                    "out of bounds: {} is {access} from byte {index} on, but {bound} are bound there",
                     Name(variable)
                 )
             }
@@ -92,7 +92,7 @@ impl Finding {
                 let elements = counted(*length, "element");
                 write!(
                     f,
-                    "out of bounds: {} is {access} at index {index}, and {elements} {are} {there}",
+                    "out of bounds: {} is {access} at index {index}, but {elements} {are} {there}",
                     Name(variable)
                 )
             }
@@ -100,14 +100,17 @@ impl Finding {
                 space, location, ..
             } => write!(
                 f,
-                "unwritten: `{location}` in {space} is read, and nobody wrote it"
+                "unwritten: `{location}` in {space} is read, but nothing wrote it"
             ),
             Problem::Division => {
                 f.write_str("integer division by zero, or with a quotient that overflows")
             }
             Problem::Shift { by } => write!(f, "shift by {by} of a number of 32 bits"),
             Problem::Conversion { value, to } => {
-                write!(f, "conversion of {value} to {to}, which does not have it")
+                write!(
+                    f,
+                    "conversion of {value} to {to}, which does not have this number"
+                )
             }
             Problem::Endless { budget } => {
                 let iterations = counted(*budget, "loop iteration");
@@ -171,7 +174,7 @@ impl Finding {
                 "give each workgroup elements of its own, make all accesses atomic, or use two dispatches"
             }
             Problem::Race { .. } if self.is_one_statement() => {
-                "give each invocation an element of its own, or use atomics; a barrier helps where a loop comes here again"
+                "give each invocation an element of its own, or use atomics; a barrier helps if a loop comes here again"
             }
             Problem::Race {
                 space: Space::Workgroup,
@@ -181,29 +184,29 @@ impl Finding {
                 "put a storageBarrier() that all invocations reach between the two"
             }
             Problem::Divergence => {
-                "move it where all invocations of the workgroup come, equally often; a GPU may hang here"
+                "move it to where all invocations of the workgroup come equally often; a GPU may hang here"
             }
             Problem::OutOfBounds { .. } => {
-                "guard the access, or make room: a GPU may take any element instead, or none"
+                "guard the access, or make the array larger: a GPU may use any element instead, or none"
             }
             Problem::Unwritten {
                 space: Space::Workgroup,
                 ..
             } => {
-                "write it first, with a workgroupBarrier() between where another invocation reads it"
+                "write it first, and put a workgroupBarrier() between if another invocation reads it"
             }
             Problem::Unwritten { .. } => "write it first, or give the buffer contents",
             Problem::Division => {
-                "guard the divisor: WGSL has x / 0 = x and x % 0 = 0, and the same where the quotient overflows"
+                "guard the divisor: in WGSL, x / 0 = x and x % 0 = 0, also if the quotient overflows"
             }
             Problem::Shift { .. } => {
-                "guard the amount: WGSL shifts by its remainder by 32, so by 32 not at all"
+                "guard the amount: WGSL shifts by the amount modulo 32, so a shift by 32 changes nothing"
             }
             Problem::Conversion { .. } => {
-                "clamp the number first: WGSL takes the nearest number of both types, and any for NaN"
+                "clamp the number first: WGSL takes the nearest number that both types have, and any number for NaN"
             }
             Problem::Endless { .. } => {
-                "raise the budget if it would end; no invocation may wait for another but at a barrier"
+                "raise the budget if the loop would end; an invocation may wait for another only at a barrier"
             }
             Problem::OrderDependent { .. } => {
                 "no order is promised: let no result depend on which invocation comes first"
@@ -223,9 +226,9 @@ impl Finding {
                     barriers.any(|barrier| other.place.text.starts_with(barrier))
                 });
                 let deed = match (is_same, is_barrier) {
-                    (true, _) => "not so often round the loops around it, or more often:",
+                    (true, _) => "at the same barrier, after fewer or more loop iterations:",
                     (false, true) => "at another barrier:",
-                    (false, false) => "not here, but returned or waiting elsewhere:",
+                    (false, false) => "not here, because it returned or waits elsewhere:",
                 };
                 ["waiting:".to_owned(), deed.to_owned()]
             }

@@ -125,12 +125,14 @@ fn barriers_that_diverge() {
    |  workgroupBarrier
    |  waiting: invocation (0, 0, 0) of workgroup (0, 0, 0)
 {other} invocation (1, 0, 0) of workgroup (0, 0, 0)
-   = help: move it where all invocations of the workgroup come, equally often; a GPU may hang here"
+   = help: move it to where all invocations of the workgroup come equally often; a GPU may hang here"
         )
     };
     assert_eq!(
         divergence(9, "return"),
-        told("  --> a.wgsl:9:5\n   |  return\n   |  not here, but returned or waiting elsewhere:")
+        told(
+            "  --> a.wgsl:9:5\n   |  return\n   |  not here, because it returned or waits elsewhere:"
+        )
     );
     assert_eq!(
         divergence(9, "storageBarrier"),
@@ -139,8 +141,7 @@ fn barriers_that_diverge() {
     assert_eq!(
         divergence(4, "workgroupBarrier"),
         told(
-            "  --> a.wgsl:4:5\n   |  workgroupBarrier\n   |  not so often round the loops around it, or \
-             more often:"
+            "  --> a.wgsl:4:5\n   |  workgroupBarrier\n   |  at the same barrier, after fewer or more loop iterations:"
         )
     );
 }
@@ -159,22 +160,21 @@ fn an_access_out_of_bounds() {
         })
         .to_string()
     };
-    let help =
-        "\n   = help: guard the access, or make room: a GPU may take any element instead, or none";
+    let help = "\n   = help: guard the access, or make the array larger: a GPU may use any element instead, or none";
     assert_eq!(
         told(Space::Storage, Access::Read, 64, 64),
         format!(
-            "out of bounds: `x` is read at index 64, and 64 elements are bound there{HERE}{help}"
+            "out of bounds: `x` is read at index 64, but 64 elements are bound there{HERE}{help}"
         )
     );
     assert_eq!(
         told(Space::Uniform, Access::Read, 2, 1),
-        format!("out of bounds: `x` is read at index 2, and 1 element is bound there{HERE}{help}")
+        format!("out of bounds: `x` is read at index 2, but 1 element is bound there{HERE}{help}")
     );
     assert_eq!(
         told(Space::Workgroup, Access::AtomicWrite, -1, 8),
         format!(
-            "out of bounds: `x` is written atomically at index -1, and 8 elements are there{HERE}{help}"
+            "out of bounds: `x` is written atomically at index -1, but 8 elements are there{HERE}{help}"
         )
     );
 }
@@ -192,8 +192,8 @@ fn an_access_beyond_the_bytes_that_are_bound() {
     assert_eq!(
         one(problem).to_string(),
         format!(
-            "out of bounds: `x` is written from byte 60 on, and 64 bytes are bound there{HERE}\n   = help: guard \
-             the access, or make room: a GPU may take any element instead, or none"
+            "out of bounds: `x` is written from byte 60 on, but 64 bytes are bound there{HERE}\n   = help: guard the \
+             access, or make the array larger: a GPU may use any element instead, or none"
         )
     );
 }
@@ -209,7 +209,7 @@ fn an_element_of_a_value_without_a_name() {
         in_bytes: false,
     };
     let told = one(problem).to_string();
-    let title = "out of bounds: a value is read at index 4, and 4 elements are there\n";
+    let title = "out of bounds: a value is read at index 4, but 4 elements are there\n";
     assert!(told.starts_with(title), "{told}");
 }
 
@@ -227,15 +227,15 @@ fn a_read_of_what_nobody_wrote() {
     assert_eq!(
         told(Space::Storage),
         format!(
-            "unwritten: `x[1]` in storage is read, and nobody wrote it{HERE}\n   = help: write it \
-             first, or give the buffer contents"
+            "unwritten: `x[1]` in storage is read, but nothing wrote it{HERE}\n   = help: write it first, or give the \
+             buffer contents"
         )
     );
     assert_eq!(
         told(Space::Workgroup),
         format!(
-            "unwritten: `x[1]` in workgroup memory is read, and nobody wrote it{HERE}\n   = help: \
-             write it first, with a workgroupBarrier() between where another invocation reads it"
+            "unwritten: `x[1]` in workgroup memory is read, but nothing wrote it{HERE}\n   = help: write it first, and \
+             put a workgroupBarrier() between if another invocation reads it"
         )
     );
 }
@@ -246,15 +246,15 @@ fn numbers_that_an_operation_has_no_result_for() {
     assert_eq!(
         told(Problem::Division),
         format!(
-            "integer division by zero, or with a quotient that overflows{HERE}\n   = help: guard the divisor: \
-             WGSL has x / 0 = x and x % 0 = 0, and the same where the quotient overflows"
+            "integer division by zero, or with a quotient that overflows{HERE}\n   = help: guard the divisor: in WGSL, \
+             x / 0 = x and x % 0 = 0, also if the quotient overflows"
         )
     );
     assert_eq!(
         told(Problem::Shift { by: 33 }),
         format!(
-            "shift by 33 of a number of 32 bits{HERE}\n   = help: guard the amount: WGSL shifts by its \
-             remainder by 32, so by 32 not at all"
+            "shift by 33 of a number of 32 bits{HERE}\n   = help: guard the amount: WGSL shifts by the amount modulo \
+             32, so a shift by 32 changes nothing"
         )
     );
     assert_eq!(
@@ -263,8 +263,8 @@ fn numbers_that_an_operation_has_no_result_for() {
             to: "u32"
         }),
         format!(
-            "conversion of -1.5 to u32, which does not have it{HERE}\n   = help: clamp the number first: WGSL \
-             takes the nearest number of both types, and any for NaN"
+            "conversion of -1.5 to u32, which does not have this number{HERE}\n   = help: clamp the number first: WGSL \
+             takes the nearest number that both types have, and any number for NaN"
         )
     );
 }
@@ -275,8 +275,8 @@ fn a_loop_without_end() {
     assert_eq!(
         one(problem).to_string(),
         format!(
-            "endless: more than 1,000,000 loop iterations of one invocation{HERE}\n   = help: raise the budget \
-             if it would end; no invocation may wait for another but at a barrier"
+            "endless: more than 1,000,000 loop iterations of one invocation{HERE}\n   = help: raise the budget if the \
+             loop would end; an invocation may wait for another only at a barrier"
         )
     );
 }
@@ -334,7 +334,7 @@ fn a_race_of_a_statement_with_itself() {
             told.contains(": nothing orders the invocations here\n"),
             "{told}"
         );
-        let help = "= help: give each invocation an element of its own, or use atomics; a barrier helps where a loop \
+        let help = "= help: give each invocation an element of its own, or use atomics; a barrier helps if a loop \
             comes here again";
         assert!(told.ends_with(help), "{told}");
     }

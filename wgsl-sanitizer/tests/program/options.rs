@@ -91,7 +91,7 @@ fn what_is_not_bound_is_listed_with_an_example() {
     let told = shift("missing").mistake("shift.wgsl --buffer x[64]=random");
     assert_eq!(
         told,
-        "error: `shift` has bindings that nothing is bound to; for instance:
+        "error: `shift` has bindings without buffers; give, for example:
   @group(0) @binding(1) var<storage, read_write> y: array<f32>, 4 bytes at least
       --buffer 'y[64]=unwritten'
 "
@@ -100,7 +100,7 @@ fn what_is_not_bound_is_listed_with_an_example() {
         Folder::new("missing2", &[("scale.wgsl", SCALE)]).mistake("scale.wgsl --entry scale");
     assert_eq!(
         told,
-        "error: `scale` has bindings that nothing is bound to; for instance:
+        "error: `scale` has bindings without buffers; give, for example:
   @group(0) @binding(0) var<uniform> params: Params, 8 bytes
       --buffer 'params=4,0.5'
   @group(1) @binding(2) var<storage, read_write> y: array<f32>, 4 bytes at least
@@ -251,7 +251,7 @@ fn mistakes_of_the_caller_end_with_2() {
         ),
         (
             "scale.wgsl --orders sideways",
-            "`sideways` is no order: expected forward, backward or random:SEED",
+            "`sideways` is not an order: expected forward, backward or random:SEED",
         ),
         (
             "scale.wgsl --workgroups 1,2,3,4",
@@ -276,7 +276,7 @@ fn mistakes_of_the_caller_end_with_2() {
         ("scale.wgsl --constant times", "expected NAME=VALUE"),
         (
             "scale.wgsl --constant times=x",
-            "`x` is no number, `true` or `false`",
+            "`x` is not a number, `true` or `false`",
         ),
         (
             "scale.wgsl --buffer ?=zeros",
@@ -284,7 +284,7 @@ fn mistakes_of_the_caller_end_with_2() {
         ),
         (
             "scale.wgsl --entry fill --buffer 3[4]=zeros",
-            "`0:3` is no binding of `fill`, which has:\n  @group(1) @binding(2) var<storage, read_write> y: array<f32>",
+            "`0:3` is not a binding of `fill`, which has:\n  @group(1) @binding(2) var<storage, read_write> y: array<f32>",
         ),
         (
             "scale.wgsl --entry fill --buffer y[4]=0 --buffer 1:2[4]=0",
@@ -301,11 +301,11 @@ fn mistakes_of_the_caller_end_with_2() {
         ("scale.wgsl --verbose", "unexpected argument '--verbose'"),
         (
             "scale.wgsl a.toml",
-            "a TOML file stands alone: it names its shaders itself",
+            "a TOML file must be the only file: it names its shaders itself",
         ),
         (
             "a.toml --seed 5",
-            "--seed is not taken beside a.toml: write it there",
+            "--seed cannot be combined with a.toml: write it there",
         ),
         ("", "required arguments were not provided"),
     ] {

@@ -105,7 +105,7 @@ fn a_binding_may_be_a_range_of_a_buffer() {
     let short = plan.replace("x = \"scaled[96..160]\"", "x = \"scaled[96..156]\"");
     let (code, out, _) = run("range", &short, &[]);
     assert_eq!(code, Some(1));
-    let title = "out of bounds: `x` is read at index 15, and 15 elements are bound there";
+    let title = "out of bounds: `x` is read at index 15, but 15 elements are bound there";
     assert!(out.contains(title), "{out}");
 }
 
@@ -116,7 +116,7 @@ fn what_one_dispatch_left_unwritten_another_reads() {
     assert_eq!(code, Some(1), "{error}");
     let (first, second) = out.split_once("`turn`").unwrap_or(("", ""));
     assert!(first.contains("clean"), "{out}");
-    let title = "unwritten: `x[8]` in storage is read, and nobody wrote it";
+    let title = "unwritten: `x[8]` in storage is read, but nothing wrote it";
     assert!(second.contains(title), "{out}");
 }
 
@@ -183,21 +183,21 @@ fn mistakes_in_the_file() {
         ),
         (
             change("y = \"scaled\"", "z = \"scaled\""),
-            "`z` is no binding of `scale`, which has:",
+            "`z` is not a binding of `scale`, which has:",
         ),
         (
             change("x = \"input\", ", ""),
-            "`scale` has bindings that nothing is bound to; for instance:
+            "`scale` has bindings without buffers; give, for example:
   @group(0) @binding(1) var<storage, read> x: array<f32>, 4 bytes at least
       x = \"[64]=random\"",
         ),
         (
             change("= index", "= indices"),
-            "`indices` is no number of type f32",
+            "`indices` is neither a number of type f32",
         ),
         (
             change("params", "p"),
-            "`scale` has bindings that nothing is bound to; for instance:
+            "`scale` has bindings without buffers; give, for example:
   @group(0) @binding(0) var<uniform> params: Params, 8 bytes
       params = \"4,0.5\"",
         ),
@@ -215,7 +215,7 @@ fn mistakes_in_the_file() {
         ),
         (
             change("y = \"scaled\"", "y = \"scaled[0-4]\""),
-            "`scaled[0-4]` is no buffer and no range of its bytes",
+            "`scaled[0-4]` is neither a buffer nor a range of its bytes",
         ),
         (
             change("print = [\"turned\"]", "print = [\"tuned\"]"),
@@ -228,7 +228,7 @@ fn mistakes_in_the_file() {
         (format!("{PLAN}\n[buffers.more]\n"), "plan.toml: "),
         (
             change("[buffers]", "[buffers]\nspare = \"f32[4]=zeros\""),
-            "buffer `spare` is bound nowhere",
+            "buffer `spare` is not bound in any dispatch",
         ),
         (
             PLAN.split_once("[[")

@@ -79,16 +79,19 @@ impl Request {
                 "--equivalent" => options.equivalent = true,
                 "--sanitizer" => options.sanitizer = true,
                 "--rust" => {
-                    return Err("`--rust` comes first, cargo-mutants' options behind it".to_owned());
+                    return Err(
+                        "`--rust` comes first, and the options of cargo-mutants follow it"
+                            .to_owned(),
+                    );
                 }
                 _ => return Err(format!("`mutants` has no option `{name}`")),
             }
         }
         match options {
-            Options { jobs: 0, .. } => Err("`--jobs` is at least 1".to_owned()),
+            Options { jobs: 0, .. } => Err("`--jobs` must be at least 1".to_owned()),
             Options {
                 sample: Some(0), ..
-            } => Err("`--sample` is at least 1".to_owned()),
+            } => Err("`--sample` must be at least 1".to_owned()),
             options => Ok(Self::Wgsl(options)),
         }
     }
@@ -109,7 +112,7 @@ fn kind(text: &str) -> Result<Kind, String> {
     let found = Kind::ALL.into_iter().find(|kind| kind.name() == text);
     found.ok_or_else(|| {
         let names = Kind::ALL.map(Kind::name).join(", ");
-        format!("there is no kind `{text}`: they are {names}")
+        format!("there is no kind `{text}`: the kinds are {names}")
     })
 }
 
@@ -238,9 +241,11 @@ mod tests {
             said("--sample many"),
             "`--sample` takes a whole number, but got `many`"
         );
-        assert_eq!(said("--sample 0"), "`--sample` is at least 1");
-        assert_eq!(said("--jobs 0"), "`--jobs` is at least 1");
-        assert!(said("--kind typo").starts_with("there is no kind `typo`: they are barrier, "));
+        assert_eq!(said("--sample 0"), "`--sample` must be at least 1");
+        assert_eq!(said("--jobs 0"), "`--jobs` must be at least 1");
+        assert!(
+            said("--kind typo").starts_with("there is no kind `typo`: the kinds are barrier, ")
+        );
         assert!(said("--list --rust").starts_with("`--rust` comes first"));
     }
 
