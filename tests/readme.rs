@@ -56,7 +56,7 @@ fn links(document: &str) -> Vec<&str> {
 
 /// The anchor that a Markdown renderer gives to a heading.
 fn anchor(heading: &str) -> String {
-    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let heading = heading.trim_start_matches('#').trim().to_ascii_lowercase();
     let kept = heading
         .chars()
         .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
