@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/layers.rs"]
+mod layers;
 #[path = "common/parts.rs"]
 mod parts;
 

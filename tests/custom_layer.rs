@@ -17,6 +17,8 @@ mod good;
 mod gpu;
 #[path = "custom_layer/layer_norm.rs"]
 mod layer_norm;
+#[path = "common/layers.rs"]
+mod layers;
 #[path = "custom_layer/memory.rs"]
 mod memory;
 #[path = "custom_layer/random.rs"]

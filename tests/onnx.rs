@@ -3,6 +3,8 @@
 
 #[path = "common/gpu.rs"]
 mod gpu;
+#[path = "common/layers.rs"]
+mod layers;
 
 #[path = "onnx/networks.rs"]
 mod networks;

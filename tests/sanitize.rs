@@ -13,6 +13,8 @@ mod gpu;
 mod heads;
 #[path = "sanitize/kernels.rs"]
 mod kernels;
+#[path = "common/layers.rs"]
+mod layers;
 #[path = "sanitize/nan.rs"]
 mod nan;
 #[path = "sanitize/trainings.rs"]

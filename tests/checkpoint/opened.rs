@@ -16,6 +16,7 @@ use wgrad::{
 
 use super::{assert_says, dropping, normalizing, spec, trainer_of};
 use crate::gpu::gpu;
+use crate::layers;
 use crate::parts::{parts, whole};
 
 /// Numbers that are no initial values.
@@ -109,6 +110,21 @@ fn assert_opens(spec: &Sequential) {
 
     let described = Sequential::load(&path).unwrap();
     assert_eq!(described.output().unwrap(), spec.output().unwrap());
+}
+
+/// By the settings that a file has of it, a layer is the same again: a file of it is the same file.
+#[test]
+fn every_layer_of_the_crate_comes_from_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("network.safetensors");
+    for case in layers::all() {
+        let network = case.network().on_cpu().unwrap();
+        network.save(&path).unwrap();
+        let same = cpu::Network::load(&path);
+        let same = same.unwrap_or_else(|error| panic!("{}: {error}", case.layer.name()));
+        let bytes = [&same, &network].map(|network| network.to_safetensors().unwrap());
+        assert_eq!(bytes[0], bytes[1], "{}", case.layer.name());
+    }
 }
 
 #[test]

@@ -1,187 +1,72 @@
 //! What is right passes, and the report says what was looked at.
 
-use wgrad::layer_check::{Call, Check, LayerReport, Pass};
-use wgrad::ops::{
-    AvgPool2d, BatchNorm, Conv2d, Dropout, Embedding, Flatten, Frequency, Gelu, HashGrid, Layer,
-    LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
-};
-use wgrad::{LayerCheck, TensorShape, check_layer};
+use std::collections::BTreeSet;
+use std::fs;
+
+use wgrad::layer_check::{Call, Check, Comparison, LayerReport, Pass};
+use wgrad::{TensorShape, check_layer};
 
 use crate::activation::Softsign;
 use crate::gpu::gpu;
+use crate::layers::{self, Case};
 use crate::scale::Scale;
 
-fn assert_good(layers: &[&dyn Layer]) {
-    for &layer in layers {
-        let report = check_layer(gpu(), layer).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.layer, layer.name());
-        assert!(report.kernels.len() >= 2, "{report}");
-        assert_narrow(&report);
-    }
-}
-
-// Every layer of the crate that takes features, and one from outside.
-
 #[test]
-fn products_and_layers_with_indices_are_good() {
-    assert_good(&[
-        &Linear::new(1),
-        &Linear::new(50),
-        &Embedding::new(27, 10),
-        &Embedding::new(3, 1),
-    ]);
-}
-
-#[test]
-fn activations_are_good() {
-    assert_good(&[
-        &Relu,
-        &LeakyRelu::default(),
-        &LeakyRelu::new(-0.5),
-        &Gelu,
-        &Sigmoid,
-        &Tanh,
-        &Dropout::new(0.3),
-        &Softsign::good(),
-    ]);
-}
-
-#[test]
-fn encodings_are_good() {
-    assert_good(&[&Frequency::new(1), &Frequency::new(4)]);
-    // Where they are made for: far away they are 0.
-    let check = LayerCheck::default().inputs(-0.5..=1.5);
-    for bins in [1, 7] {
-        let report = check.run(gpu(), &OneBlob::new(bins));
-        assert_narrow(&report.unwrap_or_else(|error| panic!("{error}")));
-    }
-    // Directions have a length of about 1, whose powers are as large.
-    let check = LayerCheck::default().inputs(-1.0..=1.0);
-    let check = check.shapes([[1, 3], [2, 3], [65, 3], [300, 3]]);
-    for degrees in 1..=8 {
-        let report = check.run(gpu(), &SphericalHarmonics::new(degrees));
-        let report = report.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.kernels.len(), 2, "{report}");
-        assert_narrow(&report);
-    }
-}
-
-#[test]
-fn normalizations_are_good() {
-    assert_good(&[
-        &BatchNorm::new(),
-        &BatchNorm::new().eps(0.1).momentum(0.75),
-        &LayerNorm::new(),
-    ]);
-}
-
-fn assert_narrow(report: &LayerReport) {
-    for row in &report.rows {
-        assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
-    }
-}
-
-#[test]
-fn every_layer_of_images() {
-    let layers: [(&dyn Layer, usize); 6] = [
-        (&MaxPool2d::new(2), 2),
-        (&MaxPool2d::new(3).stride(2).padding(1), 2),
-        (&AvgPool2d::new([2, 3]), 2),
-        (&AvgPool2d::new(3).stride([1, 2]).padding(1), 2),
-        (&AvgPool2d::global(), 2),
-        // One copies both ways.
-        (&Flatten, 1),
-    ];
-    let check = LayerCheck::default().shapes([(1, [1, 3, 3]), (3, [2, 6, 7]), (2, [3, 9, 4])]);
-    for (layer, kernels) in layers {
-        let report = check.run(gpu(), layer);
-        let report = report.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.layer, layer.name());
-        assert_eq!(report.kernels.len(), kernels, "{report}");
-        assert_narrow(&report);
-    }
-}
-
-/// Layers of images: channels of several positions, as many as a workgroup and more, whole pieces and parts.
-#[test]
-fn layers_of_images() {
-    let shapes = [
-        (2, [2, 2, 2]),
-        (4, [3, 5, 5]),
-        (1, [5, 3, 1]),
-        (7, [65, 2, 3]),
-        (3, [1, 9, 9]),
-        (9, [2, 31, 33]),
-    ];
-    let layers: [&dyn Layer; 2] = [&BatchNorm::new(), &LayerNorm::new()];
-    for layer in layers {
-        let check = LayerCheck::default().shapes(shapes);
-        let report = check
-            .run(gpu(), layer)
-            .unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.layer, layer.name());
-    }
-}
-
-/// Positions in the plane and in space, in fewer and more rows than a workgroup has, and enough for sums in its memory.
-#[test]
-fn every_grid() {
-    let grid = HashGrid::new().levels(4).table_size(64).base_resolution(3);
-    let layers = [
-        grid.clone(),
-        grid.clone().features_per_level(1).growth(2.5),
-        grid.features_per_level(8).growth(1.0),
-    ];
-    for layer in layers {
-        for dimensions in [2, 3] {
-            let shapes = [1, 3, 77, 300, 1030].map(|rows| [rows, dimensions]);
-            let check = LayerCheck::default().shapes(shapes).inputs(-0.25..=1.25);
-            let report = check.run(gpu(), &layer);
-            let report = report.unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(report.layer, layer.name());
-            // With and without sums in a workgroup's memory.
-            assert!(report.kernels.len() >= 5, "{report}");
-            assert!(report.sanitized.len() >= 5, "{report}");
-            // At a border between cells any slope in between is right.
-            let others = report.rows.iter().filter(|row| row.tensor != "dx");
-            assert!(others.clone().count() > 20, "{report}");
-            for row in others {
-                assert!(row.difference <= row.bound && row.bound < 0.1, "{report}");
-            }
+fn every_layer_of_the_crate_is_good() {
+    let mut faults = Vec::new();
+    for case in layers::all() {
+        match case.check.run(gpu(), &*case.layer) {
+            Ok(report) => assert_reported(&case, &report),
+            Err(error) => faults.push(format!("{}: {error}", case.layer.name())),
         }
     }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// (rows, channels × height × width).
-const IMAGES: [(usize, [usize; 3]); 5] = [
-    (1, [1, 1, 1]),
-    (2, [3, 4, 5]),
-    (3, [2, 9, 7]),
-    (9, [17, 3, 3]),
-    (4, [1, 20, 21]),
-];
+fn assert_reported(case: &Case, report: &LayerReport) {
+    assert_eq!(report.layer, case.layer.name());
+    assert!(report.kernels.len() >= case.kernels, "{report}");
+    assert!(report.sanitized.len() >= case.kernels, "{report}");
+    let is_grid = case.type_name() == "HashGrid";
+    // At a border between cells any slope in between is right.
+    let rows = report.rows.iter();
+    let mut rows = rows.filter(|row| !is_grid || row.tensor != "dx");
+    let (fewest, widest) = if is_grid { (20, 0.1) } else { (10, 1.0) };
+    let is_narrow = |row: &Comparison| row.difference <= row.bound && row.bound < widest;
+    assert!(rows.clone().count() > fewest, "{report}");
+    assert!(rows.all(is_narrow), "{report}");
+}
 
 #[test]
-fn every_convolution() {
-    let layers = [
-        Conv2d::new(1, 1),
-        Conv2d::new(3, 3).padding(1),
-        Conv2d::new(17, [1, 2]).padding([0, 1]).without_bias(),
-        Conv2d::new(4, [3, 2])
-            .stride([1, 2])
-            .padding(2)
-            .dilation([2, 1]),
-    ];
-    for layer in layers {
-        let check = LayerCheck::default().shapes(IMAGES);
-        let report = check.run(gpu(), &layer);
-        let report = report.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(report.layer, layer.name());
-        assert!(report.kernels.len() == 4, "{report}");
-        for row in &report.rows {
-            assert!(row.difference <= row.bound && row.bound < 1.0, "{report}");
+fn a_layer_from_outside_is_good() {
+    let report = check_layer(gpu(), &Softsign::good()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.kernels.len(), 2, "{report}");
+    let narrow = |row: &Comparison| row.difference <= row.bound && row.bound < 1.0;
+    assert!(report.rows.iter().all(narrow), "{report}");
+}
+
+/// A file of `src/ops` that says `impl Layer for Name` has a layer of the crate.
+#[test]
+fn no_layer_of_the_crate_is_missing_in_the_table() {
+    let cases = layers::all();
+    let known: BTreeSet<String> = cases.iter().map(Case::type_name).collect();
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("src/ops").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            let names = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("impl Layer for "));
+            found.extend(names.map(|name| name.trim_end_matches(" {").to_owned()));
         }
     }
+    let missing: Vec<_> = found.difference(&known).collect();
+    assert!(
+        missing.is_empty(),
+        "tests/common/layers.rs has no case of {missing:?}"
+    );
+    assert_eq!(found, known);
 }
 
 #[test]

@@ -13,10 +13,11 @@ use wgrad::{
 };
 
 use crate::gpu::Numbers;
+use crate::layers;
 
 /// A network, and which of its features are indices below a number.
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) spec: Sequential,
     indices: Option<(Range<usize>, usize)>,
 }
@@ -83,22 +84,38 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(images());
     cases.extend(norms());
     cases.extend(encodings());
+    cases.extend(single_layers());
     cases
 }
 
-pub(crate) fn case(name: &'static str, spec: Sequential) -> Case {
+pub(crate) fn case(name: &str, spec: Sequential) -> Case {
     Case {
-        name,
+        name: name.to_owned(),
         spec,
         indices: None,
     }
 }
 
-fn with_indices(name: &'static str, spec: Sequential, columns: Range<usize>, below: usize) -> Case {
+fn with_indices(name: &str, spec: Sequential, columns: Range<usize>, below: usize) -> Case {
     Case {
         indices: Some((columns, below)),
         ..case(name, spec)
     }
+}
+
+/// Each layer of the crate alone, but the one that ONNX has no operator for.
+fn single_layers() -> Vec<Case> {
+    let layers = layers::all().into_iter().enumerate();
+    let layers = layers.filter(|(_, layer)| layer.type_name() != "HashGrid");
+    let cases = layers.map(|(index, layer)| {
+        let name = format!("{index}_{}", layer.type_name());
+        let spec = layer.network();
+        match layer.indices_below() {
+            Some(below) => with_indices(&name, spec.clone(), 0..spec.features(), below),
+            None => case(&name, spec),
+        }
+    });
+    cases.collect()
 }
 
 /// Those of the book, and those that are made as easily.

@@ -4,6 +4,18 @@ use crate::gpu::{
     self, Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
+/// Every activation, for tests that know no formula.
+pub(crate) fn all() -> Vec<Box<dyn Layer>> {
+    vec![
+        Box::new(Relu),
+        Box::new(LeakyRelu::new(0.2)),
+        Box::new(LeakyRelu::new(0.0)),
+        Box::new(Sigmoid),
+        Box::new(Tanh),
+        Box::new(Gelu),
+    ]
+}
+
 /// Around the 256 invocations and the 1,024 elements of a workgroup, primes, the book's hidden layer.
 const SHAPES: [[usize; 2]; 13] = [
     [1, 1],

@@ -1,13 +1,11 @@
 //! Infinities, NaN, the largest numbers and the smallest: what the CPU path makes of them in `f32`.
 
 use wgrad::ndarray::{Array2, ArrayView2};
-use wgrad::ops::{
-    Backward, Forward, Gelu, Layer, LeakyRelu, Loss as _, LossPass, MeanSquaredError, Mode, Relu,
-    Sigmoid, Tanh,
-};
+use wgrad::ops::{Backward, Forward, Layer, Loss as _, LossPass, MeanSquaredError, Mode};
 use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Float as _, Loss as _};
 
+use crate::activations;
 use crate::gpu::{Bench, FLUSHED, gpu};
 
 pub(crate) const EXTREMES: [f32; 15] = [
@@ -94,15 +92,8 @@ fn row(values: &[f32]) -> ArrayView2<'_, f32> {
 
 #[test]
 fn activations_of_extremes_are_those_of_the_cpu() {
-    let layers: [&dyn Layer; 6] = [
-        &Relu,
-        &LeakyRelu::new(0.2),
-        &LeakyRelu::new(0.0),
-        &Sigmoid,
-        &Tanh,
-        &Gelu,
-    ];
-    for layer in layers {
+    for layer in activations::all() {
+        let layer = &*layer;
         let name = layer.name();
         let pairs = EXTREMES.iter().flat_map(|&x| EXTREMES.map(|dy| (x, dy)));
         let (xs, dys): (Vec<f32>, Vec<f32>) = pairs.unzip();

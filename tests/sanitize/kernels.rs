@@ -2,10 +2,8 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, Backward, BatchNorm, BinaryCrossEntropy, Conv2d, Draw, Dropout, Embedding, Flatten,
-    Forward, Frequency, Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Loss, LossPass,
-    MaxPool2d, MeanSquaredError, Mode, OneBlob, RelativeL2, Relu, Sigmoid, SoftmaxCrossEntropy,
-    SphericalHarmonics, Tanh,
+    Backward, BinaryCrossEntropy, Conv2d, Draw, Forward, HashGrid, Huber, Layer, Loss, LossPass,
+    MaxPool2d, MeanSquaredError, Mode, RelativeL2, SoftmaxCrossEntropy,
 };
 use wgrad::plan::Recorder;
 use wgrad::plumbing::{ConvVariant, Variant, max_pool_backward_relu, values};
@@ -15,6 +13,7 @@ use wgrad::{Shape, TensorShape};
 use crate::Case;
 use crate::coverage::Coverage;
 use crate::gpu::{Fill, Numbers, gpu};
+use crate::layers::{self, IMAGES};
 
 /// (rows, inputs, outputs) around the tiles.
 const PRODUCTS: [[usize; 3]; 10] = [
@@ -33,26 +32,8 @@ const PRODUCTS: [[usize; 3]; 10] = [
 /// Elements around a workgroup of 256 invocations with four each.
 const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
 
-/// Rows of channels and positions: parts of a workgroup's channels, whole and part pieces, rows that a walk passes.
-fn normalized() -> [(usize, Shape); 4] {
-    [
-        (3, 7.into()),
-        (300, 17.into()),
-        (3, [3, 5].into()),
-        (9, [2, 25, 20].into()),
-    ]
-}
-
-/// Indices of a row, of which there are so many rows, and the table: more than one tile of indices, or block of
-/// columns.
-const LOOKED_UP: [[usize; 4]; 3] = [[1, 3, 3, 2], [2049, 1, 2, 65], [33_000, 1, 1, 1]];
-
 /// Rows of a minibatch, coordinates and features of a grid: one workgroup, several, and sums in a workgroup's memory.
 const ENCODED: [[usize; 3]; 4] = [[1, 2, 1], [300, 3, 2], [1100, 2, 2], [1025, 3, 8]];
-
-/// Images around a workgroup of 256 invocations, whole and not.
-pub(crate) const IMAGES: [(usize, [usize; 3]); 3] =
-    [(1, [1, 1, 1]), (3, [2, 7, 9]), (1, [1, 17, 31])];
 
 pub(crate) fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
     let shape = shape.into();
@@ -102,8 +83,9 @@ pub(crate) fn cases() -> Vec<Case> {
         }
     }
     for (rows, image) in IMAGES {
-        cases.push(case(format!("pools, {rows}×{image:?}"), move |recorder| {
-            pools(recorder, rows, image.into());
+        let name = format!("pools behind a Relu, {rows}×{image:?}");
+        cases.push(case(name, move |recorder| {
+            pools_behind_relu(recorder, rows, image.into());
         }));
     }
     for variant in ConvVariant::OF_FLOATS
@@ -118,9 +100,6 @@ pub(crate) fn cases() -> Vec<Case> {
         }
     }
     for shape in ELEMENTS {
-        cases.push(case(format!("layers, {shape:?}"), move |recorder| {
-            layers(recorder, shape);
-        }));
         cases.push(case(format!("losses, {shape:?}"), move |recorder| {
             losses(recorder, shape);
         }));
@@ -128,29 +107,14 @@ pub(crate) fn cases() -> Vec<Case> {
             sums(recorder, shape);
         }));
     }
-    for (rows, input) in normalized() {
-        let name = format!("normalized, {rows} rows of {input}");
-        cases.push(case(name, move |recorder| {
-            with_parameters(recorder, &BatchNorm::new(), (rows, input), None);
-            with_parameters(recorder, &LayerNorm::new(), (rows, input), None);
-        }));
-    }
-    for [rows, inputs] in ELEMENTS {
-        let name = format!("encodings, {rows} rows of {inputs}");
-        cases.push(case(name, move |recorder| {
-            with_parameters(recorder, &Frequency::new(3), (rows, inputs.into()), None);
-            with_parameters(recorder, &OneBlob::new(3), (rows, inputs.into()), None);
-            for degrees in [1, 4] {
-                let harmonics = SphericalHarmonics::new(degrees);
-                with_parameters(recorder, &harmonics, (rows * inputs, 3.into()), None);
-            }
-        }));
-    }
-    for shape @ [rows, indices, count, width] in LOOKED_UP {
-        cases.push(case(format!("looked up, {shape:?}"), move |recorder| {
-            let layer = Embedding::new(count, width);
-            with_parameters(recorder, &layer, (rows, indices.into()), Some(count));
-        }));
+    for of_layer in layers::all() {
+        for &minibatch in &of_layer.sanitized {
+            let layer = of_layer.layer.clone();
+            let name = format!("{}, {minibatch}", layer.name());
+            cases.push(case(name, move |recorder| {
+                both_passes(recorder, &*layer, minibatch);
+            }));
+        }
     }
     for shape @ [rows, dimensions, features] in ENCODED {
         cases.push(case(format!("encoded, {shape:?}"), move |recorder| {
@@ -185,22 +149,18 @@ fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features
     layer.backward(recorder, pass).unwrap();
 }
 
-/// Both passes in both modes, of indices below `count` where there is one.
-fn with_parameters(
-    recorder: &mut Recorder<'_>,
-    layer: &dyn Layer,
-    (rows, input): (usize, Shape),
-    count: Option<usize>,
-) {
+/// Both passes of a layer in both modes.
+fn both_passes(recorder: &mut Recorder<'_>, layer: &dyn Layer, minibatch: TensorShape) {
+    let TensorShape { rows, row: input } = minibatch;
     let spec = layer.spec(&input).unwrap();
-    let x = tensor("x", (rows, input), 1);
-    if let Some(count) = count {
+    let x = tensor("x", minibatch, 1);
+    if let Some(count) = spec.indices_below {
         let mut numbers = Numbers::new(2);
         let indices = (0..x.len()).map(|_| numbers.below(count) as f32);
         gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
     }
     let [y, dy] = [3, 4].map(|seed| tensor("y", (rows, spec.output), seed));
-    let dx = tensor("dx", (rows, input), 5);
+    let dx = tensor("dx", minibatch, 5);
     let all = |specs: &[wgrad::ops::ParameterSpec]| -> Vec<Tensor> {
         let tensors = specs
             .iter()
@@ -304,35 +264,12 @@ fn convolution(
     variant.backward(recorder, layer, &pass).unwrap();
 }
 
-fn layers(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
-    let [x, y, dy, dx] = [1, 2, 3, 4].map(|seed| tensor("values", shape, seed));
-    let step = words("step", [1, 1], 9, 5);
-    let leaky = LeakyRelu::new(0.1);
-    let dropout = Dropout::new(0.3);
-    let layers: [&dyn Layer; 6] = [&Relu, &leaky, &Gelu, &Sigmoid, &Tanh, &dropout];
-    for layer in layers {
-        let mode = Mode::Training(Draw::new([7, 8], &step));
-        for mode in [mode, Mode::Evaluation] {
-            let pass = Forward::new(&x, &[], &y, mode);
-            layer.forward(recorder, pass).unwrap();
-        }
-        for mode in [mode, Mode::Evaluation] {
-            let pass = Backward::new([&x, &y, &dy], Some(&dx), mode);
-            layer.backward(recorder, pass).unwrap();
-        }
-    }
-}
-
-/// Windows that overlap and windows that do not, with padding and without.
-fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
+/// Windows that overlap and windows that do not.
+fn pools_behind_relu(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
     let overlapping = MaxPool2d::new(3).stride(2).padding(1);
-    let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
     let apart = MaxPool2d::new(2).padding(1);
-    let global = AvgPool2d::global();
-    let max = [apart, overlapping];
-    let layers: [&dyn Layer; 5] = [&apart, &overlapping, &mean, &global, &Flatten];
-    for layer in layers {
-        let spec = layer.spec(&image).unwrap();
+    for pool in [apart, overlapping] {
+        let spec = pool.spec(&image).unwrap();
         let [x, dx] = [1, 2].map(|seed| tensor("x", (rows, image), seed));
         let [y, dy] = [3, 4].map(|seed| tensor("y", (rows, spec.output), seed));
         let kept = spec.kept.iter();
@@ -340,13 +277,9 @@ fn pools(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
             .map(|kept| tensor(kept.name, kept.tensor_shape(rows), 5))
             .collect();
         let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
-        layer.forward(recorder, pass.with_kept(&kept)).unwrap();
+        pool.forward(recorder, pass.with_kept(&kept)).unwrap();
         let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
-        layer.backward(recorder, pass.with_kept(&kept)).unwrap();
-        if let Some(pool) = max.iter().find(|pool| pool.name() == layer.name()) {
-            let pass = Backward::new([&x, &y, &dy], Some(&dx), Mode::Evaluation);
-            max_pool_backward_relu(pool, recorder, pass.with_kept(&kept)).unwrap();
-        }
+        max_pool_backward_relu(&pool, recorder, pass.with_kept(&kept)).unwrap();
     }
 }
 

@@ -7,10 +7,9 @@
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
-    AvgPool2d, BatchNorm, BinaryCrossEntropy, Dropout, Embedding, Flatten, Forward, Frequency,
-    Gelu, HashGrid, Huber, Layer, LayerNorm, LeakyRelu, Linear, Loss, LossPass, MaxPool2d,
-    MeanSquaredError, Mode, OneBlob, Optimizer, RelativeL2, Relu, Sgd, Sigmoid,
-    SoftmaxCrossEntropy, SphericalHarmonics, Tanh,
+    BatchNorm, BinaryCrossEntropy, Embedding, Forward, HashGrid, Huber, Layer, LayerNorm, Linear,
+    Loss, LossPass, MeanSquaredError, Mode, Optimizer, RelativeL2, Relu, Sgd, Sigmoid,
+    SoftmaxCrossEntropy,
 };
 use wgrad::plan::{Plan, Recorder};
 use wgrad::plumbing::{self, ConvVariant, Variant};
@@ -20,7 +19,8 @@ use wgrad::{Fusion, Gpu, Sanitizer, Sequential, Shape, Trainer};
 
 use crate::gpu::gpu;
 use crate::heads;
-use crate::kernels::{IMAGES, convolutions, input_of, tensor, words};
+use crate::kernels::{convolutions, input_of, tensor, words};
+use crate::layers;
 use crate::trainings::{GPUS, bytes, floats};
 
 /// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must
@@ -117,12 +117,10 @@ fn a_nan_comes_out_however_comparisons_come_out() {
         seeds: MANY,
         ..Faults::default()
     };
-    elementwise(&mut faults);
-    encodings(&mut faults);
     losses(&mut faults);
     fused_heads(&mut faults);
+    inputs_of_layers(&mut faults);
     faults.seeds = FEW;
-    pooled(&mut faults);
     with_parameters(&mut faults);
     products(&mut faults);
     convolved(&mut faults);
@@ -135,33 +133,46 @@ fn a_nan_comes_out_however_comparisons_come_out() {
     assert!(lines.is_empty(), "\n{}", lines.join("\n"));
 }
 
-fn elementwise(faults: &mut Faults) {
-    let leaky = LeakyRelu::new(0.1);
-    let dropout = Dropout::new(0.3);
-    let layers: [&dyn Layer; 7] = [&Relu, &leaky, &Gelu, &Sigmoid, &Tanh, &dropout, &Flatten];
-    let [x, y] = [1, 2].map(|seed| tensor(["x", "y"][seed - 1], [3, 7], seed as u64));
-    for layer in layers {
-        faults.pass(&layer.name(), &[&x], &[&y], |recorder| {
-            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
-            layer.forward(recorder, pass).unwrap();
-        });
-    }
-}
-
-fn encodings(faults: &mut Faults) {
-    let layers: [&dyn Layer; 3] = [
-        &Frequency::new(2),
-        &OneBlob::new(2),
-        &SphericalHarmonics::new(3),
-    ];
-    for layer in layers {
-        let x = tensor("x", [5, 3], 1);
-        let spec = layer.spec(&3.into()).unwrap();
-        let y = tensor("y", (5, spec.output), 2);
-        faults.pass(&layer.name(), &[&x], &[&y], |recorder| {
-            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
-            layer.forward(recorder, pass).unwrap();
-        });
+/// A NaN in the input of each layer, in all of its minibatches of up to so many numbers.
+fn inputs_of_layers(faults: &mut Faults) {
+    const MOST: usize = 600;
+    const SHORT: usize = 64;
+    // The first spherical harmonic.
+    const CONSTANT: &str = "SphericalHarmonics(1)";
+    let cases = layers::all().into_iter();
+    for case in cases.filter(|case| case.layer.name() != CONSTANT) {
+        let minibatches = case.sanitized.iter().filter(|it| it.len() <= MOST);
+        for &minibatch in minibatches {
+            faults.seeds = if minibatch.len() <= SHORT { MANY } else { FEW };
+            let spec = case.layer.spec(&minibatch.row).unwrap();
+            let parameters = spec.parameters.iter();
+            let parameters = parameters.map(|it| tensor(it.name, it.tensor_shape(), 3));
+            let parameters: Vec<Tensor> = parameters.collect();
+            let state = spec.state.iter().map(|it| {
+                let tensor = tensor(it.name, it.tensor_shape(), 3);
+                gpu().write(&tensor, &vec![0.5f32; tensor.len()]).unwrap();
+                tensor
+            });
+            let state: Vec<Tensor> = state.collect();
+            let kept = spec.kept.iter();
+            let kept = kept.map(|it| tensor(it.name, it.tensor_shape(minibatch.rows), 4));
+            let kept: Vec<Tensor> = kept.collect();
+            let x = tensor("x", minibatch, 1);
+            if let Some(count) = spec.indices_below {
+                let indices = (0..x.len()).map(|at| (at % count) as f32);
+                gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
+            }
+            let y = tensor("y", (minibatch.rows, spec.output), 2);
+            // Which pixel of a window was the largest is as certain as the pixel; the deviation of a row is not.
+            let certain = kept.iter().filter(|_| spec.parameters.is_empty());
+            let outputs: Vec<&Tensor> = [&y].into_iter().chain(certain).collect();
+            let name = format!("{} of {minibatch}", case.layer.name());
+            faults.pass(&name, &[&x], &outputs, |recorder| {
+                let pass = Forward::new(&x, &parameters, &y, Mode::Evaluation);
+                let pass = pass.with_state(&state).with_kept(&kept);
+                case.layer.forward(recorder, pass).unwrap();
+            });
+        }
     }
 }
 
@@ -236,30 +247,6 @@ fn convolved(faults: &mut Faults) {
                 variant.forward_relu(recorder, &layer, &pass()).unwrap();
             });
         }
-    }
-}
-
-fn pooled(faults: &mut Faults) {
-    let overlapping = MaxPool2d::new(3).stride(2).padding(1);
-    let apart = MaxPool2d::new(2).padding(1);
-    let mean = AvgPool2d::new(3).stride([1, 2]).padding(1);
-    let layers: [&dyn Layer; 3] = [&apart, &overlapping, &mean];
-    for (layer, (rows, image)) in layers.iter().flat_map(|it| IMAGES.map(|image| (it, image))) {
-        let image = Shape::from(image);
-        let spec = layer.spec(&image).unwrap();
-        let x = tensor("x", (rows, image), 1);
-        let y = tensor("y", (rows, spec.output), 2);
-        let kept = spec.kept.iter();
-        let kept: Vec<_> = kept
-            .map(|it| tensor(it.name, it.tensor_shape(rows), 3))
-            .collect();
-        let case = format!("{} of {image}", layer.name());
-        // Which pixel won is as certain.
-        let outputs: Vec<&Tensor> = [&y].into_iter().chain(&kept).collect();
-        faults.pass(&case, &[&x], &outputs, |recorder| {
-            let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
-            layer.forward(recorder, pass.with_kept(&kept)).unwrap();
-        });
     }
 }
 
