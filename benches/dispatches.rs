@@ -1,13 +1,13 @@
-//! Where the time of a step goes: each of its dispatches alone, and all of them, with and without bounds
-//! checks: `cargo bench --bench dispatches`.
+//! Profiles a step: the time of each of its dispatches alone, and of the whole step, with and without bounds checks:
+//! `cargo bench --bench dispatches`.
 //!
-//! A dispatch alone runs again and again, each time after the one before it is done. So its time has in
-//! it what starting it costs, and what it reads lies in caches that another dispatch of the step would
-//! have filled with something else. `within` is what the step takes longer than one without the dispatch,
-//! whatever that does to its neighbours. `host` is what the CPU takes to encode and submit it: where that is
-//! nearly all of the time, the device waits for the CPU, or is one, as software drivers at times work
-//! inside of a submit. `checked` are the same kernels with the checks that WebGPU asks for
-//! ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All are medians, in µs.
+//! A dispatch alone runs again and again, each time after its predecessor is done. Its time therefore includes the
+//! cost of starting it. Its inputs also lie in caches that the step's other dispatches would have filled with other
+//! data. `within` is the time of the whole step minus the time of the step without this dispatch; it includes all
+//! effects on the neighboring dispatches. `host` is the time that the CPU takes to encode and submit. If it is
+//! nearly all of the time, either the device waits for the CPU, or the device is the CPU: software drivers sometimes
+//! work inside of a submit. `checked` are the same kernels with WebGPU's bounds checks
+//! ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All numbers are medians, in µs.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -21,20 +21,20 @@ use wgrad::{Error, Fusion, Gpu};
 
 use common::{Job, digits, flops_per_submit, jobs, trainer};
 
-/// Long enough for the clock, and for a submit to cost little of it.
+/// Long enough for the clock's resolution, and to make the cost of a submit negligible.
 const SAMPLE: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 7;
-/// Of one submit: few, so that the device soon has work, and an operating system does not take it for hung.
+/// Dispatches per submit: few, so that the device starts early and the operating system does not take it for hung.
 const DISPATCHES: usize = 250;
 
-/// What running a plan once costs, in µs: altogether, and of that on the CPU.
+/// The cost of running a plan once, in µs: in all, and the CPU's part.
 #[derive(Clone, Copy)]
 struct Cost {
     all: f64,
     host: f64,
 }
 
-/// Runs a plan so many times and waits for the last.
+/// Runs a plan `times` times and waits for the last run.
 fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     let by_flops =
         usize::try_from(flops_per_submit(gpu) / plan.flops().max(1)).unwrap_or(usize::MAX);
@@ -55,7 +55,7 @@ fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     }
 }
 
-/// How many runs take as long as a sample should.
+/// The number of runs that take as long as a sample should.
 fn times(gpu: &Gpu, plan: &Plan) -> usize {
     run(gpu, plan, 1);
     let mut times = 1;
@@ -70,7 +70,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Medians of what each of these plans costs, on the device of its number. They run in turns.
+/// The median cost of each plan, on the device with the given index. The plans take turns.
 fn costs<const PLANS: usize>(gpus: &[Gpu; 2], plans: [(usize, &Plan); PLANS]) -> [Cost; PLANS] {
     let times = plans.map(|(at, plan)| times(&gpus[at], plan));
     let samples: Vec<_> = (0..SAMPLES)
@@ -104,7 +104,7 @@ fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
     let [Some(step), Some(step_checked)] = plans else {
         return Ok(());
     };
-    // First, as a dispatch alone takes the same step again and again, until weights overflow.
+    // Measured first: a dispatch alone takes the same step again and again, until weights overflow.
     let [trusted, checked] = costs(gpus, [(0, step), (1, step_checked)]);
     println!(
         "{:>10.2} {:>10} {:>10.2} {:>10.2}  the step",

@@ -1,17 +1,17 @@
-//! Jobs 1, 2 and 4 of the comparison with other libraries (`benches/peers/README.md`), as its peers run them:
-//! `cargo bench --bench jobs -- --job 2 --device cpu --steps 60`.
+//! Jobs 1, 2 and 4 of the comparison with other libraries (`benches/peers/README.md`), run as by its peers: `cargo
+//! bench --bench jobs -- --job 2 --device cpu --steps 60`.
 //!
-//! A network and a data set are prepared once. A measurement is a warm-up, as clocks and caches forget
-//! while others are measured, and then a training from the initial weights on. It is timed to the end of
-//! the readback of all losses. With `--serve` there is one for each line of standard input. Each ends with
-//! a line of `key=value` pairs:
+//! The network and the data set are prepared once. A measurement starts with a warm-up, because clocks and caches
+//! cool down while other programs are measured. Then it trains from the initial weights. The measured time ends with
+//! the readback of all losses. With `--serve`, each line of standard input starts one measurement. A measurement
+//! prints a line of `key=value` pairs:
 //!
 //! ```text
 //! peer=… device=… job=… steps=… train_s=… warmup_s=… steps_per_s=… test_accuracy=…
 //! ```
 //!
-//! in job 4 with ` forward_s=…` at its end: the forward pass and the loss of as many rows, by the time that the evaluation of
-//! the test set takes.
+//! Job 4 appends ` forward_s=…`: the time of forward pass and loss for as many rows as the training has, estimated
+//! from the evaluation of the test set.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -74,7 +74,7 @@ impl DeviceChoice {
 }
 
 impl Args {
-    /// A GPU takes all of its steps to reach its clock; CPU peers warm up with as few.
+    /// A GPU warms up with all steps, until it reaches its clock rate. CPU peers warm up with as few steps as this.
     fn warm_up_steps(&self) -> usize {
         let most = match (self.device, self.job) {
             (DeviceChoice::Gpu, _) => u32::MAX,
@@ -85,7 +85,7 @@ impl Args {
     }
 }
 
-/// Job 3 is a product, and an example's (`matmul`).
+/// Job 3 is a matrix product, and an example's task (`matmul`).
 fn job_number(word: &str) -> Result<u16, String> {
     match word {
         "1" => Ok(1),
@@ -100,13 +100,13 @@ fn main() -> ExitCode {
     program::run(|| answer(&args))
 }
 
-/// Measures once, or whenever it is asked.
+/// Measures once, or once for each line of standard input.
 fn answer(args: &Args) -> Result<(), Failure> {
     let ((), data) = program::load(&args.data, true, || Ok(()))?;
     line(data.description())?;
     let split = data.split;
     let mut prepared = Prepared::new(args, &split)?;
-    // It compiles kernels of its own.
+    // Evaluation compiles its own kernels: this happens before the measurement.
     prepared.engine.evaluate(&(&split.test).into())?;
     if !args.serve {
         return line(prepared.measure(args, &split.test)?);
@@ -121,12 +121,12 @@ fn answer(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A training that has warmed up, and can begin anew.
+/// A training that has warmed up and can start again.
 struct Prepared {
     engine: Box<dyn Train>,
-    /// For the line of a measurement: without blanks.
+    /// The device's name in the printed line, without blanks.
     device: String,
-    /// The training before its first step: weights, what the optimizer keeps, and which minibatch is next.
+    /// The training before its first step: weights, optimizer state, and the next minibatch.
     initial: Vec<u8>,
     batch: usize,
     warmup_s: f64,
@@ -156,7 +156,7 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Begins anew, and has nothing else to do.
+    /// Restores the initial training, and waits until the device is idle.
     fn begin(&mut self) -> Result<(), Error> {
         self.engine.set_safetensors(&self.initial)?;
         self.engine.wait()
@@ -168,7 +168,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// A training from its beginning on, in a line.
+    /// Runs and measures a whole training. Returns the printed line.
     fn measure(&mut self, args: &Args, test: &Dataset) -> Result<String, Failure> {
         self.begin()?;
         let started = Instant::now();
@@ -199,7 +199,7 @@ impl Prepared {
     }
 }
 
-/// A training that diverged is no measurement.
+/// A training that diverged is not a measurement.
 fn check_losses(losses: &[f32]) -> Result<(), Failure> {
     let last = &losses[losses.len().saturating_sub(20)..];
     let mean = last.iter().sum::<f32>() / last.len() as f32;

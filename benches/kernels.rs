@@ -1,7 +1,7 @@
-//! Kernels by shape, and what a dispatch costs: `cargo bench --bench kernels`.
+//! Speed of the kernels by shape, and cost of a dispatch: `cargo bench --bench kernels`.
 //!
-//! Elements per second are floating-point operations per second: `Gelem/s` is GFLOP/s. For the
-//! dispatches they are dispatches per second.
+//! Elements per second are floating-point operations per second: `Gelem/s` means GFLOP/s. For the dispatches they
+//! are dispatches per second.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -25,7 +25,7 @@ fn gpu() -> Gpu {
     gpu
 }
 
-/// Random values: a GPU draws less power, and so runs faster, on zeros.
+/// Random values: on zeros, a GPU draws less power and therefore runs faster.
 fn random(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Tensor {
     let tensor = Tensor::zeros(gpu, label, shape, Element::F32).expect("room for a tensor");
     let mut state = 1u32;
@@ -38,7 +38,7 @@ fn random(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Tensor {
     tensor
 }
 
-/// Time of so many executions of a plan, from the first submit to the end of the last.
+/// The time of `times` executions of a plan, from the first submit to the end of the last.
 fn time(gpu: &Gpu, plan: &Plan, times: u64, per_submit: u64) -> Duration {
     let start = Instant::now();
     let mut left = times;
@@ -52,7 +52,7 @@ fn time(gpu: &Gpu, plan: &Plan, times: u64, per_submit: u64) -> Duration {
     start.elapsed()
 }
 
-/// rows × inputs × outputs: the book's layers, the last one of a wider network, then squares.
+/// Rows × inputs × outputs: the book's layers, the last layer of a wider network, then squares.
 fn shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let squares: &[usize] = match gpu.kind() {
         AdapterKind::Hardware => &[256, 512, 1024, 2048, 4096, 8192],
@@ -82,7 +82,7 @@ fn products(criterion: &mut Criterion) {
         for variant in Variant::OF_FLOATS {
             let of_software = [Variant::Registers, Variant::Vectors].contains(&variant);
             if of_software && gpu.kind() == AdapterKind::Hardware && rows > 1024 {
-                // Made for software drivers; a GPU would take minutes.
+                // These variants are for software drivers; on a GPU they would take minutes.
                 continue;
             }
             let mut recorder = Recorder::new(&gpu);
@@ -109,7 +109,7 @@ fn products(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A chain in which each dispatch reads what the one before it has written.
+/// A chain in which each dispatch reads the result of its predecessor.
 fn dispatches(criterion: &mut Criterion) {
     const CHAIN: u64 = 1000;
     let gpu = gpu();

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times training by several processes, each on a core of its own, beside one process on one core.
+"""Compares training by several processes, each on its own core, with one process on one core.
 
     cargo build --release --features mpi --example train_gpu
     python3 benches/processes.py
 
-Programs take turns; the medians of the rounds are printed, and the best of them, which is what the machine does when others
-leave it alone. Needs mpirun, and as many cores as processes.
+Programs take turns. For each, the median of all rounds is printed, and the best round, which is the speed of
+an otherwise idle machine. Needs mpirun, and as many cores as processes.
 """
 
 import argparse
@@ -23,7 +23,7 @@ JOBS = {
 
 
 def environment():
-    # One thread each; as root only where we are.
+    # One thread per process. Open MPI must be told to run as root, if this user is root.
     ours = {"WGRAD_THREADS": "1"}
     if os.geteuid() == 0:
         ours |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}

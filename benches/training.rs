@@ -1,7 +1,7 @@
-//! Steps of training on the GPU, by both plans, and on the CPU; the start from nothing to the first
-//! step: `cargo bench --bench training`. With `-- head` only a network of neural graphics with its head fused and layer
-//! by layer: what its steps are, by the kernels for GPUs and by those for software drivers, and how fast by the
-//! adapter's.
+//! Training steps on the GPU, with both kinds of plans, and on the CPU; and the time from the start of a device to
+//! its first step: `cargo bench --bench training`. With `-- head` it only measures a network of neural graphics,
+//! with its head fused and layer by layer: it prints the size of the plans with the kernels for GPUs and for
+//! software drivers, and measures the speed with the adapter's own kernels.
 //!
 //! Elements per second are steps per second.
 #![allow(clippy::expect_used, missing_docs)]
@@ -19,7 +19,7 @@ use wgrad::{Device, Error, Fusion, Gpu, Sequential, Train, Trainer};
 
 use common::{SAMPLING, digits, jobs, trainer, training};
 
-/// Steps timed together, of each job.
+/// Steps that are timed together, by job.
 const STEPS: [usize; 3] = [200, 2, 2];
 
 fn steps(criterion: &mut Criterion) {
@@ -58,10 +58,10 @@ fn steps(criterion: &mut Criterion) {
     }
 }
 
-/// Rows of a step of [`graphics`].
+/// Rows per step of [`graphics`].
 const BATCH: usize = 4096;
 
-/// 2→64→64→3 with a minibatch of 4,096 points, as `learn_image` has behind its encoding.
+/// 2→64→64→3 with a minibatch of 4,096 points: the network after the encoding in `learn_image`.
 fn graphics(gpu: &Gpu, table: &Table, fusion: Fusion) -> Result<Trainer, Error> {
     let spec = Sequential::input(2).layer(Linear::new(64)).layer(Relu);
     let spec = spec.layer(Linear::new(64)).layer(Relu);
@@ -103,8 +103,8 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A device of its own each time; the driver may keep compiled shaders on the disk, as it does for
-/// programs that are started again.
+/// Opens a new device each time. The driver may cache compiled shaders on disk, as it does when a program is started
+/// again.
 fn start(criterion: &mut Criterion) {
     let digits = digits();
     let [job, ..] = jobs();

@@ -1,9 +1,9 @@
-//! What README shows is what there is.
+//! The examples in the README must match the crate.
 #![allow(clippy::unwrap_used)]
 
 const README: &str = include_str!("../README.md");
 
-/// The blocks of Rust in order.
+/// The Rust blocks, in order.
 fn programs() -> Vec<&'static str> {
     let blocks = README.split("\n```rust").skip(1);
     let blocks = blocks.map(|block| block.split_once('\n').unwrap().1);

@@ -1,6 +1,6 @@
-//! The trainings that are timed: job 1 is the book's 784→50→10 with a batch of 100, job 2 is
-//! 784→1024→1024→10 with a batch of 1024, job 4 is the book's convolutional network with a batch of 100.
-//! And what a submit may hold.
+//! The trainings that are timed. Job 1 is the book's 784→50→10 with a batch of 100, job 2 is 784→1024→1024→10 with a
+//! batch of 1024, job 4 is the book's convolutional network with a batch of 100. Also the work that one submit may
+//! contain.
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use wgrad::data::{Sampling, Split, synthetic};
@@ -12,7 +12,7 @@ use wgrad::{
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
 
-/// Floating-point operations of one submit, so that none lasts: at the slowest 0.8 s on a GPU, and 0.4 s on a
+/// The most floating-point operations of one submit. A submit then takes at most 0.8 s on a GPU, and 0.4 s on a
 /// software driver.
 pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     match gpu.kind() {
@@ -28,7 +28,7 @@ pub(crate) struct Job {
     pub(crate) method: Method,
 }
 
-/// What updates the parameters.
+/// The optimizer of a job.
 #[derive(Clone, Copy)]
 pub(crate) enum Method {
     Sgd,
@@ -36,7 +36,7 @@ pub(crate) enum Method {
 }
 
 pub(crate) fn jobs() -> [Job; 3] {
-    // As its peers start.
+    // The peers start with these weights, too.
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.01 });
     let wide = Sequential::input(784)
         .layer(linear(1024))
@@ -66,7 +66,7 @@ pub(crate) fn jobs() -> [Job; 3] {
     ]
 }
 
-/// Pixels as sparse as MNIST's, and nothing to download.
+/// Digits with as many zero pixels as MNIST's. Nothing is downloaded.
 pub(crate) fn digits() -> Split {
     synthetic::digits_of(1, 20_000, 100).expect("memory for digits")
 }
@@ -85,7 +85,7 @@ pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<d
     }
 }
 
-/// A job on a GPU, with dispatches of one's own choice.
+/// A job on a GPU, with or without fused dispatches.
 pub(crate) fn trainer(
     gpu: &Gpu,
     job: &Job,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks a GPU everything, the most important first: `python3 benches/peers/gpu.py --help`.
 
-Each stage writes a file of its own as it goes, so that whatever ends this program leaves what was
-found before. Stages share the time that is left; one that ends early leaves its time to the others.
+Each stage writes its own file while it runs, so earlier results stay when this program is ended.
+Stages share the remaining time. A stage that ends early leaves its time to the others.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from harness import install, machine, places, report, start
 from harness.candidates import all_candidates
 from harness.places import BUILT, PEERS, ROOT, environment
 
-# Of criterion, which would take a minute for a figure.
+# Options for criterion, which otherwise takes a minute per figure.
 BRIEFLY = ("--bench", "--quiet", "--warm-up-time", "0.5", "--measurement-time", "1")
 
 
@@ -61,7 +61,7 @@ SHAPES = ("--shapes", *(f"{n}x{n}x{n}" for n in SQUARES), *run.BOOK, "1024x784x1
 
 
 class OwnPrograms:
-    """Our benches and examples: what they print is the result."""
+    """Our benches and examples. Their output is the result."""
 
     def __init__(self, *commands):
         self.commands = commands
@@ -89,12 +89,12 @@ class OwnPrograms:
 
 
 class OwnTests:
-    """Our tests, all programs at once, and at the end of their file what each found. Nothing is timed."""
+    """Our tests. All programs run at once; a summary follows in their file. Nothing is timed."""
 
     def run(self, options, path, deadline):
         env = {**environment(), "MNIST_DIR": str(options.data)}
         if places.python:
-            # A test exchanges weights with PyTorch.
+            # One test exchanges weights with PyTorch.
             env["WGRAD_PYTHON"] = str(places.python)
         started = []
         for kind, name in install.TESTS:
@@ -121,7 +121,7 @@ class OwnTests:
 
 
 class Long:
-    """Many steps of job 1, twice: whether all losses have the same bits, and the GPU's memory meanwhile."""
+    """Runs many steps of job 1 twice, compares the losses bit by bit, and records the GPU's memory."""
 
     def run(self, options, path, deadline):
         steps = 100_000 if options.hardware else 2_000
@@ -146,11 +146,11 @@ class Long:
 
 
 def summary(output):
-    """Of a program's name and output: how many tests passed and failed, and which failed."""
+    """How many tests passed and failed, and which failed. `output` starts with the program's name."""
     name = output.split(maxsplit=1)[0]
     counts = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed", output, re.MULTILINE)
     failed = re.findall(r"^test (.+) \.\.\. FAILED$", output, re.MULTILINE)
-    # A test may show what a process of its own printed; the program's own line is the last.
+    # A test may print the output of a process that it started. The last line is the program's own.
     passed = "{} passed, {} failed".format(*counts[-1]) if counts else "did not come to its end"
     return f"{name}: {passed}" + (f": {', '.join(failed)}" if failed else "")
 
@@ -162,7 +162,7 @@ class Job:
         self.number = number
 
     def run(self, options, path, deadline):
-        # A little is kept for the record.
+        # Leave some time to write the record.
         left = max(deadline - time.monotonic() - 5, 0)
         command = [sys.executable, str(PEERS / "run.py"), "--gpu", "--jobs", str(self.number)]
         command += ["--results", str(path), "--budget", f"{left:.0f}"]
@@ -175,7 +175,7 @@ class Job:
 
 
 class Start:
-    """From nothing to the first step."""
+    """The time from the start of a process to the end of its first step."""
 
     def run(self, options, path, deadline):
         asked = [candidate for candidate in all_candidates() if 1 in candidate.jobs]
@@ -189,9 +189,9 @@ class Start:
             return start.measure(candidates, options.data, deadline, say)
 
 
-# What each runs, and its weight beside the others: its part of the time.
+# The stages, each with its weight: its share of the time relative to the others.
 STAGES = {
-    # Whether what is timed is right.
+    # Checks that the results of the timed programs are right.
     "tests": (6, OwnTests()),
     "job1": (8, Job(1)),
     "job4": (8, Job(4)),
@@ -224,7 +224,7 @@ def main():
     except install.Missing as missing:
         raise SystemExit(str(missing))
     print(f"adapter: {options.adapter or options.no_adapter}", flush=True)
-    # What had to be built is built.
+    # The budget starts after the build.
     end = time.monotonic() + options.budget
     failed = []
     for at, name in enumerate(options.stages):
@@ -236,7 +236,7 @@ def main():
         try:
             is_good = stage.run(options, path, now + seconds)
         except (OSError, SystemExit, install.Missing) as error:
-            # The stages behind it may do better.
+            # Later stages may still succeed.
             is_good = False
             with path.open("a") as file:
                 print(f"\nthis stage ended: {error}", file=file)

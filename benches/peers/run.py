@@ -2,7 +2,7 @@
 """Compares wgrad with its peers on this machine: `python3 benches/peers/run.py --help`.
 
 Needs Python 3.9 or newer and Rust; installs everything else under target/peers. A machine without
-network or Rust runs what was packed on another.
+network or Rust runs programs that were packed on another machine.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def find_data(options):
 
 
 def install_all(candidates, options):
-    """What can be run, and why the rest cannot."""
+    """The candidates that can be run, and the reasons why the others cannot."""
     found = []
     asked = chosen(candidates, options.peers)
     candidates = on_gpu(asked) if options.gpu else asked
@@ -102,7 +102,7 @@ def install_all(candidates, options):
             unavailable[candidate.name] = "no hardware GPU: its SPIR-V crashes software drivers"
             continue
         if candidate.name == "burn-wgpu" and not options.hardware:
-            # Software drivers bind 128 MiB at most; MNIST as f32 is 180.
+            # Software drivers bind at most 128 MiB; MNIST as f32 has 180 MiB.
             candidate.command.append("--host-rows")
         if candidate.part not in parts:
             try:
@@ -118,7 +118,7 @@ def install_all(candidates, options):
 
 
 def describe(unavailable):
-    """A line for every reason."""
+    """One line per reason."""
     names = {}
     for name, why in unavailable.items():
         names.setdefault(why, []).append(name)
@@ -126,7 +126,7 @@ def describe(unavailable):
 
 
 def prepare(options):
-    """Data, adapter and what follows from it, in `options`."""
+    """Adds data, adapter and the settings that depend on them to `options`."""
     if removed():
         say(f"not passed on to any program, ours or a peer: {', '.join(removed())}")
     try:
@@ -157,7 +157,7 @@ def prepare(options):
 
 def pack(options):
     options.data = mnist(options.data)
-    # Peers on the CPU are compiled for this processor and no other.
+    # Peers on the CPU are left out: they are compiled for this processor only.
     peers = on_gpu(chosen(all_candidates(), options.peers)) if options.peers else []
     try:
         install.pack(options.pack, peers, options.data, machine.describe_build())
@@ -192,7 +192,7 @@ def main():
         return report.without_paths("\n".join(parts), options.data)
 
     for at, job in enumerate(options.jobs):
-        # What a job leaves of its share is for those behind it.
+        # The time that a job does not use goes to the later jobs.
         now = time.monotonic()
         share = now + (deadline - now) / (len(options.jobs) - at)
         before = figures
@@ -214,6 +214,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # As an exit of its own, which ends the processes that stay.
+    # Exit normally, so that the processes that serve measurements are ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     sys.exit(main())

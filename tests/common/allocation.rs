@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which counts the bytes in use by all threads of the program.
+/// The system's allocator, with a count of the bytes in use by all threads of the program.
 #[derive(Debug)]
 pub(crate) struct Counting;
 
 impl Counting {
-    /// Bytes at the peak of `call`, beyond those that were in use before it. Nothing else may run in the
-    /// program meanwhile.
+    /// The result of `call`, and its peak memory in bytes beyond the memory in use before it. Nothing else may run
+    /// in the program at the same time.
     pub(crate) fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
         let before = NOW.load(Relaxed);
         PEAK.store(before, Relaxed);
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // As if it were moved: the old and the new one are there for a moment.
+        // The old and the new block exist at the same time for a moment.
         add(size);
         NOW.fetch_sub(layout.size(), Relaxed);
         unsafe { System.realloc(memory, layout, size) }

@@ -1,7 +1,7 @@
-//! How far single precision may be from `f64`, carried through a network value by value.
+//! Error bounds of single precision against `f64`, carried through a network value by value.
 //!
-//! Beside every value runs a bound of its error: what its operands may be off by, and what its own
-//! rounding adds. All that a test compares with these bounds is derived; nothing is tuned.
+//! Every value comes with a bound of its error: the errors of its operands, plus its own rounding. All bounds that a
+//! test uses are derived; nothing is tuned.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
 
@@ -12,7 +12,7 @@ use crate::gpu::{FLUSHED, ROUNDING, ULP};
 
 type Matrix = Array2<f64>;
 
-/// A value in `f64`, and how far single precision may be from it.
+/// A value in `f64`, and a bound of single precision's distance from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounded {
     pub(crate) value: Matrix,
@@ -25,16 +25,16 @@ pub(crate) enum Activation {
     Sigmoid,
 }
 
-/// A linear layer, with the activation behind it.
+/// A linear layer, with the activation after it.
 pub(crate) type BoundedLayer<'a> = (&'a [Matrix], Option<Activation>);
 
-/// Loss of every row, and gradients by the parameters of the linear layers, first layer first.
+/// Mean loss with its error, and the gradients of the linear layers' parameters, first layer first.
 pub(crate) struct BoundedGradient {
     pub(crate) mean_loss: [f64; 2],
     pub(crate) gradients: Vec<[Bounded; 2]>,
 }
 
-/// Weight and bias, as a row, of every linear layer in order.
+/// The weight and the bias (as a row) of every linear layer, in order.
 pub(crate) fn linear_layers(parameters: &Parameters<f64>) -> Vec<Vec<Matrix>> {
     let rows_and_columns = |value: &ArrayD<f64>| {
         let columns = value.shape()[value.ndim() - 1];
@@ -54,7 +54,7 @@ impl Bounded {
         Self { value, error }
     }
 
-    /// `self·other`: a sum of as many products as `self` has columns, and `extra` additions.
+    /// `self·other`: sums of as many products as `self` has columns, with `extra` further additions.
     pub(crate) fn times(&self, other: &Self, extra: usize) -> Self {
         let [a, b] = [self.value.mapv(f64::abs), other.value.mapv(f64::abs)];
         let terms = (self.value.ncols() + extra) as f64;
@@ -74,7 +74,7 @@ impl Bounded {
         }
     }
 
-    /// Sums of the columns.
+    /// The sums of the columns.
     pub(crate) fn sum_of_rows(&self) -> Self {
         let rounding = 8.0 * (self.value.nrows() as f64).sqrt() * ROUNDING;
         let sum = |matrix: &Matrix| matrix.sum_axis(Axis(0)).insert_axis(Axis(0));
@@ -104,7 +104,7 @@ pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
             Activation::Sigmoid => {
                 let x = value.abs();
                 *value = 1.0 / (1.0 + (-*value).exp());
-                // Its slope is at most ¼; `exp` has 3 + 2|x| ULP, a division 2.5.
+                // The slope is at most ¼; `exp` has an error of 3 + 2|x| ULP, a division 2.5.
                 let of_exp = 2.0 * (3.0 + 2.0 * x) * ULP;
                 *error = *error / 4.0 + *value * (of_exp + ROUNDING + 2.5 * ULP) + FLUSHED;
             }
@@ -112,7 +112,7 @@ pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
     y
 }
 
-/// `dy` through an activation: `x` is its input, `y` its output.
+/// The gradient `dy` through an activation with input `x` and output `y`.
 pub(crate) fn activate_backward(
     activation: Activation,
     x: &Bounded,
@@ -127,7 +127,7 @@ pub(crate) fn activate_backward(
         .and(&y.value)
         .for_each(|value, error, &x, &x_error, &y| match activation {
             Activation::Relu => {
-                // So near to the edge either side may be taken.
+                // This near to the kink, either side may be taken.
                 let open = value.abs() + *error;
                 let masked = if x > 0.0 { *value } else { 0.0 };
                 *error = match () {
@@ -139,8 +139,8 @@ pub(crate) fn activate_backward(
             }
             Activation::Sigmoid => {
                 let slope = y * (1.0 - y);
-                // d(y·(1 − y)) = (1 − 2y)·dy, and dy is at most a quarter of the input's error
-                // and the rounding of the sigmoid itself.
+                // d(y·(1 − y)) = (1 − 2y)·dy. Here dy is at most a quarter of the input's error, plus the rounding
+                // of the sigmoid itself.
                 let of_y = x_error / 4.0 + y * 2.0 * (6.0 + 2.0 * x.abs()) * ULP;
                 let of_slope = of_y * (1.0 - 2.0 * y).abs() + of_y * of_y;
                 let rounding = 4.0 * ROUNDING * (*value * slope).abs();
@@ -151,7 +151,7 @@ pub(crate) fn activate_backward(
     dx
 }
 
-/// Loss of each row and gradient by the logits.
+/// The mean loss with its error, and the gradient by the logits.
 pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 2], Bounded) {
     let [rows, classes] = [logits.value.nrows(), logits.value.ncols()];
     let mut dlogits = Bounded::exact(Matrix::zeros((rows, classes)));
@@ -163,7 +163,7 @@ pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 
         let off = error.fold(0.0, |a: f64, &b| a.max(b));
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
         let reach = z.fold(0.0, |a: f64, &b| a.max(largest - b));
-        // Of e^z / Σ e^z, whatever the order of its operations.
+        // Error of e^z / Σ e^z, for any order of its operations.
         let relative = 2.0 * off + 2.0 * (3.0 + 3.0 * reach) * ULP + classes as f64 * ROUNDING;
         let relative = relative.exp_m1() + 4.0 * ULP;
         let loss = sum.ln() - (z[label as usize] - largest);
@@ -182,7 +182,7 @@ pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 
     (mean, dlogits)
 }
 
-/// Input of each linear layer and, last, the logits; the output of each, before its activation.
+/// The input of each linear layer and, last, the logits; and the output of each layer before its activation.
 fn forward(layers: &[BoundedLayer<'_>], x: &Matrix) -> (Vec<Bounded>, Vec<Bounded>) {
     let mut inputs = vec![Bounded::exact(x.clone())];
     let mut outputs = Vec::new();
@@ -194,14 +194,14 @@ fn forward(layers: &[BoundedLayer<'_>], x: &Matrix) -> (Vec<Bounded>, Vec<Bounde
     (inputs, outputs)
 }
 
-/// Logits of a network of linear layers at single-precision parameters and inputs, with how far a run
-/// in single precision may be from them.
+/// Logits of a network of linear layers, with single-precision parameters and inputs, and bounds of a
+/// single-precision run's error.
 pub(crate) fn logits(layers: &[BoundedLayer<'_>], x: &Matrix) -> Bounded {
     forward(layers, x).0.remove(layers.len())
 }
 
-/// Mean loss and gradients of a network of linear layers at single-precision parameters and
-/// inputs, with how far a run in single precision may be from them.
+/// Mean loss and gradients of a network of linear layers, with single-precision parameters and inputs, and bounds of
+/// a single-precision run's error.
 pub(crate) fn gradient(layers: &[BoundedLayer<'_>], x: &Matrix, labels: &[u32]) -> BoundedGradient {
     let (inputs, outputs) = forward(layers, x);
     let (mean_loss, mut delta) = softmax_cross_entropy(&inputs[layers.len()], labels);

@@ -1,4 +1,4 @@
-//! What a test program runs ops with: a device, tensors between guard bands, numbers, and bounds.
+//! Helpers to run ops in tests: a device, tensors between guard bands, numbers, and error bounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -28,14 +28,14 @@ use wgrad::{Gpu, TensorShape};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::browser::block_on;
 
-/// One device for all tests of a program. Without an adapter they fail.
+/// One device for all tests of a program. Without an adapter, the tests fail.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(open)
 }
 
-/// The same in a browser, where a device belongs to its thread.
+/// The same in a browser, where a device belongs to one thread.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn gpu() -> &'static Gpu {
     std::thread_local! {
@@ -44,22 +44,22 @@ pub(crate) fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
 }
 
-/// Workgroups in a row of [`folding_gpu`].
+/// Workgroups per row on [`folding_gpu`].
 const IN_A_ROW: u32 = 4;
 
-/// Elements of seven workgroups, at 1,024 each: [`folding_gpu`] makes two rows of them. Were the number of rows taken
-/// for the length of a row, the last would not be reached.
+/// Elements of seven workgroups with 1,024 elements each. [`folding_gpu`] folds them into two rows of workgroups. If
+/// a kernel confused the number of rows with the length of a row, it would not reach the last workgroup.
 pub(crate) const FOLDED: usize = 6 * 1024 + 1;
 
-/// A device that folds a dispatch into two dimensions after a few workgroups. As many elements as fold
-/// one on any device are more than a software driver binds.
+/// A device that folds a dispatch into two dimensions after a few workgroups. On an ordinary device, folding needs
+/// more elements than a software driver can bind.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| folding_after(IN_A_ROW))
 }
 
-/// A device that folds a dispatch into rows of so many workgroups.
+/// A device that folds a dispatch into rows of this many workgroups.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_after(workgroups: u32) -> Gpu {
     borrowed(Limits {
@@ -68,13 +68,13 @@ pub(crate) fn folding_after(workgroups: u32) -> Gpu {
     })
 }
 
-/// A borrowed device has the limits that its owner asked for.
+/// A borrowed device: it has the limits that its owner requested.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn borrowed(required_limits: Limits) -> Gpu {
     borrowed_with(required_limits, Gpu::builder())
 }
 
-/// The same with settings.
+/// A borrowed device with these limits and settings.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn borrowed_with(required_limits: Limits, settings: GpuBuilder) -> Gpu {
     let descriptor = InstanceDescriptor::new_without_display_handle();
@@ -91,7 +91,7 @@ pub(crate) fn borrowed_with(required_limits: Limits, settings: GpuBuilder) -> Gp
     settings.wrap(device, queue)
 }
 
-/// A browser raises a limit that is below its own.
+/// A browser raises limits that are below its own, so this device does not fold so early.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn folding_gpu() -> &'static Gpu {
     gpu()
@@ -106,18 +106,18 @@ fn open() -> Gpu {
     request(Gpu::builder())
 }
 
-/// A device whose dispatches have at most so many floating-point operations.
+/// A device with at most this many floating-point operations per dispatch.
 pub(crate) fn dispatching(flops: u64) -> Gpu {
     request(Gpu::builder().flops_per_dispatch(flops))
 }
 
 fn request(builder: GpuBuilder) -> Gpu {
-    // All tests of a program share one queue: the last waits for all of them.
+    // All tests of a program share one queue, so the last test waits for all the others.
     let builder = builder.timeout(Duration::from_secs(600));
     block_on(builder.request()).expect("these tests need a GPU or a software driver")
 }
 
-/// Tensors between guard bands, and a check that they were respected: see [`wgrad::plumbing::guard`].
+/// Tensors between guard bands, and a check that the bands are unchanged: see [`wgrad::plumbing::guard`].
 pub(crate) struct Bench<'gpu> {
     gpu: &'gpu Gpu,
     tensors: RefCell<Vec<Guarded>>,
@@ -145,7 +145,7 @@ impl<'gpu> Bench<'gpu> {
         ))
     }
 
-    /// The same of integers.
+    /// A tensor of integers that must not change.
     pub(crate) fn input_u32(
         &self,
         label: &str,
@@ -155,12 +155,12 @@ impl<'gpu> Bench<'gpu> {
         self.add(&GuardSpec::new(label, shape, Contents::Input(values)).of_u32())
     }
 
-    /// A poisoned tensor that must be written everywhere.
+    /// A poisoned tensor. Every element of it must be written.
     pub(crate) fn output(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
         self.add(&GuardSpec::new(label, shape, Contents::Output))
     }
 
-    /// The same of integers.
+    /// A poisoned tensor of integers. Every element of it must be written.
     pub(crate) fn output_u32(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
         self.add(&GuardSpec::new(label, shape, Contents::Output).of_u32())
     }
@@ -179,7 +179,7 @@ impl<'gpu> Bench<'gpu> {
         ))
     }
 
-    /// The same of integers.
+    /// A tensor of integers that may change.
     pub(crate) fn changed_u32(
         &self,
         label: &str,
@@ -196,7 +196,7 @@ impl<'gpu> Bench<'gpu> {
         tensor
     }
 
-    /// Runs what `record` records, `times` times, and checks every tensor of this bench.
+    /// Records a plan with `record`, runs it `times` times, and checks every tensor of this bench.
     pub(crate) fn run(&self, case: &str, times: usize, record: impl FnOnce(&mut Recorder<'_>)) {
         let mut recorder = Recorder::new(self.gpu);
         record(&mut recorder);
@@ -226,7 +226,7 @@ impl<'gpu> Bench<'gpu> {
     }
 }
 
-/// Asserts that each value is within its tolerance of what is expected.
+/// Asserts that each value is within its tolerance of the expected value.
 pub(crate) fn assert_close(
     case: &str,
     found: &[f32],
@@ -236,7 +236,7 @@ pub(crate) fn assert_close(
     let mut count = 0;
     let expected = expected.into_iter().zip(tolerance);
     for ((at, &found), (expected, tolerance)) in found.iter().enumerate().zip(expected) {
-        // Written so that NaN on either side fails.
+        // This form fails if either side is NaN.
         let close = (f64::from(found) - expected).abs() <= tolerance;
         assert!(
             close,
@@ -247,19 +247,19 @@ pub(crate) fn assert_close(
     assert_eq!(count, found.len(), "{case}: number of elements");
 }
 
-/// Half a unit in the last place of 1: the relative error of one rounded operation.
+/// Half a unit in the last place of 1: the relative error of one rounding.
 pub(crate) const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
-/// Relative bound of one unit in the last place, as WGSL states its accuracies.
+/// One unit in the last place, relative. WGSL states its accuracies in this unit.
 pub(crate) const ULP: f64 = 2.0 * ROUNDING;
-/// Results below this, the smallest normal number, may be flushed to 0.
+/// The smallest normal number. Results below it may be flushed to 0.
 pub(crate) const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-/// Bound of the error of a sum of `terms` products whose absolute values sum to `absolute`.
+/// Bound of the error of a sum of `terms` products, whose absolute values sum to `absolute`.
 pub(crate) fn sum_error(terms: usize, absolute: f64) -> f64 {
     8.0 * (terms as f64).sqrt() * ROUNDING * absolute + 2.0 * terms as f64 * FLUSHED
 }
 
-/// Numbers that are the same on every machine (the generator is `SplitMix64`).
+/// Random numbers that are the same on every machine, from the generator `SplitMix64`.
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
@@ -279,7 +279,7 @@ impl Numbers {
         usize::try_from(self.bits() % end as u64).unwrap()
     }
 
-    /// In −1…1.
+    /// Uniform in −1…1.
     pub(crate) fn uniform(&mut self) -> f32 {
         self.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -289,8 +289,8 @@ impl Numbers {
     }
 }
 
-/// Terms of a sum, of as many as Mesa's software driver has loops for: no browser's driver ends them early, and there an
-/// eighth are rounds enough.
+/// The number of terms for a test of long loops. Mesa's software driver ends longer loops early. No browser's driver
+/// does, so an eighth of the terms is enough there.
 pub(crate) const fn longest(terms: usize) -> usize {
     if cfg!(target_arch = "wasm32") {
         terms / 8
@@ -299,22 +299,22 @@ pub(crate) const fn longest(terms: usize) -> usize {
     }
 }
 
-/// What tensors are filled with; all have exact zeros of both signs, and repeats.
+/// The contents of tensors. All contain exact zeros of both signs, and repetitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// Small integers: sums of their products are exact.
     Integers,
-    /// In −1…1.
+    /// Numbers in −1…1.
     Moderate,
-    /// Also very large and very small, without overflow of a sum of 65,535 products.
+    /// Also very large and very small numbers. A sum of 65,535 products does not overflow.
     Extreme,
 }
 
 impl Fill {
     pub(crate) const ALL: [Self; 3] = [Self::Integers, Self::Moderate, Self::Extreme];
 
-    /// What the `index`-th of many shapes is filled with: with all, and in a browser, whose software driver takes ten
-    /// times as long, with one of them in turn.
+    /// The contents for shape number `index`: all of them. In a browser, whose software driver takes ten times as
+    /// long, the shapes take turns with one each.
     pub(crate) fn of_shape(index: usize) -> &'static [Self] {
         let one = index % Self::ALL.len();
         if cfg!(target_arch = "wasm32") {

@@ -1,11 +1,10 @@
-//! How far single precision, or double, may be from the exact results of normalization, derived from what each
-//! operation is rounded by: WGSL lets a division be off by 2.5 ULP and `inverseSqrt` by 2, and rounds sums and
-//! products.
+//! Error bounds of normalization in single or double precision, derived from the rounding of each operation. WGSL
+//! allows a division an error of 2.5 ULP and `inverseSqrt` 2 ULP, and rounds sums and products.
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 use wgrad::ndarray::{Array2, ArrayView2, Axis};
 
-/// An arithmetic: its unit roundoff, and what it may flush to 0.
+/// An arithmetic: its unit roundoff, and the magnitude below which it may flush to 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
     pub(crate) unit: f64,
@@ -13,14 +12,14 @@ pub(crate) struct Rounding {
 }
 
 impl Rounding {
-    /// Of a sum of `count` products with this sum of magnitudes: rounding errors add like a random walk; 8 standard
-    /// deviations.
+    /// Error of a sum of `count` products with this sum of magnitudes: rounding errors add like a random walk; 8
+    /// standard deviations.
     fn sum(self, count: usize, magnitudes: f64) -> f64 {
         8.0 * (count as f64).sqrt() * self.unit * magnitudes + 2.0 * count as f64 * self.tiny
     }
 }
 
-/// What both passes of a step of training are given, in rows and columns.
+/// The operands of both passes of a training step, as rows and columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operands<'a> {
     pub(crate) x: &'a Array2<f32>,
@@ -29,19 +28,20 @@ pub(crate) struct Operands<'a> {
     pub(crate) state: &'a [Array2<f32>],
 }
 
-/// The values of one group, which has one mean: of a channel, or of a row.
+/// The values with a common mean: of a channel, or of a row.
 struct Group {
     x: Vec<f64>,
     mean: f64,
     variance: f64,
-    /// How far each may be off.
+    /// Error bounds of the mean and the variance.
     of_mean: f64,
     of_variance: f64,
 }
 
 impl Group {
-    /// By the file's values alone. A mean is found twice: the first, off as a sum of its values is, is taken off
-    /// them, so that the second is off as a sum of what is left, and by its own rounding. The squares are of that.
+    /// Bounds for these values. A kernel computes the mean twice. The first mean has the error of a sum of the
+    /// values and is subtracted. The second mean then has the error of a sum of the remainders, plus its own
+    /// rounding. The variance is computed from the remainders.
     fn measured(precision: Rounding, x: Vec<f64>) -> Self {
         let n = x.len() as f64;
         let unit = precision.unit;
@@ -51,7 +51,7 @@ impl Group {
         let first = precision.sum(x.len(), mean_of(&f64::abs)) + 5.0 * unit * mean.abs();
         let left = mean_of(&|x| (x - mean).abs()) + first;
         let of_mean = precision.sum(x.len() + 4, left) + 2.0 * unit * mean.abs();
-        // Differences, their squares, a sum, two quotients.
+        // Differences, their squares, a sum and two quotients.
         let of_variance = precision.sum(x.len() + 64, variance + first * first);
         Self {
             x,
@@ -62,18 +62,18 @@ impl Group {
         }
     }
 
-    /// Relative, of `1/√(variance + eps)`: half of what the sum is off by, a root, a division.
+    /// Relative error of `1/√(variance + eps)`: half of the sum's relative error, a root and a division.
     fn of_inverse(&self, precision: Rounding, eps: f64) -> f64 {
         0.51 * self.of_variance / (self.variance + eps) + 8.0 * precision.unit
     }
 
-    /// What all `x̂` are off by alike: by the mean, and relatively by the scale.
+    /// The error that all `x̂` have in common: by the mean (absolute), and by the scale (relative).
     fn common(&self, precision: Rounding, eps: f64) -> [f64; 2] {
         let shift = 1.01 * self.of_mean / (self.variance + eps).sqrt();
         [shift, self.of_inverse(precision, eps)]
     }
 
-    /// `x̂` of each value, and how far it may be off.
+    /// `x̂` of each value, with its error.
     fn normal(&self, precision: Rounding, eps: f64) -> Vec<[f64; 2]> {
         let inverse = 1.0 / (self.variance + eps).sqrt();
         let relative = self.of_inverse(precision, eps) + 2.0 * precision.unit;
@@ -88,14 +88,14 @@ impl Group {
     }
 }
 
-/// Of `weight·x̂ + bias`.
+/// Error of `weight·x̂ + bias`.
 fn of_line(precision: Rounding, [normal, error]: [f64; 2], weight: f64, bias: f64) -> f64 {
     let product = weight * normal;
     weight.abs() * error + precision.unit * (2.0 * product.abs() + bias.abs()) + precision.tiny
 }
 
-/// Of `Σ a` and `Σ a·x̂` over a group, with the sums themselves. What mean and scale are off by is the same for all
-/// values, so that it goes with the sums; what each is rounded by adds like a random walk.
+/// `Σ a` and `Σ a·x̂` over a group, each with its error. The errors of mean and scale are the same for all values,
+/// so they grow with the sums. Rounding errors add like a random walk.
 fn of_sums(
     precision: Rounding,
     a: &[f64],
@@ -113,7 +113,7 @@ fn of_sums(
     ]
 }
 
-/// Of `scale·(a − (Σ a + x̂·Σ a·x̂)/n)`, whose scale is relatively off by `of_scale`.
+/// Error of `scale·(a − (Σ a + x̂·Σ a·x̂)/n)`, if the scale has the relative error `of_scale`.
 fn of_difference(
     precision: Rounding,
     (scale, of_scale): (f64, f64),
@@ -138,8 +138,8 @@ fn channel(values: ArrayView2<'_, f32>, channel: usize, positions: usize) -> Vec
     of_rows.map(f64::from).collect()
 }
 
-/// Of batch normalization: `y`, `dx`, `dweight`, `dbias` and the running values of a step of training, and `y`
-/// outside of training after it. A row of channels has as many positions as there are columns for each.
+/// Errors of batch normalization: `y`, `dx`, `dweight`, `dbias` and the running values of a training step, and `y`
+/// in an evaluation after it. In a row, each channel has as many positions as there are columns per channel.
 pub(crate) fn batch_norm(
     precision: Rounding,
     of: Operands<'_>,
@@ -199,7 +199,7 @@ pub(crate) fn batch_norm(
     bounds
 }
 
-/// Of layer normalization: `y`, `dx`, `dweight` and `dbias`.
+/// Errors of layer normalization: `y`, `dx`, `dweight` and `dbias`.
 pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec<Vec<f64>> {
     let (rows, columns) = of.x.dim();
     let [weight, bias] = [0, 1].map(|i| {
@@ -218,7 +218,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
             .zip(&weight)
             .map(|(&dy, weight)| f64::from(dy) * weight);
         let g: Vec<f64> = g.collect();
-        // Each product is rounded before it is summed: as two terms more.
+        // Each product is rounded before it is summed: this counts as two more terms.
         let mut sums = of_sums(precision, &g, &normal, group.common(precision, eps));
         for [_, error] in &mut sums {
             *error *= 1.5;
@@ -244,7 +244,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
     for c in 0..columns {
         let dy: Vec<f64> = (0..rows).map(|row| of.dy[[row, c]].into()).collect();
         let of_column: Vec<[f64; 2]> = normals.iter().map(|row| row[c]).collect();
-        // Each row has a mean of its own.
+        // Each row has its own mean.
         let carried = dy.iter().zip(&of_column);
         let carried = carried.map(|(dy, [_, error])| dy.abs() * error);
         let [of_bias, of_weight] = of_sums(precision, &dy, &of_column, [0.0; 2]);

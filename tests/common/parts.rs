@@ -1,4 +1,4 @@
-//! Safetensors files as parts that a test can change.
+//! Takes safetensors files apart, so that tests can change them.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -7,11 +7,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
-/// Names, element types, shapes and bytes.
+/// Name, element type, shape and bytes of each tensor.
 pub(crate) type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
 pub(crate) type Metadata = HashMap<String, String>;
 
-/// The tensors in the order of their names, and the metadata.
+/// The tensors, sorted by name, and the metadata.
 pub(crate) fn parts(bytes: &[u8]) -> (Tensors, Metadata) {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
@@ -24,7 +24,7 @@ pub(crate) fn parts(bytes: &[u8]) -> (Tensors, Metadata) {
     (tensors, header.metadata().clone().unwrap_or_default())
 }
 
-/// As the library computes it, which a file made to harm can do as well.
+/// The library's digest. A malicious file can have a correct one, too.
 fn digest(tensors: &Tensors, metadata: &Metadata) -> String {
     let mut said: Vec<(&str, &[u8])> = metadata
         .iter()
@@ -46,7 +46,7 @@ fn digest(tensors: &Tensors, metadata: &Metadata) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The file, with the digest of what it holds where it has one: that would be the first to fail.
+/// Makes a file from its parts. A digest is updated if there is one: otherwise the file would fail at the digest.
 pub(crate) fn whole((tensors, mut metadata): (Tensors, Metadata)) -> Vec<u8> {
     if metadata.remove("sha256").is_some() {
         let digest = digest(&tensors, &metadata);

@@ -1,4 +1,4 @@
-//! Plans of tests, interpreted before the device runs them.
+//! Interprets the plans of tests before the device runs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -11,15 +11,15 @@ use wgrad::Gpu;
 use wgrad::plan::Plan;
 use wgrad::sanitize::{SanitizeReport, Sanitizer};
 
-/// Floating-point operations and bytes of a plan, together, up to which it is interpreted: a tenth of a second.
+/// The largest plan that is interpreted, in floating-point operations plus bytes: it takes a tenth of a second.
 const MOST: u64 = 250_000;
 
-/// Whether `WGRAD_SANITIZE=all` asks that all plans be interpreted.
+/// Whether `WGRAD_SANITIZE=all` requests that all plans are interpreted.
 pub(crate) fn is_all() -> bool {
     std::env::var_os("WGRAD_SANITIZE").is_some_and(|wanted| wanted == "all")
 }
 
-/// The shader files, by which findings are told.
+/// Names and texts of the shader files, for the places in findings.
 fn files() -> Vec<(String, String)> {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let files = shaders.read_dir().unwrap().map(|file| file.unwrap().path());
@@ -39,14 +39,14 @@ fn files() -> Vec<(String, String)> {
 
 static SANITIZER: LazyLock<Sanitizer> = LazyLock::new(|| Sanitizer::default().files(files()));
 
-/// Runs a plan once, interpreted, and fails where anything is found.
+/// Interprets a plan once, and fails if there are findings.
 pub(crate) fn run_sanitized(gpu: &Gpu, case: &str, plan: &Plan) -> SanitizeReport {
     let report = SANITIZER.run(gpu, plan).unwrap();
     assert!(report.is_clean(), "{case}:\n{}", wrong(&report));
     report
 }
 
-/// What is wrong in a report, kernel by kernel.
+/// The problems in a report, kernel by kernel.
 fn wrong(report: &SanitizeReport) -> String {
     let dispatches = report.dispatches.iter().filter(|it| !it.is_clean());
     let lines = dispatches.map(|dispatch| {
@@ -62,7 +62,8 @@ fn wrong(report: &SanitizeReport) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs a plan so many times; where all are to be interpreted, once for each set of shapes.
+/// Runs a plan `times` times. If all plans are to be interpreted, a small plan that runs once is interpreted
+/// instead, once for each set of shapes.
 pub(crate) fn run(gpu: &Gpu, case: &str, plan: &Plan, times: usize) {
     static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let is_small = || times == 1 && plan.flops().saturating_add(plan.bytes()) <= MOST;

@@ -1,4 +1,4 @@
-//! What is right passes, and the report says what was looked at.
+//! Correct layers pass the check, and the report lists what was checked.
 
 use wgrad::layer_check::{Call, Check, LayerReport, Pass};
 use wgrad::ops::{
@@ -20,7 +20,7 @@ fn assert_good(layers: &[&dyn Layer]) {
     }
 }
 
-// Every layer of the crate that takes features, and one from outside.
+// All layers of the crate that take features, and one from outside.
 
 #[test]
 fn products_and_layers_with_indices_are_good() {
@@ -49,13 +49,13 @@ fn activations_are_good() {
 #[test]
 fn encodings_are_good() {
     assert_good(&[&Frequency::new(1), &Frequency::new(4)]);
-    // Where they are made for: far away they are 0.
+    // In the range of the bins: far away from it, the outputs are 0.
     let check = LayerCheck::default().inputs(-0.5..=1.5);
     for bins in [1, 7] {
         let report = check.run(gpu(), &OneBlob::new(bins));
         assert_narrow(&report.unwrap_or_else(|error| panic!("{error}")));
     }
-    // Directions have a length of about 1, whose powers are as large.
+    // Directions have a length of about 1, and so have their powers.
     let check = LayerCheck::default().inputs(-1.0..=1.0);
     let check = check.shapes([[1, 3], [2, 3], [65, 3], [300, 3]]);
     for degrees in 1..=8 {
@@ -89,7 +89,7 @@ fn every_layer_of_images() {
         (&AvgPool2d::new([2, 3]), 2),
         (&AvgPool2d::new(3).stride([1, 2]).padding(1), 2),
         (&AvgPool2d::global(), 2),
-        // One copies both ways.
+        // One kernel copies in both directions.
         (&Flatten, 1),
     ];
     let check = LayerCheck::default().shapes([(1, [1, 3, 3]), (3, [2, 6, 7]), (2, [3, 9, 4])]);
@@ -102,7 +102,8 @@ fn every_layer_of_images() {
     }
 }
 
-/// Layers of images: channels of several positions, as many as a workgroup and more, whole pieces and parts.
+/// Layers of images, whose channels have several positions: as many as a workgroup and more, and full and partial
+/// pieces.
 #[test]
 fn layers_of_images() {
     let shapes = [
@@ -123,7 +124,8 @@ fn layers_of_images() {
     }
 }
 
-/// Positions in the plane and in space, in fewer and more rows than a workgroup has, and enough for sums in its memory.
+/// Positions in the plane and in space, with fewer and more rows than a workgroup has, and enough for sums in its
+/// memory.
 #[test]
 fn every_grid() {
     let grid = HashGrid::new().levels(4).table_size(64).base_resolution(3);
@@ -139,10 +141,10 @@ fn every_grid() {
             let report = check.run(gpu(), &layer);
             let report = report.unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(report.layer, layer.name());
-            // With and without sums in a workgroup's memory.
+            // With and without sums in workgroup memory.
             assert!(report.kernels.len() >= 5, "{report}");
             assert!(report.sanitized.len() >= 5, "{report}");
-            // At a border between cells any slope in between is right.
+            // At a border between cells, any slope between the two sides is right.
             let others = report.rows.iter().filter(|row| row.tensor != "dx");
             assert!(others.clone().count() > 20, "{report}");
             for row in others {
@@ -224,7 +226,7 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         text.contains("contract  scale::forward is what its WGSL says"),
         "{text}"
     );
-    // In evaluation, in training and as a first layer, at the small shapes.
+    // In an evaluation, in training and as a first layer, for the small shapes.
     let sanitized = "sanitizer scale::backward_parameters: clean in ";
     assert!(text.contains(sanitized), "{text}");
     let dispatches = report.sanitized.iter();

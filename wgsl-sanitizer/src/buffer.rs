@@ -1,18 +1,18 @@
-//! Contents of buffers.
+//! Buffers and their contents.
 
-/// The contents of a buffer, in words of 32 bits.
+/// The contents of a buffer, in 32-bit words.
 ///
-/// A buffer may be *unwritten*: a shader that reads an element before a shader wrote it is reported. It reads 0, as
-/// WebGPU has it.
+/// A buffer may be *unwritten*: a shader's read of an element that was not written before is reported. The read
+/// gives 0, as in WebGPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buffer {
     pub(crate) words: Vec<u32>,
-    /// Of each half of a word, whether it was written; `None` when all were.
+    /// For each half word (16 bits), whether it was written; `None` when all were.
     pub(crate) written: Option<Vec<bool>>,
 }
 
 impl Buffer {
-    /// These words.
+    /// A buffer of these words.
     #[must_use]
     pub fn from_u32s(words: &[u32]) -> Self {
         Self {
@@ -21,7 +21,7 @@ impl Buffer {
         }
     }
 
-    /// These numbers.
+    /// A buffer of these numbers.
     #[must_use]
     pub fn from_f32s(numbers: &[f32]) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Buffer {
         }
     }
 
-    /// These bytes, lowest first in each word; zeros fill the last word.
+    /// A buffer of these bytes, the lowest byte of each word first. Zeros fill the last word.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let words = bytes.chunks(4).map(|chunk| {
@@ -44,7 +44,7 @@ impl Buffer {
         }
     }
 
-    /// So many zeros, in words.
+    /// A buffer of this many words, all zero.
     #[must_use]
     pub fn zeros(words: usize) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Buffer {
         }
     }
 
-    /// So many words that nobody wrote.
+    /// A buffer of this many unwritten words.
     #[must_use]
     pub fn unwritten(words: usize) -> Self {
         Self {
@@ -62,13 +62,13 @@ impl Buffer {
         }
     }
 
-    /// The words.
+    /// The contents as words.
     #[must_use]
     pub fn u32s(&self) -> &[u32] {
         &self.words
     }
 
-    /// The words as numbers.
+    /// The contents as `f32`, one for each word.
     #[must_use]
     pub fn f32s(&self) -> Vec<f32> {
         self.words
@@ -77,7 +77,8 @@ impl Buffer {
             .collect()
     }
 
-    /// Overwrites words from a place on; they count as written. What goes beyond the end is left out.
+    /// Overwrites the words from index `at` on, and marks them as written. Words beyond the end of the buffer are
+    /// dropped.
     pub fn write(&mut self, at: usize, words: &[u32]) {
         let places = self.words.iter_mut().skip(at);
         places.zip(words).for_each(|(place, &word)| *place = word);
@@ -87,7 +88,7 @@ impl Buffer {
         }
     }
 
-    /// Whether the number that begins at this byte was written, by a shader or as contents.
+    /// Whether the number at this byte offset was written, by a shader or by the caller.
     #[must_use]
     pub fn is_written(&self, byte: u64) -> bool {
         let half = usize::try_from(byte / 2).unwrap_or(usize::MAX);
@@ -95,7 +96,7 @@ impl Buffer {
         written.is_none_or(|written| written.get(half) == Some(&true))
     }
 
-    /// Bytes.
+    /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         4 * self.words.len() as u64

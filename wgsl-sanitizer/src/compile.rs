@@ -1,4 +1,4 @@
-//! From naga's IR to a [`Program`].
+//! Compiles naga's IR to a [`Program`].
 
 mod atomic;
 mod constant;
@@ -29,20 +29,20 @@ use crate::source::Source;
 use pointer::{Pointer, Root};
 use types::Types;
 
-/// Slots that the frames of a workgroup's invocations may have, all together: 1 GiB.
+/// The most slots of the frames of all invocations in a workgroup: 1 GiB.
 const MOST_SLOTS: u64 = 1 << 28;
 
-/// Slots that workgroup memory may have: 64 MiB. WebGPU grants 16 KiB.
+/// The most slots of workgroup memory: 64 MiB. WebGPU guarantees 16 KiB.
 const MOST_WORKGROUP_SLOTS: u32 = 1 << 24;
 
-/// Compiles an entry point of a module without `override` constants.
+/// Compiles an entry point of a module whose `override` constants have values.
 pub(crate) fn compile(
     module: &Module,
     info: &ModuleInfo,
     entry: usize,
     source: &Source,
 ) -> Result<Program, Error> {
-    // What follows the constants in the frame has its place once they are known.
+    // The first pass only counts the constants: they lie at the start of the frame, before all else.
     let first = Compiler::new(module, info, source, 0).run(entry)?;
     Compiler::new(module, info, source, first.constants.len()).run(entry)
 }
@@ -50,12 +50,12 @@ pub(crate) fn compile(
 /// The value of an expression.
 #[derive(Debug, Clone, Copy)]
 enum Value {
-    /// In these slots, from this one on.
+    /// The first of its slots.
     Slots(u32),
     Pointer(Pointer),
 }
 
-/// A global variable's place.
+/// Where a global variable lies.
 #[derive(Debug, Clone, Copy)]
 struct Global {
     root: Root,
@@ -63,28 +63,28 @@ struct Global {
     name: u32,
 }
 
-/// A loop or a switch that can be left.
+/// A loop or a switch, which `break` can leave.
 #[derive(Debug)]
 struct Breakable {
     is_loop: bool,
-    /// Jumps to be told where it ends, and where its `continuing` begins.
+    /// Jumps to the end, and jumps to `continuing`. Their targets are set when these are known.
     breaks: Vec<usize>,
     continues: Vec<usize>,
 }
 
-/// A function at one place where it is called.
+/// A function that is inlined at one call.
 struct Frame<'a> {
     function: &'a Function,
     info: &'a FunctionInfo,
     values: Vec<Option<Value>>,
     locals: Vec<(u32, u32)>,
     arguments: Vec<Value>,
-    /// Where its result goes; none in an entry point.
+    /// The first slot of the result; `None` in an entry point.
     result: Option<u32>,
     is_entry: bool,
     returns: Vec<usize>,
     breakables: Vec<Breakable>,
-    /// Loops around its call.
+    /// The number of loops around the call.
     outer_loops: usize,
 }
 
@@ -94,19 +94,19 @@ struct Compiler<'a> {
     source: &'a Source,
     types: Types<'a>,
     program: Program,
-    /// Constants by their words.
+    /// The slot of each constant, by its words.
     constants: HashMap<Vec<u32>, u32>,
     /// The next free slot.
     top: u32,
     globals: HashMap<Handle<GlobalVariable>, Global>,
     names: HashMap<(String, Space), u32>,
-    /// The call that is being put in place, of the program's call sites, or [`NONE`].
+    /// The call that is being inlined: an index into the program's call sites, or [`NONE`].
     call: u32,
     sites: HashMap<(Option<std::ops::Range<usize>>, u32), u32>,
     blocks: HashMap<*const naga::Block, u32>,
-    /// Where the source is that is being compiled.
+    /// The source of the code that is being compiled.
     span: Span,
-    /// Counters of the loops around.
+    /// The counters of all loops around the code that is being compiled.
     loops: Vec<u32>,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Compiler<'a> {
                 ),
             });
         }
-        // The values of the language and the constants are there in each frame.
+        // Every frame starts with the built-in values and the constants.
         self.reserve(0, "the frame")?;
         self.bind(info)?;
         let arguments = self.entry_arguments(entry)?;
@@ -157,7 +157,7 @@ impl<'a> Compiler<'a> {
         Ok(self.program)
     }
 
-    /// Gives each global variable that is used its place.
+    /// Assigns a place to each global variable that the entry point uses.
     fn bind(&mut self, info: &FunctionInfo) -> Result<(), Error> {
         let used = self.module.global_variables.iter();
         let mut used: Vec<_> = used
@@ -249,7 +249,7 @@ impl<'a> Compiler<'a> {
     fn binding(&self, variable: &GlobalVariable, kind: BindingKind, layout: Layout) -> Binding {
         let context: GlobalCtx<'_> = self.module.to_ctx();
         let at = variable.binding.as_ref();
-        // naga's size leaves out the array of unknown length at a struct's end.
+        // naga's size leaves out an array of unknown length at the end of a struct.
         let with_element = layout.elements().map(|(at, stride)| at + stride);
         let size = || self.types.inner(variable.ty).size(context).into();
         Binding {
@@ -263,7 +263,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Arguments of the entry point, from the values that the language gives.
+    /// The arguments of the entry point, from the built-in values.
     fn entry_arguments(&mut self, entry: &EntryPoint) -> Result<Vec<Value>, Error> {
         let mut arguments = Vec::new();
         for argument in &entry.function.arguments {
@@ -345,7 +345,7 @@ impl<'a> Compiler<'a> {
         self.emit_on(instruction, u32::MAX)
     }
 
-    /// An instruction that accesses a variable of this name.
+    /// Emits an instruction that accesses the variable `name`.
     fn emit_on(&mut self, instruction: Instruction, name: u32) -> Result<(), Error> {
         if self.program.code.len() + 1 >= MOST_INSTRUCTIONS {
             return Err(self.unsupported(format!(
@@ -369,7 +369,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The place of the next instruction.
+    /// The index of the next instruction.
     fn here(&self) -> u32 {
         u32::try_from(self.program.code.len()).unwrap_or(u32::MAX)
     }
@@ -395,7 +395,7 @@ impl<'a> Compiler<'a> {
         index
     }
 
-    /// The block of the source that this is, for all places where its function is called.
+    /// The index of a source block. All calls of its function share it.
     fn block_index(&mut self, block: &naga::Block, span: Span, what: &'static str) -> u32 {
         let next = u32::try_from(self.program.blocks.len()).unwrap_or(u32::MAX);
         let index = *self.blocks.entry(std::ptr::from_ref(block)).or_insert(next);

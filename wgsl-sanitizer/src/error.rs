@@ -1,21 +1,21 @@
-//! What keeps a shader from being interpreted.
+//! Why a shader cannot be interpreted.
 
-/// Why a shader was not interpreted: nothing was found out about it.
+/// Why a shader was not interpreted. No finding was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is no valid WGSL: naga's message, with file, line and column.
+    /// The text is not valid WGSL: naga's message, with file, line and column.
     #[error("{0}")]
     Wgsl(String),
-    /// There is no such entry point.
+    /// The shader has no such entry point.
     #[error("no compute entry point `{entry}`: there is {}", listed(.available))]
     Entry {
-        /// What was asked for.
+        /// The requested entry point.
         entry: String,
-        /// What there is.
+        /// The compute entry points of the shader.
         available: Vec<String>,
     },
-    /// A value of an `override` constant is missing, unknown, or of no use for its type.
+    /// The value of an `override` constant is missing, belongs to no constant, or does not fit the constant's type.
     #[error("constants of `{entry}`: {message}")]
     Constant {
         /// The entry point.
@@ -23,15 +23,15 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Something that the interpreter does not know.
+    /// The shader uses a construct that the interpreter does not support.
     #[error("{place}: {what} is not supported")]
     Unsupported {
-        /// File, line and column.
+        /// File, line and column of the construct.
         place: String,
-        /// The construct, as WGSL calls it.
+        /// The construct, by its WGSL name.
         what: String,
     },
-    /// A binding does not fit the shader.
+    /// What is bound does not fit the shader's declaration, or nothing is bound.
     #[error("@group({group}) @binding({binding}) {name}: {ty}: {message}")]
     Binding {
         /// `@group`.
@@ -40,12 +40,12 @@ pub enum Error {
         binding: u32,
         /// Name of the variable.
         name: String,
-        /// Its type, as WGSL has it.
+        /// Type of the variable, in WGSL.
         ty: String,
-        /// What is wrong and what to do.
+        /// What is wrong and how to correct it.
         message: String,
     },
-    /// A setting makes no sense.
+    /// A setting has no valid meaning.
     #[error("{0}")]
     Setting(String),
 }

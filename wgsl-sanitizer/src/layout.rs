@@ -1,10 +1,10 @@
-//! Where the numbers of a variable lie, and what each is called.
+//! Where the numbers of a variable lie, and the WGSL path to each.
 
 use std::fmt::{self, Display, Formatter};
 
 use half::f16;
 
-/// A type of numbers.
+/// The type of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scalar {
@@ -16,12 +16,12 @@ pub enum Scalar {
     I32,
     /// `u32`.
     U32,
-    /// `bool`, which no buffer has.
+    /// `bool`, which cannot lie in a buffer.
     Bool,
 }
 
 impl Scalar {
-    /// Bytes in a buffer.
+    /// Size in a buffer, in bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
@@ -30,10 +30,10 @@ impl Scalar {
         }
     }
 
-    /// The number that these bits are; an `f16` has the low half.
+    /// The number with these bits, as text. An `f16` lies in the low 16 bits.
     #[must_use]
     pub fn text(self, bits: u32) -> String {
-        // The low half alone is meant.
+        // Only the low 16 bits count.
         #[allow(clippy::cast_possible_truncation)]
         match self {
             Self::F32 => format!("{:?}", f32::from_bits(bits)),
@@ -57,12 +57,12 @@ impl Display for Scalar {
     }
 }
 
-/// Where the numbers of a variable lie: in bytes for what is bound, and by their order for workgroup memory, which has
-/// no layout in bytes.
+/// The positions of a variable's numbers: byte offsets for a variable that is bound to a buffer. Workgroup memory
+/// has no layout in bytes: there, positions count scalars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout(pub(crate) Part);
 
-/// A type, and where its parts lie in it.
+/// A type, with the positions of its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     Scalar(Scalar),
@@ -71,10 +71,10 @@ pub(crate) enum Part {
         count: u64,
         stride: u64,
     },
-    /// Also the columns of a matrix.
+    /// An array, or the columns of a matrix.
     Array {
         element: Box<Part>,
-        /// `None` is as many as are bound.
+        /// `None` is an array of unknown length: as many elements as are bound.
         count: Option<u64>,
         stride: u64,
     },
@@ -89,20 +89,20 @@ pub(crate) struct Member {
 }
 
 impl Layout {
-    /// The first number that begins here or later, and where it does. It may lie beyond what is bound.
+    /// The first number at position `at` or later: its position and type. It may lie beyond the bound range.
     #[must_use]
     pub fn number(&self, at: u64) -> Option<(u64, Scalar)> {
         self.0.number(at)
     }
 
-    /// All numbers in so many bytes.
+    /// All numbers in the first `bytes` bytes: position and type of each.
     pub fn numbers(&self, bytes: u64) -> impl Iterator<Item = (u64, Scalar)> {
         let within = move |&(at, scalar): &(u64, Scalar)| at + scalar.bytes() <= bytes;
         let next = |&(at, scalar): &(u64, Scalar)| self.number(at + scalar.bytes());
         std::iter::successors(self.number(0), next).take_while(within)
     }
 
-    /// What the number that lies here is called behind the variable's name: `[3].position.x`.
+    /// The path of the number at position `at`, to append to the variable's name: `[3].position.x`.
     #[must_use]
     pub fn path(&self, at: u64) -> String {
         let mut path = String::new();
@@ -110,8 +110,8 @@ impl Layout {
         path
     }
 
-    /// Where the elements of the array of unknown length begin at the end of it, and from one to the next; `None` where
-    /// its length is fixed.
+    /// Where the elements of the array of unknown length begin, and their stride; `None` if the variable's length is
+    /// fixed.
     #[must_use]
     pub fn elements(&self) -> Option<(u64, u64)> {
         self.0.elements()
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::Shader;
 
-    /// The layout of a binding of this type.
+    /// The layout of a binding of type `ty`.
     fn layout(ty: &str) -> Layout {
         let text = format!(
             "enable f16;

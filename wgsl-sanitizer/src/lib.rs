@@ -1,8 +1,8 @@
-//! Finds what is wrong with a WGSL compute shader without a GPU: data races, barriers that not all
-//! invocations reach, accesses outside of what is bound, reads of memory that nobody wrote.
+//! Finds bugs in a WGSL compute shader without a GPU: data races, barriers that not all invocations reach, accesses
+//! out of bounds, and reads of memory that nobody wrote.
 //!
-//! It interprets an entry point invocation by invocation over the buffers that it is given, and watches every
-//! access to memory that invocations share.
+//! The crate interprets an entry point invocation by invocation, over buffers that the caller supplies, and checks
+//! every access to memory that invocations share.
 //!
 //! ```
 //! use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};

@@ -1,4 +1,5 @@
-//! Runs a [`Program`] workgroup by workgroup: each invocation goes until the next barrier, then the next one.
+//! Runs a [`Program`], one workgroup after the other. Each invocation runs up to the next barrier, then the next
+//! invocation does.
 
 mod access;
 mod atomic;
@@ -20,13 +21,13 @@ use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
 use findings::Findings;
 
-/// What workgroup memory holds that is not set to zero: no number.
+/// The content of workgroup memory that is not set to zero: a NaN.
 const POISON: u32 = u32::MAX;
 
-/// What such a variable with a `bool` in it holds, which is true or false whoever wrote it.
+/// The same for a variable that contains a `bool`, where only 0 and 1 are valid.
 const POISONED_BOOL: u32 = 1;
 
-/// What a variable of a buffer is bound to, in words.
+/// The range of a buffer that a variable is bound to, in words.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Range {
     pub(crate) buffer: usize,
@@ -34,19 +35,20 @@ pub(crate) struct Range {
     pub(crate) words: usize,
 }
 
-/// What is remembered of the locations of a buffer.
+/// The recorded accesses of a buffer.
 #[derive(Debug, Default)]
 struct Shadow {
-    /// One for each word, or for each half where the program knows halves; none where nothing writes.
+    /// One for each word, or for each half word where the program has `f16` in buffers. Empty where nothing is
+    /// written.
     cells: Vec<Cell>,
-    /// As many where both atomic and plain accesses are possible.
+    /// As many as `cells` where both atomic and plain accesses are possible, else empty.
     atomics: Vec<AtomicCell>,
 }
 
-/// Where an invocation stands.
+/// The state of an invocation.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Its next instruction, or the one at which it stopped.
+    /// The next instruction, or the barrier at which it waits.
     place: usize,
     iterations: u64,
     has_ended: bool,
@@ -57,7 +59,7 @@ struct State {
 enum Stop {
     Barrier,
     End,
-    /// It went on for too long.
+    /// It used up its loop budget.
     Budget,
 }
 
@@ -65,27 +67,27 @@ pub(crate) struct Machine<'a> {
     program: &'a Program,
     findings: Findings<'a>,
     settings: &'a Settings,
-    /// Where results are off by what WGSL grants.
+    /// The source of random rounding errors, for [`Rounding::Granted`].
     random: Option<Rng>,
     workgroups: [u32; 3],
-    /// Of each variable of the program.
+    /// The bound range of each variable of the program.
     ranges: Vec<Range>,
-    /// Of each of the program's indices, how many elements there are.
+    /// The number of elements for each of the program's indices.
     lengths: Vec<u32>,
     shadows: Vec<Shadow>,
     buffers: Vec<Buffer>,
     workgroup: Vec<u32>,
     workgroup_cells: Vec<Cell>,
-    /// Frames of all invocations, one after the other.
+    /// The frames of all invocations, one after the other.
     frames: Vec<u32>,
     states: Vec<State>,
-    /// The last interval that has begun.
+    /// The last interval that began.
     clock: u32,
     storage: Now,
     shared: Now,
     reached: Vec<bool>,
     operations: u64,
-    /// Whether all invocations of this run have come to their end.
+    /// Whether all invocations of this run have ended normally.
     is_whole: bool,
 }
 
@@ -98,7 +100,7 @@ impl<'a> Machine<'a> {
         buffers: &[Buffer],
     ) -> Self {
         let program = &compiled.program;
-        // At most as many as the compiler lets pass.
+        // The compiler limits this number.
         let invocations = usize::try_from(program.invocations()).unwrap_or(usize::MAX);
         let start = Now {
             interval: 0,
@@ -135,8 +137,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Goes through the dispatch in one order, from these contents; what they are then, and whether all invocations
-    /// came to their end.
+    /// Runs the dispatch in one order, from these contents of the buffers. Returns the contents afterwards, and
+    /// whether all invocations ended normally.
     pub(crate) fn run(
         &mut self,
         order: Order,
@@ -148,7 +150,7 @@ impl<'a> Machine<'a> {
             Rounding::Nearest => None,
             Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
         };
-        // Whatever came before has nothing to do with this run.
+        // A new interval separates this run from the one before.
         self.tick()?;
         self.storage.floor = self.clock;
         let total = u32::try_from(product(self.workgroups)).unwrap_or(u32::MAX);
@@ -160,8 +162,8 @@ impl<'a> Machine<'a> {
         if order == Order::Backward {
             invocations.reverse();
         }
-        // All workgroups once: each is so many after the one before, with a step that has no divisor in common with their
-        // number. A list of them would be too long.
+        // Visits every workgroup once without storing a list: a constant step, coprime to the number of workgroups,
+        // modulo that number.
         let (first, step) = match (order, &mut random) {
             (Order::Backward, _) => (total.saturating_sub(1), total.saturating_sub(1)),
             (_, Some(random)) if total > 1 => {
@@ -175,7 +177,7 @@ impl<'a> Machine<'a> {
         for count in 0..u64::from(total) {
             let at = (u64::from(first) + count * u64::from(step)) % u64::from(total);
             let workgroup = u32::try_from(at).unwrap_or(u32::MAX);
-            // Where one does not end, all others would take as long.
+            // If one invocation exceeds its budget, the other workgroups would probably take as long.
             if !self.workgroup(workgroup, &mut invocations, random.as_mut())? {
                 break;
             }
@@ -183,7 +185,7 @@ impl<'a> Machine<'a> {
         Ok((std::mem::take(&mut self.buffers), self.is_whole))
     }
 
-    /// Begins an interval. One that has the number of another would hide races, or make some up.
+    /// Begins a new interval. A number that is used twice would hide races, or report wrong ones.
     fn tick(&mut self) -> Result<(), Error> {
         let next = self.clock.checked_add(1).ok_or_else(|| {
             let [x, y, z] = self.workgroups;
@@ -199,7 +201,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Notes where a result differs from that of the first order.
+    /// Reports where a result differs from the first order's result.
     pub(crate) fn compare(&mut self, orders: [Order; 2], first: &[Buffer], other: &[Buffer]) {
         for (index, variable) in self.program.variables.iter().enumerate() {
             let Range {
@@ -238,7 +240,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// All invocations of a workgroup, from barrier to barrier. Whether none ran out of its budget.
+    /// Runs all invocations of a workgroup, from barrier to barrier. Returns false if one exceeded its loop budget.
     fn workgroup(
         &mut self,
         workgroup: u32,
@@ -307,7 +309,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Lets all go on from the barrier at which they wait, if that is one and the same for all.
+    /// Lets all invocations continue if they wait at the same barrier; reports a divergence and returns false if
+    /// not.
     fn meet(&mut self, waiting: usize) -> Result<bool, Error> {
         let Some(first) = self.states.iter().position(|state| !state.has_ended) else {
             return Ok(false);
@@ -356,7 +359,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The number that differs in a word of a variable: where it lies, its type, and its bits.
+/// The first number that differs in a word of a variable: its position, type and bits.
 fn differing(layout: &Layout, at: u64, values: [u32; 2]) -> (u64, Scalar, [u32; 2]) {
     match layout.number(at) {
         Some((first, Scalar::F16)) if first == at && values[0] << 16 == values[1] << 16 => {
@@ -366,7 +369,7 @@ fn differing(layout: &Layout, at: u64, values: [u32; 2]) -> (u64, Scalar, [u32; 
             (first, Scalar::F16, values.map(|word| word >> 16))
         }
         Some((first, scalar)) if first == at => (at, scalar, values),
-        // Only through another binding can what lies between numbers be written.
+        // The padding between numbers can only be written through another binding.
         _ => (at, Scalar::U32, values),
     }
 }
@@ -376,7 +379,7 @@ fn divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
 
-/// The coordinates of one of so many in x, y and z.
+/// The coordinates of item `index` in a grid with these counts in x, y and z.
 pub(crate) fn position(index: u32, counts: [u32; 3]) -> [u32; 3] {
     let [x, y, _] = counts.map(|count| count.max(1));
     [index % x, index / x % y, index / x / y]
@@ -413,7 +416,7 @@ mod tests {
     use super::*;
     use crate::shader::Shader;
 
-    /// A dispatch of two workgroups with a barrier each, in two orders, from this interval on.
+    /// Dispatches two workgroups with a barrier each, in two orders, starting from this interval.
     fn run_from(clock: u32) -> Result<(), Error> {
         let text = "@compute @workgroup_size(2) fn main() { workgroupBarrier(); }";
         let kernel = Shader::parse("a.wgsl", text)?.kernel("main", &[])?;
@@ -429,7 +432,7 @@ mod tests {
 
     #[test]
     fn intervals_do_not_begin_anew() {
-        // An order, two workgroups and two barriers; twice.
+        // Twice: one order, two workgroups and two barriers.
         let needed = 10;
         assert_eq!(run_from(u32::MAX - needed), Ok(()));
         let told = run_from(u32::MAX - needed + 1)

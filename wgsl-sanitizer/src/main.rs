@@ -1,4 +1,4 @@
-//! The program `wgsl-sanitizer`: interprets WGSL compute shaders and says what is wrong with them.
+//! The program `wgsl-sanitizer`: interprets WGSL compute shaders and reports their bugs.
 
 mod cli;
 
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(mistake) => {
             let message = mistake.to_string();
-            // naga's messages begin so.
+            // naga's messages already begin with "error: ".
             let message = message.strip_prefix("error: ").unwrap_or(&message);
             eprintln!("error: {}", message.trim_end());
             ExitCode::from(2)

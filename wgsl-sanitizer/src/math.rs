@@ -1,8 +1,8 @@
-//! The built-in functions of WGSL, on slots.
+//! The built-in functions of WGSL.
 //!
-//! Sums, products, quotients, square roots and `fma` are IEEE single; other functions of floats are computed in double
-//! precision. A result is rounded once, whatever its precision. A function of several steps, such as `mix`, rounds
-//! every step to single precision, also where its numbers are `f16`.
+//! Sums, products, quotients, square roots and `fma` are computed in IEEE single precision. Other functions of
+//! floats are computed in double precision and rounded once, to `f32` or `f16`. A function of several steps, such as
+//! `mix`, rounds each step to single precision, even for `f16`.
 
 mod composite;
 mod integers;
@@ -18,7 +18,7 @@ pub(crate) use composite::composite;
 use integers::{signed, unsigned};
 pub(crate) use nan::component_of_nan;
 
-/// What a scalar is. An `f16` is held as the `f32` of the same value.
+/// The type of a number. An `f16` is stored as the `f32` with the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Number {
     F32,
@@ -28,7 +28,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// Rounds what was computed in single precision.
+    /// Rounds a result in single precision to this type.
     #[inline]
     pub(crate) fn round(self, value: f32) -> u32 {
         match self {
@@ -37,7 +37,7 @@ impl Number {
         }
     }
 
-    /// Rounds what was computed in double precision.
+    /// Rounds a result in double precision to this type.
     #[inline]
     fn round_wide(self, value: f64) -> u32 {
         #[allow(clippy::cast_possible_truncation)]
@@ -49,9 +49,10 @@ impl Number {
     }
 }
 
-/// Of the two neighbours in single precision of a value that is neither, the one whose last bit is set.
+/// Rounds to odd: if `value` is not a single precision number, the result is its neighbor whose last bit is set.
 ///
-/// So a value just beside the middle of two halves stays beside it, and rounding it again gives the nearest half.
+/// A value just above or below the middle of two `f16` then stays on its side, so rounding it again gives the
+/// nearest `f16`.
 fn to_odd(value: f64, nearest: f32) -> f32 {
     let back = f64::from(nearest);
     if back == value {
@@ -61,12 +62,12 @@ fn to_odd(value: f64, nearest: f32) -> f32 {
     f32::from_bits((nearest.to_bits() - u32::from(is_away_from_zero)) | 1)
 }
 
-/// Functions that naga has and the interpreter does not: WGSL has no word for them.
+/// Functions that naga has and WGSL does not.
 pub(crate) fn unsupported(function: F) -> bool {
     matches!(function, F::Outer | F::Inverse)
 }
 
-/// Whether component i of the result is a function of the components i of the arguments.
+/// Whether component i of the result depends only on the components i of the arguments.
 pub(crate) fn is_by_component(function: F) -> bool {
     !matches!(
         function,
@@ -105,7 +106,7 @@ pub(crate) fn is_by_component(function: F) -> bool {
     )
 }
 
-/// One component of the result. Arguments that a function does not have are 0.
+/// One component of the result. Missing arguments are 0.
 #[inline]
 pub(crate) fn component(function: F, number: Number, arguments: [u32; 4]) -> u32 {
     match number {
@@ -115,13 +116,13 @@ pub(crate) fn component(function: F, number: Number, arguments: [u32; 4]) -> u32
     }
 }
 
-/// The commonest functions come first.
+/// The most common functions come first.
 #[inline]
 fn float(function: F, number: Number, bits: [u32; 4]) -> u32 {
     let [x, y, z, _] = bits.map(f32::from_bits);
     let value = match function {
-        // The product of two halves is exact in double precision, and so is its sum with a third where that is near
-        // the middle of two halves.
+        // The product of two `f16` is exact in double precision. Its sum with a third is exact too, where it lies
+        // near the middle of two `f16`.
         F::Fma if number == Number::F16 => {
             return number.round_wide(f64::from(x) * f64::from(y) + f64::from(z));
         }
@@ -153,13 +154,14 @@ fn float(function: F, number: Number, bits: [u32; 4]) -> u32 {
     number.round(value)
 }
 
-/// A NaN gives the low end, and a low end above the high one gives the high one.
+/// A NaN gives `low`. If `low` exceeds `high`, the result is `high`.
 #[inline]
 fn clamp(x: f32, low: f32, high: f32) -> f32 {
     x.max(low).min(high)
 }
 
-/// Past an exponent of 1000 every number but 0 has left the range of single precision, and none that of double.
+/// With an exponent of ±1000, every number except 0 leaves the range of single precision, and none leaves that of
+/// double.
 fn ldexp(x: f32, exponent: i32) -> f64 {
     let exponent = i64::from(exponent.clamp(-1000, 1000));
     let power = f64::from_bits((exponent + 1023).cast_unsigned() << 52);
@@ -172,7 +174,7 @@ fn wide(function: F, x: f64, y: f64) -> f64 {
         F::Exp2 => x.exp2(),
         F::Log => x.ln(),
         F::Log2 => x.log2(),
-        // By definition, so that powers of negative numbers are NaN.
+        // This is WGSL's definition: a power of a negative number is NaN.
         F::Pow => (y * x.log2()).exp2(),
         F::InverseSqrt => 1.0 / x.sqrt(),
         F::Tanh => x.tanh(),

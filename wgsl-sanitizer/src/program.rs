@@ -1,11 +1,13 @@
-//! What the interpreter runs: the entry point as a list of instructions on slots.
+//! The interpreter's program: an entry point as a list of instructions on slots.
 //!
-//! A *slot* is 32 bits of an invocation's frame. A scalar has one; vectors, matrices, arrays and structs have their
-//! scalars one after another, without padding. An `f16` is held as the `f32` of the same value. Functions are
-//! inlined, which WGSL makes possible, as it has no recursion; so a place in the list is a place in the calls, too.
+//! A *slot* is 32 bits of an invocation's frame. A scalar takes one slot. Vectors, matrices, arrays and structs
+//! store their scalars in consecutive slots, without padding. An `f16` is stored as the `f32` with the same value.
+//! Functions are inlined, which works because WGSL has no recursion. So an instruction also identifies the calls
+//! that lead to it.
 //!
-//! A pointer is known when compiling, but for indices that are not constant. What those add is computed into three
-//! slots: the offset, or [`BAD`] where an index was out of bounds, and then that index and the length that it missed.
+//! A pointer is known at compile time, except for indices that are not constant. Their contribution is computed into
+//! three slots: the offset, or [`BAD`] if an index was out of bounds, followed by that index and the length it
+//! exceeded.
 
 mod atomic;
 
@@ -20,14 +22,14 @@ use crate::shader::Binding;
 use crate::source::Source;
 pub(crate) use atomic::{Atomic, AtomicOperation, AtomicUpdate};
 
-/// The offset of a pointer that was made with an index out of bounds.
+/// The offset of a pointer with an index out of bounds.
 pub(crate) const BAD: u32 = u32::MAX;
-/// The same where the index is signed.
+/// The same as [`BAD`], for an index of a signed type.
 pub(crate) const BAD_SIGNED: u32 = u32::MAX - 1;
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Slots of the values that the language itself gives, after the frame's start.
+/// Slots of the built-in values, at the start of the frame.
 pub(crate) mod builtin {
     pub(crate) const LOCAL_ID: u32 = 0;
     pub(crate) const LOCAL_INDEX: u32 = 3;
@@ -51,7 +53,7 @@ pub(crate) enum Unary {
     HalfToSigned,
     HalfToUnsigned,
     FloatToBool,
-    /// Reports what `f16` has not.
+    /// Reports a value that is out of the range of `f16`.
     FloatToHalf,
     SignedToFloat,
     UnsignedToFloat,
@@ -114,10 +116,10 @@ impl Binary {
     }
 }
 
-/// Operands that are called `u32` are slots, unless said otherwise.
+/// Operands of type `u32` are slots, unless their comment says otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Instruction {
-    /// `to` is an instruction, as in all jumps.
+    /// `to` is the index of an instruction, in all jumps.
     Jump {
         to: u32,
     },
@@ -129,25 +131,25 @@ pub(crate) enum Instruction {
         condition: u32,
         to: u32,
     },
-    /// `table` of [`Program::switches`].
+    /// `table` is an index into [`Program::switches`].
     Switch {
         selector: u32,
         table: u32,
     },
-    /// A loop begins, or ends: it has gone round no more.
+    /// Sets a loop's counter to zero, where the loop begins or ends.
     ResetLoop {
         counter: u32,
     },
-    /// Goes round a loop.
+    /// Starts the next iteration of a loop.
     Repeat {
         counter: u32,
         to: u32,
     },
-    /// A block of the source is entered.
+    /// Enters a block of the source.
     Enter {
         block: u32,
     },
-    /// `loops` of [`Program::loops`]: the counters of all loops around it.
+    /// `loops` is an index into [`Program::loops`]: the counters of all loops around the barrier.
     Barrier {
         storage: bool,
         workgroup: bool,
@@ -169,7 +171,7 @@ pub(crate) enum Instruction {
         to: u32,
         count: u32,
     },
-    /// Takes over the components whose condition holds.
+    /// Copies the components whose condition is true.
     TakeIf {
         count: u8,
         each: bool,
@@ -186,13 +188,13 @@ pub(crate) enum Instruction {
     Binary {
         operation: Binary,
         count: u8,
-        /// Whether the numbers are `f16`; their result is rounded by an instruction of its own.
+        /// Whether the numbers are `f16`. Another instruction rounds the result.
         is_half: bool,
         to: u32,
         left: u32,
         right: u32,
     },
-    /// Columns of `inner` scalars on the right, rows of `inner` on the left.
+    /// A product of matrices: the rows of `left` and the columns of `right` have `inner` scalars.
     Product {
         rows: u8,
         inner: u8,
@@ -201,7 +203,7 @@ pub(crate) enum Instruction {
         left: u32,
         right: u32,
     },
-    /// The same of `f16`: a field that says so would make every instruction longer.
+    /// [`Product`](Self::Product) for `f16`. An extra field there would make every instruction longer.
     ProductHalves {
         rows: u8,
         inner: u8,
@@ -220,18 +222,18 @@ pub(crate) enum Instruction {
         to: u32,
         from: u32,
     },
-    /// `call` of [`Program::calls`].
+    /// `call` is an index into [`Program::calls`].
     Call {
         call: u32,
         to: u32,
     },
-    /// `pick` of [`Program::picks`].
+    /// `pick` is an index into [`Program::picks`].
     Pick {
         pick: u32,
         to: u32,
     },
 
-    /// `index` of [`Program::indices`].
+    /// `index` is an index into [`Program::indices`].
     Index {
         index: u32,
         to: u32,
@@ -260,7 +262,8 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// `at` and the dynamic offset are bytes, `count` words, `variable` one of [`Program::variables`].
+    /// `at` and the dynamic offset are in bytes, `count` in words; `variable` is an index into
+    /// [`Program::variables`].
     LoadBuffer {
         count: u8,
         variable: u16,
@@ -275,7 +278,7 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// The same with `count` numbers of 16 bits.
+    /// [`LoadBuffer`](Self::LoadBuffer) for `count` numbers of 16 bits.
     LoadHalves {
         count: u8,
         variable: u16,
@@ -290,25 +293,25 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// Counts as a write of all of a vector, as a write of one of its components may be one. `count` words.
+    /// Counts as a write of a whole vector of `count` slots: a write of one component may write the others too.
     TouchWorkgroup {
         count: u16,
         at: u32,
         dynamic: u32,
     },
-    /// `count` bytes.
+    /// [`TouchWorkgroup`](Self::TouchWorkgroup) for a buffer, with `count` in bytes.
     TouchBuffer {
         count: u8,
         variable: u16,
         at: u32,
         dynamic: u32,
     },
-    /// `atomic` of [`Program::atomics`].
+    /// `atomic` is an index into [`Program::atomics`].
     Atomic {
         atomic: u32,
         to: u32,
     },
-    /// Length of an array: of [`Program::lengths`].
+    /// The length of an array; `length` is an index into [`Program::lengths`].
     Length {
         length: u32,
         to: u32,
@@ -322,7 +325,7 @@ pub(crate) struct Call {
     pub(crate) number: Number,
     /// Slots of the result.
     pub(crate) count: u32,
-    /// Whether component i of the result is one of components i of the arguments.
+    /// Whether component i of the result depends only on the components i of the arguments.
     pub(crate) by_component: bool,
     pub(crate) columns: usize,
     /// Slot and count of each argument.
@@ -335,19 +338,19 @@ pub(crate) struct Pick {
     pub(crate) from: u32,
     pub(crate) index: u32,
     pub(crate) is_signed: bool,
-    /// Elements, and slots of each.
+    /// The number of elements, and the slots of each.
     pub(crate) length: u32,
     pub(crate) size: u32,
 }
 
-/// An index, by which an offset grows.
+/// An index that is not constant, and what it adds to an offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Index {
     /// The offset so far, or [`NONE`].
     pub(crate) from: u32,
     pub(crate) index: u32,
     pub(crate) is_signed: bool,
-    /// Bytes in buffers, slots elsewhere.
+    /// In bytes for buffers, in slots elsewhere.
     pub(crate) stride: u32,
     pub(crate) length: Length,
 }
@@ -356,7 +359,7 @@ pub(crate) struct Index {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Length {
     Fixed(u32),
-    /// What is bound has room for, from this byte on.
+    /// As many elements as fit in the bound range, from byte `at` on.
     Bound {
         variable: u16,
         at: u32,
@@ -369,11 +372,11 @@ pub(crate) enum Length {
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) space: Space,
-    /// Of a buffer: which of [`Program::bindings`].
+    /// For a buffer: an index into [`Program::bindings`].
     pub(crate) binding: Option<usize>,
-    /// Of workgroup memory: its first slot.
+    /// For workgroup memory: its first slot.
     pub(crate) slot: u32,
-    /// Whether it may be written.
+    /// Whether the shader may write it.
     pub(crate) is_writable: bool,
 }
 
@@ -382,43 +385,43 @@ pub(crate) struct Variable {
 pub(crate) struct Name {
     pub(crate) text: Cow<'static, str>,
     pub(crate) space: Space,
-    /// Of what invocations share.
+    /// For variables that invocations share.
     pub(crate) layout: Option<Layout>,
 }
 
 impl Name {
-    /// A location in it: a byte, or a slot of workgroup memory.
+    /// The location at `at`, as a WGSL expression. `at` is in bytes for a buffer, in slots for workgroup memory.
     pub(crate) fn location(&self, at: u64) -> String {
         let path = self.layout.as_ref().map(|layout| layout.path(at));
         format!("{}{}", self.text, path.unwrap_or_default())
     }
 }
 
-/// Where a function is called.
+/// A call of a function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallSite {
     pub(crate) span: Span,
-    /// The call around this one, of [`Program::call_sites`], or [`NONE`].
+    /// The call that contains this one: an index into [`Program::call_sites`], or [`NONE`].
     pub(crate) outer: u32,
 }
 
-/// A place in the source that an instruction is of.
+/// The source of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Site {
     pub(crate) span: Span,
-    /// The variable that it accesses, as messages name it: of [`Program::names`].
+    /// The variable that the instruction accesses: an index into [`Program::names`].
     pub(crate) name: u32,
 }
 
-/// An entry point that is ready to be run.
+/// A compiled entry point.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Program {
     pub(crate) code: Vec<Instruction>,
-    /// Of each instruction, which of [`sites`](Self::sites).
+    /// For each instruction, an index into [`sites`](Self::sites).
     pub(crate) site_of: Vec<u32>,
     pub(crate) sites: Vec<Site>,
     pub(crate) names: Vec<Name>,
-    /// Of each instruction, in which of [`call_sites`](Self::call_sites), or [`NONE`] in the entry point itself.
+    /// For each instruction, an index into [`call_sites`](Self::call_sites), or [`NONE`] in the entry point itself.
     pub(crate) call_of: Vec<u32>,
     pub(crate) call_sites: Vec<CallSite>,
     pub(crate) switches: Vec<(Vec<(u32, u32)>, u32)>,
@@ -431,15 +434,15 @@ pub(crate) struct Program {
     pub(crate) variables: Vec<Variable>,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) blocks: Vec<Block>,
-    /// Values of the constants, from slot [`builtin::COUNT`] on.
+    /// Values of the constants, which start at slot [`builtin::COUNT`].
     pub(crate) constants: Vec<u32>,
-    /// Slots of an invocation, and of workgroup memory.
+    /// Slots of an invocation's frame, and of workgroup memory.
     pub(crate) frame: u32,
     pub(crate) workgroup_slots: u32,
-    /// Slots of the variables of workgroup memory that have a `bool` in them.
+    /// Slots of the variables in workgroup memory that contain a `bool`.
     pub(crate) bools: Vec<std::ops::Range<u32>>,
     pub(crate) workgroup_size: [u32; 3],
-    /// Whether numbers of 16 bits lie in buffers.
+    /// Whether buffers contain 16-bit numbers.
     pub(crate) has_halves: bool,
     pub(crate) entry: String,
 }
@@ -451,7 +454,7 @@ impl Program {
     }
 }
 
-/// How many there are of so many in x, y and z.
+/// The product of three counts in x, y and z.
 pub(crate) fn product(counts: [u32; 3]) -> u64 {
     counts
         .into_iter()
@@ -459,7 +462,7 @@ pub(crate) fn product(counts: [u32; 3]) -> u64 {
         .fold(1, u64::saturating_mul)
 }
 
-/// A compiled entry point with its text.
+/// A compiled entry point with its source.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) program: Program,

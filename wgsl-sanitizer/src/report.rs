@@ -1,4 +1,4 @@
-//! What was found.
+//! What the interpreter found.
 
 mod display;
 #[cfg(test)]
@@ -7,21 +7,21 @@ mod tests;
 use crate::layout::Scalar;
 use crate::settings::Order;
 
-/// A place in the source, as people count: lines and columns from 1, columns in characters.
+/// A place in the source. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Place {
-    /// Name of the file, as it was given.
+    /// Name of the file, as the caller gave it.
     pub file: String,
-    /// Line in that file.
+    /// Line in the file.
     pub line: u32,
-    /// Column.
+    /// Column in the line.
     pub column: u32,
-    /// The text there, at most a line.
+    /// The source text at the place: its first line at most.
     pub text: String,
 }
 
-/// What an invocation did to memory.
+/// How an invocation accesses memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Access {
@@ -31,11 +31,11 @@ pub enum Access {
     Write,
     /// An atomic read.
     AtomicRead,
-    /// An atomic write, or an atomic read and write in one.
+    /// An atomic write, or an atomic read-modify-write.
     AtomicWrite,
 }
 
-/// Where a variable lies.
+/// The address space of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Space {
@@ -47,125 +47,126 @@ pub enum Space {
     Workgroup,
     /// `var<private>`.
     Private,
-    /// A variable of a function, or a value.
+    /// A variable in a function, or a value.
     Function,
 }
 
-/// One invocation at one place.
+/// One invocation at one place in the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Side {
-    /// Where in the source.
+    /// The place in the source.
     pub place: Place,
     /// `workgroup_id`.
     pub workgroup: [u32; 3],
     /// `local_invocation_id`.
     pub invocation: [u32; 3],
-    /// The calls by which it came there, the innermost first; none in the entry point itself.
+    /// The places of the calls that lead there, the innermost first. Empty in the entry point itself.
     pub calls: Vec<Place>,
 }
 
-/// What is wrong.
+/// A kind of problem, with its details.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Two invocations access one location, one of them writes, not both are atomic, and nothing orders them.
+    /// Two invocations access one location, at least one writes, at least one access is not atomic, and nothing
+    /// orders them.
     Race {
-        /// Where the variable lies.
+        /// Address space of the variable.
         space: Space,
-        /// Name of the variable that this side goes by.
+        /// Name of the variable, as this side calls it: two bindings may share a buffer.
         variable: String,
-        /// The location in it, as WGSL has it: `particles[3].position.x`.
+        /// The location, as a WGSL expression: `particles[3].position.x`.
         location: String,
-        /// What this side does.
+        /// The later access, of [`Finding::side`].
         access: Access,
-        /// What the other side did before.
+        /// The earlier access, of [`Finding::other`].
         other: Access,
-        /// Byte of the variable in a buffer; in workgroup memory which of its scalars, in order.
+        /// Offset of the location in the variable: in bytes in a buffer, in scalars in workgroup memory.
         offset: u64,
     },
-    /// Not all invocations of a workgroup reach this barrier; the other side is at another one, in another
+    /// Not all invocations of a workgroup reach this barrier. The other side waits at another barrier, is in another
     /// iteration of a loop, or has ended.
     Divergence,
-    /// An access outside of a variable or of what is bound to it.
+    /// An access outside a variable, or outside the range that is bound to it.
     OutOfBounds {
-        /// Where the variable lies.
+        /// Address space of the variable.
         space: Space,
         /// Name of the variable.
         variable: String,
-        /// What was done.
+        /// How it was accessed.
         access: Access,
-        /// The index, or the byte where no index is the cause.
+        /// The index, or the byte offset if no index caused the access.
         index: i64,
-        /// How many there are.
+        /// The length of what is indexed: elements, or bytes.
         length: u64,
-        /// Whether both are bytes.
+        /// Whether `index` and `length` are in bytes.
         in_bytes: bool,
     },
     /// A read of memory that nobody wrote.
     Unwritten {
-        /// Where the variable lies.
+        /// Address space of the variable.
         space: Space,
         /// Name of the variable.
         variable: String,
-        /// The location in it, as WGSL has it: `particles[3].position.x`.
+        /// The location, as a WGSL expression: `particles[3].position.x`.
         location: String,
-        /// Byte of the variable in a buffer; in workgroup memory which of its scalars, in order.
+        /// Offset of the location in the variable: in bytes in a buffer, in scalars in workgroup memory.
         offset: u64,
     },
-    /// An integer division by zero, or one whose quotient overflows.
+    /// An integer division or remainder by zero, or one whose quotient overflows.
     Division,
-    /// A shift by the width of its operand or more.
+    /// A shift by at least the width of the operand.
     Shift {
-        /// By how much.
+        /// The shift amount, in bits.
         by: u32,
     },
-    /// A number that the type it is converted to does not have.
+    /// A conversion of a number that the target type cannot represent.
     Conversion {
-        /// The number.
+        /// The number before the conversion.
         value: f64,
-        /// The type.
+        /// The target type.
         to: &'static str,
     },
-    /// More loop iterations than the budget has.
+    /// An invocation needs more loop iterations than the budget allows.
     Endless {
-        /// The budget.
+        /// The budget, in iterations.
         budget: u64,
     },
-    /// A location that has another value after another order of the invocations.
+    /// A location whose value depends on the order of the invocations.
     OrderDependent {
-        /// Which of the buffers.
+        /// Index of the buffer.
         buffer: usize,
-        /// Name of a variable bound there.
+        /// Name of a variable that is bound to the buffer.
         variable: String,
-        /// The first location that differs, as WGSL has it: `particles[3].position.x`.
+        /// The first location that differs, as a WGSL expression: `particles[3].position.x`.
         location: String,
-        /// Its byte of the variable.
+        /// Offset of the location in the variable, in bytes.
         offset: u64,
-        /// Its type.
+        /// Type of the value.
         scalar: Scalar,
-        /// The first order, and the first after which it has another value.
+        /// The first order, and the first order with another value.
         orders: [Order; 2],
-        /// Its values after them, as bits.
+        /// The values after these two orders, as bits.
         values: [u32; 2],
     },
 }
 
-/// One thing that is wrong, at its first occurrence.
+/// One problem, with its first occurrence.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What is wrong.
+    /// The problem.
     pub problem: Problem,
-    /// Who did it; `None` for what has no place in the source.
+    /// The invocation that caused it; `None` for a problem without a place in the source.
     pub side: Option<Side>,
-    /// With whom, of a race or of barriers that are not the same.
+    /// The other invocation of a race or of a divergence.
     pub other: Option<Side>,
-    /// How often the same happened between the same places in the order in which it was found; of an order-dependent
-    /// result, after how many orders it is another than after the first.
+    /// How often the problem occurred at the same places, in the order that found it first. For an order-dependent
+    /// result: the number of orders whose result differs from the first order's.
     pub times: u64,
-    /// Of a race: whether there is one between invocations of a workgroup, and one between workgroups. The sides are those
-    /// of whichever came first.
+    /// For a race: whether it occurs both between invocations of one workgroup and between workgroups. The two sides
+    /// show whichever was found first.
     pub within_and_between: bool,
 }
 
@@ -173,32 +174,33 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Block {
-    /// Where it starts.
+    /// Where the block starts.
     pub place: Place,
-    /// What it is: `body of a loop`, `case of a switch`, …
+    /// The kind of block: `body of a loop`, `case of a switch`, …
     pub what: &'static str,
 }
 
-/// What a dispatch was found to do.
+/// The findings of a dispatch.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Everything that is wrong, in the order in which it was met.
+    /// All problems, in the order in which they were found.
     pub findings: Vec<Finding>,
-    /// Instructions of the interpreter that were run, in all orders together.
+    /// Instructions that the interpreter executed, over all orders.
     pub operations: u64,
-    /// Of each of the kernel's [blocks](crate::Kernel::blocks), whether an invocation entered it.
+    /// For each of the kernel's [blocks](crate::Kernel::blocks), whether an invocation entered it.
     pub reached: Vec<bool>,
 }
 
 impl Report {
-    /// Whether nothing was found.
+    /// Whether there are no findings.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// The blocks that no invocation entered, of those of the [kernel](crate::Kernel::blocks) that was run.
+    /// The blocks that no invocation entered. `blocks` are those of the [kernel](crate::Kernel::blocks) that was
+    /// run.
     pub fn unreached<'a>(&'a self, blocks: &'a [Block]) -> impl Iterator<Item = &'a Block> {
         let pairs = blocks.iter().zip(&self.reached);
         pairs

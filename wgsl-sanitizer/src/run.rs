@@ -1,4 +1,4 @@
-//! From a dispatch to its report.
+//! Runs a dispatch and reports on it.
 
 use crate::buffer::Buffer;
 use crate::error::Error;
@@ -8,20 +8,20 @@ use crate::report::Report;
 use crate::settings::{Bound, Dispatch, Rounding, Settings};
 use crate::shader::Kernel;
 
-/// Workgroups that WebGPU lets a dispatch have in one dimension, and that the interpreter tells apart in all.
+/// The most workgroups in one dimension (WebGPU's limit), and in all (the interpreter's limit).
 const MOST_WORKGROUPS: u32 = 65_535;
 const MOST_IN_ALL: u32 = 1 << 24;
 
-/// Bytes that may be bound: an offset among them has room in 32 bits, below what stands for one out of bounds.
+/// The most bytes at one binding: an offset then fits in 32 bits, below the values that mark it as out of bounds.
 const MOST_BYTES: u64 = 1 << 31;
 
-/// Interprets a dispatch once in each order of [`Settings::orders`], from the same contents of the buffers, and
-/// reports what was found. The buffers are left as the first order leaves them.
+/// Interprets a dispatch once in each order of [`Settings::orders`], and reports what is wrong. Every run starts
+/// from the given contents of the buffers; afterwards the buffers hold the result of the first order.
 ///
 /// # Errors
 /// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, lies outside its
-/// buffer, or has more than 2 GiB; [`Error::Setting`] when there is no order a number of workgroups is too large, or
-/// all orders together have more than 2³² workgroups and barriers.
+/// buffer, has fewer bytes than its variable needs, or has more than 2 GiB. [`Error::Setting`] when no order is
+/// given, a number of workgroups is too large, or all orders together have more than 2³² workgroups and barriers.
 pub fn sanitize(
     kernel: &Kernel,
     dispatch: &Dispatch,
@@ -51,7 +51,8 @@ pub fn sanitize(
     let (result, is_whole) = machine.run(first, buffers)?;
     for &order in others {
         let (other, is_other_whole) = machine.run(order, buffers)?;
-        // Who has ended early has made a part of the result. Numbers that are moved at random differ in any case.
+        // A run that ended early has only a part of its result, and random rounding makes results differ in any
+        // case.
         if is_whole && is_other_whole && settings.rounding == Rounding::Nearest {
             machine.compare([first, order], &result, &other);
         }
@@ -60,7 +61,7 @@ pub fn sanitize(
     Ok(machine.report())
 }
 
-/// What each variable of a program is bound to.
+/// The bound range of each variable of a program.
 fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<Vec<Range>, Error> {
     let variables = program.variables.iter();
     let range = |binding: Option<usize>| {

@@ -1,11 +1,11 @@
-//! What is run, and how.
+//! What is run, and with which settings.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use fastrand::Rng;
 
-/// A binding and what is bound to it.
+/// A binding, and the buffer that is bound to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bound {
@@ -13,26 +13,26 @@ pub struct Bound {
     pub group: u32,
     /// `@binding`.
     pub binding: u32,
-    /// Which of the buffers.
+    /// Index of the buffer, in the buffers that [`sanitize`](crate::sanitize) takes.
     pub buffer: usize,
-    /// Which bytes of it; `None` is all.
+    /// The bound range of the buffer, in bytes; `None` binds the whole buffer.
     pub bytes: Option<Range<u64>>,
 }
 
-/// Numbers of workgroups, and what is bound.
+/// One dispatch: its number of workgroups, and its bindings.
 ///
-/// Two bindings may have one buffer: what one writes and the other reads is watched as one.
+/// Two bindings may share a buffer. A race is found across both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dispatch {
     /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
-    /// What is bound.
+    /// Buffers that are bound.
     pub bindings: Vec<Bound>,
 }
 
 impl Dispatch {
-    /// So many workgroups, with nothing bound.
+    /// A dispatch of this many workgroups in x, y and z, with nothing bound.
     #[must_use]
     pub const fn new(workgroups: [u32; 3]) -> Self {
         Self {
@@ -41,13 +41,13 @@ impl Dispatch {
         }
     }
 
-    /// With a whole buffer, by its place among the buffers, at a binding.
+    /// Binds a whole buffer, by its index among the buffers.
     #[must_use]
     pub fn bind(self, group: u32, binding: u32, buffer: usize) -> Self {
         self.bound(group, binding, buffer, None)
     }
 
-    /// With a range of bytes of a buffer at a binding. Both ends are multiples of 4.
+    /// Binds a range of a buffer, in bytes. Both ends must be multiples of 4.
     #[must_use]
     pub fn bind_range(self, group: u32, binding: u32, buffer: usize, bytes: Range<u64>) -> Self {
         self.bound(group, binding, buffer, Some(bytes))
@@ -64,15 +64,15 @@ impl Dispatch {
     }
 }
 
-/// In which order workgroups, and the invocations of a workgroup between two barriers, take their turns.
+/// The order in which workgroups run, and in which the invocations of a workgroup run between two barriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Order {
-    /// The first to the last.
+    /// From the first to the last.
     Forward,
-    /// The last to the first.
+    /// From the last to the first.
     Backward,
-    /// By a seed, another order between each two barriers.
+    /// A random order with this seed; the invocations are shuffled again after each barrier.
     Random(u64),
 }
 
@@ -86,36 +86,37 @@ impl Display for Order {
     }
 }
 
-/// How results of float arithmetic are rounded.
+/// How the results of float arithmetic are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rounding {
-    /// To nearest, as IEEE has it; built-in functions as exactly as `f32` allows.
+    /// To nearest, as in IEEE 754. Built-in functions are as exact as `f32` allows.
     Nearest,
-    /// Off by a random part of what WGSL grants to an operation ("Floating Point Accuracy"), by a seed. What several
-    /// such runs differ by is what two devices may differ by: stochastic arithmetic, as Vignes (1993) and Parker (1997)
-    /// have it.
+    /// Each result has a random error within the accuracy that WGSL requires of the operation (section "Floating
+    /// Point Accuracy" of its specification). The value is the seed. Results that differ between several such runs
+    /// may differ between two devices: this is stochastic arithmetic, by Vignes (1993) and Parker (1997).
     ///
-    /// A sum, a difference or a product is the exact result where that is a number of the type, else one of the two
-    /// numbers beside it; so are those that `dot`, `fma` and products of matrices are made of. Other built-in functions
-    /// of several steps, such as `mix`, are moved as a whole, by units in the last place of their result. Conversions
-    /// are to nearest, and no result is moved to an infinity.
+    /// A sum, a difference or a product is the exact result if the type can represent it, and otherwise one of the
+    /// two nearest numbers. The same holds for each sum and product inside `dot`, `fma` and products of matrices.
+    /// Another built-in function of several steps, such as `mix`, gets one error for the whole result, in units in
+    /// the last place of the result. Conversions round to nearest. A finite result never becomes infinite.
     ///
-    /// Each order begins with the seed anew, and gives its random parts to other invocations: its results differ from
-    /// those of the first order by rounding alone, so they are not compared with them.
+    /// Every order starts again from the seed, but its random numbers go to other invocations. Its results therefore
+    /// differ from the first order's by rounding alone, so they are not compared.
     Granted(u64),
 }
 
-/// How comparisons of floats come out where an operand is NaN.
+/// The result of a comparison of floats when an operand is NaN.
 ///
-/// IEEE 754 says that all are false but `!=`. WGSL lets a compiler assume that there is no NaN and no infinity
-/// ("Floating Point Evaluation"), so that a device may take any comparison with one either way:
-/// `select(x, 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. What is the same in several
-/// [`ways`](Self::ways) depends on no such comparison; a kernel that must tell a NaN tells it by its bits.
+/// In IEEE 754, every such comparison is false, except `!=`. WGSL lets a compiler assume that there is no NaN and no
+/// infinity (section "Floating Point Evaluation"), so a device may take such a comparison either way: `select(x,
+/// 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. A result that is the same in all
+/// [`ways`](Self::ways) depends on no such comparison. A kernel that must recognize a NaN has to test its bits.
 ///
-/// What comes out otherwise is every comparison, `!=` among them, and those in the definitions of `min`, `max`,
-/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and of `bool(x)`: `max(x, y)` is `y`
-/// where `x < y`, else `x`, so that it is either operand in one of the two.
+/// The setting applies to every comparison, including `!=`, and to the comparisons that define `min`, `max`,
+/// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and `bool(x)`. For example, `max(x,
+/// y)` is `y` where `x < y`, else `x`: with a NaN, it is `y` under [`AllTrue`](Self::AllTrue) and `x` under
+/// [`AllFalse`](Self::AllFalse).
 ///
 /// ```
 /// use wgsl_sanitizer::{Buffer, Dispatch, Error, NanComparisons, Settings, Shader, sanitize};
@@ -143,32 +144,33 @@ pub enum Rounding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NanComparisons {
-    /// As IEEE 754 has it; `min`, `max` and `clamp` take the operand that is a number.
+    /// As in IEEE 754; `min`, `max` and `clamp` prefer the operand that is not NaN.
     Ieee754,
-    /// True.
+    /// Every comparison with NaN is true.
     AllTrue,
-    /// False.
+    /// Every comparison with NaN is false.
     AllFalse,
-    /// At each place of the source all true or all false, by a seed: a compiler decides place by place. What two
-    /// comparisons decide together may be right where both come out alike, and wrong where they do not.
+    /// All true or all false at each place of the source, by this seed: a compiler decides each place on its own. A
+    /// kernel that needs two comparisons may be right when both have the same result, and wrong when their results
+    /// differ.
     ByPlace(u64),
 }
 
 impl NanComparisons {
-    /// As IEEE 754 has it, all true, all false, and by place with so many seeds.
+    /// Settings to try in turn: IEEE 754, all true, all false, and by place with the seeds 0 to `seeds` − 1.
     pub fn ways(seeds: u64) -> impl Iterator<Item = Self> {
         let alike = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
         alike.into_iter().chain((0..seeds).map(Self::ByPlace))
     }
 
-    /// What they come out as at an instruction, where IEEE 754 does not say it.
+    /// The result of a comparison with NaN at the instruction `place`; `None` means as in IEEE 754.
     #[inline]
     pub(crate) fn outcome(self, place: usize) -> Option<bool> {
         match self {
             Self::Ieee754 => None,
             Self::AllTrue => Some(true),
             Self::AllFalse => Some(false),
-            // Streams of seeds that are side by side begin alike, so each is taken apart from its neighbours.
+            // Neighboring seeds start similar random streams: spread the seed's bits, and skip the first number.
             Self::ByPlace(seed) => {
                 let place = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let mut random = Rng::with_seed(seed.rotate_left(32) ^ place);
@@ -179,21 +181,22 @@ impl NanComparisons {
     }
 }
 
-/// How a dispatch is interpreted.
+/// How to interpret a dispatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Whether workgroup memory starts as zeros, as WebGPU has it. Where a program turns that off
-    /// (`zero_initialize_workgroup_memory: false` in wgpu), a read before the first write is reported. Default: true.
+    /// Whether workgroup memory starts as zeros, as in WebGPU. Set it to false where a program turns this off
+    /// (`zero_initialize_workgroup_memory: false` in wgpu): a read before the first write is then reported. Default:
+    /// true.
     pub zero_workgroup_memory: bool,
-    /// The orders, each a run of its own. Default: forward, backward and one at random.
+    /// Orders of the invocations; the dispatch is run once in each. Default: forward, backward and `random:0`.
     pub orders: Vec<Order>,
-    /// Loop iterations of one invocation, all its loops together, after which it is reported and ended.
-    /// Default: 1,000,000.
+    /// The most loop iterations of one invocation, over all its loops. An invocation that exceeds them is reported,
+    /// and the run ends. Default: 1,000,000.
     pub loop_budget: u64,
     /// How floats are rounded. Default: to nearest.
     pub rounding: Rounding,
-    /// How comparisons with NaN come out. Default: as IEEE 754 has it.
+    /// The result of comparisons with NaN. Default: as in IEEE 754.
     pub nan_comparisons: NanComparisons,
 }
 
@@ -210,7 +213,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// With workgroup memory that starts as zeros, or not.
+    /// Sets whether workgroup memory starts as zeros.
     #[must_use]
     pub fn zero_workgroup_memory(self, zero_workgroup_memory: bool) -> Self {
         Self {
@@ -219,7 +222,7 @@ impl Settings {
         }
     }
 
-    /// In these orders.
+    /// Sets the orders.
     #[must_use]
     pub fn orders(self, orders: impl IntoIterator<Item = Order>) -> Self {
         Self {
@@ -228,7 +231,7 @@ impl Settings {
         }
     }
 
-    /// With so many loop iterations for an invocation.
+    /// Sets the most loop iterations of an invocation.
     #[must_use]
     pub fn loop_budget(self, loop_budget: u64) -> Self {
         Self {
@@ -237,13 +240,13 @@ impl Settings {
         }
     }
 
-    /// With floats rounded so.
+    /// Sets the rounding of floats.
     #[must_use]
     pub fn rounding(self, rounding: Rounding) -> Self {
         Self { rounding, ..self }
     }
 
-    /// With comparisons with NaN that come out so.
+    /// Sets the result of comparisons with NaN.
     #[must_use]
     pub fn nan_comparisons(self, nan_comparisons: NanComparisons) -> Self {
         Self {

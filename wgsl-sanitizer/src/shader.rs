@@ -1,4 +1,4 @@
-//! From text to a kernel that can be interpreted.
+//! From WGSL text to a kernel that can be interpreted.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::program::Compiled;
 use crate::report::Block;
 use crate::source::Source;
 
-/// A valid WGSL text.
+/// A valid WGSL shader.
 #[derive(Debug)]
 pub struct Shader {
     source: Source,
@@ -23,19 +23,19 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// Reads a text. The name of its file is for messages.
+    /// Parses a text. The file name is used in messages.
     ///
     /// # Errors
-    /// [`Error::Wgsl`] when it is no valid WGSL.
+    /// [`Error::Wgsl`] when the text is not valid WGSL.
     pub fn parse(file: &str, source: &str) -> Result<Self, Error> {
         Self::join(&[(file, source)])
     }
 
-    /// Reads a text that is in several files, one after the other: names and texts. Places are told by file, and
-    /// counted in it.
+    /// Parses a shader that is split over several files: pairs of name and text, joined in their order. Findings
+    /// name the file, and count lines within it.
     ///
     /// # Errors
-    /// [`Error::Wgsl`] when all together are no valid WGSL.
+    /// [`Error::Wgsl`] when the joined text is not valid WGSL.
     pub fn join(files: &[(&str, &str)]) -> Result<Self, Error> {
         let source = Source::join(files);
         let text = &source.text;
@@ -50,7 +50,7 @@ impl Shader {
                 &error.emit_to_string_with_path(text, &source.names()),
             ))
         })?;
-        // Whether all invocations reach a barrier shows when it is interpreted.
+        // The interpreter itself checks that all invocations reach a barrier.
         let flags = ValidationFlags::all() - ValidationFlags::CONTROL_FLOW_UNIFORMITY;
         let info = Validator::new(flags, Capabilities::all())
             .validate(&module)
@@ -69,18 +69,19 @@ impl Shader {
         })
     }
 
-    /// Names of its compute entry points.
+    /// Names of the compute entry points.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         let entries = self.module.entry_points.iter();
         let entries = entries.filter(|entry| entry.stage == ShaderStage::Compute);
         entries.map(|entry| &*entry.name)
     }
 
-    /// Compiles an entry point for these values of its `override` constants: by name, or by number where they have an
-    /// `@id`.
+    /// Compiles an entry point with values for its `override` constants. A constant is given by its name, or by its
+    /// number if it has an `@id`.
     ///
     /// # Errors
-    /// [`Error::Entry`], [`Error::Constant`], and [`Error::Unsupported`] for what the interpreter does not know.
+    /// [`Error::Entry`] for an unknown entry point, [`Error::Constant`] for wrong constants, and
+    /// [`Error::Unsupported`] for constructs that the interpreter does not support.
     pub fn kernel(&self, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
         if !self.entries().any(|name| name == entry) {
             return Err(Error::Entry {
@@ -112,7 +113,7 @@ impl Shader {
     }
 }
 
-/// A message of naga; where the text is of several files, with the place in the one that it is about.
+/// A message of naga. If the text comes from several files, the place in its own file is put in front.
 fn told(source: &Source, span: naga::Span, message: &str) -> String {
     let place = source.place(span);
     if span.is_defined() && source.is_joined() {
@@ -122,7 +123,7 @@ fn told(source: &Source, span: naga::Span, message: &str) -> String {
     }
 }
 
-/// How a binding may be used.
+/// How a shader may use a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindingKind {
@@ -144,17 +145,17 @@ pub struct Binding {
     pub binding: u32,
     /// Name of the variable.
     pub name: String,
-    /// How it may be used.
+    /// How the shader may use it.
     pub kind: BindingKind,
-    /// Its type, as WGSL has it.
+    /// Type of the variable, in WGSL.
     pub ty: String,
-    /// Where its numbers lie, in bytes.
+    /// Where the variable's numbers lie, in bytes.
     pub layout: Layout,
-    /// The fewest bytes that may be bound: one element of an array of unknown length.
+    /// The fewest bytes that may be bound. An array of unknown length counts as one element.
     pub least_bytes: u64,
 }
 
-/// An entry point, compiled for the interpreter. It is cloned cheaply.
+/// An entry point, compiled for the interpreter. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Kernel(pub(crate) Arc<Compiled>);
 
@@ -171,13 +172,13 @@ impl Kernel {
         self.0.program.workgroup_size
     }
 
-    /// The bindings that it uses, itself or through functions, by group and number.
+    /// The bindings that the entry point uses, directly or through functions, sorted by group and number.
     #[must_use]
     pub fn bindings(&self) -> &[Binding] {
         &self.0.program.bindings
     }
 
-    /// Its basic blocks, and those of the functions that it calls.
+    /// The basic blocks of the entry point, and of the functions that it calls.
     #[must_use]
     pub fn blocks(&self) -> &[Block] {
         &self.0.program.blocks

@@ -1,26 +1,27 @@
-//! What is remembered of each location of shared memory: who wrote it last, and two who read it.
+//! The history of each location of shared memory: its last writer and two readers.
 //!
-//! Time is counted in *intervals*: a number grows by one whenever a workgroup starts and whenever one passes a
-//! barrier. Within a workgroup an interval ends for workgroup memory at each `workgroupBarrier`, for storage at each
-//! `storageBarrier`. Two accesses are ordered when one invocation makes both, or when they lie in different intervals of one
-//! workgroup. Nothing orders the workgroups of a dispatch.
+//! Time is counted in *intervals*. A clock advances by one whenever a workgroup starts and whenever one passes a
+//! barrier. Within a workgroup, each `workgroupBarrier` ends an interval for workgroup memory, and each
+//! `storageBarrier` ends one for storage. Two accesses are ordered if the same invocation makes both, or if they lie
+//! in different intervals of one workgroup. Nothing orders the workgroups of a dispatch.
 //!
-//! So a location needs the same few words however many accesses it sees, which is the idea of `HiRace` (Jacobson,
-//! Burtscher and Gopalakrishnan, arXiv 2401.04701). One writer is enough: a second that nothing orders
-//! with it is a race already. Two readers are enough: if there are two of them, any writer is another than one of the
-//! two; and a reader of another workgroup, once seen, is kept, as nothing orders a later writer with it.
+//! A location therefore needs a constant number of words, however many accesses it sees. This is the idea of
+//! `HiRace` (Jacobson, Burtscher and Gopalakrishnan, arXiv 2401.04701). One writer is enough: a second writer that
+//! is not ordered with it is already a race. Two readers are enough: any writer differs from at least one of them. A
+//! reader of another workgroup is kept once it is seen, because nothing orders a later writer with it.
 
-/// Bits of [`Entry::who`] that are an instruction's place; the rest is the invocation in its workgroup.
+/// The bits of [`Entry::who`] for the instruction's place. The other bits are the invocation's index in its
+/// workgroup.
 const PLACE_BITS: u32 = 22;
 
-/// Instructions that a program may have, and invocations that a workgroup may have, so that an entry tells them apart.
+/// The most instructions of a program, and the most invocations of a workgroup, that fit in [`Entry::who`].
 pub(crate) const MOST_INSTRUCTIONS: usize = 1 << PLACE_BITS;
 pub(crate) const MOST_INVOCATIONS: u32 = 1 << (u32::BITS - PLACE_BITS);
 
-/// An invocation at an instruction, in an interval.
+/// An access: the invocation, the instruction and the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
-    /// 0 is nobody.
+    /// 0 means no access.
     interval: u32,
     who: u32,
 }
@@ -46,19 +47,20 @@ impl Entry {
     }
 }
 
-/// The present, as an access sees it.
+/// The current interval, with the bounds that decide which past accesses count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
-    /// The present interval.
+    /// The current interval.
     pub(crate) interval: u32,
     /// The first interval of this workgroup.
     pub(crate) workgroup: u32,
-    /// The first interval that counts: of this dispatch, or for workgroup memory of this workgroup.
+    /// The first interval that counts: the first of this dispatch for storage, of this workgroup for workgroup
+    /// memory.
     pub(crate) floor: u32,
 }
 
 impl Now {
-    /// Whether nothing orders `past` with an access by an invocation at present.
+    /// Whether nothing orders `past` with a current access by `invocation`.
     #[inline]
     fn conflicts(self, past: Entry, invocation: u32) -> bool {
         past.interval >= self.floor
@@ -67,7 +69,7 @@ impl Now {
     }
 }
 
-/// Two who did the same: as far apart as there were any.
+/// Two accesses of one kind, by different workgroups or invocations if there were any.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pair {
     last: Entry,
@@ -97,7 +99,7 @@ impl Pair {
     }
 }
 
-/// A location.
+/// The plain accesses of a location.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cell {
     writer: Entry,
@@ -105,7 +107,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Notes a read; the write that nothing orders with it, if there is one.
+    /// Records a read. Returns an earlier write that is not ordered with it.
     #[inline]
     pub(crate) fn read(&mut self, now: Now, entry: Entry) -> Option<Entry> {
         self.readers.note(now, entry);
@@ -113,7 +115,7 @@ impl Cell {
         now.conflicts(writer, entry.invocation()).then_some(writer)
     }
 
-    /// Notes a write; the access that nothing orders with it, if there is one, and whether that is a write.
+    /// Records a write. Returns an earlier access that is not ordered with it, and whether that access is a write.
     #[inline]
     pub(crate) fn write(&mut self, now: Now, entry: Entry) -> Option<(Entry, bool)> {
         let found = self.conflict_of_write(now, entry.invocation());
@@ -121,7 +123,7 @@ impl Cell {
         found
     }
 
-    /// The same without noting it: what an atomic write meets.
+    /// The access that races with a write, without recording the write. Atomic writes use it.
     #[inline]
     pub(crate) fn conflict_of_write(&self, now: Now, invocation: u32) -> Option<(Entry, bool)> {
         if now.conflicts(self.writer, invocation) {
@@ -131,27 +133,27 @@ impl Cell {
         reader.map(|reader| (reader, false))
     }
 
-    /// What an atomic read meets.
+    /// The write that races with a read, without recording the read. Atomic reads use it.
     #[inline]
     pub(crate) fn conflict_of_read(&self, now: Now, invocation: u32) -> Option<Entry> {
         let writer = self.writer;
         now.conflicts(writer, invocation).then_some(writer)
     }
 
-    /// Whether it was written since the floor.
+    /// Whether the location was written since the floor.
     #[inline]
     pub(crate) fn is_written(&self, now: Now) -> bool {
         self.writer.interval >= now.floor
     }
 
-    /// Counts it as written, without asking who else accessed it.
+    /// Records a write without looking for a race.
     #[inline]
     pub(crate) fn mark(&mut self, entry: Entry) {
         self.writer = entry;
     }
 }
 
-/// Atomic accesses of a location that is accessed otherwise, too.
+/// Atomic accesses of a location that also has plain accesses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AtomicCell {
     reads: Pair,
@@ -167,12 +169,12 @@ impl AtomicCell {
         }
     }
 
-    /// What a plain read meets.
+    /// The atomic write that races with a plain read.
     pub(crate) fn conflict_of_read(&self, now: Now, invocation: u32) -> Option<Entry> {
         self.writes.conflict(now, invocation)
     }
 
-    /// What a plain write meets, and whether that is a write.
+    /// The atomic access that races with a plain write, and whether that access is a write.
     pub(crate) fn conflict_of_write(&self, now: Now, invocation: u32) -> Option<(Entry, bool)> {
         let write = self.writes.conflict(now, invocation);
         let read = || self.reads.conflict(now, invocation);
@@ -190,7 +192,7 @@ mod tests {
     const INVOCATIONS: u32 = 3;
     const INTERVALS: u32 = 3;
 
-    /// An access as the definition sees it.
+    /// An access, with all that the definition of a race needs.
     #[derive(Clone, Copy)]
     struct Past {
         interval: u32,
@@ -199,7 +201,7 @@ mod tests {
         is_write: bool,
     }
 
-    /// All accesses of a location are kept, and each is compared with all before it.
+    /// Whether an access races with any access before it, by the definition.
     fn by_definition(past: &[Past], one: Past) -> bool {
         past.iter().any(|other| {
             (other.is_write || one.is_write)
@@ -208,7 +210,7 @@ mod tests {
         })
     }
 
-    /// Random histories of a location: a cell reports a race at the first access that is one.
+    /// On random histories of a location, a cell reports the first race.
     #[test]
     fn constant_state_finds_the_first_race_of_every_history() {
         let mut random = fastrand::Rng::with_seed(1);

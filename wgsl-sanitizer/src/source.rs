@@ -1,12 +1,12 @@
-//! Where in which file a piece of a joined text stands.
+//! Joins source files, and finds the file and line of a place in the joined text.
 
 use crate::report::Place;
 
-/// Texts of files, one after the other.
+/// The texts of files, joined in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) text: String,
-    /// Name of each file and where it begins in the text.
+    /// Name of each file, and the offset where it begins in the text.
     files: Vec<(String, usize)>,
 }
 
@@ -24,18 +24,18 @@ impl Source {
         }
     }
 
-    /// Names of all files.
+    /// The names of all files, joined with ` + `.
     pub(crate) fn names(&self) -> String {
         let names = self.files.iter().map(|(name, _)| &**name);
         names.collect::<Vec<_>>().join(" + ")
     }
 
-    /// Whether there are several.
+    /// Whether there are several files.
     pub(crate) fn is_joined(&self) -> bool {
         self.files.len() > 1
     }
 
-    /// The place of a span; the first line of the first file for a span that naga left undefined.
+    /// The place of a span. A span that naga left undefined gives the first line of the first file.
     pub(crate) fn place(&self, span: naga::Span) -> Place {
         let range = span.to_range().unwrap_or_default();
         let start = self.boundary(range.start);
@@ -60,7 +60,8 @@ impl Source {
         }
     }
 
-    /// naga takes the name of a built-in function for all of its call: with the arguments, where they are on its line.
+    /// The end of a call. naga's span of a built-in function covers its name only; this adds the arguments if they
+    /// end on the same line.
     fn end_of_call(&self, end: usize) -> usize {
         let rest = self.text[end..].lines().next().unwrap_or("");
         let mut depth = 0;

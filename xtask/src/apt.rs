@@ -1,18 +1,18 @@
-//! Packages of Debian and its relatives.
+//! Packages on Debian and distributions derived from it.
 
 use crate::host::{Failure, Host, Invocation};
 
-/// apt-get, as we may use it.
+/// How this user may run apt-get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apt {
-    /// We are root.
+    /// The user is root.
     AsRoot,
-    /// By a sudo that asks for no password.
+    /// Through sudo, without a password.
     BySudo,
 }
 
 impl Apt {
-    /// Whether there is an apt-get that we may use.
+    /// Finds out how this user may run apt-get; `None` if not at all.
     pub(crate) fn find(host: &impl Host) -> Option<Self> {
         host.output("apt-get", &["--version"])?;
         let is_root = |id: String| id.trim() == "0";
@@ -22,7 +22,7 @@ impl Apt {
         host.output("sudo", &["-n", "true"]).map(|_| Self::BySudo)
     }
 
-    /// Installs packages; `purpose` says what for.
+    /// Installs packages. `purpose` goes into the message.
     pub(crate) fn install(
         self,
         host: &impl Host,
@@ -34,7 +34,7 @@ impl Apt {
         let update = self.get(&["update"]);
         eprintln!("xtask: $ {update}");
         if let Err(failure) = host.run_or_fail(&update) {
-            // One broken third-party source fails all of it, and need not concern us.
+            // One broken third-party source makes the whole update fail, although our packages may still install.
             eprintln!("xtask: {failure}; trying with the lists as they are");
         }
         let mut args = vec!["install", "-y", "--no-install-recommends"];
@@ -46,9 +46,9 @@ impl Apt {
 
     fn get(self, args: &[&str]) -> Invocation {
         const FRONTEND: &str = "DEBIAN_FRONTEND=noninteractive";
-        // On a machine that has just started, its own upgrade may still hold the lock.
+        // On a machine that has just started, its own automatic upgrade may still hold the lock.
         const PATIENCE: [&str; 2] = ["-o", "DPkg::Lock::Timeout=120"];
-        // By `env` on both roads: sudo drops the caller's variables.
+        // `env` sets the variable in both cases, because sudo drops the caller's variables.
         let (program, mut line) = match self {
             Self::AsRoot => ("env", vec![FRONTEND, "apt-get"]),
             Self::BySudo => ("sudo", vec!["-n", "env", FRONTEND, "apt-get"]),

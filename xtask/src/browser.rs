@@ -1,4 +1,4 @@
-//! The tests in a real browser: what they need, found, installed or asked for, and their run.
+//! The tests in a real browser: finds, installs or asks for what they need, and runs them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,19 +13,19 @@ use crate::web;
 
 const TESTS: &str = "web/tests";
 const PLAYWRIGHT: &str = "playwright-core";
-/// The variable that names a browser.
+/// The environment variable that names a browser.
 const VARIABLE: &str = "CHROMIUM";
-/// Browsers with WebGPU and SwiftShader, by the names of their programs.
+/// Browsers with WebGPU and SwiftShader, by program name.
 const BROWSERS: [&str; 4] = [
     "chromium",
     "chromium-browser",
     "google-chrome",
     "google-chrome-stable",
 ];
-/// The oldest Node.js, by major version, that the tests run on.
+/// The oldest major version of Node.js that can run the tests.
 const NODE: u32 = 20;
 
-/// What somebody who has to install it by hand needs to know.
+/// Instructions for installation by hand.
 const BY_HAND: &str = "\
 Install Chromium, then run this again:
 
@@ -37,13 +37,14 @@ Install Chromium, then run this again:
 
 Google Chrome does as well. CHROMIUM=/path/to/browser names one that lies elsewhere.";
 
-/// Builds the page and drives it in a browser; compiles and runs the crate's kernels there.
+/// Builds the page and tests it in a browser, where the crate's kernels are compiled and run too.
 pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     let browser = browser(host)?;
     check_node(host)?;
     web::build_with_parity(host)?;
     install_playwright(host)?;
-    // The page is compared with it. As the tests are, so that it is built once.
+    // The tests compare the page with this example. The options are those of the tests, so that it is built only
+    // once.
     let build = [
         &["build"],
         &QUICK[..],
@@ -55,14 +56,14 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     web::run(host, &Invocation::new(host::cargo(host), build))?;
     let files = test_files(&host.root().join(TESTS))
         .map_err(|error| Failure::new(format!("cannot list {TESTS}: {error}")))?;
-    // One after the other: each has a software GPU that takes all cores.
+    // One file at a time: each has a software GPU that uses all cores.
     let options = ["--test", "--test-concurrency=1", "--test-reporter=spec"].map(OsString::from);
     let files = files.into_iter().map(PathBuf::into_os_string);
     let tests = Invocation::new("node", options.into_iter().chain(files));
     web::run(host, &tests.with_var(VARIABLE, browser))
 }
 
-/// The browser that is named, or one that is found, or one that is installed now.
+/// The browser that the variable names, or one on the search path, or one that is installed now.
 fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
     if let Some(named) = host.var(VARIABLE).map(PathBuf::from) {
         return if host.locate(&named).is_file() {
@@ -91,7 +92,7 @@ fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
         .ok_or_else(|| explained("apt-get succeeded, and yet there is no Chromium".to_owned()))
 }
 
-/// The first browser of the search path.
+/// The first browser on the search path.
 fn find(host: &impl Host) -> Option<PathBuf> {
     let path = host.var("PATH")?;
     let found = BROWSERS.iter().find_map(|name| {
@@ -125,13 +126,13 @@ fn check_node(host: &impl Host) -> Result<(), Failure> {
     }
 }
 
-/// 20 of `v20.11.1`.
+/// The major version: 20 for `v20.11.1`.
 fn major(version: &str) -> Option<u32> {
     let (major, _) = version.trim().strip_prefix('v')?.split_once('.')?;
     major.parse().ok()
 }
 
-/// Makes sure that what drives the browser is there, of the locked version.
+/// Makes sure that Playwright is installed in its locked version.
 fn install_playwright(host: &impl Host) -> Result<(), Failure> {
     let tests = host.root().join(TESTS);
     let lock = fs::read_to_string(tests.join("package-lock.json"))
@@ -148,14 +149,14 @@ fn install_playwright(host: &impl Host) -> Result<(), Failure> {
     web::run(host, &Invocation::new("npm", install))
 }
 
-/// The first version behind `start` in a file of npm's.
+/// The first version after `start` in one of npm's files.
 fn version<'a>(file: &'a str, start: &str) -> Option<&'a str> {
     let (_, behind) = file.split_once(start)?;
     let (_, version) = behind.split_once("\"version\": \"")?;
     Some(version.split_once('"')?.0)
 }
 
-/// The programs in this directory, below the root, by name.
+/// The test programs in this directory, sorted, as paths relative to the root.
 fn test_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -182,7 +183,7 @@ pub(crate) mod tests {
       "version": "1.65.1",
 "#;
 
-    /// A machine on which everything is installed, with a checkout.
+    /// A machine with a checkout, on which everything is installed.
     pub(crate) fn ready() -> io::Result<Fake> {
         let fake = bare()?.file("/usr/bin/chromium")?;
         let installed = "{\n  \"name\": \"playwright-core\",\n  \"version\": \"1.65.1\",\n";
@@ -193,7 +194,7 @@ pub(crate) mod tests {
         Ok(fake)
     }
 
-    /// The same without browser and Playwright.
+    /// [`ready`] without a browser and Playwright.
     fn bare() -> io::Result<Fake> {
         let fake = Fake::new("linux")?
             .env("PATH", "/usr/local/bin:/usr/bin")
@@ -202,7 +203,7 @@ pub(crate) mod tests {
             .on_run(|fake, line| u8::from(succeed(fake, line).is_err()));
         let bindgen = "name = \"wasm-bindgen\"\nversion = \"0.2.99\"\n";
         fake.write("Cargo.lock", bindgen)?;
-        // Whose comments are blanked in the page.
+        // Its comments are blanked in the page.
         fake.write("shaders/add.wgsl", "")?;
         fake.write("web/page/index.html", "")?;
         fake.write("web/tests/package-lock.json", LOCK)?;
@@ -212,7 +213,7 @@ pub(crate) mod tests {
         Ok(fake)
     }
 
-    /// What a program leaves behind that succeeds.
+    /// The files that a successful program creates.
     fn succeed(fake: &Fake, line: &str) -> io::Result<()> {
         match line {
             line if line.contains("--out-dir") => fake.put("web/dist/wasm/wgrad_web_bg.wasm"),

@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command line.
 
 use std::ffi::{OsStr, OsString};
 
@@ -43,7 +43,7 @@ Chromium, unless the environment variable CHROMIUM names one, and `test` and `ci
 Python, unless WGRAD_PYTHON names one that has tests/onnx/requirements.txt. `ci` fails
 without it; `test` leaves out what needs it.";
 
-/// Where the page is served when nobody says otherwise.
+/// The default port of the page.
 const PORT: u16 = 8080;
 
 /// One command, with its arguments.
@@ -51,26 +51,26 @@ const PORT: u16 = 8080;
 pub(crate) enum Task {
     /// Print the usage.
     Help,
-    /// Look for a GPU driver, install one if need be.
+    /// Find a GPU driver, and install one if necessary.
     Setup,
-    /// `Setup`, then `cargo test` with these further arguments.
+    /// [`Setup`](Self::Setup), then `cargo test` with these further arguments.
     Test(Vec<OsString>),
-    /// `Setup`, then interpret every shader.
+    /// [`Setup`](Self::Setup), then interpret every shader.
     Sanitize,
-    /// Plant faults, and count those that no test sees.
+    /// Plant faults, and count those that no test detects.
     Mutants(Request),
     /// Build the page.
     Web,
-    /// `Web`, then the tests in a browser.
+    /// [`Web`](Self::Web), then the tests in a browser.
     WebTest,
-    /// `Web`, then serve it on this port.
+    /// [`Web`](Self::Web), then serve the page on this port.
     Serve(u16),
-    /// The whole check list.
+    /// All checks.
     Ci,
 }
 
 impl Task {
-    /// Reads the arguments that follow the program's name.
+    /// Parses the arguments after the program's name.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut args = args.into_iter();
         let Some(name) = args.next() else {
@@ -131,7 +131,7 @@ mod tests {
             parse(&["test", "--test", "parity", "--", "--nocapture"]),
             Ok(Task::Test(expected.to_vec()))
         );
-        // Help about the tests is cargo's to give.
+        // cargo prints the help about tests.
         assert_eq!(
             parse(&["test", "--help"]),
             Ok(Task::Test(vec!["--help".into()]))

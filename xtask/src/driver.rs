@@ -1,4 +1,4 @@
-//! A GPU driver for the tests: found, or installed, or asked for.
+//! A GPU driver for the tests: found, installed, or asked for.
 //!
 //! Only Linux needs any of this: macOS has Metal, and Windows has DX12 with the
 //! WARP software adapter. On Linux the tests need the Vulkan loader and at least
@@ -13,7 +13,7 @@ use crate::host::{Failure, Host};
 const LOADER: &str = "libvulkan.so.1";
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
-/// What somebody who has to install it by hand needs to know.
+/// Instructions for installation by hand.
 const BY_HAND: &str = "\
 Install the Vulkan loader and Mesa's software driver, then run this again:
 
@@ -46,14 +46,14 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
     }
 }
 
-/// What of Vulkan is on the machine.
+/// The parts of Vulkan that are on the machine.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     /// The loader library.
     loader: Option<PathBuf>,
-    /// One driver's manifest; which one it is does not matter here.
+    /// The manifest of one driver; any driver will do.
     manifest: Option<PathBuf>,
-    /// The variable, if set, that makes the loader look nowhere else for manifests.
+    /// The variable, if one is set, that replaces the loader's usual places for manifests.
     overridden_by: Option<&'static str>,
 }
 
@@ -72,7 +72,7 @@ impl std::fmt::Display for Found {
 
 impl Found {
     fn look(host: &impl Host) -> Self {
-        // The loader's own order: the older variable counts only without the newer one.
+        // The order is the loader's: the older variable counts only if the newer one is unset.
         let overridden_by = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
             .into_iter()
             .find(|name| host.var(name).is_some());
@@ -103,7 +103,7 @@ fn find_loader(host: &impl Host) -> Option<PathBuf> {
         .map(|dir| dir.join(LOADER))
         .find(|path| host.locate(path).is_file())
         .or_else(|| {
-            // Debian keeps ldconfig out of an ordinary user's search path.
+            // On Debian, `/sbin` is not in an ordinary user's search path.
             ["ldconfig", "/sbin/ldconfig"]
                 .iter()
                 .find_map(|program| host.output(program, &["-p"]))
@@ -113,7 +113,7 @@ fn find_loader(host: &impl Host) -> Option<PathBuf> {
 
 /// The loader's path in the output of `ldconfig -p`.
 fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
-    // A 32-bit library next to a 64-bit system is of no use to us.
+    // A 64-bit system may also have a 32-bit library, which is of no use here.
     let flag = match arch {
         "x86_64" => "x86-64",
         "aarch64" => "AArch64",
@@ -126,7 +126,7 @@ fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
     })
 }
 
-/// Where the loader looks for manifests when nothing tells it otherwise.
+/// The places where the loader looks for manifests by default.
 fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     let home = host.var("HOME").map(PathBuf::from);
     let in_home = |dir: &str| home.as_ref().map(|home| home.join(dir)).into_iter();
@@ -148,7 +148,7 @@ fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     places
 }
 
-/// A manifest at `place`, itself one or a directory of some.
+/// A manifest at `place`, which is a manifest itself or a directory of manifests.
 fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
     let real = host.locate(place);
     if real.is_file() {
@@ -159,7 +159,7 @@ fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .filter(|name| Path::new(name).extension().is_some_and(|ext| ext == "json"))
         .collect();
-    // The software driver is the one that works for sure: name it if it is there.
+    // The software driver always works: prefer it.
     names.sort_by_key(|name| (!name.to_string_lossy().starts_with("lvp"), name.clone()));
     names
         .into_iter()
@@ -169,7 +169,7 @@ fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
 
 /// The entries of a variable that holds a list of paths.
 fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
-    // Only Linux reads these, so the separator is always its.
+    // Only Linux uses these variables, so the separator is always a colon.
     host.var(name)
         .unwrap_or_default()
         .split(':')
@@ -178,10 +178,10 @@ fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What follows from what was found.
+/// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
-    /// All is there.
+    /// Nothing is missing.
     GoOn,
     /// Install the packages.
     Install(Apt),
@@ -189,11 +189,11 @@ enum Action {
     Explain(String),
 }
 
-/// `apt` is asked only when it matters: a refused sudo may send mail to somebody.
+/// Calls `apt` only if the answer matters: a refused sudo may send mail to the administrator.
 fn decide(found: &Found, apt: impl FnOnce() -> Option<Apt>) -> Action {
     match (found.overridden_by, &found.loader, &found.manifest) {
         (_, Some(_), Some(_)) => Action::GoOn,
-        // No package helps here: the loader would not look at its manifest.
+        // No package helps: the loader would not look at its manifest.
         (Some(name), _, None) => Action::Explain(format!(
             "{name} is set, but names no driver manifest that exists; \
              unset it, or name one (a file, or a directory with .json files)"
@@ -235,7 +235,7 @@ mod tests {
         Fake::new("linux")
     }
 
-    /// A bare machine on which installing works.
+    /// A bare machine on which packages can be installed.
     fn installable() -> io::Result<Fake> {
         Ok(bare()?.answers(APT, "apt 2.6.1").on_run(|fake, line| {
             let installs = line.contains("apt-get") && line.contains(" install ");
@@ -395,7 +395,7 @@ mod tests {
             let fake = bare()?.answers(line, cache);
             assert_eq!(find_loader(&fake), Some("/odd/libvulkan.so.1".into()));
         }
-        // The development link alone does not load.
+        // `libvulkan.so` is for compilation only: programs load `libvulkan.so.1`.
         assert_eq!(find_loader(&bare()?.file("/usr/lib/libvulkan.so")?), None);
         Ok(())
     }
@@ -443,7 +443,7 @@ mod tests {
                 "{name}"
             );
         }
-        // Neither an empty directory nor a file of another kind is a driver.
+        // An empty directory and a file of another type are no drivers.
         let fake = bare()?.file("/usr/share/vulkan/icd.d/readme.txt")?;
         assert_eq!(manifest(&fake), None);
         Ok(())

@@ -1,4 +1,4 @@
-//! A made-up machine for the tests: its files lie in a temporary directory.
+//! A fake machine for tests. Its files lie in a temporary directory.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::scratch::ScratchDir;
 /// The exit code of a program that never ends by itself.
 pub(crate) const ENDLESS: u8 = 255;
 
-/// What running a program does to the machine; returns the exit code.
+/// What a program does to the machine. Returns the exit code.
 type Effect = Box<dyn Fn(&Fake, &str) -> u8 + Send + Sync>;
 
-/// The machine: nothing is on it until a test puts it there.
+/// A fake machine, empty at first.
 pub(crate) struct Fake {
     os: &'static str,
     root: ScratchDir,
@@ -38,25 +38,25 @@ impl Fake {
         })
     }
 
-    /// With an empty file at this absolute path.
+    /// Adds an empty file at this absolute path.
     pub(crate) fn file(self, path: &str) -> io::Result<Self> {
         self.put(path)?;
         Ok(self)
     }
 
-    /// With an environment variable.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
         self.vars.insert(name, value.to_owned());
         self
     }
 
-    /// Where this quiet command line succeeds with this output; all others fail.
+    /// Makes this command line of [`Host::output`] succeed with this output. All others fail.
     pub(crate) fn answers(mut self, line: impl Into<String>, output: &str) -> Self {
         self.outputs.insert(line.into(), output.to_owned());
         self
     }
 
-    /// Where running a command line does this.
+    /// Sets what happens when a program runs.
     pub(crate) fn on_run(
         mut self,
         effect: impl Fn(&Self, &str) -> u8 + Send + Sync + 'static,
@@ -74,12 +74,12 @@ impl Fake {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an empty file at this absolute path.
+    /// Creates an empty file at this absolute path.
     pub(crate) fn put(&self, path: &str) -> io::Result<()> {
         self.write(path, "")
     }
 
-    /// Puts a file with this content at this absolute path, or one below the workspace root.
+    /// Creates a file with this content at this absolute path, or at a path relative to the workspace root.
     pub(crate) fn write(&self, path: &str, content: &str) -> io::Result<()> {
         let path = self.locate(Path::new(path));
         if let Some(parent) = path.parent() {
@@ -142,7 +142,7 @@ impl Host for Fake {
     }
 }
 
-/// A program of the machine's: it does what it does at once.
+/// A program that was started: it has ended at once.
 struct Started {
     code: u8,
 }

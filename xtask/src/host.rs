@@ -1,5 +1,4 @@
-//! The machine as the commands see it: one trait, so that tests can put a
-//! made-up machine in its place.
+//! The machine, as the commands see it. It is a trait, so that tests can use a fake machine.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,17 +7,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A failure with the exit code that tells it.
+/// A failure, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What went wrong, and where possible what to do about it.
+    /// What went wrong, and if possible how to correct it.
     pub(crate) message: String,
-    /// The exit code of the whole command.
+    /// The exit code of xtask.
     pub(crate) code: u8,
 }
 
 impl Failure {
-    /// A failure of ours: exit code 1.
+    /// A failure of xtask itself: exit code 1.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -54,14 +53,14 @@ impl Invocation {
         }
     }
 
-    /// The same with an environment variable set.
+    /// Sets an environment variable.
     pub(crate) fn with_var(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.vars.push((name, value.into()));
         self
     }
 }
 
-/// As a person would type it.
+/// The command line, as a person would type it.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.vars {
@@ -83,41 +82,41 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// A program that was started.
+/// A running program.
 pub(crate) trait Running {
-    /// How it ended, if it did.
+    /// How the program ended; `None` while it is running.
     fn ended(&mut self) -> io::Result<Option<Ended>>;
-    /// Ends it.
+    /// Kills the program.
     fn kill(&mut self) -> io::Result<()>;
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By itself.
+    /// It exited with this code.
     Code(i32),
-    /// By a signal.
+    /// A signal ended it.
     Signal,
 }
 
-/// What the commands ask of the machine; several threads may ask at once.
+/// What the commands need from the machine. Several threads may use it at once.
 pub(crate) trait Host: Sync {
-    /// The operating system, by the name of [`std::env::consts::OS`].
+    /// The operating system, as in [`std::env::consts::OS`].
     fn os(&self) -> &str;
-    /// The processor architecture, by the name of [`std::env::consts::ARCH`].
+    /// The processor architecture, as in [`std::env::consts::ARCH`].
     fn arch(&self) -> &str;
-    /// An environment variable; one that is set but empty counts as unset.
+    /// The value of an environment variable. An empty value counts as unset.
     fn var(&self, name: &str) -> Option<String>;
-    /// The workspace root, where programs run.
+    /// The workspace root, the working directory of programs.
     fn root(&self) -> PathBuf;
-    /// Where to find what this machine calls `path`.
+    /// The real path of this machine's `path`.
     fn locate(&self, path: &Path) -> PathBuf;
-    /// Runs a program quietly, without input; its standard output if it succeeds.
+    /// Runs a program without input and without showing its output. Returns its standard output if it succeeds.
     fn output(&self, program: &str, args: &[&str]) -> Option<String>;
-    /// Runs a program in the workspace root on our own standard streams; its exit code.
+    /// Runs a program in the workspace root with xtask's standard streams. Returns its exit code.
     fn run(&self, invocation: &Invocation) -> io::Result<u8>;
-    /// Starts a program in the workspace root without input. What it prints goes into one file, its errors into
-    /// another, or where ours go.
+    /// Starts a program in the workspace root without input. Its standard output goes to a file; its standard error
+    /// goes to another file, or to xtask's if `stderr` is `None`.
     fn start(
         &self,
         invocation: &Invocation,
@@ -125,7 +124,7 @@ pub(crate) trait Host: Sync {
         stderr: Option<&Path>,
     ) -> io::Result<Box<dyn Running>>;
 
-    /// [`run`](Host::run), where any exit code but 0 is a failure with that code.
+    /// [`run`](Host::run) with an error for every exit code except 0.
     fn run_or_fail(&self, invocation: &Invocation) -> Result<(), Failure> {
         match self.run(invocation) {
             Ok(0) => Ok(()),
@@ -175,7 +174,7 @@ impl Host for Native {
 
     fn run(&self, invocation: &Invocation) -> io::Result<u8> {
         let status = command(invocation).status()?;
-        // No code means that a signal ended it; a code beyond a byte is one of Windows.
+        // A missing code means that a signal ended the program; a code above 255 occurs on Windows.
         Ok(status
             .code()
             .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
@@ -208,7 +207,7 @@ impl Running for Child {
     }
 }
 
-/// A program that runs in the workspace root.
+/// The command of a program that runs in the workspace root.
 fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
     command
@@ -223,23 +222,23 @@ fn command(invocation: &Invocation) -> Command {
     command
 }
 
-/// Whether a variable is one by which `cargo run` describes the xtask package.
+/// Whether `cargo run` set this variable to describe the xtask package.
 ///
-/// Some build scripts watch these variables: left in place, they would make a
-/// plain `cargo build` and a `cargo xtask` rebuild each other's dependencies.
+/// Some build scripts watch these variables. If they were passed on, a plain `cargo build` and a `cargo xtask` would
+/// rebuild each other's dependencies.
 fn describes_this_package(name: &str) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// The directory of the workspace's own manifest: the one above ours.
+/// The directory of the workspace's manifest: the parent of xtask's.
 fn workspace_root() -> PathBuf {
-    // At run time where cargo says it, because a checkout may have moved since it was built.
+    // The variable is read at run time if cargo sets it: the checkout may have moved since xtask was built.
     let ours = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     ours.parent().map_or(ours.clone(), Path::to_owned)
 }
 
-/// The cargo that runs us, so that the same toolchain does the work.
+/// The cargo that started xtask, so that the same toolchain does the work.
 pub(crate) fn cargo(host: &impl Host) -> String {
     host.var("CARGO").unwrap_or_else(|| "cargo".to_owned())
 }
@@ -301,7 +300,7 @@ mod tests {
         assert_eq!(wait(printing.as_mut())?, Ended::Code(3));
         assert_eq!(std::fs::read_to_string(&out)?.trim(), "one");
         assert_eq!(std::fs::read_to_string(&err)?.trim(), "two");
-        // It would go on for minutes.
+        // A program that would run for ten minutes.
         let endless = if cfg!(windows) {
             "ping -n 600 127.0.0.1"
         } else {

@@ -1,8 +1,8 @@
 //! The project's own commands: `cargo xtask test`, `sanitize`, `mutants`, `setup`, `web`, `web-test`,
 //! `serve` and `ci`.
 //!
-//! Standard library only, so that the first command a newcomer types starts
-//! within seconds and needs nothing but the toolchain.
+//! xtask uses the standard library only: the first command that a newcomer types then starts within seconds and
+//! needs only the toolchain.
 
 mod apt;
 mod browser;

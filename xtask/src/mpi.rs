@@ -1,4 +1,4 @@
-//! MPI, for the tests of training by several processes: found, installed, or asked for.
+//! MPI, for the tests of training with several processes: found, installed, or asked for.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::apt::Apt;
 use crate::host::{Failure, Host};
 
-/// The compiler by which the `mpi` crate finds MPI, what starts processes, and the library that reads MPI's headers.
+/// Packages for the compiler wrapper that the `mpi` crate needs, the program that starts processes, and the library
+/// that parses MPI's headers.
 const PACKAGES: [&str; 3] = ["libopenmpi-dev", "openmpi-bin", "libclang-dev"];
 
-/// What somebody who has to install it by hand needs to know.
+/// Instructions for installation by hand.
 const BY_HAND: &str = "\
 Install MPI and libclang, then run this again:
 
@@ -19,7 +20,7 @@ Install MPI and libclang, then run this again:
 
 LIBCLANG_PATH=/path/to/lib names a libclang that lies elsewhere.";
 
-/// Makes sure that the feature `mpi` can be built, and its tests run.
+/// Makes sure that the feature `mpi` can be built and tested.
 pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
     let Err(missing) = find(host) else {
         eprintln!("xtask: MPI is installed");
@@ -34,7 +35,8 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
     find(host).map_err(|why| explained(&format!("apt-get succeeded, and yet {why}")))
 }
 
-/// What cargo is told of it, with all packages: the feature, where it can be built. So all is compiled once.
+/// The arguments that enable the feature `mpi`, if it can be built. All cargo commands use them, so that nothing is
+/// compiled twice.
 pub(crate) fn features(host: &impl Host) -> &'static [&'static str] {
     match find(host) {
         Ok(()) => &["--features", "wgrad/mpi"],
@@ -42,7 +44,7 @@ pub(crate) fn features(host: &impl Host) -> &'static [&'static str] {
     }
 }
 
-/// Or what is missing.
+/// Whether MPI is installed, or else what is missing.
 fn find(host: &impl Host) -> Result<(), &'static str> {
     if host.os() == "windows" {
         return Err("the feature is not for Windows");
@@ -60,7 +62,7 @@ fn find(host: &impl Host) -> Result<(), &'static str> {
     }
 }
 
-/// Where distributions put it; on macOS it comes with the tools of the command line.
+/// Looks where distributions put libclang. On macOS it comes with the command line tools.
 fn has_libclang(host: &impl Host) -> bool {
     if host.os() == "macos" || host.var("LIBCLANG_PATH").is_some() {
         return true;
@@ -85,7 +87,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::fake::Fake;
 
-    /// The same machine with MPI.
+    /// Installs MPI on a fake machine.
     pub(crate) fn with_mpi(fake: Fake) -> io::Result<Fake> {
         let fake = fake.answers("mpicc --version", "gcc 12\n");
         let fake = fake.answers("mpirun --version", "mpirun (Open MPI) 4.1.4\n");

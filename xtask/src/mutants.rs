@@ -1,7 +1,7 @@
-//! What the tests are worth: single faults are planted in the shaders, and those counted that no test sees.
+//! Mutation testing: plants single faults in the shaders, and counts those that no test detects.
 //!
-//! A fault is chosen at run time, so that nothing is built for it. Tests that are built with `--cfg wgrad_faults` take
-//! it from a file that an environment variable names (`src/kernel/fault.rs`).
+//! A fault is chosen at run time, so planting one compiles nothing. Tests that are built with `--cfg wgrad_faults`
+//! read the faulty shader from a file that an environment variable names (`src/kernel/fault.rs`).
 
 mod binaries;
 mod changes;
@@ -30,7 +30,7 @@ pub(crate) use options::{Options, Request};
 use runner::{How, Runner, Verdict};
 use score::{Outcome, Score};
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) fn run(host: &impl Host, request: &Request) -> Result<(), Failure> {
     match request {
         Request::Rust(args) => rust::run(host, args),
@@ -62,7 +62,7 @@ fn wgsl(host: &impl Host, options: &Options) -> Result<(), Failure> {
     plant(host, options, &texts, &planted, &equivalent, score)
 }
 
-/// The texts of all shaders, by their names without `.wgsl`.
+/// The text of each shader, by its name without `.wgsl`.
 fn texts(host: &impl Host) -> Result<BTreeMap<String, String>, Failure> {
     let folder = host.root().join("shaders");
     let read = || -> io::Result<BTreeMap<String, String>> {
@@ -78,7 +78,7 @@ fn texts(host: &impl Host) -> Result<BTreeMap<String, String>, Failure> {
     read().map_err(|error| Failure::new(format!("cannot read {}: {error}", folder.display())))
 }
 
-/// The list of faults that change no result, all of which have to be there.
+/// Reads the list of faults that change no result. Every listed fault must exist.
 fn listed(host: &impl Host, all: &[Fault]) -> Result<Equivalent, Failure> {
     let path = host.root().join(equivalent::FILE);
     let text = fs::read_to_string(&path)
@@ -90,7 +90,7 @@ fn listed(host: &impl Host, all: &[Fault]) -> Result<Equivalent, Failure> {
     }
 }
 
-/// Builds the tests, runs them without a fault and then with each, and prints the score.
+/// Builds the tests, runs them once without a fault and then with each fault, and prints the score.
 fn plant(
     host: &impl Host,
     options: &Options,
@@ -203,7 +203,7 @@ fn look<H: Host>(runner: &mut Runner<'_, H>, count: usize) -> Result<(), Failure
     Ok(())
 }
 
-/// Makes sure that the tests see what is planted: with a text that is no WGSL they say so.
+/// Makes sure that a planted fault reaches the tests: invalid WGSL must be reported as such.
 fn check_hook<H: Host>(
     runner: &Runner<'_, H>,
     texts: &BTreeMap<String, String>,

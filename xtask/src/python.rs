@@ -1,7 +1,7 @@
-//! A Python with ONNX Runtime, in which `tests/onnx.rs` runs what the crate exports: found, made, or asked for.
+//! A Python with ONNX Runtime, in which `tests/onnx.rs` runs exported networks: found, created, or asked for.
 //!
-//! It is a virtual environment below `target/`, with the packages that `tests/onnx/requirements.txt` lists. Once they
-//! are there a copy of that file says so, and nothing is downloaded again.
+//! It is a virtual environment in `target/python` with the packages of `tests/onnx/requirements.txt`. A copy of that
+//! file in the environment shows that they are installed, so nothing is downloaded again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use crate::apt::Apt;
 use crate::host::{Failure, Host, Invocation};
 
-/// The variable by which the tests know another Python.
+/// The variable that names another Python for the tests.
 const VARIABLE: &str = "WGRAD_PYTHON";
 const ENVIRONMENT: &str = "target/python";
 const REQUIREMENTS: &str = "tests/onnx/requirements.txt";
-/// The copy.
+/// The copy of the requirements.
 const INSTALLED: &str = "target/python/requirements.txt";
 const PACKAGES: [&str; 2] = ["python3", "python3-venv"];
-/// The oldest Python that the packages are made for.
+/// The oldest Python version that the packages support.
 const OLDEST: (u32, u32) = (3, 11);
-/// Prints the version of a Python that can make environments; on Debian `ensurepip` is a package of its own.
+/// Prints the version of a Python that can create environments. On Debian, `ensurepip` is a separate package.
 const PROBE: &str = "import ensurepip, sys, venv; print(*sys.version_info[:2])";
 
-/// What somebody who has to install it by hand needs to know.
+/// Instructions for installation by hand.
 const BY_HAND: &str = "\
 Install Python 3.11 or newer with venv and pip, then run this again:
 
@@ -54,7 +54,7 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot write {INSTALLED}: {error}")))
 }
 
-/// The Python of the environment, be it there or not.
+/// The environment's Python, whether it exists or not.
 fn interpreter(host: &impl Host) -> PathBuf {
     let environment = host.root().join(ENVIRONMENT);
     match host.os() {
@@ -63,7 +63,7 @@ fn interpreter(host: &impl Host) -> PathBuf {
     }
 }
 
-/// A Python that can make the environment; installed now if need be.
+/// A Python that can create the environment. It is installed if necessary.
 fn base(host: &impl Host) -> Result<&'static str, Failure> {
     let why = match find(host) {
         Ok(found) => return Ok(found),
@@ -77,7 +77,7 @@ fn base(host: &impl Host) -> Result<&'static str, Failure> {
     find(host).map_err(|why| Failure::new(format!("apt-get succeeded, and yet: {why}")))
 }
 
-/// The first Python that will do, or why there is none.
+/// The first suitable Python, or why there is none.
 fn find(host: &impl Host) -> Result<&'static str, String> {
     let (major, minor) = OLDEST;
     let mut why = format!("there is no Python {major}.{minor} or newer with venv and pip");
@@ -96,16 +96,16 @@ fn find(host: &impl Host) -> Result<&'static str, String> {
     Err(why)
 }
 
-/// (3, 11) of `3 11`.
+/// The version: (3, 11) for `3 11`.
 fn parsed(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.trim().split_once(' ')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Makes the environment anew, so that nothing else is in it.
+/// Creates a new environment, with nothing else in it.
 fn install(host: &impl Host, base: &str, python: &Path) -> Result<(), Failure> {
     let make = Invocation::new(base, ["-m", "venv", "--clear", ENVIRONMENT]);
-    // The list is complete: what the packages name beside is for what is not used here.
+    // The list is complete. The packages' other dependencies are for features that the tests do not use.
     let options =
         "-m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all:";
     let options = options.split(' ').chain(["--requirement", REQUIREMENTS]);
@@ -127,7 +127,7 @@ mod tests {
     const PIP: &str = "-m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: --requirement tests/onnx/requirements.txt";
 
-    /// A machine with the list, on which an environment is made where one is asked for.
+    /// A machine with the list of requirements, on which environments can be created.
     fn bare(os: &'static str) -> io::Result<Fake> {
         let fake = Fake::new(os)?.on_run(|fake, line| {
             let made = [
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(fake.ran(), expected);
             assert!(setup(&fake).is_ok());
             assert_eq!(fake.ran().len(), 2, "it is there");
-            // Another list, or an interpreter that is gone.
+            // The list has changed, or the interpreter is missing.
             fake.write(INSTALLED, "onnxruntime==0.9\n")?;
             assert!(setup(&fake).is_ok());
             assert_eq!(fake.ran().len(), 4);
@@ -214,7 +214,7 @@ mod tests {
         Ok(())
     }
 
-    /// As on Debian, whose `python3` has no `ensurepip`: no probe answers.
+    /// On Debian, `python3` has no `ensurepip`, so the probe fails.
     #[test]
     fn root_installs_what_is_missing() -> io::Result<()> {
         let fake = bare("linux")?.answers("apt-get --version", "apt 2.6.1");

@@ -1,16 +1,16 @@
-//! Every shader interpreted: the tests that do so, at all of their shapes.
+//! Interprets every shader: runs the tests that do so, with all their shapes.
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::with_driver;
 
-/// The library's name, and its own tests that are of kernels.
+/// The library's name, and the modules whose tests run kernels.
 const LIBRARY: &str = "wgrad";
 const OF_LIBRARY: [&str; 2] = ["ops::", "steps::"];
 
-/// Those of parity, and those that count the blocks reached, whose table is printed.
+/// The test programs that run kernels, or count the blocks that were reached and print a table of them.
 const PROGRAMS: [&str; 2] = ["parity", "sanitize"];
 
-/// Whether a test of this program is one of those that [`run`] runs.
+/// Whether [`run`] runs this test of this program.
 pub(crate) fn has(program: &str, test: &str) -> bool {
     match program {
         LIBRARY => OF_LIBRARY.iter().any(|module| test.starts_with(module)),
@@ -18,8 +18,8 @@ pub(crate) fn has(program: &str, test: &str) -> bool {
     }
 }
 
-/// Makes sure that there is a GPU driver, with whose results the interpreter's are compared, then runs the tests with every
-/// plan interpreted that is not too long. It fails where anything is found.
+/// Runs the tests, which interpret every plan that is not too long, and compare the results with those of a GPU
+/// driver. Fails if there is any finding.
 pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
     let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
     let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);

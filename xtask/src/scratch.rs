@@ -1,4 +1,4 @@
-//! A private directory that goes away with its owner.
+//! A private directory that is removed when its owner is dropped.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The next number to try in a name; never the same one twice, so that nobody's
-/// removed directory comes back as somebody else's.
+/// The next number to try in a name. Numbers are not reused, so a removed directory's name is never given to another
+/// owner.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A new, empty directory that only this user may enter; removed on drop.
@@ -23,7 +23,7 @@ impl ScratchDir {
         for _ in 0..1000 {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("wgrad-xtask-{}-{number}", process::id()));
-            // Creating it is the test for a free name: what somebody else made is never used.
+            // Creating the directory tests whether the name is free: another program's directory is never used.
             match private_dir().create(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -33,7 +33,7 @@ impl ScratchDir {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -41,7 +41,7 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // Nothing is lost when this fails: the system clears its temporary directory itself.
+        // An error here does no harm: the system clears its temporary directory itself.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

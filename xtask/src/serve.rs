@@ -1,4 +1,4 @@
-//! A static server for one's own machine.
+//! A static web server for the local machine.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::host::{Failure, Host};
 use crate::web;
 
-/// A browser that sends nothing for so long is not waited for.
+/// The time after which a silent connection is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a request that are read.
+/// The most bytes of a request that are read.
 const LONGEST_REQUEST: u64 = 16 << 10;
 
-/// Serves the built page to browsers on this machine until it is ended.
+/// Serves the built page to browsers on this machine, until the process is ended.
 pub(crate) fn serve(host: &impl Host, port: u16) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot listen on port {port}: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(cannot)?;
@@ -28,11 +28,11 @@ pub(crate) fn serve(host: &impl Host, port: u16) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One thread a connection, as a browser opens several.
+/// Uses one thread per connection: a browser opens several.
 fn answer_all(listener: &TcpListener, root: &Path) {
     for stream in listener.incoming().flatten() {
         let root = root.to_owned();
-        // Whoever has gone away is not to be told so.
+        // An error means that the browser has closed the connection, so nobody needs the message.
         thread::spawn(move || answer(&stream, &root));
     }
 }
@@ -88,7 +88,7 @@ fn respond(
     stream.write_all(if with_body { body } else { b"" })
 }
 
-/// The file that a request names, below the root and nowhere else.
+/// The file that a request names, relative to the root. `None` if it lies outside the root.
 fn file_of(target: &str) -> Option<PathBuf> {
     let path = target.split(['?', '#']).next()?.strip_prefix('/')?;
     let mut file = PathBuf::from(path);

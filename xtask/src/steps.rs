@@ -1,4 +1,4 @@
-//! The test command, and the check list of continuous integration.
+//! The test command, and the checks of continuous integration.
 
 use std::ffi::{OsStr, OsString};
 use std::panic;
@@ -10,22 +10,22 @@ use crate::host::{self, Failure, Host, Invocation};
 use crate::scratch::ScratchDir;
 use crate::{browser, driver, mpi, python, web};
 
-/// The target of browsers.
+/// The Rust target for browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// By this variable the test that needs ONNX Runtime fails where there is none, and does not skip.
+/// With this variable set, the test that needs ONNX Runtime fails if there is none, instead of being skipped.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
-/// The crate itself is compiled at level 1: what takes the tests' time is in other crates, drivers and shaders, and from
-/// level 2 on each of their programs compiles the crate's generic functions once more.
+/// Compiles the crate `wgrad` at optimization level 1. The tests spend their time in other crates, in drivers and in
+/// shaders; from level 2 on, each test program compiles the crate's generic functions again.
 pub(crate) const QUICK: [&str; 3] = [
     "--release",
     "--config",
     "profile.release.package.wgrad.opt-level=1",
 ];
 
-/// Makes sure that there is a GPU driver, and ONNX Runtime and MPI where they can be had; then runs all tests with these
-/// further arguments.
+/// Runs all tests, with these further arguments. A GPU driver is required; ONNX Runtime and MPI are used where they
+/// can be installed.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     if let Err(failure) = python::setup(host) {
         eprintln!("xtask: {failure}\nxtask: the test that needs ONNX Runtime will skip");
@@ -39,7 +39,7 @@ pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     )
 }
 
-/// The same with all tests, none of which may skip for want of ONNX Runtime; every program that fails is told.
+/// Runs all tests and requires ONNX Runtime. A failing test program does not stop the others.
 fn test_all(host: &impl Host) -> Result<(), Failure> {
     python::setup(host)?;
     let all = test_args(host, &["--no-fail-fast".into()]);
@@ -47,8 +47,8 @@ fn test_all(host: &impl Host) -> Result<(), Failure> {
     with_driver(host, tests.with_var(REQUIRED, "1"))
 }
 
-/// All tests, and beside them the build of what a browser is given: cargo locks another directory for it, and each of
-/// its two modules is linked on one core.
+/// Runs all tests, and builds the browser's modules at the same time. The build uses another directory, so cargo's
+/// lock does not block it, and each of its two modules is linked on one core.
 fn test_all_and_build_page(host: &impl Host) -> Result<(), Failure> {
     thread::scope(|scope| {
         let page = scope.spawn(|| web::build_with_parity(host));
@@ -58,7 +58,7 @@ fn test_all_and_build_page(host: &impl Host) -> Result<(), Failure> {
     })
 }
 
-/// Makes sure that there is a GPU driver, then runs a program that needs one.
+/// Makes sure that there is a GPU driver, then runs a program that needs it.
 pub(crate) fn with_driver(host: &impl Host, mut program: Invocation) -> Result<(), Failure> {
     driver::setup(host)?;
     let lent = runtime_dir(host)?;
@@ -70,8 +70,8 @@ pub(crate) fn with_driver(host: &impl Host, mut program: Invocation) -> Result<(
     outcome
 }
 
-/// A runtime directory to be lent to programs that use Mesa's software driver, which complains on every start when
-/// there is none.
+/// A temporary runtime directory for programs that use Mesa's software driver. Without one, the driver prints a
+/// warning at each start.
 pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failure> {
     if host.os() != "linux" || host.var("XDG_RUNTIME_DIR").is_some() {
         return Ok(None);
@@ -81,11 +81,11 @@ pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failur
     Ok(Some(dir))
 }
 
-/// The arguments of cargo for a test run with these further arguments.
+/// cargo's arguments for a test run with these further arguments.
 fn test_args(host: &impl Host, args: &[OsString]) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["test".into()];
     all.extend(QUICK.map(Into::into));
-    // `--workspace` would win over a choice of packages, silently.
+    // `--workspace` would silently override a choice of packages.
     if !picks(args) {
         all.push("--workspace".into());
         all.extend(mpi::features(host).iter().map(Into::into));
@@ -94,7 +94,7 @@ fn test_args(host: &impl Host, args: &[OsString]) -> Vec<OsString> {
     all
 }
 
-/// Whether these arguments of a test run choose packages.
+/// Whether these arguments choose packages.
 fn picks(args: &[OsString]) -> bool {
     let mut of_cargo = args.iter().take_while(|arg| *arg != "--");
     of_cargo.any(picks_package)
@@ -105,21 +105,21 @@ fn picks_package(arg: &OsString) -> bool {
         .is_some_and(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
-/// One entry of the check list.
+/// One check.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
-    /// A program has to succeed.
+    /// The program has to succeed.
     Run(Invocation),
-    /// The standard library for the browser has to be there.
+    /// The standard library for browsers has to be installed.
     WasmTarget,
     /// The tests have to pass.
     Test,
-    /// Those in a browser have to pass.
+    /// The tests in a browser have to pass.
     BrowserTest,
 }
 
-/// The check list, cheapest first. Lints are in the profile of the tests, or of what a browser runs, so that macros and
-/// build scripts are compiled once for both.
+/// All checks, the cheapest first. Lints use the profile of the tests, or of the browser build, so that macros and
+/// build scripts are compiled only once.
 fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     let cargo = &host::cargo(host);
     let run = |line: &str| Check::Run(Invocation::new(cargo, line.split(' ')));
@@ -137,7 +137,7 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
-        // What a user of a library gets; the examples and tests have more features.
+        // Lints the libraries without the features that examples and tests enable.
         (
             "lints of the libraries alone",
             run("clippy --release --workspace --lib --no-default-features -- -D warnings"),
@@ -155,7 +155,7 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     ]
 }
 
-/// Goes through the check list and stops at the first failure.
+/// Runs the checks, and stops at the first failure.
 pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     let is_linux = host.os() == "linux";
     if is_linux {
@@ -196,9 +196,9 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes sure that the standard library for browsers is there.
+/// Makes sure that the standard library for browsers is installed.
 pub(crate) fn add_wasm_target(host: &impl Host) -> Result<(), Failure> {
-    // A toolchain from a distribution has its targets without having rustup.
+    // A toolchain from a Linux distribution may have the target without rustup.
     let rustc = host.var("RUSTC").unwrap_or_else(|| "rustc".to_owned());
     let libdir = host.output(&rustc, &["--print", "target-libdir", "--target", WASM]);
     if libdir.is_some_and(|dir| host.locate(Path::new(OsStr::new(dir.trim()))).is_dir()) {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::fake::Fake;
 
-    /// A machine where the tests can run at once.
+    /// A machine on which the tests can run at once.
     fn ready() -> io::Result<Fake> {
         Fake::new("linux")?
             .env("XDG_RUNTIME_DIR", "/run/user/1000")
@@ -229,7 +229,7 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
-    /// The arguments of cargo for these tests, on a machine without MPI.
+    /// cargo's arguments for a test run on a machine without MPI.
     fn tested(further: &[&str]) -> Vec<OsString> {
         os_strings(&[&["test"], &QUICK[..], further].concat())
     }
@@ -335,7 +335,7 @@ mod tests {
         Ok(())
     }
 
-    /// The same line where there is MPI.
+    /// A command line as it is on a machine with MPI.
     fn with_mpi(line: &str) -> String {
         let is_of_all = line.contains("--workspace") && !line.contains("--lib");
         if is_of_all {
@@ -345,7 +345,7 @@ mod tests {
         }
     }
 
-    /// All before the tests in a browser, on a machine without MPI.
+    /// All commands before the browser tests, on a machine without MPI.
     const LIST: [&str; 7] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",

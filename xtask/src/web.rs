@@ -1,4 +1,4 @@
-//! The page that trains in a browser: built into `web/dist`, from where any static host serves it.
+//! The page that trains in a browser: built into `web/dist`, which any static host can serve.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::{WASM, add_wasm_target};
 
-/// What a visitor downloads of WebAssembly at the most, in bytes after gzip: a build says what it is.
+/// The largest WebAssembly download, in bytes after gzip. Each build prints the actual size.
 const BUDGET: u64 = 555_000;
 
 /// Where `wasm-bindgen` is installed.
@@ -18,21 +18,21 @@ const SHADERS: &str = "shaders";
 pub(crate) const DIST: &str = "web/dist";
 const MODULE: &str = "web/dist/wasm/wgrad_web_bg.wasm";
 
-/// The crate of the page, and that of the tests that run in a browser.
+/// The crate of the page, and the crate of the tests that run in a browser.
 const PAGE_CRATE: &str = "wgrad-web";
 const PARITY_CRATE: &str = "wgrad-parity";
-/// The latter, built.
+/// The built module of the tests.
 const PARITY: &str = "target/parity";
 
-/// Builds the page, and whatever that needs.
+/// Builds the page, and installs what the build needs.
 pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
     let tools = Tools::setup(host)?;
     compile(host, &[PAGE_CRATE])?;
     make_page(host, &tools)
 }
 
-/// Builds the page, and what the tests in a browser ask of the crate beside it: together, as each is linked on one
-/// core, and as apart from each other they would choose other features of what both depend on.
+/// Builds the page and the module of the browser tests. One cargo command compiles both: each is linked on one core,
+/// and separate commands would choose different features of common dependencies.
 pub(crate) fn build_with_parity(host: &impl Host) -> Result<(), Failure> {
     let tools = Tools::setup(host)?;
     compile(host, &[PAGE_CRATE, PARITY_CRATE])?;
@@ -49,7 +49,7 @@ fn compile(host: &impl Host, packages: &[&str]) -> Result<(), Failure> {
     run(host, &Invocation::new(host::cargo(host), build.split(' ')))
 }
 
-/// Makes the page of its compiled crate.
+/// Makes the page from its compiled crate.
 fn make_page(host: &impl Host, tools: &Tools) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
     copy_page(&host.root()).map_err(cannot)?;
@@ -59,7 +59,7 @@ fn make_page(host: &impl Host, tools: &Tools) -> Result<(), Failure> {
     check_size(host)
 }
 
-/// What a crate for browsers needs beside cargo.
+/// The tools that a browser build needs besides cargo.
 struct Tools {
     bindgen: PathBuf,
 }
@@ -72,7 +72,7 @@ impl Tools {
         })
     }
 
-    /// Makes the module of a compiled crate, with the JavaScript around it, in the directory `out`.
+    /// Makes the module of a compiled crate and its JavaScript, in the directory `out`.
     fn bind(&self, host: &impl Host, package: &str, out: &str) -> Result<(), Failure> {
         let compiled = format!("target/{WASM}/web/{}.wasm", package.replace('-', "_"));
         let bind = "--target web --no-typescript --remove-name-section --remove-producers-section";
@@ -84,13 +84,13 @@ impl Tools {
     }
 }
 
-/// Runs a program, saying so.
+/// Prints a command line and runs it.
 pub(crate) fn run(host: &impl Host, invocation: &Invocation) -> Result<(), Failure> {
     eprintln!("$ {invocation}");
     host.run_or_fail(invocation)
 }
 
-/// The `wasm-bindgen` program of the version that the page's crate is built with: others refuse it.
+/// The `wasm-bindgen` program in the version of the crate, which accepts no other.
 fn bindgen(host: &impl Host) -> Result<PathBuf, Failure> {
     let lock = fs::read_to_string(host.root().join("Cargo.lock"))
         .map_err(|error| Failure::new(format!("cannot read Cargo.lock: {error}")))?;
@@ -104,7 +104,7 @@ fn bindgen(host: &impl Host) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     eprintln!("xtask: installing wasm-bindgen {version} into {TOOLS}");
-    // Without optimization it is there in half the time, and takes half a second a run.
+    // A build without optimization takes half the time, and each run then takes half a second.
     let install = format!("install --debug --version ={version} --root {TOOLS} wasm-bindgen-cli");
     let cargo = host::cargo(host);
     run(host, &Invocation::new(cargo, install.split(' ')))?;
@@ -119,7 +119,7 @@ fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
     version.strip_suffix('"')
 }
 
-/// A new `web/dist` with the page's own files.
+/// Creates `web/dist` again, with the page's own files.
 fn copy_page(root: &Path) -> io::Result<()> {
     let dist = root.join(DIST);
     match fs::remove_dir_all(&dist) {
@@ -133,8 +133,9 @@ fn copy_page(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts spaces where the page's shaders have comments, which are a third of their text and nobody reads there. Nothing
-/// moves: the module stays one, and lines and columns in a driver's messages are those of the files.
+/// Replaces the comments of the module's shaders by spaces. Comments are a third of their text, and nobody reads
+/// them there. All positions stay the same: the module stays valid, and a driver's messages have the lines and
+/// columns of the source files.
 fn blank_comments(root: &Path) -> io::Result<()> {
     let path = root.join(MODULE);
     let mut module = fs::read(&path)?;
@@ -151,7 +152,7 @@ fn blank_comments(root: &Path) -> io::Result<()> {
     fs::write(path, module)
 }
 
-/// WGSL with spaces in place of its comments, which all go to the end of their line.
+/// Replaces comments of WGSL by spaces. All comments end at the end of their line.
 fn blanked(shader: &[u8]) -> Vec<u8> {
     let mut is_comment = false;
     let blank = |(at, &byte): (usize, &u8)| {
@@ -166,7 +167,7 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     windows.position(|window| window == part)
 }
 
-/// Tells what a visitor downloads, and fails where it is too much.
+/// Prints the size of the download, and fails if it exceeds the budget.
 fn check_size(host: &impl Host) -> Result<(), Failure> {
     let module = host.root().join(MODULE);
     let size_of = |path: &Path| {
@@ -205,7 +206,7 @@ mod tests {
 
     const SHADER: &str = "// y = a + b\nlet y = a / b; // 1/b\n";
 
-    /// A checkout whose page compiles, to so many bytes after gzip.
+    /// A checkout whose page has this many bytes after gzip.
     fn checkout(gzipped: usize) -> io::Result<Fake> {
         let fake = Fake::new("linux")?
             .answers("gzip --version", "gzip 1.12")

@@ -1,1 +1,1 @@
-"""What run.py is made of."""
+"""The modules of run.py."""

@@ -11,17 +11,17 @@ CPU, GPU = "cpu", "gpu"
 @dataclass
 class Candidate:
     name: str
-    # Figures are compared with ours of the same class.
+    # Figures are compared with wgrad's on the same class of device.
     device_class: str
-    # What must be installed: a key of `install.PARTS`.
+    # The part that must be installed, by its key in `install.PARTS`.
     part: str
     command: list
     jobs: tuple = (1, 2, 3, 4)
     # Whether --threads matters.
     is_threaded: bool = False
-    # Jobs for which it can be prepared once and then be measured again and again: --serve.
+    # Jobs for which it can stay running and measure repeatedly: --serve.
     stays: tuple = ()
-    # Filled in by the run.
+    # Set while it runs.
     failures: dict = field(default_factory=dict)
     threads: dict = field(default_factory=dict)
     device: str = ""
@@ -32,7 +32,8 @@ class Candidate:
 
     @property
     def is_prepared_beside_others(self):
-        """Importing and compiling for a GPU takes most of a minute, and leaves cores to others."""
+        """GPU peers are prepared at the same time: imports and compilation take most of a minute, and
+        leave CPU cores idle."""
         return bool(self.stays) and self.device_class == GPU and not self.is_ours
 
 
@@ -66,17 +67,17 @@ def all_candidates():
         rust("burn-cuda", "burn-cuda", "peer-burn", "--device", "cuda", **gpu),
         rust("candle-cuda", "candle-cuda", "peer-candle", *cuda, **gpu),
     ]
-    # True f32, and the 10-bit mantissas of tensor cores, which only large products notice.
+    # True f32, and TF32, the 10-bit mantissas of tensor cores, which only affects large products.
     for suffix, options, jobs in (("", (), {1, 2, 3, 4}), ("-tf32", ("--tf32",), {2, 3, 4})):
         for mode in ("scan", "unrolled", "graphs"):
-            # A matrix product alone is no loop.
+            # Job 3 has no loop: its modes would be the same.
             more = {"jobs": jobs if mode == "scan" else jobs - {3}, **gpu}
             name = f"jax-cuda{suffix}" if mode == "scan" else f"jax-{mode}-cuda{suffix}"
             found.append(
                 python(name, "jax", "jax_peer.py", "--mode", mode, *cuda, *options, **more)
             )
         for mode in ("eager", "compile", "graphs", "compile-graphs"):
-            # Nor does it change when it is compiled.
+            # Compilation does not change job 3 either.
             more = {"jobs": jobs - {3} if "compile" in mode else jobs, **gpu}
             command = ("--mode", mode, *cuda, *options)
             found.append(
@@ -90,12 +91,13 @@ def needs_cuda(candidate):
 
 
 def on_gpu(candidates):
-    """Programs on a GPU, and ours on the CPU."""
+    """Candidates on a GPU, and wgrad on the CPU."""
     return [each for each in candidates if each.is_ours or each.device_class == GPU]
 
 
 def chosen(candidates, asked):
-    """Those of these names, and those whose name begins with one that is no name; ours always."""
+    """The candidates with these names. A word that is not a name selects all names that begin with it.
+    wgrad is always included."""
     if not asked:
         return candidates
     names = [c.name for c in candidates]

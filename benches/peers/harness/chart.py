@@ -5,8 +5,8 @@ from html import escape
 
 from .report import read_repeats
 
-# Readable on white and on GitHub's dark page alike: an image cannot see which theme a reader chose
-# there, only what the system prefers.
+# Readable both on white and on GitHub's dark page: an image knows the system's preference, but not
+# the theme that a reader chose there.
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #6e7781 }
 rect { fill: #8c959f }
@@ -30,7 +30,7 @@ def draw(record, path):
     facts = dict(
         line.split(": ", 1) for line in record.read_text().splitlines() if ": " in line
     )
-    # Without what stands in brackets: instruction sets, drivers.
+    # Leave out text in parentheses: instruction sets, drivers.
     cpu, adapter = (facts.get(name, "?").split(" (")[0] for name in ("cpu", "adapter"))
     machine = f"{cpu}, {facts.get('cores', '?')} cores"
     if any(kind == "gpu" for _, _, kind in bars):

@@ -1,4 +1,4 @@
-"""Installs what is missing under target/peers, from package registries; packs what was built."""
+"""Installs missing parts under target/peers, from package registries, and packs built programs."""
 
 import json
 import lzma
@@ -15,17 +15,17 @@ from . import places
 from .places import BUILT, PEERS, ROOT, environment, executable, venv_python
 
 
-# Of what was packed: commit and compiler.
+# Commit and compiler of the packed programs.
 BUILD = BUILT / "build.json"
 ARCHIVE = ".tar.xz"
 
 
 class Missing(Exception):
-    """Why something cannot be had."""
+    """The reason why a part cannot be installed."""
 
 
 def nvidia_driver():
-    """The CUDA version that the driver offers, such as (13, 0); None without an NVIDIA GPU."""
+    """The CUDA version that the driver supports, such as (13, 0); None without an NVIDIA GPU."""
     try:
         found = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -52,7 +52,7 @@ def jax_packages():
     driver = nvidia_driver()
     if driver is None or sys.platform != "linux":
         return ["jax"]
-    # Its packages for CUDA 13 need a newer Python than those for 12, which newer drivers run too.
+    # JAX's packages for CUDA 13 need Python 3.11. The packages for CUDA 12 also run on newer drivers.
     is_new = driver >= (13, 0) and sys.version_info >= (3, 11)
     return ["jax[cuda13]" if is_new else "jax[cuda12]"]
 
@@ -64,14 +64,14 @@ PACKAGES = {
 }
 
 
-# Our test programs, the most important first. Those left out (`cli`, `data`, `synthetic`) ask no GPU.
+# Our test programs, the most important first, without those that use no GPU (`cli`, `data`, `synthetic`).
 TESTS = [
     *(("test", name) for name in ("parity", "golden", "training")),
     ("lib", "wgrad"),
     *(("test", name) for name in ("gradients", "custom_layer", "custom_loss", "device", "network")),
     *(("test", name) for name in ("checkpoint", "contract", "sanitize")),
 ]
-# Targets of cargo: what is compared, and what else a GPU is asked.
+# Cargo targets: the programs that are compared, and the other programs that gpu.py runs.
 OURS = {
     "wgrad": [("bench", "jobs"), ("example", "train_gpu"), ("example", "matmul")],
     "wgrad-more": [*TESTS, *(("bench", name) for name in ("dispatches", "kernels", "training"))],
@@ -87,7 +87,7 @@ def peer_program(part, name):
 
 
 def packed_build():
-    """What `pack` was told of how its programs were built; None where nothing was packed."""
+    """How the packed programs were built, as given to `pack`; None if nothing was packed."""
     return json.loads(BUILD.read_text()) if places.is_packed else None
 
 
@@ -127,10 +127,9 @@ def make_venv(part, packages, update):
 
 
 def pack(archive, peers, data, build):
-    """Puts what is ours, those of these peers that are in Rust, and MNIST where it is there, into a
-    .tar.xz.
+    """Packs our programs, these peers as far as they are in Rust, and MNIST if it is there, into a .tar.xz.
 
-    In it they lie as under target/peers. Packages of Python are left out: they would be gigabytes.
+    Paths in the archive are those under target/peers. Python packages are left out: they take gigabytes.
     """
     programs = {our_program(name, kind) for part in OURS for kind, name in OURS[part]}
     parts = set(OURS)
@@ -152,7 +151,7 @@ def pack(archive, peers, data, build):
         for path in places.mnist_files(data):
             shutil.copy(path, there / "mnist")
         (there / BUILD.name).write_text(json.dumps(build))
-        # Programs have most of their code in common: a dictionary of all finds it.
+        # The programs share most of their code, which a dictionary that spans all of them finds.
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 28}]
         with lzma.open(archive, "wb", filters=filters) as packed:
             with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -168,7 +167,7 @@ def cargo():
 
 def build_ours(part):
     print(f"building {part} ...", flush=True)
-    # An example is a program; a library becomes one by its tests.
+    # An example is a program by itself. A library becomes one as a test program.
     build = [cargo(), *(["build"] if part == "wgrad" else ["test", "--no-run"]), "--release"]
     build += ["--message-format", "json-render-diagnostics"]
     for kind, name in OURS[part]:
@@ -176,7 +175,7 @@ def build_ours(part):
     messages = checked(build, "cargo build of wgrad", cwd=ROOT).splitlines()
     for message in map(json.loads, messages):
         if message.get("executable"):
-            # A copy, so that a build during the run changes nothing.
+            # A copy, so that a build during the run does not replace it.
             target = message["target"]
             copy = pathlib.Path(our_program(target["name"], target["kind"][0]))
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +195,7 @@ def build_peer(part, update):
     build += ["--target-dir", str(BUILT / part)]
     if feature:
         build += ["--features", feature]
-    # Kernels that are not chosen at run time may use what this processor has, too.
+    # These peers do not choose their kernels at run time, so they are compiled for this processor.
     flags = {"RUSTFLAGS": "-C target-cpu=native"} if feature in ("", "flex") else {}
     checked(build, f"cargo build of {part}", cwd=ROOT, flags=flags)
 
@@ -210,7 +209,7 @@ def checked(command, what, cwd=None, flags=None):
 
 
 def last_words(text):
-    """The lines that say what went wrong, in one."""
+    """The last lines with an error message, joined into one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\b(error|Error|ERROR|panicked)\b", line)]
     return " / ".join((errors or lines)[-3:])[:500] or "without a word"

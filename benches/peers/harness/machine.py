@@ -1,4 +1,4 @@
-"""What a figure depends on besides the program."""
+"""The facts about a machine that a figure depends on."""
 
 import ctypes
 import functools
@@ -62,10 +62,10 @@ def system():
 
 
 def adapter(data):
-    """Adapter and driver as wgrad describes them, or None and why it finds none."""
+    """Adapter and driver as wgrad describes them, or None and the reason why there is none."""
     command = [install.our_program("train_gpu"), "--device", "gpu", "--data", str(data)]
     command += ["--steps", "1", "--eval-every", "0", "--hidden", "none"]
-    # Where a driver is installed and cannot be loaded, the loader knows what it lacks.
+    # If an installed driver cannot be loaded, the loader says why.
     env = {**environment(), "VK_LOADER_DEBUG": "error"}
     try:
         done = subprocess.run(command, env=env, text=True, capture_output=True, timeout=120)
@@ -99,7 +99,7 @@ def locked(manifest, packages):
     return [f"{name} {version}" for name, version in re.findall(pattern, text) if name in packages]
 
 
-# Asked by the interpreter that has them, or has them not.
+# A program that prints the versions of an interpreter's packages.
 VERSIONS = """
 from importlib.metadata import distributions
 wanted = {"numpy", "torch", "triton", "jax", "jaxlib"}

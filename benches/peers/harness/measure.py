@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from . import install
 from .places import environment
 
-# Test accuracy after all steps, by job. Less is no training of that network.
+# The least test accuracy after all steps, by job. A training with less has not learned the task.
 ENOUGH = {1: 0.96, 4: 0.85}
 LONGEST_S = 3600
 
 
 class Failed(Exception):
-    """Why a run gave no figure."""
+    """The reason why a run gave no figure."""
 
 
 class OutOfTime(Exception):
@@ -29,7 +29,7 @@ class OutOfTime(Exception):
 
 @dataclass
 class Figures:
-    """What a candidate reached in a job, or at one shape of job 3."""
+    """The results of a candidate in a job, or at one shape of job 3."""
 
     candidate: object
     job: int
@@ -38,7 +38,7 @@ class Figures:
     values: list = field(default_factory=list)
     accuracy: float = None
     threads: object = "-"
-    # Of each repeat whose program said it: the forward part of the time.
+    # For each repeat whose program reports it: the forward pass's share of the time.
     forward: list = field(default_factory=list)
 
     @property
@@ -47,13 +47,13 @@ class Figures:
 
     @property
     def is_good(self):
-        """Whether it learns; it is not, while nobody knows."""
+        """Whether it is known to reach the required accuracy."""
         enough = ENOUGH.get(self.job)
         return enough is None or (self.accuracy is not None and self.accuracy >= enough)
 
     @property
     def behind_forward(self):
-        """Time of the backward pass and the update, as a multiple of the forward pass's."""
+        """Time of the backward pass and the update, as a multiple of the forward pass's time."""
         return 1 / statistics.median(self.forward) - 1 if self.forward else None
 
 
@@ -71,8 +71,8 @@ def command_of(candidate, job, data, steps=0, shapes=(), threads=None):
 
 
 def first_step(candidate, data, losses):
-    """The command of a process that takes one step of job 1, and evaluates: ours as its users run it,
-    with the loss of the step in a file."""
+    """The command of a process that takes one step of job 1 and evaluates. For wgrad it is the example
+    that users run, which writes the step's loss to a file."""
     if not candidate.is_ours:
         return command_of(candidate, 1, data, steps=1)
     command = [install.our_program("train_gpu"), *candidate.command, "--quiet", "--data", str(data)]
@@ -95,7 +95,7 @@ def ended(code, words):
 
 
 def figures_in(lines):
-    """The `key=value` pairs of each line that has a figure."""
+    """The `key=value` pairs of each line with a figure."""
     found = [line for line in lines if any(f in line for f in ("steps_per_s=", "gflops="))]
     if not found:
         words = install.last_words("\n".join(lines))
@@ -104,7 +104,7 @@ def figures_in(lines):
 
 
 def run(command, deadline=math.inf, env=()):
-    """A process for one measurement."""
+    """Runs a process for one measurement."""
     limit = time_left(deadline)
     try:
         done = subprocess.run(
@@ -124,10 +124,10 @@ def run(command, deadline=math.inf, env=()):
 
 
 class Served:
-    """A process that stays: it prepares itself once, and then measures whenever it is asked."""
+    """A process that stays running: it prepares itself once, then measures at each request."""
 
     def __init__(self, candidate, job, data, **more):
-        # A pipe that nobody reads would block it; a file takes all that it says.
+        # A pipe that nobody reads would block the process. A file takes all its output.
         self.words = tempfile.TemporaryFile("w+", errors="replace")
         self.lines = queue.SimpleQueue()
         try:
@@ -138,7 +138,7 @@ class Served:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.words,
-                # So that it ends with all that it starts, such as a compiler's workers.
+                # A new session: its children, such as a compiler's workers, can be ended with it.
                 start_new_session=True,
             )
         except OSError as error:
@@ -147,14 +147,14 @@ class Served:
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self):
-        """Reads beside the rest, which would wait for a line without end."""
+        """Reads lines in a thread of its own, because reading has no time limit."""
         with self.process.stdout as lines:
             for line in lines:
                 self.lines.put(line.strip())
         self.lines.put(None)
 
     def until(self, last, deadline):
-        """The lines before this one, which may have come while others were waited for."""
+        """Waits for the line `last`, and returns the lines before it."""
         limit = min(deadline - time.monotonic(), LONGEST_S)
         end = time.monotonic() + limit
         lines = []
@@ -163,7 +163,7 @@ class Served:
             try:
                 line = self.lines.get(timeout=max(min(left, 0.5), 0))
             except queue.Empty as error:
-                # Its death may not close its output, which what it has started may hold, too.
+                # Its output may stay open after its death: its children hold it too.
                 if self.process.poll() is not None:
                     raise self.died(lines) from error
                 if left <= 0:
@@ -191,12 +191,12 @@ class Served:
             self.process.stdin.write("\n")
             self.process.stdin.flush()
         except OSError:
-            # It has died, and `until` says how.
+            # The process has died; `until` reports how.
             pass
         return figures_in(self.until("done", deadline))
 
     def end(self):
-        """There is nothing that it would have to save."""
+        """Kills the process and its children: they have nothing to save."""
         if hasattr(os, "killpg"):
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -209,7 +209,7 @@ class Served:
 
 
 class Trial:
-    """A job, for one candidate."""
+    """A job with one candidate."""
 
     def __init__(self, candidate, job, options):
         self.candidate, self.job, self.options = candidate, job, options
@@ -219,7 +219,7 @@ class Trial:
         self.shapes = options.shapes_on(candidate.device_class)
         self.probe_steps = {1: 200 if software else 2000, 3: 0}.get(job, 3 if software else 10)
         self.figures = {}
-        # What a repeat runs, and the processes that stay for it.
+        # The runs of one repeat, and the running processes for them.
         self.rounds = []
         self.served = []
         self.is_ready = False
@@ -238,9 +238,9 @@ class Trial:
         return run(command, deadline=self.deadline)
 
     def start(self):
-        """Chooses threads, steps and shapes, and starts what stays. Nothing of it is a figure."""
+        """Chooses threads, steps and shapes, and starts the processes. It measures no figure."""
         if self.candidate.is_prepared_beside_others:
-            # Nothing could be found out while others are prepared: a GPU takes all of them.
+            # Speeds mean nothing while other peers are prepared. A GPU takes all steps and shapes.
             self.take_all()
         elif self.job == 3:
             self.choose_shapes()
@@ -283,7 +283,7 @@ class Trial:
         self.figures[figures.what] = figures
 
     def check_accuracy(self):
-        """Of what is too slow for full repeats: what it learns is checked in full."""
+        """Checks the accuracy in a full training if repeats are shortened, because the candidate is slow."""
         if self.job in ENOUGH and self.rounds[0]["steps"] < self.steps:
             row = self.run(**{**self.rounds[0], "steps": self.steps})[0]
             self.figures[f"job {self.job}"].accuracy = float(row["test_accuracy"])
@@ -317,7 +317,7 @@ class Trial:
 
 
 def groups(trials):
-    """Of those that are prepared side by side, one group after the other; ours come first."""
+    """Groups of trials that are prepared at the same time, in order; wgrad comes first."""
     ours = [t for t in trials if t.candidate.is_ours]
     beside = [t for t in trials if t.candidate.is_prepared_beside_others]
     others = [t for t in trials if t not in ours + beside]
@@ -326,8 +326,8 @@ def groups(trials):
 
 
 def compare(candidates, job, options, say, deadline=math.inf):
-    """After every round, the figures of all candidates that could be measured; failures are left in
-    the others. To be closed, which ends all processes."""
+    """Yields the figures of all working candidates after each round. The other candidates keep their
+    failures. The caller must close the generator, which ends all processes."""
     trials = [Trial(c, job, options) for c in candidates if job in c.jobs]
     try:
         prepare(trials, job, say, deadline)
@@ -348,7 +348,8 @@ def fail(trial, why, say):
 
 
 def prepare(trials, job, say, deadline):
-    # At least half of the time is for figures; a peer that hangs leaves half of the rest to those behind it.
+    # At least half of the time is for figures. A peer that hangs leaves half of the remaining
+    # preparation time to the later ones.
     now = time.monotonic()
     warm = now + (deadline - now) / 2
 
@@ -358,7 +359,7 @@ def prepare(trials, job, say, deadline):
         except Failed as failure:
             fail(trial, str(failure), say)
         except OutOfTime:
-            # A speed is worth something without the accuracy, which the table then lacks.
+            # A speed is useful even if the table lacks the accuracy.
             if not trial.is_ready:
                 fail(trial, "its part of the time for warm-ups was too short", say)
 
@@ -380,7 +381,7 @@ def rounds(trials, job, options, say, deadline):
     for repeat in range(options.repeats):
         say(f"job {job}: round {repeat + 1} of {options.repeats}")
         running = alive(trials)
-        # Nobody always comes behind the same neighbour's heat.
+        # The order rotates, so that no candidate always runs on a machine that the same one has heated.
         shift = repeat % max(len(running), 1)
         is_late = False
         try:

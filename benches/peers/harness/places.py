@@ -1,4 +1,4 @@
-"""Where things are, and the environment that every measured process gets."""
+"""Paths, and the environment of every measured process."""
 
 import os
 import pathlib
@@ -11,38 +11,39 @@ BUILT = ROOT / "target" / "peers"
 RECORDS = ROOT / "benches" / "record"
 WINDOWS = os.name == "nt"
 
-# Whether what lies in BUILT was packed elsewhere; an interpreter to take instead of installing any.
+# Whether the programs in BUILT were packed elsewhere, and the interpreter to use instead of installing one.
 is_packed = False
 python = None
 
-# Work around bugs of old OpenBLAS builds on new processors, and make current ones slow.
+# These work around bugs of old OpenBLAS builds on new processors, and make current builds slow.
 OPENBLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
 
 
 def use(packed, interpreter):
-    """Takes what is there instead of building or installing it; either may be None."""
+    """Uses packed programs and an installed interpreter, either of which may be None, instead of
+    building or installing."""
     global is_packed, python
     if packed:
         BUILT.mkdir(parents=True, exist_ok=True)
         shutil.unpack_archive(packed, BUILT)
         is_packed = True
-    # No `resolve`: the link in a virtual environment is what makes it one.
+    # No `resolve`: Python recognizes a virtual environment by the path of the link.
     python = interpreter and pathlib.Path(shutil.which(interpreter) or interpreter).absolute()
 
 
 def environment():
-    """The caller's, without what would hold a peer back."""
+    """The caller's environment, without variables that would slow a peer down."""
     kept = dict(os.environ)
     for name in ["WGRAD_THREADS", *OPENBLAS, *(prefix + "_NUM_THREADS" for prefix in THREADS)]:
         kept.pop(name, None)
-    # The compiler of PyTorch keeps its results here instead of in /tmp.
+    # PyTorch's compiler caches its results here instead of in /tmp.
     kept["TORCHINDUCTOR_CACHE_DIR"] = str(BUILT / "inductor")
     return kept
 
 
 def removed():
-    """Names that `environment` leaves out here."""
+    """Names of the variables that `environment` removes on this machine."""
     return sorted(set(os.environ) - set(environment()))
 
 
@@ -71,7 +72,7 @@ def mnist(named):
 
 
 def mnist_files(directory):
-    """Its four files, plain or compressed; fewer, where some are missing."""
+    """The existing files of MNIST's four, plain or compressed."""
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):
             for ending in ("", ".gz"):

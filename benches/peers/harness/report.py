@@ -1,4 +1,4 @@
-"""Table and record. A record has everything that the table and the chart are made of."""
+"""Table and record. A record has all data of the table and the chart."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ HEADER = ("what", "peer", "device", "threads", "median", "min .. max")
 HEADER += ("of ours", "backward", "accuracy")
 
 
-# Options whose values say where a person keeps things, which is not what a record is for.
+# Options with a person's private paths, which do not belong in a record.
 PATHS = ("--data", "--out", "--packed", "--python", "--results")
 
 
@@ -28,7 +28,7 @@ def without_paths(text, data):
 
 
 def baseline(all_figures, figures):
-    """Ours in the same job on the same class of device."""
+    """wgrad's figure in the same job on the same class of device."""
     for other in all_figures:
         same = other.what == figures.what and other.values
         if same and other.candidate.is_ours:
@@ -77,7 +77,7 @@ def table(all_figures):
 
 
 def repeats(all_figures):
-    """One line a candidate and job, which `read_repeats` reads again."""
+    """One line per candidate and job, which `read_repeats` can parse."""
     lines = []
     for f in all_figures:
         what, values = f.what.replace(" ", ""), ",".join(f"{value:.1f}" for value in f.values)

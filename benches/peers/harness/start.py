@@ -1,4 +1,4 @@
-"""How long a program takes from the start of its process to its end, with one step of job 1."""
+"""Measures a program from the start of its process to its end, with one step of job 1."""
 
 import shutil
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .measure import Failed, OutOfTime, first_step, run
 
-# Where drivers, compilers and libraries keep what they compiled.
+# The variables that set where drivers, compilers and libraries cache compiled code.
 CACHES = (
     "CUDA_CACHE_PATH",
     "MESA_SHADER_CACHE_DIR",
@@ -19,8 +19,8 @@ CACHES = (
 
 
 def measure(candidates, data, deadline, say):
-    """Lines for each program: with caches that are empty, and with what the run before left there.
-    Whether all are complete."""
+    """Reports each program's times, with empty caches and with caches that the run before has filled.
+    Returns whether all are complete."""
     is_complete = True
     say("seconds from the start of a process to its end: it reads MNIST, takes one step, evaluates;")
     say("first_step: of wgrad, to the end of that step")
@@ -33,7 +33,7 @@ def measure(candidates, data, deadline, say):
                     for seconds in found.values():
                         seconds.append(once(candidate, data, deadline, directory))
                 finally:
-                    # A compiler's workers may still write there.
+                    # A compiler's workers may still be writing there.
                     shutil.rmtree(directory, ignore_errors=True)
         except Failed as failure:
             is_complete = False
@@ -52,11 +52,11 @@ def measure(candidates, data, deadline, say):
 
 
 def once(candidate, data, deadline, caches):
-    """Seconds from the start of a process to its end, and to that of its step where it is ours."""
+    """Seconds from the start of a process to its end and, for wgrad, to the end of its step."""
     env = {name: caches for name in CACHES}
     with tempfile.TemporaryDirectory() as directory:
         losses = Path(directory) / "losses.csv"
-        # The clock of files: `train_gpu` writes a loss when it has read it back, and then no other.
+        # The clock of file times: `train_gpu` writes the loss after its readback, and nothing later.
         begun = time.time()
         run(first_step(candidate, data, losses), deadline=deadline, env=env)
         end = time.time() - begun

@@ -1,4 +1,4 @@
-"""What the Python peers share: options, threads, data, matmul timing, the last line, staying.
+"""Shared by the Python peers: options, threads, data, matmul timing, the last line, --serve.
 
 Imports no framework at the top: `options` must set the number of threads first.
 """
@@ -14,12 +14,12 @@ import time
 
 # SGD of jobs 1 and 2.
 RATE = 0.1
-# Adam of job 4, as PyTorch defines it: epsilon is added to the root of the corrected mean.
+# Adam of job 4, as in PyTorch: epsilon is added to the root of the corrected mean.
 ADAM_RATE, BETA1, BETA2, EPSILON = 0.001, 0.9, 0.999, 1e-8
 HIDDEN = {1: [50], 2: [1024, 1024]}
 BATCH = {1: 100, 2: 1024, 4: 100}
-# Job 4: an image of one channel, square filters, and the images that they leave before and after
-# the pooling of 2x2 windows.
+# Job 4: the sides of the one-channel image and of the filters, and the side of the filters' output
+# before and after 2x2 pooling.
 SIDE, FILTERS, KERNEL = 28, 30, 5
 CONVOLVED = SIDE - KERNEL + 1
 POOLED = CONVOLVED // 2
@@ -46,7 +46,7 @@ def options(modes, devices=("cpu",)):
 
 
 def limit_threads(count):
-    """Every thread pool reads one of these, or counts the cores that the process may use."""
+    """Limits all thread pools. Each reads one of these variables, or counts the process's cores."""
     for name in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM", "NUMEXPR"):
         os.environ[name + "_NUM_THREADS"] = str(count)
     if hasattr(os, "sched_setaffinity"):
@@ -67,7 +67,7 @@ def read_idx(directory, name):
 
 
 def load(directory):
-    """x as float32 in 0...1 and labels as int64, for training and for testing."""
+    """x as float32 in 0...1 and labels as int64, for the training set and the test set."""
     import numpy
 
     arrays = []
@@ -81,7 +81,7 @@ def load(directory):
 
 
 def shapes(job, inputs):
-    """Of the matrices of weights (inputs, outputs); the filters of job 4 are the first."""
+    """Shapes of the weight matrices (inputs, outputs). Job 4's filters come first."""
     if job == 4:
         return [(KERNEL**2, FILTERS), (FILTERS * POOLED**2, 100), (100, 10)]
     widths = [inputs, *HIDDEN[job], 10]
@@ -89,7 +89,7 @@ def shapes(job, inputs):
 
 
 def initial(job, inputs, seed):
-    """Weights (inputs, outputs) of 0.01 N(0, 1), biases 0, layer after layer."""
+    """Weights (inputs, outputs) drawn from 0.01 N(0, 1) and zero biases, layer by layer."""
     import numpy
 
     rng = numpy.random.default_rng(seed)
@@ -99,9 +99,9 @@ def initial(job, inputs, seed):
 
 
 def report(peer, args, train_s, warmup_s, accuracy, losses, forward_s=None):
-    """`losses` is the mean loss of the last steps: a run that diverged is no measurement.
+    """`losses` is the mean loss of the last steps. A run that diverged is not a measurement.
 
-    `forward_s` is for as many steps as `train_s`, of which it is the forward part.
+    `forward_s` is the time of the forward passes of as many steps as `train_s`.
     """
     if not losses < 10:
         raise SystemExit(f"{peer}: the loss is {losses}")
@@ -119,10 +119,10 @@ def warmup_steps(args):
 
 
 def answer(args, warm_up, measure):
-    """Measures once; with --serve once for each line that comes, to the end of the input.
+    """Measures once, or with --serve once for each line of the input.
 
-    What ran before this is prepared, with one `warm_up()`. While others are measured, clocks and
-    caches forget it, so each line brings another.
+    The caller has prepared the run, with one `warm_up()`. Clocks and caches cool down while others are
+    measured, so each line starts with another `warm_up()`.
     """
     if not args.serve:
         return measure()
@@ -134,10 +134,10 @@ def answer(args, warm_up, measure):
 
 
 def sample(multiply, minimum_s=0.3):
-    """Seconds of a product: the median of seven samples, each long enough for the clock.
+    """Seconds per product: the median of seven samples, each long enough for the clock's resolution.
 
-    How many products that takes is found anew each time: it warms up, and while peers are prepared
-    side by side the clock says nothing.
+    The number of products per sample is found again each time: this warms up, and times measured during
+    the preparation of several peers at once mean nothing.
     """
     multiply(1)
     count, spent = 1, 0.0
@@ -155,7 +155,7 @@ def sample(multiply, minimum_s=0.3):
 
 
 def matmuls(peer, args, make):
-    """`make(m, k, n)` gives a function that computes `count` products and waits for the last."""
+    """`make(m, k, n)` returns a function that computes `count` products and waits for the last."""
     sizes = {shape: [int(size) for size in shape.split("x")] for shape in args.shapes}
     products = {shape: make(*sizes[shape]) for shape in args.shapes}
 

@@ -1,4 +1,4 @@
-"""JAX: the whole training is one compiled `lax.scan`, sampling included; convolution on a CPU, a call a step."""
+"""JAX: one compiled `lax.scan` samples and trains. Convolution on a CPU takes one call per step."""
 
 import functools
 import time
@@ -10,10 +10,10 @@ args = common.options(["scan", "unrolled", "graphs"], devices=("cpu", "cuda"))
 import os
 
 os.environ["JAX_PLATFORMS"] = args.device
-# It would take three quarters of the GPU's memory at its start, where something else may have some.
+# JAX would otherwise reserve three quarters of the GPU's memory at its start, and fail if others use it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 if args.mode == "graphs":
-    # The loop of a scan becomes part of a CUDA graph, with what it contains.
+    # The loop of a scan and its body become part of a CUDA graph.
     graphs = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {graphs}".strip()
 import jax  # after the number of threads is set
@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 NAME = "jax" + ("" if args.mode == "scan" else f"-{args.mode}") + ("-tf32" if args.tf32 else "")
-# Steps in a round of the loop: longer rounds may cost a GPU fewer launches.
+# Steps per iteration of the loop: with more steps, a GPU may need fewer launches.
 UNROLL = 10 if args.mode == "unrolled" else 1
-# XLA's default for float32 is TF32 where the GPU has it.
+# XLA's default for float32 is TF32 if the GPU supports it.
 jax.config.update("jax_default_matmul_precision", "default" if args.tf32 else "highest")
 
 try:
@@ -48,7 +48,7 @@ def pooled(filters, b, x):
     layout = ("NHWC", "HWIO", "NHWC")
     z = jax.lax.conv_general_dilated(images, w, (1, 1), "VALID", dimension_numbers=layout)
     y = jax.nn.relu(z + b)
-    # `reduce_window` has a gradient that takes a CPU several times as long as all else.
+    # The gradient of `reduce_window` takes a CPU several times as long as all the rest.
     y = jnp.maximum(y[:, 0::2], y[:, 1::2])
     y = jnp.maximum(y[:, :, 0::2], y[:, :, 1::2])
     return y.reshape(len(y), -1)
@@ -60,7 +60,7 @@ def loss_of(parameters, x, labels):
 
 
 def begin(parameters):
-    """What the optimizer updates: with Adam also both means and the number of steps."""
+    """The state that a step updates: the parameters and, for Adam, both means and the step count."""
     if args.job != 4:
         return (parameters,)
     zeros = lambda: jax.tree.map(jnp.zeros_like, parameters)
@@ -83,7 +83,7 @@ def adam(parameters, m, v, taken, *, gradients):
 
 
 def step(state, gather, each):
-    """The new state and the loss of the minibatch that `each` has the indices of."""
+    """The new state, and the loss of the minibatch with the indices `each`."""
     loss, gradients = jax.value_and_grad(loss_of)(state[0], *gather(each))
     return (adam if args.job == 4 else sgd)(*state, gradients=gradients), loss
 
@@ -102,7 +102,7 @@ def gather_from(x, labels):
 
 
 def looped(step, state, *arrays, steps, batch):
-    """All steps as one compiled program, which takes the memory of the state."""
+    """All steps as one compiled program, which reuses the memory of the state."""
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run(state, key, x, labels):
@@ -115,7 +115,7 @@ def looped(step, state, *arrays, steps, batch):
 
 
 def called(step, state, *arrays, steps, batch):
-    """A call from Python for each step: on a CPU, XLA's convolutions are slow within a loop."""
+    """One call from Python per step: on a CPU, XLA's convolutions are slow inside a loop."""
 
     @functools.partial(jax.jit, donate_argnums=0)
     def one(state, x, labels, each):
@@ -137,7 +137,7 @@ def called(step, state, *arrays, steps, batch):
 
 @jax.jit
 def accuracy(parameters, x, labels):
-    # In parts, as convolved images take much more memory than their pixels.
+    # In parts, because the output of the convolution takes much more memory than the images.
     parts = jax.lax.map(lambda rows: forward(parameters, rows), x.reshape(-1, 1000, x.shape[1]))
     return (parts.reshape(len(x), -1).argmax(axis=1) == labels).mean()
 
@@ -147,7 +147,7 @@ def train():
     key = jax.random.key(args.seed)
     size = {"steps": args.steps, "batch": common.BATCH[args.job]}
     prepare = called if args.job == 4 and args.device == "cpu" else looped
-    # A compiled loop takes all of its steps.
+    # A compiled loop always takes all its steps.
     few = {"most": common.warmup_steps(args)} if prepare is called else {}
 
     def fresh():
@@ -173,7 +173,7 @@ def train():
         return time.perf_counter() - begun, state, losses[-20:].mean()
 
     def measure():
-        # The state of the run before was donated to it.
+        # The previous run has reused the memory of its state.
         train_s, state, loss = seconds(run, jax.block_until_ready(fresh()))
         reached = float(accuracy(state[0], test_x, test_labels))
         forward_s = seconds(run_forward, state)[0] if run_forward else None

@@ -1,4 +1,4 @@
-"""NumPy: formulas by hand, every large result into a buffer that is allocated once."""
+"""NumPy: hand-written formulas. Every large result goes into a buffer that is allocated once."""
 
 import math
 import time
@@ -13,7 +13,7 @@ ROW = np.arange(common.BATCH.get(args.job, 0))
 
 
 class Dense:
-    """Jobs 1 and 2: linear layers with ReLU between them, SGD."""
+    """Jobs 1 and 2: linear layers with ReLU between them, trained by SGD."""
 
     def __init__(self, parameters, batch):
         self.w, self.b = (list(each) for each in zip(*parameters))
@@ -30,7 +30,7 @@ class Dense:
         np.take(x, indices, axis=0, out=self.x, mode="clip")
         label = labels[indices]
         loss = self.forward(self.x, label)
-        # The learning rate here, on the smallest matrix, scales every gradient behind it.
+        # The learning rate multiplies the smallest matrix, and so scales every gradient computed from it.
         self.begin_backward(label, common.RATE)
         self.backward(self.x)
         for w, b, dw, dz in zip(self.w, self.b, self.dw, self.dz):
@@ -39,7 +39,7 @@ class Dense:
         return loss
 
     def forward(self, x, label):
-        """The loss; probabilities are left in the last `dz`."""
+        """Returns the loss, and leaves the probabilities in the last `dz`."""
         last = len(self.w) - 1
         for i, (w, b) in enumerate(zip(self.w, self.b)):
             np.dot(self.z[i - 1] if i else x, w, out=self.z[i])
@@ -56,7 +56,7 @@ class Dense:
         return (np.log(self.column[:, 0]) - shifted).mean()
 
     def begin_backward(self, label, scale):
-        """Probabilities become the gradient of the logits, times `scale`."""
+        """Replaces the probabilities by the gradient of the logits, times `scale`."""
         p = self.dz[-1]
         p[ROW, label] -= 1
         p *= scale / len(p)
@@ -77,13 +77,13 @@ class Dense:
 
 
 class Convolutional:
-    """Job 4: im2col and a matrix product, max pooling by argmax, and the layers of `Dense` behind; Adam.
+    """Job 4: im2col and a matrix product, max pooling by argmax, then the layers of `Dense`; Adam.
 
-    Convolved images are kept as (filter, image, row, column), as the product leaves them.
+    The output of the convolution has the product's layout: (filter, image, row, column).
     """
 
     def __init__(self, parameters, batch):
-        # Views of one array, which Adam takes as a whole.
+        # Views of one array, so that Adam updates all parameters at once.
         layers = list(parameters)
         shapes = [array.shape for layer in layers for array in layer]
         self.p = np.concatenate([array.ravel() for layer in layers for array in layer])
@@ -100,7 +100,7 @@ class Convolutional:
         self.columns = np.empty((k * k, batch * side**2), np.float32)
         self.z = np.empty((filters, batch * side**2), np.float32)
         self.dz = np.empty_like(self.z)
-        # (filter, image, row, row in its window, column, column in its window)
+        # (filter, image, window row, row in the window, window column, column in the window)
         self.six = (filters, batch, pooled, 2, pooled, 2)
         self.windows = np.empty((filters, batch, pooled, pooled, 2, 2), np.float32)
         self.first = np.arange(0, self.windows.size, 4)
@@ -129,7 +129,7 @@ class Convolutional:
         return self.dense.forward(self.rows(self.features), labels[indices])
 
     def forward(self):
-        """From `x` to `features`; what a window's largest value is, is left in `chosen`."""
+        """From `x` to `features`. The index of each window's largest value goes to `chosen`."""
         k, side = common.KERNEL, common.CONVOLVED
         images = self.x.reshape(-1, common.SIDE, common.SIDE)
         columns = self.columns.reshape(k, k, len(images), side, side)
@@ -146,9 +146,9 @@ class Convolutional:
         self.features[:] = self.pooled.swapaxes(0, 1)
 
     def backward(self):
-        """From the first dense layer's gradient to `dw` and `db`; pixels need no gradient."""
+        """From the first dense layer's gradient to `dw` and `db`. Pixels need no gradient."""
         np.dot(self.dense.dz[0], self.dense.w[0].T, out=self.rows(self.dfeatures))
-        # ReLU's derivative, on the values that pooling has kept: on the others the gradient is 0.
+        # ReLU's derivative, for the values that pooling has chosen. The gradient of all others is 0.
         np.greater(self.pooled, 0, out=self.is_positive)
         np.multiply(self.dfeatures.swapaxes(0, 1), self.is_positive, out=self.pooled)
         self.windows.fill(0)
@@ -165,7 +165,7 @@ class Convolutional:
         np.multiply(self.g, self.g, out=self.scratch)
         self.scratch *= 1 - common.BETA2
         self.v += self.scratch
-        # Both corrections in two numbers, which spares passes.
+        # Both bias corrections are applied through scalars, which saves passes over the arrays.
         root = (1 - common.BETA2**self.taken) ** 0.5
         np.sqrt(self.v, out=self.scratch)
         self.scratch += common.EPSILON * root

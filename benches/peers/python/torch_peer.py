@@ -1,4 +1,4 @@
-"""PyTorch: eager, the whole step compiled, or CUDA graphs of either."""
+"""PyTorch: eager mode, the whole step compiled, or CUDA graphs of either."""
 
 import math
 import time
@@ -64,13 +64,13 @@ class Sgd:
 
 
 class Adam:
-    """PyTorch's own for eager steps; for the compiler, its formula with a number of steps in a tensor."""
+    """PyTorch's own Adam for eager steps. For the compiler, its formula with the step count in a tensor."""
 
     def __init__(self, parameters):
         self.parameters = parameters
         self.m, self.v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
         self.taken = torch.zeros((), device=args.device)
-        # In a CUDA graph, the number of steps must be on the device.
+        # In a CUDA graph, the step count must be on the device.
         more = {"capturable": True} if ON_CUDA else {}
         betas = (common.BETA1, common.BETA2)
         self.own = torch.optim.Adam(
@@ -78,7 +78,7 @@ class Adam:
         )
 
     def begin(self):
-        """Forgets all steps, in the same memory, which a CUDA graph has captured."""
+        """Resets the state in place: a CUDA graph has captured its memory."""
         states = [tensor for state in self.own.state.values() for tensor in state.values()]
         torch._foreach_zero_([self.taken, *self.m, *self.v, *states])
 
@@ -107,7 +107,7 @@ def eager_step(optimizer, x, labels, indices):
 
 
 def whole_step(optimizer, x, labels, indices):
-    """The same as one graph for the compiler."""
+    """A step as one graph for the compiler."""
     rows = gather(x, labels, indices)
     gradients, loss = torch.func.grad_and_value(loss_of)(optimizer.parameters, *rows)
     optimizer.whole(gradients)
@@ -115,7 +115,7 @@ def whole_step(optimizer, x, labels, indices):
 
 
 def forward_step(optimizer, x, labels, indices):
-    """The forward part of a step. It leaves what a backward pass would need, where there may be one."""
+    """The forward part of a step. It also saves the values for a backward pass, unless autograd is off."""
     return loss_of(optimizer.parameters, *gather(x, labels, indices)).detach()
 
 
@@ -129,9 +129,9 @@ def looped(step, optimizer, x, labels, batch):
 
 
 def capture(work):
-    """A CUDA graph of `work()`, and what it returned: memory that every replay writes anew."""
-    # What is compiled, loaded or chosen at first use must be so before: on a stream of its own, as
-    # capturing is not allowed on the default one.
+    """A CUDA graph of `work()`, and the result of `work()`: memory that every replay overwrites."""
+    # Run first, so that everything is compiled, loaded and chosen before the capture. It uses another
+    # stream, because the default stream cannot be captured.
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -145,8 +145,8 @@ def capture(work):
 
 
 def captured(step, optimizer, x, labels, batch, steps):
-    """Replays a CUDA graph of some steps, in which the minibatches are drawn as well: the default
-    generator goes on from replay to replay."""
+    """Replays a CUDA graph of some steps. The graph also draws the minibatches: the default generator
+    continues from replay to replay."""
     count = math.gcd(steps, 100)
     some = looped(step, optimizer, x, labels, batch)
     graph, losses = capture(lambda: some(count))
@@ -195,7 +195,7 @@ def train():
         return time.perf_counter() - begun, losses[-20:].mean().item()
 
     def measure():
-        # Into the same memory, which a CUDA graph has captured.
+        # In place: a CUDA graph has captured the memory.
         with torch.no_grad():
             torch._foreach_copy_(parameters, initial)
         optimizer.begin()
@@ -212,7 +212,7 @@ def train():
 def product(m, k, n):
     a, b = (torch.randn(shape, device=args.device) for shape in ((m, k), (k, n)))
     c = torch.empty(m, n, device=args.device)
-    # A small product is over before Python has launched the next.
+    # A small product ends before Python has launched the next one.
     together = max(1, min(100, 2**30 // (m * k * n))) if args.mode == "graphs" else 1
 
     def some(count):

@@ -52,7 +52,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// What was given and stands in a TOML file, where there is one.
+    /// The first option that belongs in the TOML file, if it was given on the command line.
     pub(crate) fn settings(&self) -> Option<&'static str> {
         let given = [
             (self.entry.is_some(), "entry"),
@@ -116,7 +116,7 @@ fn workgroups(text: &str) -> Result<[u32; 3], String> {
     three(&counts)
 }
 
-/// Counts in x, y and z, the last of which may be left out.
+/// Counts in x, y and z. The trailing ones may be left out.
 pub(super) fn three(counts: &[u32]) -> Result<[u32; 3], String> {
     match *counts {
         _ if counts.contains(&0) => Err("0 workgroups: nothing would be run".to_owned()),

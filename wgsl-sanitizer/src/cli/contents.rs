@@ -1,4 +1,4 @@
-//! What a buffer holds at the start.
+//! The initial contents of a buffer.
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Contents {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// In a range, as it was written.
+    /// With the ends of the range, as the user wrote them.
     Random(Option<(String, String)>),
     Zeros,
     Unwritten,
@@ -30,11 +30,11 @@ enum Source {
     File(PathBuf),
 }
 
-/// Bytes that are too many to be meant.
+/// The most bytes: more are taken for a mistake.
 const MOST_BYTES: u64 = 1 << 30;
 
 impl Contents {
-    /// Reads what stands before and after the `=`.
+    /// Parses the text before and after the `=`.
     pub(super) fn parse(ty: &str, contents: &str) -> Result<Self, String> {
         let (ty, count) = match ty.trim().split_once('[') {
             None => (ty.trim(), None),
@@ -58,13 +58,13 @@ impl Contents {
         })
     }
 
-    /// Of a text that begins with the type, or has none.
+    /// Parses a text that begins with a type, or with the contents.
     pub(super) fn parse_all(text: &str) -> Result<Self, String> {
         let (ty, contents) = text.split_once('=').unwrap_or(("", text));
         Self::parse(ty, contents)
     }
 
-    /// The buffer. What is not said is taken from the binding.
+    /// Makes the buffer. The binding supplies what the user left out.
     pub(super) fn make(
         &self,
         binding: &Binding,
@@ -115,7 +115,7 @@ impl Contents {
         Ok(Buffer::from_bytes(&contents))
     }
 
-    /// The types of the numbers, where the user says them.
+    /// The types of the numbers, if the user gave them.
     fn typed(&self) -> Result<Option<Typed>, String> {
         let scalars = match (&self.source, self.scalar) {
             (Source::List(list), first) if first.is_some() || list.is_typed() => {
@@ -131,7 +131,7 @@ impl Contents {
         Ok(Some(Typed { scalars, count }))
     }
 
-    /// How many bytes there are by the variable's type, where a count is one of elements.
+    /// The size in bytes, by the variable's type. A count is a number of elements.
     fn bytes_by_layout(&self, binding: &Binding) -> Result<u64, String> {
         let layout = &binding.layout;
         let listed = match &self.source {
@@ -192,9 +192,9 @@ impl Contents {
     }
 }
 
-/// Numbers of types that the user says, one after the other without gaps.
+/// Numbers with types that the user gave, without gaps between them.
 struct Typed {
-    /// These, again and again.
+    /// The types, which repeat.
     scalars: Vec<Scalar>,
     count: Option<u64>,
 }
@@ -245,7 +245,7 @@ impl Typed {
         places.take_while(move |&(at, scalar)| at + scalar.bytes() <= bytes)
     }
 
-    /// Whether the types are those of the variable.
+    /// Checks that the types are those of the variable.
     fn check(&self, binding: &Binding, bytes: u64) -> Result<(), String> {
         for (at, scalar) in self.places(bytes).take(MOST_CHECKED) {
             if at % scalar.bytes() != 0 {
@@ -257,7 +257,7 @@ impl Typed {
             }
             let declared = binding.layout.number(at).filter(|&(first, _)| first == at);
             let Some((_, declared)) = declared else {
-                // It lies between the members of a struct.
+                // The number lies in a gap between the members of a struct.
                 continue;
             };
             if !self.is_raw() && Scalar::from(declared) != scalar {
@@ -273,15 +273,15 @@ impl Typed {
     }
 }
 
-/// Numbers of a buffer whose types are compared with the variable's.
+/// The most numbers whose types are compared with the variable's.
 const MOST_CHECKED: usize = 1 << 16;
 
-/// What is written, number by number.
+/// Produces the contents, number by number.
 struct Numbers<'a> {
     source: &'a Source,
     rng: Rng,
     index: usize,
-    /// Of each type that there was, the ends between which it is drawn.
+    /// For each type so far, the ends of the range to draw from.
     ends: Vec<(Scalar, [f64; 2])>,
 }
 
@@ -350,9 +350,9 @@ impl Source {
     }
 }
 
-/// 0, 1, 2, …
+/// The number `index`, as a `scalar`.
 fn counted(scalar: Scalar, index: u64) -> Vec<u8> {
-    // What is not exact is rounded, or begins again at 0.
+    // An index that does not fit is rounded for floats and wraps for integers.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     match scalar {
         Scalar::F32 => (index as f32).to_le_bytes().to_vec(),
@@ -362,7 +362,7 @@ fn counted(scalar: Scalar, index: u64) -> Vec<u8> {
     }
 }
 
-/// The ends of a range, the upper of which is left out where they are integers.
+/// The two ends of a range. For integers, the upper end is excluded.
 fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], String> {
     let (low, high) = match (range, scalar) {
         (Some((low, high)), _) => (&**low, &**high),
@@ -372,7 +372,7 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
         (None, Scalar::Bytes) => ("0", "256"),
     };
     let [least, most] = [low, high].map(|end| {
-        // The end of a range of bytes is no byte.
+        // The upper end of a range of bytes, 256, is not a byte.
         let scalar = if scalar == Scalar::Bytes {
             Scalar::U32
         } else {
@@ -380,7 +380,7 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
         };
         number(scalar, end).map_or(f64::NAN, |number| number.value)
     });
-    // NaN is not less than anything.
+    // Nothing is less than NaN.
     let is_range =
         least.partial_cmp(&most) == Some(Ordering::Less) && least.is_finite() && most.is_finite();
     if !is_range || (scalar == Scalar::Bytes && most > 256.0) {
@@ -389,10 +389,10 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
     Ok([least, most])
 }
 
-/// The number between two ends that is so far from the first, as a part of 1.
+/// The number at the fraction `part` of the way between two ends.
 fn drawn(scalar: Scalar, ends: [f64; 2], part: f64) -> Vec<u8> {
     let drawn = ends[0] + part * (ends[1] - ends[0]);
-    // All of them lie within the ends, which the type has.
+    // The type can represent everything between the ends.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     match scalar {
         Scalar::F32 => (drawn as f32).to_le_bytes().to_vec(),

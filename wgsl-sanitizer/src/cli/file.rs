@@ -13,7 +13,7 @@ use super::contents::Contents;
 use super::job::{Bind, Run};
 use super::names::Target;
 
-/// The file. Its keys are the program's options.
+/// The file. Its keys are named after the program's options.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Text {
@@ -52,7 +52,7 @@ enum Constant {
     Number(f64),
 }
 
-/// What a file says.
+/// The settings in a file.
 pub(super) struct Parsed {
     pub(super) shaders: Vec<String>,
     pub(super) buffers: Vec<(String, Contents)>,
@@ -134,7 +134,7 @@ impl DispatchText {
     }
 }
 
-/// `name`, or `name[bytes..bytes]`.
+/// Parses `name` or `name[bytes..bytes]`.
 fn range(text: &str) -> Result<(&str, Option<Range<u64>>), String> {
     let Some((name, range)) = text.split_once('[') else {
         return Ok((text.trim(), None));

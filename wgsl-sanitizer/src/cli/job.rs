@@ -1,4 +1,4 @@
-//! What is to be interpreted, and its interpretation.
+//! A job, and its interpretation.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use super::listing::print;
 use super::names::{Declared, Target};
 use super::{Args, Mistake, file};
 
-/// A binding and what is bound there.
+/// A binding and the buffer that is bound to it.
 #[derive(Debug)]
 pub(super) struct Bind {
     pub(super) target: Target,
-    /// Which of the buffers, and which bytes of it.
+    /// Index of the buffer, and the bound range of its bytes.
     pub(super) buffer: usize,
     pub(super) bytes: Option<Range<u64>>,
 }
 
-/// A dispatch, as a user writes it.
+/// A dispatch, as the user described it.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) entry: Option<String>,
@@ -35,15 +35,15 @@ pub(super) const NO_ENTRY: &str = "there is no entry point with @compute";
 /// Dispatches over the same buffers, one after the other.
 pub(super) struct Job {
     pub(super) shader: Shader,
-    /// Names and contents.
+    /// Name and contents of each buffer.
     buffers: Vec<(String, Contents)>,
     pub(super) runs: Vec<Run>,
     settings: Settings,
     seed: u64,
     print: Vec<String>,
-    /// Where files of contents are looked for.
+    /// The folder that paths of contents are relative to.
     folder: PathBuf,
-    /// Whether it stands in a file, and buffers have names of their own.
+    /// Whether the job comes from a TOML file, where buffers have their own names.
     is_file: bool,
 }
 
@@ -122,7 +122,7 @@ impl Job {
         })
     }
 
-    /// Interprets and prints; whether nothing was found.
+    /// Interprets all dispatches and prints the reports. Returns whether there are no findings.
     pub(super) fn run(&self, lists_blocks: bool) -> Result<bool, Mistake> {
         if self.runs.is_empty() {
             return Err(Mistake::new("there is no [[dispatch]]"));
@@ -130,7 +130,7 @@ impl Job {
         let kernels = self.runs.iter().map(|run| self.kernel(run));
         let kernels: Vec<Kernel> = kernels.collect::<Result<_, _>>()?;
         let mut dispatches = Vec::new();
-        // The binding that each buffer is bound to first.
+        // The first binding of each buffer.
         let mut uses: Vec<Option<&Binding>> = vec![None; self.buffers.len()];
         for (run, kernel) in self.runs.iter().zip(&kernels) {
             dispatches.push(self.bind(run, kernel, &mut uses)?);
@@ -143,7 +143,7 @@ impl Job {
                 return Err(Mistake::new(format!("buffer `{name}` is bound nowhere")));
             };
             bindings.push(binding);
-            // Other numbers in each.
+            // Each buffer gets other random numbers.
             let seed = self
                 .seed
                 .wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index));
@@ -266,7 +266,7 @@ impl Job {
         Ok(dispatch)
     }
 
-    /// What a user might write to bind it.
+    /// An example of an option that binds it.
     fn example(&self, binding: &Binding) -> String {
         let layout = &binding.layout;
         let example = |scalar: Scalar| match scalar {
@@ -296,7 +296,7 @@ impl Job {
         format!("\n  {}\n      {example}", Declared(binding))
     }
 
-    /// The buffers to print, by their names or by a binding.
+    /// The buffers to print, named by a buffer or by a binding.
     fn printed(&self, kernels: &[Kernel], dispatches: &[Dispatch]) -> Result<Vec<usize>, Mistake> {
         let find = |name: &String| {
             if let Some(named) = self.buffers.iter().position(|(known, _)| known == name) {
@@ -329,14 +329,14 @@ impl Job {
     }
 }
 
-/// Reads and joins files.
+/// Reads files and joins them.
 fn read(paths: &[PathBuf]) -> Result<Shader, Mistake> {
     let mut files = Vec::new();
     for path in paths {
         let name = path.display().to_string();
         let mut text = std::fs::read_to_string(path)
             .map_err(|error| Mistake::new(format!("{name}: {error}")))?;
-        // A comment at the end of a file ends there.
+        // A comment on a file's last line must not continue in the next file.
         if !text.ends_with('\n') {
             text.push('\n');
         }

@@ -1,10 +1,10 @@
-//! Numbers that are listed one by one.
+//! Contents that list their numbers.
 
 use half::f16;
 
 use super::names::Scalar;
 
-/// Numbers, each with its type where one is named.
+/// Numbers. Each may name its type.
 #[derive(Debug, Clone)]
 pub(crate) struct List(Vec<(Option<Scalar>, String)>);
 
@@ -15,7 +15,7 @@ pub(super) struct Number {
 }
 
 impl List {
-    /// `1,2,3` or `u32:5,f32:0.5`.
+    /// Parses `1,2,3` or `u32:5,f32:0.5`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let item = |item: &str| match item.trim().split_once(':') {
             None => Ok((None, item.trim().to_owned())),
@@ -34,12 +34,12 @@ impl List {
         self.0.len() as u64
     }
 
-    /// A number as one of this type; they begin again where they end.
+    /// The number at `index`, as this type. The list repeats.
     pub(super) fn number(&self, index: usize, scalar: Scalar) -> Result<Number, String> {
         number(scalar, &self.0[index % self.0.len()].1)
     }
 
-    /// The types of its numbers, where each is of its own, or of that of the one before it.
+    /// The type of each number: its own, or else the type of the number before it.
     pub(super) fn scalars(&self, first: Option<Scalar>) -> Result<Vec<Scalar>, String> {
         let mut scalar = first;
         let mut scalars = Vec::new();
@@ -55,7 +55,7 @@ impl List {
     }
 }
 
-/// A number of a type.
+/// Parses a number of a type.
 pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
     let error = || {
         format!(
@@ -75,7 +75,7 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
         let number = number.and_then(|number| number.checked_mul(sign));
         number.ok_or_else(error)
     };
-    // What is so large that it would be infinite is not meant.
+    // A number that overflows to infinity is taken for a mistake.
     let float = |most: f64| {
         let float = text.parse::<f64>().map_err(|_| error());
         float.and_then(|float| {
@@ -86,7 +86,7 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
             }
         })
     };
-    // Bytes are those of the nearest number of the type.
+    // The bytes are those of the nearest number of the type.
     #[allow(clippy::cast_possible_truncation)]
     Ok(match scalar {
         Scalar::F32 => Number {

@@ -1,4 +1,4 @@
-//! What is printed beside reports.
+//! Output other than reports: lists of entry points, and contents of buffers.
 
 use wgsl_sanitizer::{Binding, Buffer, Scalar};
 
@@ -6,16 +6,16 @@ use super::Mistake;
 use super::job::{Job, NO_ENTRY, Run};
 use super::names::{Declared, numbers_of};
 
-/// Numbers in a line.
+/// The most numbers in a line.
 const IN_A_LINE: usize = 8;
 
-/// Entry points with their bindings.
+/// Prints the entry points with their bindings.
 pub(super) fn list(job: &Job) -> Result<(), Mistake> {
     if job.shader.entries().next().is_none() {
         return Err(Mistake::new(NO_ENTRY));
     }
     for entry in job.shader.entries() {
-        // Constants are those of the first dispatch of it.
+        // The constants come from the entry point's first dispatch.
         let is_it = |run: &&Run| run.entry.as_deref().is_none_or(|name| name == entry);
         let constants = job.runs.iter().find(is_it).map(|run| &run.constants[..]);
         let constants: Vec<_> = constants
@@ -39,7 +39,8 @@ pub(super) fn list(job: &Job) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The numbers of a buffer, in lines that begin with what their first is called. `?` is what nobody wrote.
+/// Prints the numbers of a buffer. Each line begins with the path of its first number. `?` stands for an unwritten
+/// number.
 pub(super) fn print(name: &str, binding: &Binding, buffer: &Buffer) {
     let layout = &binding.layout;
     let bits = |at: u64, scalar: Scalar| {
@@ -56,7 +57,7 @@ pub(super) fn print(name: &str, binding: &Binding, buffer: &Buffer) {
         (at, text.unwrap_or("?".to_owned()))
     });
     let numbers: Vec<(u64, String)> = numbers.collect();
-    // An element of a struct is not broken where another begins.
+    // A line breaks only between elements.
     let each = layout.elements().map_or(1, |elements| {
         let [_, each] = numbers_of(layout, elements);
         usize::try_from(each).unwrap_or(usize::MAX)

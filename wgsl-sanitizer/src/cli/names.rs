@@ -1,21 +1,21 @@
-//! How bindings and numbers are named.
+//! The names of bindings and of types.
 
 use std::fmt;
 use std::str::FromStr;
 
 use wgsl_sanitizer::{Binding, BindingKind, Layout};
 
-/// A binding, as a user names it.
+/// A binding, as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// `@group` and `@binding`.
+    /// By `@group` and `@binding`.
     At(u32, u32),
-    /// The variable.
+    /// By the name of the variable.
     Variable(String),
 }
 
 impl Target {
-    /// A binding, and what follows behind a colon.
+    /// Parses a binding, and returns the text after its colon.
     pub(super) fn with_rest(text: &str) -> Result<(Self, &str), String> {
         let text = text.trim();
         let start = text.find('[').unwrap_or(text.len());
@@ -78,7 +78,7 @@ fn is_name(text: &str) -> bool {
         && !text.starts_with(|first: char| first.is_numeric())
 }
 
-/// A binding with all that is known of it.
+/// A binding, to display with its declaration.
 pub(super) struct Declared<'a>(pub(super) &'a Binding);
 
 impl fmt::Display for Declared<'_> {
@@ -108,7 +108,7 @@ impl fmt::Display for Declared<'_> {
     }
 }
 
-/// What numbers are.
+/// The type of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scalar {
     F32,
@@ -149,7 +149,7 @@ impl From<wgsl_sanitizer::Scalar> for Scalar {
             wgsl_sanitizer::Scalar::F32 => Self::F32,
             wgsl_sanitizer::Scalar::F16 => Self::F16,
             wgsl_sanitizer::Scalar::I32 => Self::I32,
-            // No buffer has a `bool`.
+            // A buffer never has a `bool`.
             _ => Self::U32,
         }
     }
@@ -162,7 +162,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// How many numbers stand before the elements of an array of unknown length, and how many are in each.
+/// The number of numbers before the elements of an array of unknown length, and in each element.
 pub(super) fn numbers_of(layout: &Layout, (at, stride): (u64, u64)) -> [u64; 2] {
     let [before, with_one] = [at, at + stride].map(|bytes| layout.numbers(bytes).count() as u64);
     [before, with_one - before]

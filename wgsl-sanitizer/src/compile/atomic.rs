@@ -64,7 +64,7 @@ impl<'a> Compiler<'a> {
                 AtomicOperation::Update(update)
             }
         };
-        // The old value, and of an exchange by comparison whether it was made.
+        // The first slot takes the old value. The second is for a compare-exchange: whether it stored the new value.
         let to = self.allocate(2)?;
         self.atomic(operation, pointer, value, to)?;
         if let Some(result) = result {

@@ -1,4 +1,4 @@
-//! Constants, which lie at the start of each frame.
+//! Constants. They lie near the start of each frame.
 
 use half::f16;
 use naga::{Arena, Expression, Handle, Literal};
@@ -7,14 +7,14 @@ use super::{Compiler, Frame};
 use crate::error::Error;
 use crate::program::{Instruction, builtin};
 
-/// Slots of a value of zeros that is kept as a constant; longer ones are made where they are used.
+/// The most slots of a value of zeros that is stored as a constant. A longer one is made where it is used.
 const LONGEST_ZERO: u32 = 64;
 
-/// Slots that all constants of a program may have: 64 MiB in each frame.
+/// The most slots of all constants in a program: 64 MiB in each frame.
 const MOST_CONSTANTS: usize = 1 << 24;
 
 impl<'a> Compiler<'a> {
-    /// The slots of a constant.
+    /// The first slot of a constant, which is added if it is new.
     pub(super) fn constant(&mut self, words: Vec<u32>) -> Result<u32, Error> {
         if let Some(&slot) = self.constants.get(&words) {
             return Ok(slot);
@@ -39,8 +39,8 @@ impl<'a> Compiler<'a> {
         ))
     }
 
-    /// The words of a constant expression of a function, of so many slots. `None` where it is none, and where it is too
-    /// long to be kept as one.
+    /// The words of a constant expression with `count` slots. `None` if the expression is not constant, or is too
+    /// long to be stored as a constant.
     pub(super) fn fold(
         &self,
         frame: &Frame<'a>,
@@ -59,7 +59,7 @@ impl<'a> Compiler<'a> {
             .flatten()
     }
 
-    /// Writes an initial value of a module into slots.
+    /// Writes the initial value of a global variable into slots.
     pub(super) fn set_global(
         &mut self,
         at: u32,
@@ -79,7 +79,7 @@ impl<'a> Compiler<'a> {
         self.copy(at, from, count)
     }
 
-    /// A constant that [`fold`](Self::fold) does not give.
+    /// A constant for which [`fold`](Self::fold) returns `None`.
     pub(super) fn long_constant(
         &mut self,
         frame: &Frame<'a>,
@@ -109,7 +109,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whoever calls it has seen that the value is not too long.
+    /// The caller has checked the length of the value.
     fn fold_in(
         &self,
         expressions: &Arena<Expression>,
@@ -141,7 +141,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// A literal as a slot has it; `None` for a type that the interpreter does not know.
+/// The slot of a literal; `None` for a type that the interpreter does not support.
 fn word(literal: Literal) -> Option<u32> {
     Some(match literal {
         Literal::F32(value) => value.to_bits(),

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::program::{Instruction, Length, NONE, Pick};
 
 impl<'a> Compiler<'a> {
-    /// The value of an expression, which is computed here if it was not yet.
+    /// The value of an expression. It is compiled here unless it has been already.
     pub(super) fn value(
         &mut self,
         frame: &mut Frame<'a>,
@@ -29,7 +29,7 @@ impl<'a> Compiler<'a> {
         self.check_type(frame, handle)?;
         let value = self.compute(frame, handle)?;
         self.span = outer;
-        // A long value of zeros is made anew wherever it is used: the first place may be in a block that ends.
+        // A long value of zeros is made again at each use: the block of its first use may have ended.
         if !matches!(
             frame.function.expressions[handle],
             Expression::ZeroValue(_) | Expression::Constant(_)
@@ -44,7 +44,7 @@ impl<'a> Compiler<'a> {
         unknown.map_or(Ok(()), |name| Err(self.unsupported(name)))
     }
 
-    /// The slots of a value that is no pointer.
+    /// The first slot of a value that is not a pointer.
     pub(super) fn slots(
         &mut self,
         frame: &mut Frame<'a>,
@@ -56,7 +56,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Slots that an expression's value has.
+    /// The number of slots of an expression's value.
     pub(super) fn count(&self, frame: &Frame<'a>, handle: Handle<Expression>) -> u32 {
         self.types.slots(self.inner(frame, handle))
     }
@@ -175,7 +175,7 @@ impl<'a> Compiler<'a> {
         Ok(Value::Slots(slot))
     }
 
-    /// As many copies of a scalar.
+    /// Copies a scalar into `count` new slots.
     pub(super) fn splat(&mut self, from: u32, count: u32) -> Result<u32, Error> {
         let to = self.allocate(count)?;
         self.emit(Instruction::Fill { to, from, count })?;

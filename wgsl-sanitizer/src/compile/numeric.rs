@@ -41,7 +41,7 @@ impl<'a> Compiler<'a> {
         Ok(to)
     }
 
-    /// Rounds what was computed in single precision where it is an `f16`.
+    /// Rounds a result in single precision to `f16`, if that is its type.
     fn round(&mut self, number: Number, at: u32, count: u32) -> Result<(), Error> {
         if number != Number::F16 {
             return Ok(());
@@ -107,7 +107,7 @@ impl<'a> Compiler<'a> {
                     right,
                 },
             })?;
-            // Its sums are rounded once where the scalars are halves, as a GPU may do.
+            // For `f16`, each sum of the product is rounded once, as a GPU may do.
             self.round(number, to, count)?;
             return Ok(to);
         }
@@ -251,7 +251,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Rows, inner extent and columns of a product of matrices or of a matrix and a vector.
+/// Rows, inner dimension and columns of a product of two matrices, or of a matrix and a vector.
 fn product(left: &TypeInner, right: &TypeInner) -> Option<[u32; 3]> {
     match (left, right) {
         (
@@ -330,7 +330,7 @@ fn operation(operator: BinaryOperator, number: Number) -> Binary {
     }
 }
 
-/// Scalars of a vector or matrix.
+/// The number of scalars in a vector or matrix, as `u8`.
 fn short(count: u32) -> u8 {
     u8::try_from(count).unwrap_or(u8::MAX)
 }

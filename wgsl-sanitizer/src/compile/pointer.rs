@@ -1,4 +1,4 @@
-//! Pointers, and what is read and written through them.
+//! Pointers, and the reads and writes through them.
 
 use naga::common::DiagnosticDisplay;
 use naga::proc::TypeResolution;
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::math::Number;
 use crate::program::{Index, Instruction, Length, NONE};
 
-/// Scalars that one instruction moves.
+/// The most scalars that one instruction moves.
 const LONGEST_MOVE: u32 = 240;
 
-/// Where a variable lies.
+/// The memory that a pointer points into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     /// The invocation's frame.
@@ -24,7 +24,7 @@ pub(super) enum Root {
     Buffer(u16),
 }
 
-/// A vector, one of whose components is pointed to.
+/// The vector that a pointer's component belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole {
     at: u32,
@@ -33,14 +33,14 @@ pub(super) struct Whole {
     scalar: Scalar,
 }
 
-/// A pointer: a place that is known, and an offset that is computed, or [`NONE`]. Both are bytes in buffers, slots
-/// elsewhere.
+/// A pointer: a constant offset, plus the slot of a computed offset or [`NONE`]. Offsets are in bytes for buffers,
+/// in slots elsewhere.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pointer {
     pub(super) root: Root,
     pub(super) at: u32,
     pub(super) dynamic: u32,
-    /// The variable, as messages name it.
+    /// The name of the variable, for messages.
     pub(super) name: u32,
     whole: Option<Whole>,
 }
@@ -61,16 +61,16 @@ impl Pointer {
     }
 }
 
-/// How the parts of what is pointed to lie.
+/// The layout of the parts of what a pointer points to.
 struct Parts {
-    /// From one to the next.
+    /// The distance from one part to the next.
     stride: u32,
-    /// How many; `None` is as many as are bound.
+    /// The number of parts; `None` for as many as are bound.
     count: Option<u32>,
 }
 
 impl<'a> Compiler<'a> {
-    /// What a pointer points to.
+    /// The type that a pointer points to.
     pub(super) fn pointee(&self, pointer: &TypeInner) -> TypeInner {
         match *pointer {
             TypeInner::Pointer { base, .. } => self.types.inner(base).clone(),
@@ -117,7 +117,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A pointer to an element, by an index in a slot.
+    /// A pointer to an element, whose index lies in a slot.
     pub(super) fn element(
         &mut self,
         pointer: Pointer,
@@ -156,7 +156,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A pointer to a member, or to an element by a constant index.
+    /// A pointer to a member, or to an element with a constant index.
     pub(super) fn part(
         &mut self,
         pointer: Pointer,
@@ -191,7 +191,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Slots of the parts of a value before one of them.
+    /// The number of slots before part `index` of a value.
     pub(super) fn slots_before(&self, inner: &TypeInner, index: u32) -> u32 {
         match *inner {
             TypeInner::Struct { ref members, .. } => {
@@ -206,14 +206,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Reads what a pointer points to into slots of their own.
+    /// Reads what a pointer points to into new slots.
     pub(super) fn load(&mut self, pointer: Pointer, pointee: &TypeInner) -> Result<u32, Error> {
         let to = self.allocate(self.types.slots(pointee))?;
         self.transfer(pointer, pointee, to, true)?;
         Ok(to)
     }
 
-    /// Writes from slots to what a pointer points to.
+    /// Writes slots to what a pointer points to.
     pub(super) fn store(
         &mut self,
         pointer: Pointer,
@@ -343,7 +343,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The pointer that an expression is.
+    /// The pointer that an expression evaluates to.
     pub(super) fn pointer(
         &mut self,
         frame: &mut Frame<'a>,
@@ -366,7 +366,7 @@ impl<'a> Compiler<'a> {
         Ok((slot, kind == Some(ScalarKind::Sint)))
     }
 
-    /// What kind of scalar a type has, or an error that names the type.
+    /// The kind of a type's scalars, or an error that names the type.
     pub(super) fn kind(&self, inner: &TypeInner) -> Result<Kind, Error> {
         let Some(scalar) = self.types.scalar(inner) else {
             let ty =
@@ -384,7 +384,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The vector that a part is one component of.
+/// The vector that a part is a component of, if the pointer points to one.
 fn whole(pointer: &Pointer, pointee: &TypeInner) -> Option<Whole> {
     match *pointee {
         TypeInner::Vector { size, scalar } => Some(Whole {

@@ -1,4 +1,4 @@
-//! Statements, and functions put in the place of their calls.
+//! Statements, and the inlining of functions.
 
 use naga::{
     Barrier, Block, Expression, Handle, Span, Statement, SwitchCase, SwitchValue, TypeInner,
@@ -10,7 +10,7 @@ use crate::program::{CallSite, Instruction, NONE};
 use crate::report::Space;
 
 impl<'a> Compiler<'a> {
-    /// The body of a function; it ends behind its last instruction, wherever it returns.
+    /// Compiles the body of a function. Every `return` jumps to its end.
     pub(super) fn function(&mut self, frame: &mut Frame<'a>) -> Result<(), Error> {
         let function = frame.function;
         for (handle, variable) in function.local_variables.iter() {
@@ -40,7 +40,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Tells a jump where to go.
+    /// Sets the target of a jump.
     fn land(&mut self, jump: usize, target: u32) {
         match &mut self.program.code[jump] {
             Instruction::Jump { to }
@@ -55,7 +55,7 @@ impl<'a> Compiler<'a> {
         Ok(self.program.code.len() - 1)
     }
 
-    /// A block that is entered. Its values are gone when it ends.
+    /// Compiles a block that is recorded as reached. Its end frees the slots of its values.
     fn block(
         &mut self,
         frame: &mut Frame<'a>,
@@ -71,7 +71,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn enter(&mut self, block: &Block, what: &'static str, span: Span) -> Result<(), Error> {
-        // What is emitted for a statement stands before it, and is a part of it.
+        // An `Emit` precedes its statement and belongs to it.
         let is_whole = |statement: &Statement| !matches!(statement, Statement::Emit(_));
         let spans = || block.span_iter().filter(|(_, span)| span.is_defined());
         let first = spans().find(|(statement, _)| is_whole(statement));
@@ -82,7 +82,7 @@ impl<'a> Compiler<'a> {
 
     fn statements(&mut self, frame: &mut Frame<'a>, block: &'a Block) -> Result<(), Error> {
         for (statement, &span) in block.span_iter() {
-            // The `return` that naga adds at the end of a function has no place of its own.
+            // The `return` that naga adds at the end of a function has no span.
             if span.is_defined() {
                 self.span = span;
             }
@@ -100,7 +100,7 @@ impl<'a> Compiler<'a> {
         match *statement {
             Statement::Emit(ref range) => {
                 for handle in range.clone() {
-                    // In a loop it has another value each time: it is computed where it is emitted.
+                    // In a loop, the value changes with each iteration, so it is computed again at each `Emit`.
                     frame.values[handle.index()] = None;
                     self.value(frame, handle)?;
                 }
@@ -270,7 +270,7 @@ impl<'a> Compiler<'a> {
         self.emit(Instruction::JumpUnless { condition, to: 0 })?;
         let to_reject = self.program.code.len() - 1;
         if accept.is_empty() {
-            // As naga writes the condition of a loop.
+            // naga writes a loop's condition this way.
             self.statements(frame, accept)?;
         } else {
             self.block(frame, accept, "where a condition holds", span)?;
@@ -278,7 +278,7 @@ impl<'a> Compiler<'a> {
         let to_end = self.jump()?;
         let start = self.here();
         self.land(to_reject, start);
-        // naga ends a function's last branches with a `return` that has no place of its own.
+        // The `return` that naga adds to a function's last branches has no span.
         let is_written = reject.span_iter().any(|(_, span)| span.is_defined());
         let what = if is_written {
             "where a condition does not hold"
@@ -320,7 +320,7 @@ impl<'a> Compiler<'a> {
                 SwitchValue::U32(value) => values.push((value, start)),
                 SwitchValue::Default => *default = start,
             }
-            // Cases that share a body are empty but for the last.
+            // Cases with a common body are empty, except for the last of them.
             if case.fall_through && case.body.is_empty() {
                 continue;
             }
@@ -336,7 +336,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Ends what is broken out of here.
+    /// Sets the targets of the jumps out of a loop or a switch.
     fn close(&mut self, frame: &mut Frame<'a>, continuing: Option<u32>) {
         let end = self.here();
         let Some(closed) = frame.breakables.pop() else {

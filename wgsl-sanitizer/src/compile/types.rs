@@ -1,4 +1,4 @@
-//! Sizes of types, in slots and in bytes, and where their parts lie.
+//! Sizes of types in slots and in bytes, and the positions of their parts.
 
 use naga::proc::{Alignment, IndexableLength};
 use naga::{
@@ -8,7 +8,7 @@ use naga::{
 use crate::layout::{self, Member, Part};
 use crate::math::Number;
 
-/// What a scalar is to the interpreter, or its name in WGSL where it is none that it knows.
+/// A kind of scalar that the interpreter supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Number(Number),
@@ -33,7 +33,7 @@ pub(super) fn kind(scalar: Scalar) -> Result<Kind, &'static str> {
     })
 }
 
-/// A scalar that [`kind`] knows, as users know it.
+/// The public type of a scalar that [`kind`] supports.
 fn number_of(scalar: Scalar) -> layout::Scalar {
     match kind(scalar) {
         Ok(Kind::Number(Number::F32)) => layout::Scalar::F32,
@@ -44,12 +44,12 @@ fn number_of(scalar: Scalar) -> layout::Scalar {
     }
 }
 
-/// A piece of a value that lies in slots and in a buffer without gaps.
+/// A piece of a value that has no gaps, neither in slots nor in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) byte: u32,
     pub(super) slot: u32,
-    /// Scalars.
+    /// The number of scalars.
     pub(super) count: u32,
     pub(super) is_half: bool,
 }
@@ -65,7 +65,7 @@ impl<'a> Types<'a> {
         &self.module.types[ty].inner
     }
 
-    /// Slots of a value; of an array of unknown length, one element.
+    /// The slots of a value. An array of unknown length counts as one element.
     pub(super) fn slots(self, inner: &TypeInner) -> u32 {
         match *inner {
             TypeInner::Scalar(_) | TypeInner::Atomic(_) => 1,
@@ -84,7 +84,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// A scalar in it that the interpreter does not know, by its name.
+    /// The name of a scalar in this type that the interpreter does not support.
     pub(super) fn unknown(self, inner: &TypeInner) -> Option<&'static str> {
         match *inner {
             TypeInner::Array { base, .. } => self.unknown(self.inner(base)),
@@ -95,12 +95,12 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// Elements of an array; 1 where it is of unknown length.
+    /// The number of elements of an array; 1 if its length is unknown.
     fn count(self, size: ArraySize) -> u32 {
         self.known_count(size).unwrap_or(1)
     }
 
-    /// Elements of an array; `None` where as many are there as are bound.
+    /// The number of elements of an array; `None` if it has as many as are bound.
     pub(super) fn known_count(self, size: ArraySize) -> Option<u32> {
         match size.resolve(self.module.to_ctx()) {
             Ok(IndexableLength::Known(count)) => Some(count),
@@ -113,7 +113,7 @@ impl<'a> Types<'a> {
         Alignment::from(rows) * u32::from(scalar.width)
     }
 
-    /// The scalar that all of a value is made of, or the first.
+    /// The scalar type of a scalar, a vector or a matrix.
     pub(super) fn scalar(self, inner: &TypeInner) -> Option<Scalar> {
         match *inner {
             TypeInner::Scalar(scalar)
@@ -170,12 +170,12 @@ impl<'a> Types<'a> {
                 };
                 Part::Struct(members.iter().map(member).collect())
             }
-            // Whatever else there is has been refused.
+            // All other types have been refused.
             _ => Part::Scalar(self.scalar(inner).map_or(layout::Scalar::U32, number_of)),
         }
     }
 
-    /// Where the scalars of a value lie that begins at a byte and at a slot.
+    /// Appends the pieces of a value that starts at `byte` and at `slot`.
     pub(super) fn runs(self, inner: &TypeInner, byte: u32, slot: u32, runs: &mut Vec<Run>) {
         let mut push = |run: Run| match runs.last_mut() {
             Some(last) if follows(last, &run) => last.count += run.count,
@@ -209,7 +209,7 @@ impl<'a> Types<'a> {
                 let mut first = Vec::new();
                 self.runs(base, byte, slot, &mut first);
                 match first[..] {
-                    // Elements of words without gaps are one piece.
+                    // An array of words without gaps is one piece.
                     [one] if !one.is_half && one.count == slots && stride == 4 * slots => {
                         push(Run {
                             count: one.count * count,

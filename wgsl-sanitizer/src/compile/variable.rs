@@ -1,15 +1,15 @@
-//! Room for variables, and what is refused as too large.
+//! Reserves memory for variables, within limits.
 
 use naga::{ScalarKind, TypeInner};
 
 use super::{Compiler, MOST_SLOTS, MOST_WORKGROUP_SLOTS};
 use crate::error::Error;
 
-/// Bytes of a slot.
+/// The size of a slot, in bytes.
 const SLOT: u64 = 4;
 
 impl Compiler<'_> {
-    /// Reserves slots of the frame for what messages call by a name.
+    /// Reserves slots of the frame. Messages use `name` if there are too many.
     pub(super) fn reserve(&mut self, count: u32, name: &str) -> Result<u32, Error> {
         let at = self.top;
         let invocations = self.program.invocations();

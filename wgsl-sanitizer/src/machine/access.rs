@@ -1,14 +1,14 @@
-//! Offsets, indices, and what is reported of an access.
+//! Offsets, indices, and helpers to record an access.
 
 use super::{Machine, Range};
 use crate::program::{BAD, BAD_SIGNED, Index, Length, NONE, Pick};
 use crate::report::Access;
 use crate::shadow::{Entry, Now};
 
-/// An invocation at an instruction.
+/// An invocation and the index of its current instruction.
 pub(super) type Here = (u32, usize);
 
-/// An access that is out of bounds.
+/// An access out of bounds: the index, and the length that it exceeded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missed {
     pub(super) index: i64,
@@ -27,7 +27,7 @@ impl Missed {
 }
 
 pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
-    // A place fits, as no program is longer.
+    // A place always fits in 32 bits: the compiler limits the length of a program.
     Entry::new(
         now.interval,
         invocation,
@@ -36,7 +36,7 @@ pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
 }
 
 impl Machine<'_> {
-    /// The offset in a slot, or the index and the length that it missed.
+    /// The offset in slot `dynamic`, or the index that was out of bounds.
     #[inline]
     pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, Missed> {
         if dynamic == NONE {
@@ -75,7 +75,7 @@ impl Machine<'_> {
         frame[to + 2] = length;
     }
 
-    /// An element of a value.
+    /// Copies an element of a value to `to`; an index out of bounds is reported and gives zeros.
     pub(super) fn pick(&mut self, here: Here, frame: &mut [u32], pick: &Pick, to: u32) {
         let value = frame[pick.index as usize];
         let to = to as usize;
@@ -112,7 +112,7 @@ impl Machine<'_> {
     }
 }
 
-/// How many elements an array has.
+/// The number of elements of an array.
 pub(super) fn length(ranges: &[Range], length: Length) -> u32 {
     match length {
         Length::Fixed(count) => count,
@@ -128,7 +128,7 @@ pub(super) fn length(ranges: &[Range], length: Length) -> u32 {
     }
 }
 
-/// A plain access.
+/// The kind of a plain access.
 pub(super) fn plain(is_write: bool) -> Access {
     if is_write {
         Access::Write

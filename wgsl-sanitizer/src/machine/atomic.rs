@@ -1,4 +1,4 @@
-//! Atomic operations. Among each other they are no race.
+//! Atomic operations. Two of them never race.
 
 use super::Machine;
 use super::access::{Here, entry, plain};

@@ -1,4 +1,4 @@
-//! Collects what is wrong: each thing once, with how often it happened.
+//! Collects the findings. Each problem is listed once, with a count of its occurrences.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use crate::program::{Compiled, Name};
 use crate::report::{Access, Finding, Place, Problem, Side, Space};
 use crate::shadow::Entry;
 
-/// What kind of problem it is. Those that name a variable are told apart before their text is made: the same happens
-/// millions of times.
+/// The kind of a problem. It is known before the problem's text is made, because one problem may occur millions of
+/// times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Race,
@@ -21,21 +21,21 @@ enum Kind {
     Other(Discriminant<Problem>),
 }
 
-/// What tells one finding from another: the kind of the problem, and the sites of both sides.
+/// Identifies a finding: the kind of its problem, and the sites of both sides.
 type Key = (Kind, u32, u32);
 
-/// What has no name of its own.
+/// Stands for what has no name.
 static VALUE: Name = Name {
     text: Cow::Borrowed("a value"),
     space: Space::Function,
     layout: None,
 };
 
-/// An earlier access that an access meets.
+/// An earlier access that races with the current one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Met {
     pub(super) entry: Entry,
-    /// The location: bytes of the variable, or slots of workgroup memory.
+    /// Offset of the location: in bytes of the variable, or in slots of workgroup memory.
     pub(super) offset: u64,
 }
 
@@ -43,10 +43,10 @@ pub(super) struct Findings<'a> {
     compiled: &'a Compiled,
     workgroups: [u32; 3],
     list: Vec<Finding>,
-    /// Which of the list, and in which run it was found.
+    /// For each finding, its index in `list`, and the run that found it.
     known: HashMap<Key, (usize, u32)>,
     run: u32,
-    /// The first interval of each workgroup of this run.
+    /// For each workgroup of this run: its first interval, and its index.
     starts: Vec<(u32, u32)>,
 }
 
@@ -117,8 +117,8 @@ impl<'a> Findings<'a> {
         after.checked_sub(1).map_or(0, |at| self.starts[at].1)
     }
 
-    /// A thing that is known counts once more, within the run in which it was found first. One that is new is to be
-    /// pushed.
+    /// The finding with this key, whose count grows by one in the run that found it. For a new key, the caller must
+    /// push the finding.
     fn known(&mut self, key: Key) -> Option<&mut Finding> {
         if let Some(&(at, run)) = self.known.get(&key) {
             let finding = &mut self.list[at];
@@ -139,12 +139,12 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// A problem of one invocation.
+    /// Adds a problem of one invocation.
     pub(super) fn one(&mut self, here: (u32, usize), problem: Problem) {
         self.at(here, Kind::Other(discriminant(&problem)), |_| problem);
     }
 
-    /// A problem of one invocation, with the variable that it accesses there.
+    /// Adds a problem of one invocation. `problem` takes the variable that the invocation accesses.
     fn at(&mut self, here: (u32, usize), kind: Kind, problem: impl FnOnce(&Name) -> Problem) {
         let site = self.site(here.1);
         if self.known((kind, site, site)).is_none() {
@@ -154,7 +154,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// An access outside of a variable.
+    /// Adds an access outside a variable.
     pub(super) fn out_of_bounds(&mut self, here: (u32, usize), access: Access, missed: Missed) {
         let Missed {
             index,
@@ -171,7 +171,7 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// A read of what nobody wrote.
+    /// Adds a read of unwritten memory.
     pub(super) fn unwritten(&mut self, here: (u32, usize), offset: u64) {
         self.at(here, Kind::Unwritten, |name| Problem::Unwritten {
             space: name.space,
@@ -181,7 +181,7 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// A problem without a place.
+    /// Adds a problem without a place in the source.
     pub(super) fn whole(&mut self, problem: Problem) {
         let is_known = |finding: &Finding| match (&finding.problem, &problem) {
             (
@@ -227,7 +227,7 @@ impl<'a> Findings<'a> {
         self.push(problem, sides);
     }
 
-    /// One invocation waits at a barrier, the other is not there.
+    /// Adds a divergence: `here` waits at a barrier, and `there` is elsewhere.
     pub(super) fn divergence(&mut self, here: (u32, usize), there: (u32, usize)) {
         let sites = [self.site(here.1), self.site(there.1)];
         if self.known((Kind::Divergence, sites[0], sites[1])).is_none() {

@@ -1,4 +1,4 @@
-//! Operators on slots.
+//! Arithmetic on slots.
 
 use half::f16;
 
@@ -14,7 +14,7 @@ pub(super) fn is_nan(bits: u32) -> bool {
     float(bits).is_nan()
 }
 
-/// The result, and what is wrong with the operand.
+/// The result, and the problem with the operand if there is one.
 #[inline]
 pub(super) fn unary(operation: Unary, value: u32) -> (u32, Option<Problem>) {
     let result = match operation {
@@ -55,7 +55,7 @@ fn half(value: f32) -> f32 {
     f16::from_f32(value).into()
 }
 
-// By WGSL a number is clamped to what both types have. NaN becomes 0.
+// WGSL clamps to the range that both types have. NaN becomes 0.
 #[allow(clippy::cast_possible_truncation)]
 fn to_signed(value: f32, [least, most]: [f32; 2]) -> (u32, Option<Problem>) {
     let is_within = (-2_147_483_648.0..2_147_483_648.0).contains(&value);
@@ -68,7 +68,7 @@ fn to_signed(value: f32, [least, most]: [f32; 2]) -> (u32, Option<Problem>) {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
-    // What is above −1 is cut to 0.
+    // A value between −1 and 0 truncates to 0.
     let is_within = value > -1.0 && value < 4_294_967_296.0;
     let problem = (!is_within).then(|| Problem::Conversion {
         value: value.into(),
@@ -77,7 +77,7 @@ fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
     (value.clamp(0.0, most) as u32, problem)
 }
 
-/// The result, and what is wrong with the operands.
+/// The result, and the problem with the operands if there is one.
 #[inline]
 pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>) {
     let x = float(a);
@@ -99,7 +99,7 @@ pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>
         Binary::Add => a.wrapping_add(b),
         Binary::Subtract => a.wrapping_sub(b),
         Binary::Multiply => a.wrapping_mul(b),
-        // By WGSL x / 0 is x and x % 0 is 0, and so are quotients that overflow.
+        // In WGSL, x / 0 is x and x % 0 is 0. A quotient that overflows gives the same.
         Binary::DivideSigned => match i.checked_div(j) {
             Some(quotient) => quotient.cast_unsigned(),
             None => return (a, Some(Problem::Division)),
@@ -129,7 +129,7 @@ pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>
         Binary::And => a & b,
         Binary::Or => a | b,
         Binary::Xor => a ^ b,
-        // By WGSL the width is taken off as often as it goes.
+        // WGSL takes the shift amount modulo the width.
         Binary::ShiftLeft => return (a.wrapping_shl(b), shift(b)),
         Binary::ShiftRightSigned => return (i.wrapping_shr(b).cast_unsigned(), shift(b)),
         Binary::ShiftRightUnsigned => return (a.wrapping_shr(b), shift(b)),

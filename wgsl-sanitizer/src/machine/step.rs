@@ -1,4 +1,4 @@
-//! The loop over instructions.
+//! The loop that executes instructions.
 
 use fastrand::Rng;
 use naga::MathFunction;
@@ -10,15 +10,15 @@ use crate::math::{self, Number};
 use crate::program::{Binary, Call, Instruction, Unary};
 use crate::report::{Access, Problem};
 
-/// Slots that the result of a built-in function may have.
+/// The most slots of a built-in function's result.
 const LONGEST_RESULT: usize = 16;
 
 impl Machine<'_> {
-    /// Lets an invocation go until it waits or ends.
+    /// Runs an invocation until it waits or ends.
     pub(super) fn go(&mut self, invocation: u32) -> Stop {
         let size = self.program.frame as usize;
         let start = invocation as usize * size;
-        // The frames are out of the machine while it works on one of them.
+        // Takes the frames out of the machine, to borrow one of them while `self` is in use.
         let mut frames = std::mem::take(&mut self.frames);
         let stop = self.steps(invocation, &mut frames[start..start + size]);
         self.frames = frames;
@@ -342,7 +342,7 @@ fn reach(variable: u16, at: u32, dynamic: u32, count: u8, width: u32) -> Reach {
     }
 }
 
-/// Columns one after another, each sum from its first term on.
+/// A product of matrices, column by column. Each sum starts from its first term.
 #[inline]
 fn product(
     frame: &mut [u32],

@@ -1,4 +1,4 @@
-//! Reads and writes of buffers, each watched.
+//! Reads and writes of buffers, with their checks.
 
 use half::f16;
 
@@ -8,24 +8,24 @@ use super::findings::Met;
 use crate::report::Access;
 use crate::shadow::Entry;
 
-/// What an instruction reaches.
+/// The memory that an instruction accesses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     pub(super) variable: u16,
     pub(super) at: u32,
-    /// Slot of an offset, or [`NONE`].
+    /// The slot of a pointer's computed offset, or [`NONE`](crate::program::NONE).
     pub(super) dynamic: u32,
-    /// Scalars.
+    /// The number of scalars.
     pub(super) count: u32,
-    /// Bytes of a scalar.
+    /// The size of a scalar, in bytes.
     pub(super) width: u32,
 }
 
-/// A place that is within bounds.
+/// A range of bytes within bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bytes {
     pub(super) buffer: usize,
-    /// In the buffer, and in the variable.
+    /// The first byte, as an offset in the buffer and as an offset in the variable.
     pub(super) start: usize,
     pub(super) offset: usize,
     pub(super) count: usize,
@@ -42,7 +42,7 @@ impl Bytes {
 }
 
 impl Machine<'_> {
-    /// Where an access lies, if it is within what is bound.
+    /// The bytes of an access, or `None` if it is out of bounds, which is reported.
     #[inline]
     pub(super) fn reach(
         &mut self,
@@ -98,7 +98,7 @@ impl Machine<'_> {
                 let byte = bytes.start + 2 * index;
                 let word = buffer.words[byte / 4];
                 let half = if byte % 4 == 0 { word } else { word >> 16 };
-                // The low half alone is meant.
+                // Only the low 16 bits count.
                 #[allow(clippy::cast_possible_truncation)]
                 let half = f16::from_bits(half as u16);
                 *slot = f32::from(half).to_bits();
@@ -139,9 +139,9 @@ impl Machine<'_> {
         self.note_write(here, bytes);
     }
 
-    /// Counts as a write of a whole vector, of `count` bytes.
+    /// Records a write of a whole vector of `count` bytes.
     pub(super) fn touch_buffer(&mut self, here: Here, frame: &[u32], reach: &Reach) {
-        // An index out of bounds is reported by the write itself.
+        // The write itself reports an index out of bounds.
         let Ok(offset) = Self::offset(frame, reach.dynamic) else {
             return;
         };
@@ -160,12 +160,12 @@ impl Machine<'_> {
         }
     }
 
-    /// Bytes of a location, as a shift.
+    /// The size of a location in bytes, as its base-2 logarithm.
     fn grain(&self) -> u32 {
         if self.program.has_halves { 1 } else { 2 }
     }
 
-    /// The locations that bytes are.
+    /// The locations that these bytes belong to.
     pub(super) fn cells(&self, bytes: Bytes) -> std::ops::Range<usize> {
         let grain = self.grain();
         bytes.start >> grain..(bytes.start + bytes.count) >> grain

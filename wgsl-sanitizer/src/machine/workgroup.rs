@@ -1,4 +1,4 @@
-//! Reads and writes of workgroup memory, each watched.
+//! Reads and writes of workgroup memory, with their checks.
 
 use super::Machine;
 use super::access::{Here, entry, plain};
@@ -59,7 +59,7 @@ impl Machine<'_> {
         self.note_workgroup(here, at, count, true);
     }
 
-    /// Counts as a write of a whole vector.
+    /// Records a write of a whole vector.
     pub(super) fn touch_workgroup(
         &mut self,
         here: Here,
@@ -80,7 +80,7 @@ impl Machine<'_> {
         for (slot, cell) in (at..).zip(&mut self.workgroup_cells[at..at + count]) {
             let found = match is_written || cell.is_written(now) {
                 true => cell.write(now, entry),
-                // Another component of the vector stays unwritten, where that is asked for.
+                // The vector's other components stay unwritten where reads of unwritten memory are reported.
                 false => cell.conflict_of_write(now, here.0),
             };
             if let Some(found) = found {
@@ -97,7 +97,7 @@ impl Machine<'_> {
         }
     }
 
-    /// A slot of workgroup memory, counted from the start of the variable that is accessed.
+    /// The slot's offset from the start of its variable.
     pub(super) fn in_variable(&self, slot: usize) -> u64 {
         let variables = self.program.variables.iter();
         let starts = variables

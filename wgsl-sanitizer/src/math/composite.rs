@@ -5,12 +5,12 @@ use naga::MathFunction as F;
 use super::Number;
 use super::packing::{dot_packed, pack, unpack};
 
-/// A function whose result is no function of components alone, and what a comparison with NaN comes out as in it, where
-/// IEEE 754 does not say it.
+/// A function whose result cannot be computed component by component. `of_nan` is the result of a comparison with
+/// NaN; `None` means as in IEEE 754.
 ///
-/// Vectors are their components, matrices their columns one after another; `columns` is the number of columns of the
-/// first argument where that is a matrix, else 1. `modf` and `frexp` give both members of their struct, one after the
-/// other.
+/// A vector is a slice of its components, a matrix a slice of its columns, one after the other. `columns` is the
+/// number of columns of the first argument if that is a matrix, else 1. `modf` and `frexp` return both members of
+/// their struct, one after the other.
 pub(crate) fn composite(
     function: F,
     number: Number,
@@ -64,7 +64,7 @@ pub(crate) fn composite(
     }
 }
 
-/// Every step is rounded to single precision, and the result to what it is.
+/// Each step is rounded to single precision, and the result to its type.
 fn floats(
     function: F,
     number: Number,
@@ -137,7 +137,7 @@ fn floats(
     }
 }
 
-/// From the first term on.
+/// A sum that starts from its first term: a sum from 0 would lose the sign of −0.
 fn sum(terms: impl Iterator<Item = f32>) -> f32 {
     terms.reduce(|sum, term| sum + term).unwrap_or(0.0)
 }
@@ -150,7 +150,7 @@ fn length(size: usize, component: impl Fn(usize) -> f32) -> f32 {
     }
 }
 
-/// By the first column.
+/// Expands along the first column.
 fn determinant(matrix: &[f32], size: usize) -> f32 {
     if size == 1 {
         return matrix[0];
@@ -166,12 +166,12 @@ fn determinant(matrix: &[f32], size: usize) -> f32 {
     }))
 }
 
-/// A fraction of magnitude from 1/2 to below 1, and the power of 2 that it is multiplied by.
+/// The fraction, with a magnitude in [1/2, 1), and the exponent of 2.
 fn frexp(value: f32) -> (f32, i32) {
     if value == 0.0 || !value.is_finite() {
         return (value, 0);
     }
-    // A subnormal number of single precision is a normal one of double.
+    // A subnormal number in single precision is a normal number in double precision.
     let bits = f64::from(value).to_bits();
     #[allow(clippy::cast_possible_truncation)]
     let exponent = (bits >> 52 & 0x7ff) as i32 - 1022;

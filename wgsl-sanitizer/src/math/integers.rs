@@ -1,4 +1,4 @@
-//! Functions of components of integers.
+//! Component-wise functions of integers.
 
 use naga::MathFunction as F;
 
@@ -17,7 +17,7 @@ pub(super) fn signed(function: F, bits: [u32; 4]) -> u32 {
         },
         // The highest bit that differs from the sign.
         F::FirstLeadingBit => return leading(bits[0] ^ (x >> 31).cast_unsigned()),
-        // The others do not ask for the sign.
+        // The other functions are the same for signed and unsigned integers.
         _ => return unsigned(function, bits),
     };
     value.cast_unsigned()
@@ -55,12 +55,12 @@ pub(super) fn unsigned(function: F, [x, y, z, w]: [u32; 4]) -> u32 {
     }
 }
 
-/// The place of the highest bit that is set; −1 where none is.
+/// The index of the highest bit that is set; −1 if none is.
 fn leading(x: u32) -> u32 {
     31_u32.wrapping_sub(x.leading_zeros())
 }
 
-/// Offset and count of a bit field, within 32 bits.
+/// The offset and the count of a bit field, clamped to 32 bits.
 fn field(offset: u32, count: u32) -> (u32, u32) {
     let offset = offset.min(32);
     (offset, count.min(32 - offset))

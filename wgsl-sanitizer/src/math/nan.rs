@@ -1,11 +1,11 @@
-//! Functions that compare, where comparisons with NaN do not come out as IEEE 754 has it.
+//! Functions that compare, where a setting decides comparisons with NaN.
 
 use naga::MathFunction as F;
 
 use super::Number;
 
-/// By the definitions of WGSL, each comparison with NaN coming out so. `None` for a function that compares nothing,
-/// and for operands of which none is NaN.
+/// The result by WGSL's definition of the function, where each comparison with NaN gives `outcome`. `None` if the
+/// function does not compare, or no operand is NaN.
 pub(crate) fn component_of_nan(
     function: F,
     number: Number,
@@ -38,7 +38,7 @@ pub(crate) fn component_of_nan(
     is_of_nan.then(|| number.round(value))
 }
 
-/// What a comparison with NaN comes out as.
+/// The result of a comparison with NaN.
 #[derive(Clone, Copy)]
 struct Compare(bool);
 

@@ -1,9 +1,9 @@
-//! Numbers packed into a word, lowest first.
+//! Numbers packed into a word, the first in the lowest bits.
 
 use half::f16;
 use naga::MathFunction as F;
 
-/// The sum wraps.
+/// The dot product of packed bytes. The sum wraps.
 pub(super) fn dot_packed(function: F, x: u32, y: u32) -> u32 {
     let bytes = match function {
         F::Dot4I8Packed => signed_bytes,
@@ -76,13 +76,13 @@ fn unsigned_bytes(word: u32) -> [u32; 4] {
 /// ⌊1/2 + largest · min(max(x, least), 1)⌋, exact in double precision.
 fn scaled(bits: u32, least: f32, largest: f64) -> u32 {
     let value = f32::from_bits(bits).max(least).min(1.0);
-    // Within the range of what it is packed into.
+    // The value fits in the packed type.
     #[allow(clippy::cast_possible_truncation)]
     let number = (0.5 + largest * f64::from(value)).floor() as i32;
     number.cast_unsigned()
 }
 
-/// The least integer has no fraction of its own: it is −1 as its neighbour is.
+/// The lowest integer, such as −128, gives −1, like the integer above it.
 fn snorm(number: f32, largest: f32) -> u32 {
     (number / largest).max(-1.0).to_bits()
 }

@@ -1,4 +1,4 @@
-//! Every function with results by the specification, written by hand or computed in 300 bits.
+//! Tests of each function. Expected results come from the specification, by hand or computed with 300 bits.
 
 mod all;
 mod floats;
@@ -12,10 +12,10 @@ use naga::MathFunction as F;
 
 use super::{Number, component, composite};
 
-/// What a slot of a result holds before the call.
+/// The content of a result's slots before the call.
 const UNWRITTEN: u32 = 0xdead_beef;
 
-/// Arguments and result.
+/// Pairs of arguments and result.
 type Cases<'a, T> = &'a [(&'a [T], T)];
 
 fn by_component<T: Copy>(
@@ -43,12 +43,12 @@ fn is_same_float(x: u32, y: u32) -> bool {
     x == y || f32::from_bits(x).is_nan() && f32::from_bits(y).is_nan()
 }
 
-/// `f32`, to the bit, but any NaN for a NaN.
+/// Compares `f32` bit by bit. Any NaN matches any other NaN.
 fn floats(function: F, cases: Cases<'_, f32>) {
     by_component(function, Number::F32, cases, f32::to_bits, is_same_float);
 }
 
-/// `f16`, held as `f32`.
+/// The same for `f16`, stored as `f32`.
 fn halves(function: F, cases: Cases<'_, f32>) {
     by_component(function, Number::F16, cases, f32::to_bits, is_same_float);
 }

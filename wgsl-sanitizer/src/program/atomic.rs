@@ -10,11 +10,11 @@ pub(crate) enum AtomicOperation {
     Load,
     Store,
     Update(AtomicUpdate),
-    /// Stores where the old value is that of the slot.
+    /// Stores if the old value equals the value in this slot.
     CompareExchange(u32),
 }
 
-/// A read and a write in one.
+/// An atomic read-modify-write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AtomicUpdate {
     Add,

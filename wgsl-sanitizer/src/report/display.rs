@@ -1,4 +1,4 @@
-//! Findings as people read them.
+//! The text of findings.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -36,7 +36,7 @@ impl Display for Space {
     }
 }
 
-/// The name of a variable, or what stands for one.
+/// The name of a variable, or the text "a value".
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
@@ -129,13 +129,13 @@ impl Finding {
         }
     }
 
-    /// Whether the two sides of a race are of one workgroup.
+    /// Whether both sides of a race belong to one workgroup.
     pub(crate) fn is_within(&self) -> bool {
         let group = |side: &Option<Side>| side.as_ref().map(|side| side.workgroup);
         group(&self.side) == group(&self.other)
     }
 
-    /// Whether both sides are one expression, or one a part of the other: no barrier can stand between.
+    /// Whether the two sides' expressions overlap in the source: no barrier can stand between them.
     fn is_one_statement(&self) -> bool {
         let (Some(side), Some(other)) = (&self.side, &self.other) else {
             return false;
@@ -151,7 +151,7 @@ impl Finding {
             && two.column < end(one)
     }
 
-    /// What would make a race none.
+    /// The missing order that makes two accesses a race.
     fn missing(&self) -> &'static str {
         match &self.problem {
             _ if !self.is_within() => "nothing orders workgroups of a dispatch",
@@ -164,7 +164,7 @@ impl Finding {
         }
     }
 
-    /// What to do, in a line.
+    /// One line on how to correct the problem.
     fn help(&self) -> &'static str {
         match &self.problem {
             Problem::Race { .. } if !self.is_within() => {
@@ -234,7 +234,7 @@ impl Finding {
     }
 }
 
-/// How a call begins at which invocations wait.
+/// The starts of calls at which invocations wait.
 const BARRIERS: [&str; 4] = [
     "workgroupBarrier",
     "storageBarrier",

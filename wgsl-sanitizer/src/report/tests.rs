@@ -1,4 +1,4 @@
-//! Every message, of findings made by hand.
+//! The text of every finding.
 
 use super::{Access, Block, Finding, Order, Place, Problem, Report, Scalar, Side, Space};
 
@@ -43,7 +43,7 @@ fn one(problem: Problem) -> Finding {
     }
 }
 
-/// The lines of a message between its first and its last.
+/// The place in a message: the lines between the first and the last.
 const HERE: &str = "
   --> a.wgsl:3:5
    |  x[i]
@@ -322,7 +322,7 @@ fn a_race_both_within_a_workgroup_and_between_two() {
     }
 }
 
-/// No barrier can stand within a statement.
+/// No barrier can stand inside a statement.
 #[test]
 fn a_race_of_a_statement_with_itself() {
     let sides = [Access::Read, Access::Write];

@@ -1,4 +1,4 @@
-//! The tests that look for faults: built once, so that a fault is planted while they run.
+//! The tests that look for faults. They are built once; faults are planted at run time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::host::{self, Ended, Failure, Host, Invocation};
 /// The library's own tests.
 const LIBRARY: &str = "wgrad";
 
-/// Test binaries, in the order of what they find in a second.
+/// Test binaries. The ones that find the most faults per second come first.
 const BINARIES: [&str; 12] = [
     "contract",
     "gradients",
@@ -25,23 +25,23 @@ const BINARIES: [&str; 12] = [
     "device",
 ];
 
-/// Tests that cannot say anything of a planted fault.
+/// Tests that cannot detect a planted fault.
 const LEFT_OUT: [(&str, &str); 1] = [
-    // It compares the kernels' text with the files, which a planted fault is not in.
+    // It compares the kernels' text with the files, and a planted fault is not in the files.
     (
         "contract",
         "every_entry_point_has_one_contract_and_every_contract_its_file",
     ),
 ];
 
-/// A program with tests in it.
+/// A test program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binary {
     pub(crate) name: &'static str,
     pub(crate) path: PathBuf,
 }
 
-/// A test, by the place of its binary among all.
+/// A test: the index of its binary, and its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Test {
     pub(crate) binary: usize,
@@ -56,7 +56,8 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Builds the tests so that faults can be planted in them, in a folder of their own, and asks each what is in it.
+    /// Builds the tests with support for planted faults, in a separate target directory, and lists each binary's
+    /// tests.
     pub(crate) fn build(host: &impl Host, scratch: &Path) -> Result<Self, Failure> {
         let build = build_of(host);
         eprintln!("$ {build}");
@@ -85,14 +86,14 @@ impl Suite {
         Ok(suite)
     }
 
-    /// One test, to be run alone.
+    /// The command that runs one test alone.
     pub(crate) fn invocation(&self, test: usize) -> Invocation {
         let Test { binary, name } = &self.tests[test];
         Invocation::new(&self.binaries[*binary].path, ["--exact", name.as_str()])
             .with_var("RUST_BACKTRACE", "0")
     }
 
-    /// A test as tables have it: `parity::linear::forward`.
+    /// A test's name in tables: `parity::linear::forward`.
     pub(crate) fn name(&self, test: usize) -> String {
         let Test { binary, name } = &self.tests[test];
         format!("{}::{name}", self.binaries[*binary].name)
@@ -106,7 +107,8 @@ fn build_of(host: &impl Host) -> Invocation {
     for word in "test --release --no-run --message-format json-render-diagnostics".split(' ') {
         args.push(word.into());
     }
-    // Another flag would build everything anew, here and then in the ordinary folder.
+    // Building with other flags in the same directory would rebuild everything, both now and in the next ordinary
+    // build.
     args.extend(["--target-dir".into(), target.join("mutants").into()]);
     args.extend(["--package".into(), LIBRARY.into(), "--lib".into()]);
     for name in BINARIES.iter().filter(|name| **name != LIBRARY) {
@@ -117,7 +119,7 @@ fn build_of(host: &impl Host) -> Invocation {
     Invocation::new(host::cargo(host), args).with_var("RUSTFLAGS", flags.trim())
 }
 
-/// What a program prints that has to succeed.
+/// The output of a program, which has to succeed.
 fn capture(host: &impl Host, invocation: &Invocation, scratch: &Path) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new(format!("cannot run `{invocation}`: {error}"));
     let path = scratch.join("printed");
@@ -133,7 +135,7 @@ fn capture(host: &impl Host, invocation: &Invocation, scratch: &Path) -> Result<
     }
 }
 
-/// The path of the program that cargo says it built of the tests with this name.
+/// The path of the test program with this name, from cargo's messages.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let target = format!("\"name\":\"{name}\"");
     let mut lines = messages.lines();
@@ -152,7 +154,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::fake::Fake;
 
-    /// A message of cargo's.
+    /// A message of cargo.
     fn message(name: &str, executable: &str) -> String {
         format!(
             "{{\"reason\":\"compiler-artifact\",\"target\":{{\"kind\":[\"test\"],\"name\":\"{name}\"}},\
@@ -160,7 +162,7 @@ pub(crate) mod tests {
         )
     }
 
-    /// What cargo prints when it has built everything into `/t`, and the command line for that.
+    /// cargo's output after it has built everything into `/t`, and the command line that it answers.
     pub(crate) fn built(fake: Fake) -> Fake {
         let mut printed = message("serde", "null");
         for name in BINARIES {
@@ -169,7 +171,7 @@ pub(crate) mod tests {
         let line = build_of(&fake).to_string();
         let mut fake = fake.answers(line, &printed);
         for name in BINARIES {
-            // Each binary has one test, `contract` one more that is left out.
+            // Each binary has one test. `contract` has another one, which is left out.
             let left_out = match name {
                 "contract" => format!("{}: test\n", LEFT_OUT[0].1),
                 _ => String::new(),

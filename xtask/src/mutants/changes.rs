@@ -1,4 +1,4 @@
-//! What can be changed in a shader's text, token by token.
+//! Finds the possible changes of a shader's text, token by token.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -6,29 +6,29 @@ use std::ops::Range;
 use super::faults::Kind;
 use super::lex::{Class, Token, tokens};
 
-/// A fault before its text is told.
+/// A fault, without the text that describes it.
 pub(crate) struct Change {
     pub(crate) kind: Kind,
     pub(crate) range: Range<usize>,
     pub(crate) replacement: String,
-    /// Name of the function that it is in; empty outside of functions.
+    /// Name of the enclosing function; empty outside functions.
     pub(crate) function: String,
 }
 
-/// All changes of a text that are one fault each.
+/// All changes of a text. Each is one fault.
 pub(crate) fn changes(text: &str) -> Vec<Change> {
     Reader::new(text).changes()
 }
 
-/// A shader's tokens, with what is known of their surroundings.
+/// A shader's tokens and their context.
 struct Reader<'t> {
     text: &'t str,
     tokens: Vec<Token>,
-    /// Of each token: whether it is part of an attribute.
+    /// For each token: whether it belongs to an attribute.
     in_attribute: Vec<bool>,
-    /// Of each token: the name of the function whose body it is in, if it is in one.
+    /// For each token: the name of the function whose body contains it.
     function: Vec<Option<&'t str>>,
-    /// Parameters that are builtins.
+    /// Names of the parameters that are built-in values.
     builtins: HashSet<&'t str>,
 }
 
@@ -47,7 +47,7 @@ impl<'t> Reader<'t> {
         reader
     }
 
-    /// A token's text; empty behind the last.
+    /// A token's text; empty after the last token.
     fn at(&self, index: usize) -> &'t str {
         let token = self.tokens.get(index);
         token.map_or("", |token| &self.text[token.range.clone()])
@@ -63,12 +63,12 @@ impl<'t> Reader<'t> {
             .is_some_and(|token| token.class == class)
     }
 
-    /// The bytes of tokens from `first` to `last`.
+    /// The byte range of the tokens from `first` to `last`.
     fn span(&self, first: usize, last: usize) -> Range<usize> {
         self.tokens[first].range.start..self.tokens[last].range.end
     }
 
-    /// Where the bracket closes that opens at a token; the last token where none does.
+    /// The token that closes the bracket at `open`; the last token if none does.
     fn closing(&self, open: usize) -> usize {
         let mut depth = 0;
         for index in open..self.tokens.len() {
@@ -118,7 +118,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether an operator behind this token has two operands.
+    /// Whether an operator after this token is a binary operator.
     fn ends_operand(&self, index: usize) -> bool {
         match self.tokens[index].class {
             Class::Integer | Class::Float => true,
@@ -132,7 +132,7 @@ impl<'t> Reader<'t> {
         index > 0 && self.ends_operand(index - 1)
     }
 
-    /// The first token of the declaration or statement that a token is in, or of the part of a loop's head.
+    /// The first token of the declaration or statement that contains a token, or of that part of a loop's head.
     fn head(&self, index: usize) -> usize {
         let mut depth = 0;
         for before in (0..index).rev() {
@@ -218,7 +218,7 @@ impl<'t> Reader<'t> {
         if sign == "-" && !self.is_binary(index) {
             return Some((Kind::Arithmetic, ""));
         }
-        // Pointers are taken and followed by signs of their own.
+        // Taking an address and dereferencing are not changed.
         if matches!(sign, "*" | "&") && !self.is_binary(index) {
             return None;
         }
@@ -260,7 +260,7 @@ impl<'t> Reader<'t> {
         })
     }
 
-    /// The index behind a bracket that opens one, one further on.
+    /// Replaces an index by the next one: the range of the index, and the new text.
     fn next_element(&self, index: usize) -> Option<(Range<usize>, String)> {
         if self.at(index) != "[" || !self.is_binary(index) {
             return None;
@@ -270,7 +270,7 @@ impl<'t> Reader<'t> {
         let range = self.span(first, last.max(first));
         let inner = &self.text[range.clone()];
         match () {
-            // A number that is one more is a fault already.
+            // A number that is one larger is already a fault of its own.
             () if first == last && self.is(first, Class::Integer) => None,
             () if first == last => Some((range.clone(), format!("{inner} + 1"))),
             () => Some((range.clone(), format!("({inner}) + 1"))),
@@ -344,7 +344,7 @@ impl<'t> Reader<'t> {
     /// The statement that begins at a token, if it can be left out.
     fn statement(&self, index: usize) -> Option<(Kind, Range<usize>)> {
         self.function[index]?;
-        // A part of a loop's head is no statement, nor is what stands outside of blocks.
+        // A part of a loop's head is not a statement, and neither is text outside blocks.
         if !matches!(self.before(index), "{" | "}" | ";") || self.is_in_parentheses(index) {
             return None;
         }
@@ -387,12 +387,12 @@ fn is_assignment(sign: &str) -> bool {
     sign.ends_with('=') && !matches!(sign, "==" | "!=" | "<=" | ">=")
 }
 
-/// The number with its suffix apart.
+/// Splits a number from its suffix.
 fn split_suffix<'n>(text: &'n str, suffixes: &[char]) -> (&'n str, &'n str) {
     text.split_at(text.trim_end_matches(suffixes).len())
 }
 
-/// One more, and one less.
+/// The number plus 1 and the number minus 1.
 fn other_wholes(text: &str) -> Vec<String> {
     let (digits, suffix) = split_suffix(text, &['u', 'i']);
     let hexadecimal = digits.strip_prefix("0x");
@@ -411,7 +411,7 @@ fn other_wholes(text: &str) -> Vec<String> {
     others.into_iter().flatten().map(write).collect()
 }
 
-/// Twice as much, or 1 for 0.
+/// Twice the number; 1 for 0.
 fn twice(text: &str) -> Option<String> {
     let (digits, suffix) = split_suffix(text, &['f', 'h']);
     let value: f64 = digits.parse().ok()?;

@@ -1,14 +1,14 @@
-//! Faults that change no result, each with the reason: `equivalent.txt` beside this file.
+//! The list of faults that change no result, with a reason for each: `equivalent.txt` beside this file.
 
 use super::faults::Fault;
 
-/// Below the workspace's root.
+/// Path of the list, relative to the workspace root.
 pub(crate) const FILE: &str = "xtask/src/mutants/equivalent.txt";
 
-/// One entry: every fault in a function that makes of a line this other one.
+/// One entry: all faults in a function that change this line into that line.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
-    /// Its line in the list.
+    /// Line of the entry in the list.
     line: usize,
     shader: String,
     function: String,
@@ -24,7 +24,8 @@ pub(crate) struct Equivalent {
 }
 
 impl Equivalent {
-    /// Reads the list: entries of four parts, apart by empty lines; lines that begin with `#` are comments.
+    /// Parses the list. Entries have four parts and are separated by empty lines; lines that start with `#` are
+    /// comments.
     ///
     /// ```text
     /// linear.wgsl multiply
@@ -42,13 +43,13 @@ impl Equivalent {
         })
     }
 
-    /// Why a fault changes no result, if it is listed.
+    /// The reason why a fault changes no result, if the fault is listed.
     pub(crate) fn reason(&self, fault: &Fault) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.is_of(fault));
         entry.map(|entry| &*entry.reason)
     }
 
-    /// Where an entry is of no fault that there is.
+    /// The first entry that matches no fault, as a message.
     pub(crate) fn stale(&self, faults: &[Fault]) -> Option<String> {
         let is_stale = |entry: &&Entry| !faults.iter().any(|fault| entry.is_of(fault));
         let entry = self.entries.iter().find(is_stale)?;
@@ -108,7 +109,7 @@ mod tests {
         let list = Equivalent::parse(LIST).unwrap_or_default();
         let all = faults("one", SHADER);
         let reasons: Vec<_> = all.iter().map(|fault| list.reason(fault)).collect();
-        // Of each function the statement, `=` and `min`.
+        // For each function: the statement, `=` and `min`.
         let equal = "They are equal.";
         let unread = "Nobody reads it.";
         assert_eq!(reasons, [None, None, Some(equal), Some(unread), None, None]);

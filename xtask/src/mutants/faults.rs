@@ -1,4 +1,4 @@
-//! Single faults in a shader: every place where one token, argument or statement is another, or missing.
+//! All single faults of a shader: places where one token, argument or statement is changed or missing.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::changes::{Change, changes};
 
-/// What kind of mistake a fault is.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     /// A barrier is missing.
@@ -21,21 +21,21 @@ pub(crate) enum Kind {
     Bits,
     /// A whole number is one more, or one less.
     Integer,
-    /// A number with a fraction is twice as large, or not 0.
+    /// A number with a fraction is doubled, or 0 becomes 1.
     Float,
-    /// The same of the value of a constant.
+    /// A number in a constant's value is changed, as in `Integer` or `Float`.
     Constant,
     /// `min` is `max`, `exp` is `exp2`, and the like.
     Function,
-    /// An assignment, a call, a jump is missing.
+    /// An assignment, a call or a jump is missing.
     Statement,
-    /// The next element is taken.
+    /// An index is one larger.
     Index,
     /// `=` is `+=`, and the like.
     Assignment,
-    /// The values of a `select` are the other way round.
+    /// The values of a `select` are swapped.
     Select,
-    /// `x` of a builtin is `y`, and the other way round.
+    /// `x` of a built-in value becomes `y`, or `y` becomes `x`.
     Component,
 }
 
@@ -57,7 +57,7 @@ impl Kind {
         Self::Component,
     ];
 
-    /// As tables and the command line have it.
+    /// The name in tables and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Barrier => "barrier",
@@ -81,19 +81,19 @@ impl Kind {
 /// One fault in a shader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The shader and a number that is made of the fault's text: other lines can come and go.
+    /// The shader's name and a hash of the fault's text. Changes elsewhere in the file do not change it.
     pub(crate) id: String,
     /// File name without `.wgsl`.
     pub(crate) shader: String,
     pub(crate) kind: Kind,
-    /// Name of the function that it is in; empty outside of functions.
+    /// Name of the enclosing function; empty outside functions.
     pub(crate) function: String,
-    /// From 1 on.
+    /// Line number, from 1.
     pub(crate) line: usize,
-    /// The line, or the lines in one; and what becomes of it.
+    /// The line before and after the change. Several lines are joined into one.
     pub(crate) before: String,
     pub(crate) after: String,
-    /// The bytes that are replaced, and by what.
+    /// The byte range that is replaced, and its replacement.
     pub(crate) range: Range<usize>,
     pub(crate) replacement: String,
 }
@@ -120,7 +120,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of a shader, in the order of their places.
+/// All faults of a shader, sorted by their places.
 pub(crate) fn faults(shader: &str, text: &str) -> Vec<Fault> {
     let mut changes = changes(text);
     changes.sort_by_key(|change| (change.range.start, change.range.end));
@@ -145,7 +145,7 @@ pub(crate) fn faults(shader: &str, text: &str) -> Vec<Fault> {
         ];
         let after = in_one_line(&with.concat());
         let key = [&*function, &*before, &*after].join("\n");
-        // Lines that are the same are told apart by their order.
+        // Identical lines are distinguished by their order.
         let earlier = same.entry(key.clone()).or_insert(0);
         *earlier += 1;
         Fault {
@@ -168,7 +168,7 @@ fn in_one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// FNV-1a.
+/// FNV-1a hash.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

@@ -1,17 +1,17 @@
-//! WGSL as tokens, each with its place in the text.
+//! Splits WGSL into tokens with their places.
 
 use std::ops::Range;
 
-/// What a token is.
+/// The class of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// A name or a keyword.
     Name,
     /// A literal without a fraction.
     Integer,
-    /// A literal with one.
+    /// A literal with a fraction.
     Float,
-    /// Everything else, the longest first: `<=` is one token.
+    /// An operator or other punctuation, as long as possible: `<=` is one token.
     Sign,
     /// `<` or `>` around the arguments of a type, as in `array<f32, 4>`.
     Template,
@@ -21,17 +21,17 @@ pub(crate) enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) class: Class,
-    /// Its bytes in the text.
+    /// Byte range in the text.
     pub(crate) range: Range<usize>,
 }
 
-/// Longer ones before those that they begin with.
+/// Operators of several characters. A longer one precedes its own prefixes.
 const SIGNS: [&str; 26] = [
     "<<=", ">>=", "<=", ">=", "==", "!=", "&&", "||", "<<", ">>", "++", "--", "->", "+=", "-=",
     "*=", "/=", "%=", "&=", "|=", "^=", "<", ">", "=", "+", "-",
 ];
 
-/// What takes arguments between `<` and `>`; nothing that a program declares does.
+/// Whether `<` after this name starts template arguments. No declared name does.
 fn is_generic(name: &str) -> bool {
     let vector = |name: &str| matches!(name, "vec2" | "vec3" | "vec4");
     let matrix = |name: &str| {
@@ -41,10 +41,10 @@ fn is_generic(name: &str) -> bool {
     matches!(name, "array" | "atomic" | "bitcast" | "ptr" | "var") || vector(name) || matrix(name)
 }
 
-/// The tokens of a text, without its comments.
+/// The tokens of a text. Comments are dropped.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
-    // Brackets that are open.
+    // The open brackets.
     let mut open: Vec<char> = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
@@ -86,7 +86,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// The length of the comment that a text begins with.
+/// The length of the comment at the start of a text.
 fn comment(text: &str) -> Option<usize> {
     if text.starts_with("//") {
         return Some(text.find('\n').unwrap_or(text.len()));
@@ -97,7 +97,7 @@ fn comment(text: &str) -> Option<usize> {
     let mut at = 2;
     let mut depth = 1;
     while depth > 0 {
-        // Those of WGSL nest.
+        // Block comments nest in WGSL.
         match text[at..].find(['*', '/']) {
             None => return Some(text.len()),
             Some(skipped) => at += skipped,
@@ -127,7 +127,7 @@ fn is_fraction(text: &str) -> bool {
     chars.next() == Some('.') && chars.next().is_some_and(|c| c.is_ascii_digit())
 }
 
-/// The length of the number that a text begins with, and whether it has a fraction.
+/// The class and length of the number at the start of a text.
 fn number(text: &str) -> (Class, usize) {
     if text.starts_with("0x") || text.starts_with("0X") {
         return (Class::Integer, prefix(text, is_of_name));

@@ -1,27 +1,28 @@
-//! What `cargo xtask mutants` is asked for.
+//! The arguments of `cargo xtask mutants`.
 
 use std::ffi::OsString;
 
 use super::faults::{Fault, Kind};
 
-/// The options of faults in shaders.
+/// Options for faults in shaders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// How many faults are planted; all where it is not said.
+    /// How many faults to plant; `None` plants all.
     pub(crate) sample: Option<usize>,
-    /// Chooses those of a sample.
+    /// The seed of the sample.
     pub(crate) seed: u64,
-    /// Shaders without `.wgsl`, kinds, and ids; all where none is named.
+    /// Only faults in these shaders (without `.wgsl`), of these kinds, with these ids. An empty list does not
+    /// restrict.
     pub(crate) files: Vec<String>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) ids: Vec<String>,
-    /// How many faults are looked at side by side.
+    /// How many tests run at the same time.
     pub(crate) jobs: usize,
     /// Only print the faults.
     pub(crate) list: bool,
-    /// Plant those as well that are listed as changing no result.
+    /// Also plant the faults that are listed as changing no result.
     pub(crate) equivalent: bool,
-    /// Run only the tests of `cargo xtask sanitize`, which sees what they see and more: it interprets all of them.
+    /// Run only the tests of `cargo xtask sanitize`, and interpret every plan in them.
     pub(crate) sanitizer: bool,
 }
 
@@ -41,7 +42,7 @@ impl Default for Options {
     }
 }
 
-/// What the command does.
+/// The task of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// Faults in shaders.
@@ -51,7 +52,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Reads the arguments that follow `mutants`.
+    /// Parses the arguments after `mutants`.
     pub(crate) fn parse(args: &[OsString]) -> Result<Self, String> {
         if args.first().is_some_and(|first| first == "--rust") {
             return Ok(Self::Rust(args[1..].to_vec()));
@@ -98,7 +99,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(wrong)
 }
 
-/// `linear` of `linear`, `linear.wgsl`, `shaders/linear.wgsl`.
+/// The shader's name: `linear` for `linear`, `linear.wgsl` or `shaders/linear.wgsl`.
 fn shader(text: &str) -> String {
     let name = text.rsplit(['/', '\\']).next().unwrap_or_default();
     name.strip_suffix(".wgsl").unwrap_or(name).to_owned()
@@ -113,7 +114,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 impl Options {
-    /// The faults that are asked for, of all that there are.
+    /// The faults that these options select.
     pub(crate) fn choose(&self, mut faults: Vec<Fault>) -> Result<Vec<Fault>, String> {
         let unknown =
             |what: &str, name: &String| format!("there is no {what} `{name}`: --list prints all");
@@ -140,14 +141,14 @@ impl Options {
     }
 }
 
-/// So many faults, spread over shaders and kinds, in the order in which they were.
+/// A sample of `count` faults, spread over shaders and kinds. The faults keep their order.
 fn spread(faults: Vec<Fault>, count: usize, seed: u64) -> Vec<Fault> {
     let mut random = Random(seed);
     let mut order: Vec<usize> = (0..faults.len()).collect();
     for last in (1..order.len()).rev() {
         order.swap(last, random.below(last + 1));
     }
-    // The first of each shader and kind, in random order, then the second of each, and so on.
+    // Takes the first fault of each shader and kind in random order, then the second of each, and so on.
     let mut drawn = std::collections::HashMap::new();
     let mut ranked: Vec<(usize, usize, usize)> = Vec::new();
     for (position, &index) in order.iter().enumerate() {
@@ -169,7 +170,7 @@ fn spread(faults: Vec<Fault>, count: usize, seed: u64) -> Vec<Fault> {
         .collect()
 }
 
-/// `SplitMix64`.
+/// The random number generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -179,7 +180,7 @@ impl Random {
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let bits = u128::from(bits ^ (bits >> 31));
-        // Below `bound`, which is a usize.
+        // The value is below `bound`, so it fits in usize.
         usize::try_from((bits * bound as u128) >> 64).unwrap_or(0)
     }
 }

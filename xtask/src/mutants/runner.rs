@@ -1,4 +1,4 @@
-//! Runs tests one by one, several side by side, and says which first saw a fault.
+//! Runs tests, several at a time, and finds the first test that detects a fault.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -9,42 +9,42 @@ use super::binaries::Suite;
 use super::faults::Fault;
 use crate::host::{Ended, Failure, Host, Invocation, Running};
 
-/// Names the file with a fault: see `src/kernel/fault.rs`.
+/// The variable with the path of the faulty shader: see `src/kernel/fault.rs`.
 const FAULT: &str = "WGRAD_FAULT";
-/// Names the file that gets the names of the shaders that a test's kernels are made of.
+/// The variable with the path of a file. A test writes the names of the shaders of its kernels there.
 const MET: &str = "WGRAD_SHADERS_MET";
-/// The exit code of a test that was given a fault that is no valid WGSL.
+/// The exit code of a test whose planted fault is not valid WGSL.
 const INVALID: i32 = 86;
-/// The exit code of tests that failed.
+/// The exit code of a test that fails.
 const FAILED: i32 = 101;
 
-/// How long a test may take: so many times what it takes without a fault, and so much more.
+/// The time limit of a test: this multiple of its time without a fault, plus this grace period.
 const PATIENCE: u32 = 3;
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How a test saw a fault.
+/// How a test detected a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
     /// It failed.
     Failed,
     /// The process crashed.
     Crashed,
-    /// It did not end in time.
+    /// It exceeded its time limit.
     Hung,
 }
 
-/// What became of a fault.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// By the test of this number.
+    /// The test with this index detected it.
     Caught { test: usize, how: How },
     /// All tests passed.
     Lived,
-    /// It is no valid WGSL.
+    /// The faulty shader is not valid WGSL.
     Invalid,
 }
 
-/// The tests with what is known of them from a run without a fault.
+/// The tests, and what a run without a fault showed about them.
 #[derive(Debug)]
 pub(crate) struct Runner<'r, H: Host> {
     host: &'r H,
@@ -53,14 +53,14 @@ pub(crate) struct Runner<'r, H: Host> {
     vars: Vec<(&'static str, PathBuf)>,
     jobs: usize,
     grace: Duration,
-    /// Of each test.
+    /// One for each test.
     known: Vec<Known>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Known {
     duration: Duration,
-    /// The shaders that it can see a fault in.
+    /// The shaders of the test's kernels, in which it can detect a fault.
     shaders: HashSet<String>,
 }
 
@@ -74,7 +74,7 @@ struct Lane {
 /// How a lane ended.
 #[derive(Default)]
 struct End {
-    /// What its tests took.
+    /// The duration of its tests.
     duration: Duration,
     /// The test that did not pass.
     stopped: Option<(usize, Stop)>,
@@ -87,16 +87,16 @@ enum Stop {
     TimeLimit,
 }
 
-/// A test of a lane that runs.
+/// A running test of a lane.
 struct Slot {
-    /// The lane's number.
+    /// The lane's index.
     number: usize,
     lane: Lane,
-    /// Its place among the lane's tests.
+    /// The test's index in the lane.
     place: usize,
     running: Box<dyn Running>,
     start: Instant,
-    /// When the first of them started.
+    /// When the lane's first test started.
     lane_start: Instant,
     limit: Duration,
     stdout: PathBuf,
@@ -104,7 +104,7 @@ struct Slot {
 }
 
 impl<'r, H: Host> Runner<'r, H> {
-    /// Before anything is known of the tests.
+    /// A runner that knows nothing about the tests yet.
     pub(crate) fn new(host: &'r H, suite: &'r Suite, scratch: &'r Path, jobs: usize) -> Self {
         Self {
             host,
@@ -117,14 +117,14 @@ impl<'r, H: Host> Runner<'r, H> {
         }
     }
 
-    /// With an environment variable for all tests.
+    /// Sets an environment variable for all tests.
     pub(crate) fn with_var(mut self, name: &'static str, value: &Path) -> Self {
         self.vars.push((name, value.to_owned()));
         self
     }
 
-    /// Runs every test without a fault: how long each takes, and which shaders it meets. What tests say that they
-    /// leave out is returned.
+    /// Runs every test without a fault, and records its duration and its shaders. Returns the tests' messages about
+    /// what they skip.
     pub(crate) fn look(&mut self) -> Result<Vec<String>, Failure> {
         let count = self.suite.tests.len();
         let met = |test: usize| self.scratch.join(format!("met-{test}"));
@@ -152,7 +152,7 @@ impl<'r, H: Host> Runner<'r, H> {
             for line in stderr.lines().filter(|line| line.starts_with("SKIPPED")) {
                 *skipped.entry(line.to_owned()).or_insert(0) += 1;
             }
-            // A test that asks for no kernel writes none.
+            // A test without kernels writes no file.
             let shaders = fs::read_to_string(met(test)).unwrap_or_default();
             known[test] = Known {
                 duration: end.duration,
@@ -170,18 +170,18 @@ impl<'r, H: Host> Runner<'r, H> {
             .collect())
     }
 
-    /// The shaders that any test meets.
+    /// The shaders of all tests.
     pub(crate) fn shaders(&self) -> BTreeSet<&str> {
         let shaders = self.known.iter().flat_map(|known| &known.shaders);
         shaders.map(String::as_str).collect()
     }
 
-    /// What all tests take together without a fault.
+    /// The sum of all tests' durations without a fault.
     pub(crate) fn duration(&self) -> Duration {
         self.known.iter().map(|known| known.duration).sum()
     }
 
-    /// Tests that can see a fault in a shader: those of one binary together, the quickest first.
+    /// The tests with kernels of a shader, grouped by binary, the quickest first.
     fn tests_of(&self, shader: &str) -> Vec<usize> {
         let tests = 0..self.known.len();
         let mut tests: Vec<usize> = tests
@@ -191,7 +191,7 @@ impl<'r, H: Host> Runner<'r, H> {
         tests
     }
 
-    /// Plants each fault in the text of its shader, and says what became of it as soon as that is known.
+    /// Plants each fault in its shader's text, and reports each outcome as soon as it is known.
     pub(crate) fn plant(
         &self,
         faults: &[&Fault],
@@ -228,7 +228,7 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// Runs so many lanes, as many side by side as there are jobs, until `done` returns false.
+    /// Runs `count` lanes, up to `jobs` at a time, until `done` returns false.
     fn drive(
         &self,
         count: usize,
@@ -237,7 +237,7 @@ impl<'r, H: Host> Runner<'r, H> {
     ) -> Result<(), Failure> {
         let mut slots = Vec::new();
         let driven = self.fill(&mut slots, count, lane, done);
-        // Nothing goes on running, whatever went wrong.
+        // No test may keep running, even after an error.
         let killed: Vec<io::Result<()>> = slots
             .iter_mut()
             .map(|slot: &mut Slot| slot.running.kill())
@@ -246,7 +246,7 @@ impl<'r, H: Host> Runner<'r, H> {
         all.map_err(|error| Failure::new(format!("cannot run a test: {error}")))
     }
 
-    /// The same; what still runs when it ends is in the slots.
+    /// The loop of [`drive`](Self::drive). On return, `slots` has the tests that are still running.
     fn fill(
         &self,
         slots: &mut Vec<Slot>,
@@ -260,7 +260,7 @@ impl<'r, H: Host> Runner<'r, H> {
             while slots.len() < self.jobs && next < count {
                 let lane = lane(next)?;
                 match lane.tests.is_empty() {
-                    // Nothing looks at it.
+                    // No test has kernels of this shader.
                     true => goes_on &= done(next, End::default()),
                     false => {
                         let start = Instant::now();
@@ -299,7 +299,7 @@ impl<'r, H: Host> Runner<'r, H> {
                     .map(|(_, path)| path)
                     .chain(files)
                 {
-                    // A test that asks for no kernel writes none.
+                    // A test without kernels writes no file.
                     let _ = fs::remove_file(path);
                 }
             }
@@ -332,14 +332,14 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// None while a test runs, and then why its lane stops there, if it does.
+    /// `None` while the test runs. Then the reason why the lane stops, or `Some(None)` if the test passed.
     fn stop(&self, slot: &mut Slot) -> io::Result<Option<Option<Stop>>> {
         Ok(match slot.running.ended()? {
             Some(Ended::Code(0)) => Some(None),
             Some(ended) => Some(Some(Stop::Ended(ended))),
             None if slot.lane.limited && slot.start.elapsed() > slot.limit => {
                 slot.running.kill()?;
-                // The machine may have more to do than it had.
+                // The machine may be busier now than it was: measure the test again without a fault.
                 let limit = self.limit(self.time(slot.lane.tests[slot.place])?);
                 if limit <= slot.limit {
                     return Ok(Some(Some(Stop::TimeLimit)));
@@ -355,12 +355,12 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// How long a test may take with a fault that takes so long without one.
+    /// The time limit of a test that takes this long without a fault.
     fn limit(&self, duration: Duration) -> Duration {
         duration * PATIENCE + self.grace
     }
 
-    /// How long a test takes now, without a fault.
+    /// The current duration of a test without a fault.
     fn time(&self, test: usize) -> io::Result<Duration> {
         let lane = Lane {
             vars: Vec::new(),

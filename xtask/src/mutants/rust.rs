@@ -1,11 +1,11 @@
-//! Faults in Rust, by cargo-mutants, as `.cargo/mutants.toml` says.
+//! Faults in Rust, planted by cargo-mutants with the settings in `.cargo/mutants.toml`.
 
 use std::ffi::OsString;
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::with_driver;
 
-/// Runs cargo-mutants with these further arguments, if it is there.
+/// Runs cargo-mutants with these further arguments, if it is installed.
 pub(crate) fn run(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     let cargo = host::cargo(host);
     if host.output(&cargo, &["mutants", "--version"]).is_none() {

@@ -1,4 +1,4 @@
-//! How many faults were caught, by shader, by kind, and by what saw them.
+//! Counts the faults that were caught, by shader, by kind and by test binary.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::faults::Fault;
 use super::runner::How;
 
-/// What became of a fault, for the score.
+/// The outcome for a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Tests of this binary saw it.
@@ -15,13 +15,13 @@ pub(crate) enum Outcome {
         how: How,
     },
     Lived,
-    /// It is listed as changing no result.
+    /// The fault is listed as changing no result.
     Equivalent,
-    /// It is no valid WGSL.
+    /// The faulty shader is not valid WGSL.
     Invalid,
 }
 
-/// Numbers of faults.
+/// Numbers of faults, by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
     caught: usize,
@@ -40,7 +40,7 @@ impl Count {
         } += 1;
     }
 
-    /// Those that could be seen.
+    /// The faults that a test could have caught.
     fn planted(self) -> usize {
         self.caught + self.lived
     }
@@ -53,13 +53,13 @@ impl Count {
     }
 }
 
-/// The score of faults that were planted.
+/// The score of all planted faults.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
     all: Count,
     by_shader: BTreeMap<String, Count>,
     by_kind: BTreeMap<&'static str, Count>,
-    /// Faults that the tests of a binary saw: all, by a crash, by not ending in time.
+    /// Faults that a binary's tests caught: in all, by a crash, by a timeout.
     by_test: BTreeMap<&'static str, [usize; 3]>,
 }
 

@@ -1,4 +1,4 @@
-//! No function of naga's is forgotten.
+//! All of naga's functions are covered.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{Expression, Handle, Module, ScalarKind, TypeInner};
@@ -14,18 +14,18 @@ const SIGNED: &[&str] = &["i32"];
 const UNSIGNED: &[&str] = &["u32"];
 const SIGNED_AND_FLOAT: &[&str] = &["f32", "f16", "i32"];
 
-/// How WGSL calls a function, or why it cannot.
+/// The WGSL calls of a function, or the reason why it has none.
 enum Line {
-    /// T is each of the numbers; V is T and a vector of it.
+    /// `T` stands for each type of number, `V` for `T` and for a vector of it.
     Known(&'static str, &'static [&'static str]),
-    /// The call that WGSL does not know, and the reason.
+    /// A call that WGSL does not have, and the reason.
     Unsupported(&'static str, &'static str),
 }
 use Line::{Known, Unsupported};
 
 macro_rules! functions {
     ($($name:ident: $line:expr,)*) => {
-        /// A function that naga adds does not compile before it has its line.
+        /// The match is exhaustive: a new function in naga stops compilation until it has its line here.
         fn line(function: F) -> Line {
             match function { $(F::$name => $line),* }
         }
@@ -115,7 +115,7 @@ functions! {
     Unpack4xU8: Known("unpack4xU8(T)", UNSIGNED),
 }
 
-/// A function with one call, its arguments of the types that stand in the place of values.
+/// A shader with one call of a function. Each argument of the call names its type.
 fn source(call: &str, shape: &str, number: &str) -> String {
     let Some((word, types)) = call.trim_end_matches(')').split_once('(') else {
         panic!("no call: {call}");
@@ -133,7 +133,7 @@ fn source(call: &str, shape: &str, number: &str) -> String {
     format!("enable f16; fn caller({parameters}) {{ let result = {word}({names}); }}")
 }
 
-/// The slots of a type.
+/// The number of slots of a type.
 fn count(module: &Module, inner: &TypeInner) -> usize {
     match *inner {
         TypeInner::Scalar(_) => 1,
@@ -147,7 +147,7 @@ fn count(module: &Module, inner: &TypeInner) -> usize {
     }
 }
 
-/// What the components of an argument are.
+/// The number type of an argument's components.
 fn number(inner: &TypeInner) -> Number {
     let scalar = inner.scalar().map(|scalar| (scalar.kind, scalar.width));
     match scalar {
@@ -159,7 +159,7 @@ fn number(inner: &TypeInner) -> Number {
     }
 }
 
-/// Calls a function as WGSL would, and sees that it fills its whole result.
+/// Calls a function and checks that it fills its whole result.
 fn fills(function: F, call: &str) {
     let module =
         naga::front::wgsl::parse_str(call).unwrap_or_else(|error| panic!("{call}: {error}"));

@@ -1,4 +1,4 @@
-//! Functions of components of floats.
+//! Component-wise functions of floats.
 // A constant of mathematics is right where it is the rounded result.
 #![allow(clippy::approx_constant)]
 
@@ -87,7 +87,7 @@ fn comparisons() {
             (&[1.0, NAN], 0.0),
         ],
     );
-    // Zeros of either sign are equal, and either is a result.
+    // Zeros of both signs are equal: either may be the result.
     for function in [F::Min, F::Max] {
         let zeros = [0.0_f32.to_bits(), (-0.0_f32).to_bits(), 0, 0];
         assert_eq!(f32::from_bits(component(function, Number::F32, zeros)), 0.0);
@@ -144,7 +144,7 @@ fn whole_numbers() {
             (&[INFINITY], INFINITY),
         ],
     );
-    // A number just below 0 is 1 above its floor in single precision.
+    // The fraction of a number just below 0 rounds to 1 in single precision.
     floats(
         F::Fract,
         &[
@@ -247,7 +247,7 @@ fn scaling_by_powers_of_two() {
         (0.75, 3, 6.0),
         (-0.5, -1, -0.25),
         (1.0, -149, TINY),
-        // Half of the least number is as near to 0, which is even.
+        // Half of the smallest number is a tie, which rounds to 0 (even).
         (1.0, -150, 0.0),
         (1.5, -150, TINY),
         (TINY, 149, 1.0),

@@ -1,4 +1,4 @@
-//! Functions of components of integers.
+//! Component-wise functions of integers.
 
 use super::{F, signed, unsigned};
 
@@ -120,7 +120,7 @@ fn bit_fields_are_read() {
             (&[word, 4, 8], 0x67),
             (&[word, 28, 4], 0xf),
             (&[word, 0, 32], word),
-            // Offset and count are kept within 32 bits.
+            // Offset and count are clamped to 32 bits.
             (&[word, 28, 30], 0xf),
             (&[word, 32, 1], 0),
             (&[word, 32, 0], 0),
@@ -133,7 +133,7 @@ fn bit_fields_are_read() {
     signed(
         F::ExtractBits,
         &[
-            // The highest bit of a field is its sign.
+            // The highest bit of a field is its sign bit.
             (&[0x0000_00f0, 4, 4], -1),
             (&[0x0000_0070, 4, 4], 7),
             (&[LEAST, 31, 1], -1),
@@ -155,7 +155,7 @@ fn bit_fields_are_written() {
             (&[word, u32::MAX, 0, 0], word),
             (&[word, 0xabcd, 0, 32], 0xabcd),
             (&[word, 0, 28, 4], 0x0234_5678),
-            // Offset and count are kept within 32 bits.
+            // Offset and count are clamped to 32 bits.
             (&[word, 0, 28, 30], 0x0234_5678),
             (&[word, 0, 32, 1], word),
             (&[word, 0, 99, 99], word),

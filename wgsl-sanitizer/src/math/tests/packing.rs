@@ -28,7 +28,7 @@ fn fractions_are_packed() {
     assert_eq!(packed(F::Pack2x16snorm, &[1.0, -1.0]), 0x8001_7fff);
     assert_eq!(packed(F::Pack2x16snorm, &[0.5, -0.5]), 0xc001_4000);
     assert_eq!(packed(F::Pack2x16unorm, &[1.0, 0.5]), 0x8000_ffff);
-    // These quotients are rounded down; in single precision the half that is added would round them up again.
+    // The scaled value lies just below 1/2 and rounds down. In single precision, adding 1/2 would round it up.
     let [byte, word] = [0.5 / 127.0, 0.5 / 65_535.0];
     assert_eq!(packed(F::Pack4x8snorm, &[byte, byte, 0.0, 0.0]), 0);
     assert_eq!(packed(F::Pack2x16unorm, &[word, word]), 0);
@@ -36,7 +36,7 @@ fn fractions_are_packed() {
 
 #[test]
 fn fractions_are_unpacked() {
-    // The least integer is −1, as its neighbour is.
+    // The lowest integer gives −1, like the integer above it.
     assert_eq!(
         unpacked(F::Unpack4x8snorm, 0x0180_817f),
         [1.0, -1.0, -1.0, 1.0 / 127.0]
@@ -66,7 +66,7 @@ fn halves() {
         unpacked(F::Unpack2x16float, 0xfc00_0001),
         [2.0_f32.powi(-24), f32::NEG_INFINITY]
     );
-    // Every half that is a number survives.
+    // All 16-bit patterns that are not NaN survive.
     for bits in 0..=u16::MAX {
         if !f16::from_bits(bits).is_nan() {
             let [value, zero] = unpacked(F::Unpack2x16float, bits.into());
@@ -100,7 +100,7 @@ fn bytes() {
         ),
         [0x807f_807f]
     );
-    // −1 is the largest unsigned number.
+    // As an unsigned number, −1 is the largest.
     assert_eq!(
         integers(F::Pack4xU8Clamp, Number::U32, [1, 255, 256, -1]),
         [0xffff_ff01]

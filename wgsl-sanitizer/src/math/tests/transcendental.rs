@@ -1,4 +1,4 @@
-//! Exponentials, logarithms and trigonometry, the nearest single precision number of each.
+//! Exponentials, logarithms and trigonometry: each result is the nearest single precision number.
 // A constant of mathematics is right where it is the rounded result.
 #![allow(clippy::approx_constant)]
 
@@ -61,7 +61,7 @@ fn exponentials() {
             (&[-1.0], NAN),
         ],
     );
-    // By exp2(y · log2(x)): powers of negative numbers are NaN, even whole ones, and 0⁰ is.
+    // The definition is exp2(y · log2(x)), so powers of negative numbers are NaN, even integer powers, and so is 0⁰.
     floats(
         F::Pow,
         &[

@@ -13,7 +13,7 @@ fn products() {
         whole_floats(F::Dot, F32, &[&[1.0, 2.0, 3.0], &[4.0, -5.0, 6.0]]),
         [12.0]
     );
-    // From the first component on: the other way round the ones would be kept.
+    // Summed from the first component on. In the reverse order, the ones would not be lost.
     assert_eq!(
         whole_floats(F::Dot, F32, &[&[1e8, 1.0, 1.0, -1e8], &[1.0; 4]]),
         [0.0]
@@ -69,7 +69,7 @@ fn lengths() {
         whole_floats(F::Length, F32, &[&[1.0, 2.0, 4.0, 2.0]]),
         [5.0]
     );
-    // The square leaves the range though the length would not.
+    // The square overflows although the length would not.
     assert_eq!(whole_floats(F::Length, F32, &[&[1e30, 0.0]]), [INFINITY]);
     assert_eq!(whole_floats(F::Length, F16, &[&[1.0, 2.0]]), [2.236_328_1]);
     assert_eq!(whole_floats(F::Distance, F32, &[&[1.0], &[3.5]]), [2.5]);
@@ -111,7 +111,7 @@ fn surfaces() {
         [1.0, 2.0, -3.0]
     );
 
-    // Straight on: the ratio scales it and the root gives the rest.
+    // `refract` with the normal (0, 1).
     let refract = |incident: [f32; 2], ratio: f32| -> [f32; 2] {
         whole_floats(F::Refract, F32, &[&incident, &[0.0, 1.0], &[ratio]])
     };
@@ -120,7 +120,7 @@ fn surfaces() {
     let [x, y] = refract([0.6, -0.8], 0.5);
     assert_eq!(x, 0.3);
     assert!((f64::from(y) + 0.91_f64.sqrt()).abs() < 1e-6, "{y}");
-    // Past the angle of total reflection: k = 1 − 4 · 0.64 < 0.
+    // Beyond the angle of total reflection: k = 1 − 4 · 0.64 < 0.
     assert_eq!(refract([0.8, -0.6], 2.0), [0.0, 0.0]);
 }
 

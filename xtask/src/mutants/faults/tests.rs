@@ -1,6 +1,6 @@
 use super::*;
 
-/// The changed line of every fault of a kind in the body of a function.
+/// The changed lines of all faults of a kind in a function with this body.
 fn changed(kind: Kind, body: &str) -> Vec<String> {
     let text = format!("fn f(@builtin(workgroup_id) id: vec3u) {{\n{body}\n}}\n");
     let faults = faults("s", &text).into_iter();
@@ -217,7 +217,7 @@ fn an_id_stays_when_other_lines_come() {
         faults.map(|fault| fault.id).collect()
     };
     let alone = ids(line);
-    // The same line twice has two sets of faults.
+    // Two identical lines have two sets of faults.
     assert_eq!(alone.iter().collect::<HashSet<_>>().len(), 6);
     assert_eq!(ids(&format!("// A comment.\n{other}\n{line}")), alone);
 }
