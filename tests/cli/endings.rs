@@ -35,7 +35,7 @@ pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) 
     let refused = command(few, &[("--resume", saved)], &words)
         .output()
         .unwrap();
-    let has = format!("already has {step};");
+    let has = format!("already has {step} steps;");
     assert_refused(&refused, &["nothing is left to do", &has]);
 }
 
