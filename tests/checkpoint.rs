@@ -1,4 +1,4 @@
-//! Checkpoints: the same bits after a stop, no file lost, and no damaged one taken.
+//! Checkpoints: a resumed training has the same bits, no file is lost, and damaged files are refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -49,14 +49,14 @@ fn spec() -> Sequential {
     spec.layer(linear(4)).seed(3)
 }
 
-/// Draws random numbers in every step.
+/// A network that draws random numbers in every step.
 fn dropping() -> Sequential {
     let spec = Sequential::input(48).layer(Linear::new(7)).layer(Relu);
     let spec = spec.layer(Dropout::new(0.4));
     spec.layer(Linear::new(4)).seed(3)
 }
 
-/// Has state, which each step changes.
+/// A network with state, which each step changes.
 fn normalizing() -> Sequential {
     let spec = Sequential::input(48)
         .layer(BatchNorm::new())
@@ -68,7 +68,7 @@ fn normalizing() -> Sequential {
     spec.layer(Linear::new(4)).seed(3)
 }
 
-/// Pieces of digits in four classes.
+/// Parts of digits, in four classes.
 fn dataset() -> Dataset {
     let digits = synthetic::digits_of(2, 90, 1).unwrap().train;
     let rows = (0..digits.len()).flat_map(|example| digits.row(example)[380..428].to_vec());

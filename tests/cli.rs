@@ -1,4 +1,4 @@
-//! The examples as programs: run as a stranger would, rightly and wrongly.
+//! Runs the examples as programs, as a new user would, both correctly and with mistakes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
@@ -59,7 +59,7 @@ const NAMES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// An example. `cargo test` builds them all before it runs tests; `cargo test --test cli` does not.
+/// An example program. `cargo test` builds all examples before it runs tests; `cargo test --test cli` does not.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -68,7 +68,7 @@ fn example(name: &str) -> Command {
     let hint = "`cargo build --examples` makes it, with the profile of this test";
     assert!(path.is_file(), "no {}: {hint}", path.display());
     let mut command = Command::new(path);
-    // A software driver complains on standard error when this is not set.
+    // A software driver prints a warning to standard error if this variable is not set.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command.env_remove("MNIST_DIR");
     command
@@ -78,7 +78,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Runs `train_gpu` with the arguments in `words` after `arguments`.
+/// Runs `train_gpu` with `arguments`, then the arguments in `words`.
 fn train(arguments: &[&Path], words: &str) -> Output {
     let words = words.split_whitespace();
     let arguments = arguments.iter().map(|path| path.as_os_str());
@@ -86,7 +86,7 @@ fn train(arguments: &[&Path], words: &str) -> Output {
     example("train_gpu").args(arguments).output().unwrap()
 }
 
-/// Standard output of a run that went well.
+/// The standard output of a run, which must have succeeded.
 #[track_caller]
 fn lines(output: &Output) -> Vec<String> {
     let stderr = text(&output.stderr);
@@ -94,7 +94,7 @@ fn lines(output: &Output) -> Vec<String> {
     text(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// Checks that a run failed as it should, and that its error is one paragraph that holds `parts`.
+/// Asserts that a run failed with an error message of one paragraph that contains all of `parts`.
 #[track_caller]
 fn assert_refused(output: &Output, parts: &[&str]) {
     let stderr = text(&output.stderr);
@@ -107,7 +107,7 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     for part in parts {
         assert!(stderr.contains(part), "no \"{part}\" in: {stderr}");
     }
-    // What a test asks for may hold two spaces.
+    // The expected parts may contain two spaces.
     let rest = parts
         .iter()
         .fold(stderr.clone(), |rest, part| rest.replace(part, "…"));
@@ -116,7 +116,7 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     }
 }
 
-/// The last line as keys and values.
+/// The last line, as keys and values.
 #[track_caller]
 fn last_line(lines: &[String]) -> HashMap<String, String> {
     let last = lines.last().unwrap();
@@ -149,7 +149,7 @@ fn idx(magic: u32, sizes: &[u32], body: &[u8]) -> Vec<u8> {
     header.chain(body.iter().copied()).collect()
 }
 
-/// A directory named `few` with synthetic digits: by default a thousand to train on and 500 to test with.
+/// A directory named `few` with synthetic digits, by default 1,000 for training and 500 for testing.
 struct Few {
     _parent: TempDir,
     path: PathBuf,
@@ -177,7 +177,7 @@ impl Few {
         }
     }
 
-    /// The same with one file replaced.
+    /// A directory with one file replaced.
     fn with(name: &str, contents: &[u8]) -> Self {
         let few = Self::new();
         fs::remove_file(few.path.join(name.trim_end_matches(".gz"))).unwrap();
@@ -185,7 +185,7 @@ impl Few {
         few
     }
 
-    /// Trains on it.
+    /// Trains on the data set.
     fn train(&self, words: &str) -> Output {
         let data = [Path::new("--unverified"), Path::new("--data"), &self.path];
         train(&data, words)
@@ -201,7 +201,7 @@ fn write_part(directory: &Path, dataset: &Dataset, images: &str, labels: &str) {
     fs::write(directory.join(labels), idx(0x801, &[count], &classes)).unwrap();
 }
 
-/// Trains 500 steps on a device and looks at all that comes out.
+/// Trains 500 steps on a device, and checks all outputs.
 fn assert_trains(device: &str) {
     let few = Few::new();
     let csv = few.path.join("losses.csv");
@@ -233,7 +233,7 @@ fn assert_trains(device: &str) {
     assert_losses(&csv, 500);
 }
 
-/// A line for every step, and losses that fall.
+/// Asserts that there is a line for every step, and that the losses fall.
 fn assert_losses(csv: &Path, steps: usize) {
     let contents = fs::read_to_string(csv).unwrap();
     let rows = contents.lines().map(|line| line.split_once(',').unwrap());
@@ -350,7 +350,8 @@ fn without_network_synthetic_digits_stand_in_for_mnist_and_say_so() {
     for variable in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
         command.env(variable, cache.path());
     }
-    // Nobody listens there. `LOCALAPPDATA` moves no cache on Windows, so that MNIST may be found.
+    // Nothing listens at this address. On Windows, `LOCALAPPDATA` does not move the cache, so MNIST may still be
+    // found.
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         command.env(variable, "http://127.0.0.1:1");
     }
@@ -382,7 +383,7 @@ fn without_network_synthetic_digits_stand_in_for_mnist_and_say_so() {
 fn the_gradient_check_passes_and_names_every_parameter() {
     let few = Few::new();
     let mut command = example("gradient_check");
-    // Among these digits and weights no rectifier is near its kink.
+    // With these digits and weights, no ReLU is near its kink.
     command
         .args(["--unverified", "--seed", "42", "--data"])
         .arg(&few.path);
@@ -400,7 +401,7 @@ fn the_gradient_check_passes_and_names_every_parameter() {
         let differences = row.split_whitespace().skip(2);
         let differences: Vec<f64> = differences.map(|value| value.parse().unwrap()).collect();
         assert_eq!(differences.len(), 4, "{row}");
-        // f32 cannot agree with f64 to the last digit: zeros would be gradients of nothing.
+        // f32 and f64 cannot agree in the last digit. A difference of 0 would mean that nothing was computed.
         assert!(
             differences.iter().all(|&value| 0.0 < value && value < 1e-6),
             "{row}"

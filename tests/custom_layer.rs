@@ -1,4 +1,4 @@
-//! Layers from outside the crate, right and wrong, and what the check says of them.
+//! Layers from outside the crate, correct and with mistakes, and the results of the layer check.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Losses and optimizers from outside the crate, right and wrong, and what the checks say of them.
+//! Losses and optimizers from outside the crate, correct and with mistakes, and the results of the checks.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,9 +1,9 @@
-//! Data sets: what is read from sound files, and which error tells what about unsound ones.
+//! Data sets: reading sound files, and the right error for each unsound file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
-/// Asserts that an error matches a pattern, and shows it otherwise.
+/// Asserts that an error matches a pattern, and prints the error otherwise.
 macro_rules! assert_matches {
     ($error:expr, $($pattern:tt)+) => {
         let error = $error;

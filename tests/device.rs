@@ -1,4 +1,4 @@
-//! The device layer: which error tells what when the GPU, its driver or its user goes wrong.
+//! The device layer: the right error when the GPU, its driver or its user makes a mistake.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "device/adapters.rs"]
@@ -24,7 +24,7 @@ use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
 use wgrad::tensor::Tensor;
 use wgrad::{Batch, Error, Gpu, Sequential, Trainer, TwoLayerNet};
 
-/// Asserts that an error matches a pattern and that its message names what it should.
+/// Asserts that an error matches a pattern, and that its message contains the expected texts.
 macro_rules! assert_error {
     ($error:expr, [$($named:expr),+ $(,)?], $($pattern:tt)+) => {
         let error = $error;
@@ -64,7 +64,7 @@ fn trainer(gpu: &Gpu, data: &Dataset) -> Result<Trainer, Error> {
     )
 }
 
-/// The same on tensors of its own: nothing is uploaded, and so nothing waits for the device.
+/// A trainer on its own tensors: nothing is uploaded, so nothing waits for the device.
 fn trainer_on_tensors(gpu: &Gpu) -> Result<Trainer, Error> {
     let x = Tensor::zeros(gpu, "x", [20, 784], Element::F32)?;
     let labels = Tensor::zeros(gpu, "labels", [1, 20], Element::U32)?;

@@ -1,4 +1,4 @@
-//! Training by several processes: threads stand in for them, as both speak to a `World`.
+//! Training by several processes. Threads stand in for processes, because both communicate through a `World`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "distributed/bits.rs"]

@@ -1,8 +1,8 @@
-//! Golden files: results that PyTorch, or Python alone, computed in `f64`, held against every engine of the crate.
+//! Compares results that PyTorch, or plain Python, computed in `f64` with every engine of the crate.
 //!
-//! The files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. What a file
-//! holds is read from its metadata and its tensors, never from its name. Scripts in
-//! `tests/golden_runner` show how one is written.
+//! The golden files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. The runner reads a file's
+//! meaning from its metadata and its tensors, never from its name. Scripts in `tests/golden_runner` show how to
+//! write a file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -50,17 +50,17 @@ use wgrad::data::Split;
 use file::{File, Refusal};
 use report::Table;
 
-/// The project's own copy. Cargo runs tests in the package's directory, wherever that lies.
+/// The project's own golden files. The path is relative to the package's directory, where cargo runs tests.
 const OWN: &str = "tests/golden";
 
-/// One for all tests: it compiles each kernel once.
+/// One device for all tests: it compiles each kernel once.
 fn gpu() -> &'static Gpu {
     static SHARED: LazyLock<Gpu> =
         LazyLock::new(|| Gpu::new().expect("the suite needs an adapter"));
     &SHARED
 }
 
-/// Checks one file into the table.
+/// Checks one file, and adds the results to the table.
 fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Result<(), Refusal> {
     match file.key("kind")? {
         "op" => ops::check(file, gpu, table),
@@ -70,7 +70,7 @@ fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Re
     }
 }
 
-/// Checks every file of a directory; returns the report, and what failed.
+/// Checks every file of a directory. Returns the report, and the failures.
 fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec<String>) {
     let mut failures = Vec::new();
     let mut table = Table::default();
@@ -100,7 +100,7 @@ fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec
 fn golden_files() {
     let directory = std::env::var_os("WGRAD_GOLDEN").map_or_else(|| OWN.into(), PathBuf::from);
     let (report, failures) = check_all(&directory, gpu(), common::mnist().as_ref());
-    // Not `println`, which the test harness keeps to itself when a test passes.
+    // The test harness hides the output of `println` when a test passes.
     writeln!(std::io::stderr(), "\n{}\n{report}", gpu().description()).unwrap();
     assert!(
         failures.is_empty(),

@@ -1,4 +1,4 @@
-//! Gradients: the reference against central differences, the GPU against the reference.
+//! Gradients: the reference is compared with central differences, and the GPU with the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/bounds.rs"]
@@ -26,19 +26,19 @@ use layers::Case;
 
 type Matrix = Array2<f64>;
 
-/// Step of the central differences: their error is h²/6 of a third derivative, and the rounding of
-/// a loss divided by h.
+/// Step of the central differences. Their error is h²/6 of a third derivative, plus the rounding of a loss divided
+/// by h.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// Both for losses and third derivatives up to a few thousand.
+/// The bound of both errors, for losses and third derivatives up to a few thousand.
 const DIFFERENCES: f64 = 1e-7;
 
-/// A layer's state, which a step of training changes, in ½…1½, so that a variance is above 0.
+/// The state of a layer, in ½…1½, so that variances are positive. A training step changes it.
 fn near_one(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
     random(numbers, shape) / 2.0 + 1.0
 }
 
-/// Layers with parameters, and a random linear functional of what the last of them gives: every
-/// element of the output counts, each in its own way.
+/// Layers with parameters, and a random linear functional of the last output: every output element counts, with its
+/// own weight.
 struct Chain {
     layers: Vec<Link>,
     x: Matrix,
@@ -55,7 +55,7 @@ struct Link {
     state: Vec<Matrix>,
 }
 
-/// The values of a chain, with what each layer has kept and its state after the pass.
+/// The values of a chain, the values that each layer keeps, and its state after the pass.
 struct Values {
     of: Vec<Matrix>,
     kept: Vec<Vec<Matrix>>,
@@ -97,7 +97,7 @@ impl Chain {
         }
     }
 
-    /// Input of every layer, and the output.
+    /// The input of every layer, and the output.
     fn values(&self) -> Values {
         let mut values = Values {
             of: vec![self.x.clone()],
@@ -148,7 +148,7 @@ impl Chain {
         (dy, all)
     }
 
-    /// The central difference of the loss by one number.
+    /// The central difference of the loss for one number.
     fn difference(&mut self, mut number: impl FnMut(&mut Self) -> &mut f64) -> f64 {
         let value = *number(self);
         *number(self) = value + H;
@@ -258,8 +258,9 @@ fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
     }
 }
 
-/// As [the same of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them): pools
-/// that overlap and that do not, behind a `Relu` that is part of them and behind none, and one whose `Relu` is read twice.
+/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them),
+/// with pools that overlap or not, with and without a `Relu` that is part of them, and with a `Relu` that is read
+/// twice.
 #[test]
 fn gradients_of_networks_with_pools_are_those_of_the_reference() {
     let input = || Sequential::input([2, 9, 8]).seed(5);
@@ -293,8 +294,8 @@ fn gradients_of_networks_with_pools_are_those_of_the_reference() {
     }
 }
 
-/// As [the same of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them): with one
-/// convolution behind a layer with parameters, two in a row, and a `Relu` that is part of one.
+/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them),
+/// with a convolution after a layer with parameters, two convolutions in a row, and a `Relu` that is part of one.
 #[test]
 fn gradients_of_networks_with_convolutions_are_those_of_the_reference() {
     let input = || Sequential::input([2, 7, 6]).seed(5);
@@ -344,7 +345,7 @@ fn gradient_of_softmax_cross_entropy_is_its_derivative() {
     }
 }
 
-/// A network of linear layers with an activation between each two.
+/// A network of linear layers with an activation after each, except the last.
 fn network(widths: &[usize], activation: Activation, seed: u64) -> Model {
     let mut spec = Sequential::input(widths[0]).seed(seed);
     for (index, &width) in widths[1..].iter().enumerate() {
@@ -359,8 +360,8 @@ fn network(widths: &[usize], activation: Activation, seed: u64) -> Model {
     spec.build(gpu()).unwrap()
 }
 
-/// Loss and gradients of a model on the GPU within their bounds, and the bounds' values those of
-/// the reference. Returns the widest bound of a parameter as a share of its largest gradient.
+/// Asserts that a model's loss and gradients on the GPU are within their bounds, and that the bounds' own values
+/// equal the reference's. Returns the widest bound of a parameter as a share of its largest gradient.
 fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: u64) -> f64 {
     let case = format!("{widths:?}, {activation:?}, {rows} rows");
     let model = network(widths, activation, seed);
@@ -439,8 +440,8 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
         for activation in [Activation::Relu, Activation::Sigmoid] {
             for rows in [1, 3, 37] {
                 let looseness = check_gradients(widths, activation, rows, 11);
-                // A bound that says nothing would let anything pass. Where `Relu` may take either
-                // side, it is as wide as the gradient; with one class all gradients are 0.
+                // A bound that is too wide would accept anything. Where `Relu` may take either side, the bound is as
+                // wide as the gradient; with one class all gradients are 0.
                 let case = format!("{widths:?}, {activation:?}, {rows} rows: {looseness}");
                 let says_much = looseness < 0.01 || widths.last() == Some(&1);
                 assert!(says_much || activation == Activation::Relu, "{case}");
@@ -449,7 +450,7 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
     }
 }
 
-/// Gradients of a network of 3 classes, the GPU's and the reference's; returns how many parameters were compared.
+/// Compares a network's gradients for 3 classes with the reference's. Returns the number of compared parameters.
 fn check_wiring(case: &str, model: &Model, features: usize) -> usize {
     let mut numbers = Numbers::new(5);
     let x = Array2::from_shape_simple_fn((5, features), || numbers.uniform());

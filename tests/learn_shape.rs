@@ -1,4 +1,4 @@
-//! What `examples/learn_shape` takes for exact: its reader, its distances, its places and its pictures.
+//! Tests of `examples/learn_shape`: its mesh reader, its distances, its sample positions and its pictures.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "of the example, which uses all of it")]
 
@@ -25,7 +25,8 @@ use mesh::Mesh;
 use samples::{Places, Samples};
 use tracing::Camera;
 
-/// A box of 2 by 2 by 1 as other programs write it: squares, comments, all forms of a corner, numbers that count back.
+/// A box of 2 by 2 by 1 as other programs write it: squares, comments, all forms of a corner, and indices that count
+/// back from the end.
 const BOX: &str = "\
 # a box
 mtllib none.mtl
@@ -52,10 +53,10 @@ fn solid(text: &str) -> Result<Mesh, String> {
     Mesh::new(&positions, &triangles)
 }
 
-/// The box in the unit cube: 0.8 by 0.8 by 0.4 about the centre.
+/// The box in the unit cube: 0.8 by 0.8 by 0.4, around the center.
 const HALF: DVec3 = DVec3::new(0.4, 0.4, 0.2);
 
-/// The signed distance of that box by itself: Quilez, "Distance functions".
+/// The signed distance of this box (Quilez, "Distance functions").
 fn of_box(p: DVec3) -> f64 {
     let beyond = (p - 0.5).abs() - HALF;
     beyond.max(DVec3::ZERO).length() + beyond.max_element().min(0.0)
@@ -69,9 +70,10 @@ fn uniform(random: &mut ChaCha8Rng, low: f64, high: f64) -> DVec3 {
     DVec3::from([(); 3].map(|()| random.random_range(low..high)))
 }
 
-/// How often a surface winds about a place: the sum of the solid angles of its triangles, over 4π (Jacobson et al.,
-/// "Robust inside-outside segmentation using generalized winding numbers", 2013), each by the formula of Van Oosterom
-/// and Strackee, "The solid angle of a plane triangle", 1983. It is 1 inside and 0 outside.
+/// The winding number of a surface about a point: the sum of the solid angles of its triangles, divided by 4π
+/// (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers", 2013). Each angle
+/// follows from the formula of Van Oosterom and Strackee, "The solid angle of a plane triangle", 1983. The winding
+/// number is 1 inside and 0 outside.
 fn winding(mesh: &Mesh, p: DVec3) -> f64 {
     let angle = |triangle| {
         let [a, b, c] = mesh.corners(triangle).map(|corner| corner - p);
@@ -86,16 +88,16 @@ fn winding(mesh: &Mesh, p: DVec3) -> f64 {
 fn distances_to_a_box_are_those_of_its_faces_edges_and_corners() {
     let surface = Surface::new(&solid(BOX).unwrap());
     for (place, expected) in [
-        // The centre, beside a face inside and outside, and on it.
+        // The center; then next to a face: inside, outside, and on it.
         ([0.5, 0.5, 0.5], -0.2),
         ([0.5, 0.4, 0.69], -0.01),
         ([0.3, 0.6, 0.75], 0.05),
         ([0.9, 0.4, 0.6], 0.0),
-        // Beyond an edge and inside of it, and on it.
+        // Next to an edge: outside, inside, and on it.
         ([0.93, 0.94, 0.4], 0.05),
         ([0.88, 0.89, 0.5], -0.01),
         ([0.5, 0.9, 0.7], 0.0),
-        // Beyond a corner and inside of it, and on it.
+        // Next to a corner: outside, inside, and on it.
         ([0.92, 0.93, 0.76], 0.07),
         ([0.11, 0.12, 0.33], -0.01),
         ([0.1, 0.9, 0.3], 0.0),
@@ -111,10 +113,10 @@ fn distances_to_a_box_are_those_of_its_faces_edges_and_corners() {
     }
 }
 
-/// Where a point is beyond an edge or a vertex of a sharp shape, the faces there disagree about its side.
+/// Next to an edge or a vertex of a sharp shape, the adjacent faces disagree about the side of a point.
 #[test]
 fn the_side_is_that_of_the_winding_number_where_a_shape_is_sharp() {
-    // Two spikes, one into the other's base, so that it has sharp edges inwards, too.
+    // Two spikes. One enters the other's base, so there are also edges that point inwards.
     let spikes = "v 0 0 0\nv 1 0 0\nv 0 0.2 0\nv 0.1 0.05 3\nv 0.2 0.05 0.9\n\
                   f 1 2 4\nf 2 3 4\nf 3 1 4\nf 2 1 5\nf 3 2 5\nf 1 3 5\n";
     let mut random = random();
@@ -236,14 +238,15 @@ fn places_lie_near_the_surface_by_its_area() {
     let places = Places::new(&mesh);
     let count = 40_000;
     let near = Samples::new(&Surface::new(&mesh), places.near(count, &mut random()));
-    // Of a normal distribution the mean magnitude is √(2/π) of its deviation; less beyond edges, of which are few.
+    // The mean magnitude of a normal distribution is √(2/π) of its deviation. Near edges it is less, but few samples
+    // are there.
     let magnitudes = near
         .distances
         .iter()
         .map(|distance| f64::from(distance.abs()));
     let mean = magnitudes.sum::<f64>() / count as f64;
     assert!((mean / 0.01 - (4.0 / TAU).sqrt()).abs() < 0.03, "{mean}");
-    // Two faces of 0.64 and four of 0.32: half of the places are at the former.
+    // Two faces have an area of 0.64, and four of 0.32: half of the samples belong to the former.
     let is_at = |place: &&Vec3| {
         let beyond = (place.as_dvec3() - 0.5).abs() - HALF;
         beyond.z.abs() < beyond.x.abs().min(beyond.y.abs())
@@ -289,7 +292,7 @@ fn a_picture_shows_what_the_rays_meet() {
         picture
     };
     let count = |hits: &[bool]| hits.iter().filter(|&&hit| hit).count() as f64;
-    // From a camera at a distance `d` a ball of radius `r` about the centre is a disc of radius r / √(d² − r²) at
+    // For a camera at distance `d`, a ball of radius `r` around the center is a disc of radius r / √(d² − r²) at
     // distance 1.
     let squared = (camera.origin.as_dvec3() - 0.5).length_squared();
     let radius = 0.301;
@@ -308,7 +311,7 @@ fn a_picture_shows_what_the_rays_meet() {
     let [by_mesh, by_formula] = [drawn(&|p| surface.signed_distance(p)), drawn(&of_box)];
     assert!(by_mesh.agreement(&by_formula) > 0.999);
     assert!(by_mesh.agreement(&ball) < 0.9);
-    // The light is above: a top is brighter than a front.
+    // The light comes from above: the top is brighter than the front.
     let brightness = |picture: &tracing::Picture, y: u32| picture.image.get_pixel(size / 2, y).0[0];
     assert!(brightness(&ball, size / 2 - 20) > brightness(&ball, size / 2 + 30));
 }

@@ -1,11 +1,11 @@
-//! Imports point down: the modules of the crate have an order, and each uses only those before it.
+//! The modules of the crate have an order: each may only use modules before it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the bottom. Modules in one line may use each other.
+/// From the bottom to the top. Modules in one line may use each other.
 const ORDER: &[&[&str]] = &[
     &["shape"],
     &["random"],
@@ -149,13 +149,13 @@ use crate::last;
     assert_eq!(found, expected);
 }
 
-/// A file of `src/`, by its path in there.
+/// A file in `src/`, by its path there.
 struct File {
     path: String,
     text: String,
 }
 
-/// All files but those of tests alone.
+/// All files except those that only contain tests.
 fn sources() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -186,14 +186,14 @@ fn sources() -> Vec<File> {
     files
 }
 
-/// The module of the crate's root that a file belongs to; the root itself is none.
+/// The top-level module that a file belongs to; `None` for the crate root.
 fn module_of(path: &str) -> Option<String> {
     let first = path.split('/').next().unwrap();
     let module = first.strip_suffix(".rs").unwrap_or(first);
     (module != "lib").then(|| module.to_owned())
 }
 
-/// How many `super::` lead from a file to the root.
+/// The number of `super::` from a file to the crate root.
 fn depth(path: &str) -> usize {
     path.strip_suffix("/mod.rs")
         .unwrap_or(path)
@@ -205,7 +205,7 @@ fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&module))
 }
 
-/// What the names of the crate's root stand for.
+/// The modules that names in the crate root come from.
 struct Root {
     modules: BTreeMap<String, String>,
 }
@@ -216,7 +216,7 @@ impl Root {
         let mut modules = BTreeMap::new();
         for import in code(&lib.text).split("pub use ").skip(1) {
             let import = import.split(';').next().unwrap();
-            // Of a module here, which is none of the root's names already.
+            // A name from a module of this crate.
             let path = import.split_once("::");
             if let Some((module, names)) = path.filter(|(module, _)| rank(module).is_some()) {
                 for name in names.split(|c: char| !is_of_name(c)) {
@@ -244,12 +244,12 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A text without comments, literals and what is compiled for tests alone, on the same lines.
+/// The text without comments, literals and test code. Line numbers stay the same.
 fn code(text: &str) -> String {
     without_tests(&without_comments(text))
 }
 
-/// How many characters from here on are a comment or a literal.
+/// The length of the comment or literal that starts here.
 fn length_of_comment(rest: &[char]) -> Option<usize> {
     let starts = |at: usize, with: &str| {
         let found = rest.iter().skip(at).take(with.len());
@@ -335,7 +335,7 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Up to its semicolon, or the end of its body.
+/// The length of an item, to its semicolon or the end of its body.
 fn length_of_item(code: &str) -> usize {
     let is_import = code.trim_start().starts_with("use ");
     let mut open = 0;
@@ -361,7 +361,7 @@ struct Import {
     name: String,
 }
 
-/// What a file so deep below the root names of it: by `crate::`, or by so many `super::`.
+/// The names of the crate root that a file at this depth uses, through `crate::` or `super::`.
 fn imports_of(code: &str, depth: usize) -> Vec<Import> {
     let tokens = tokens(code);
     let mut imports = Vec::new();
@@ -372,7 +372,7 @@ fn imports_of(code: &str, depth: usize) -> Vec<Import> {
     imports
 }
 
-/// Names, `::`, and all other characters alone, with their lines.
+/// Names, `::`, and all other characters one by one, each with its line.
 fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (line, text) in (1..).zip(code.lines()) {
@@ -392,8 +392,8 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Reads a path that begins at a token, with `above` modules between the root and where it begins, or below the root at
-/// a place that does not count; returns where the next one begins.
+/// Reads the path that begins at a token. `above` is the number of modules between the root and the path's start;
+/// `None` for paths that do not count. Returns the next token.
 fn path(
     tokens: &[(usize, &str)],
     mut at: usize,
@@ -402,7 +402,7 @@ fn path(
     imports: &mut Vec<Import>,
 ) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |(_, text)| *text);
-    // How many `super::` have been read, all of them where it is `crate::`.
+    // The number of modules climbed by `super::`; all of them for `crate::`.
     let mut climbed = above;
     loop {
         let (line, token) = tokens[at];
@@ -413,7 +413,7 @@ fn path(
                 at += 1;
                 while at < tokens.len() && text(at) != "}" {
                     at = path(tokens, at, Some(count), depth, imports);
-                    // What stands between the paths: the rest of one that is of no interest, and commas.
+                    // Skip the rest of a path that does not count, and commas.
                     let mut open = 0;
                     while at < tokens.len() && !(open == 0 && [",", "}"].contains(&text(at))) {
                         open += usize::from(text(at) == "{");

@@ -1,5 +1,5 @@
-//! Files that are changed at random are read or refused: no panic, no abort, and neither time nor memory
-//! beyond bounds. They start from the small files of `tests/corpus`. Set `WGRAD_MUTATIONS=100000` to try so many
+//! Reads files with random changes. Each must be read or refused: no panic, no abort, and time and memory within
+//! bounds. The files start from the small ones in `tests/corpus`. Set `WGRAD_MUTATIONS=100000` for that many files
 //! in each test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

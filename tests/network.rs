@@ -1,4 +1,4 @@
-//! Networks of any shape: values that are read again, shared layers, several inputs, parameters by name, copies.
+//! Networks of any structure: values that are read again, shared layers, several inputs, parameters by name, copies.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "common/gpu.rs"]
@@ -30,7 +30,7 @@ fn rows(count: usize, columns: usize) -> Array2<f32> {
     Array2::from_shape_simple_fn((count, columns), || numbers.uniform())
 }
 
-/// Rows of so many features, with a smooth function of the first three each.
+/// Rows of features, with a smooth function of the first three.
 fn surface(count: usize, columns: usize) -> Table {
     let x = rows(count, columns);
     let y = Array2::from_shape_fn((count, 1), |(row, _)| {

@@ -1,4 +1,4 @@
-//! Networks as ONNX: what the file says, and that ONNX Runtime makes the same of rows as the crate.
+//! ONNX export: the contents of the file, and equal outputs in ONNX Runtime and in the crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "common/gpu.rs"]

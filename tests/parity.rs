@@ -1,7 +1,6 @@
-//! Every kernel against its formula in `f64`: op × direction × shape, between guard bands.
+//! Compares every kernel with its formula in `f64`, for each op, direction and shape, between guard bands.
 //!
-//! The kernels that only the trainer records (gather, sample, metrics, sgd) have such tests beside
-//! them in `src/ops`.
+//! The kernels that only the trainer records (gather, sample, metrics, sgd) have such tests in `src/ops`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/bounds.rs"]

@@ -1,4 +1,4 @@
-//! README and the guide show what there is.
+//! The examples in the README must match the crate.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const README: &str = include_str!("../README.md");
 const GUIDE: &str = include_str!("../docs/guide.md");
 
-/// The blocks of Rust in order.
+/// The Rust blocks, in order.
 fn programs(document: &str) -> Vec<&str> {
     let blocks = document.split("\n```rust").skip(1);
     let blocks = blocks.map(|block| block.split_once('\n').unwrap().1);

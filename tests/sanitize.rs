@@ -1,8 +1,9 @@
-//! Every kernel of the crate, interpreted at the smallest shapes that reach every branch: no data race, no barrier that
-//! diverges, no access out of bounds, no read of unwritten memory, the same result in every order of the
-//! invocations, and what the device makes.
+//! Interprets every kernel of the crate at the smallest shapes that reach every branch. There must be no data race,
+//! no divergent barrier, no access out of bounds and no read of unwritten memory. The result must be the same in
+//! every order of the invocations, and equal to the device's.
 //!
-//! A software driver shows none of these. `cargo xtask sanitize` does the same at all shapes of the parity tests.
+//! A software driver shows none of these faults. `cargo xtask sanitize` also interprets all shapes of the parity
+//! tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "sanitize/coverage.rs"]
@@ -24,10 +25,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coverage::Coverage;
 
-/// A plan or a few to be interpreted, by name.
+/// A name, and the plans to interpret.
 type Case = (String, Box<dyn Fn(&Coverage) + Send + Sync>);
 
-/// Where a case fails, no thread begins another.
+/// After a failure, no thread starts another case.
 struct StopAll<'a>(&'a AtomicUsize);
 
 impl Drop for StopAll<'_> {

@@ -1,4 +1,4 @@
-//! The built-in digits: the same everywhere, fair, and about as hard as they claim to be.
+//! The built-in digits are the same everywhere, balanced, and about as hard as documented.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
@@ -26,8 +26,8 @@ fn checksum(data: &Dataset) -> String {
         .collect()
 }
 
-/// Results on these digits can be compared only while they stay the same: a change of the
-/// drawing has to change these on purpose.
+/// Results on these digits are comparable only while the digits stay the same. A deliberate change of the drawing
+/// must also change these values.
 #[test]
 fn the_bytes_are_pinned() {
     let split = digits_of(42, 100, 100).unwrap();
@@ -63,7 +63,7 @@ fn an_example_does_not_depend_on_how_many_there_are() {
     }
 }
 
-/// No image occurs twice, so none of the test images was trained on.
+/// No image occurs twice, so no test image is in the training set.
 #[test]
 fn no_two_images_are_equal() {
     let split = digits_of(11, 3_000, 3_000).unwrap();
@@ -104,7 +104,7 @@ fn every_digit_is_about_as_frequent() {
         for &label in data.labels().indices() {
             counts[label as usize] += 1;
         }
-        // 500 expected, with a standard deviation of 21.
+        // 500 are expected, with a standard deviation of 21.
         assert!(
             counts.iter().all(|count| (400..600).contains(count)),
             "{counts:?}"
@@ -145,7 +145,7 @@ fn images_are_white_strokes_amid_black() {
     }
 }
 
-/// Hard enough that depth pays: a linear classifier stays behind, the small network of two layers
+/// The digits are so hard that depth helps: a linear classifier is worse than the small network of two layers, which
 /// does well.
 #[test]
 #[cfg_attr(

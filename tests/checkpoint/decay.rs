@@ -1,4 +1,4 @@
-//! Which parameters decay, as a file says it.
+//! Which parameters decay, as a file states it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wgrad::{Error, cpu};
 use super::spec;
 use crate::parts::parts;
 
-/// Its settings in other words than those of this crate's optimizers.
+/// An optimizer whose description differs from those of the crate.
 #[derive(Debug, Clone, Copy)]
 struct Shrinking {
     shrink: f32,

@@ -1,4 +1,4 @@
-//! Files that earlier versions of the crate have written.
+//! Files from earlier versions of the crate.
 
 use wgrad::checkpoint::Changes;
 use wgrad::ops::{Adam, AdamW, Group, Optimizer, Schedule, SoftmaxCrossEntropy};
@@ -8,9 +8,9 @@ use super::{BATCH, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
 use crate::parts::{Metadata, Tensors, parts, whole};
 
-/// Of a training that has not begun.
+/// A training before its first step.
 const START: &[u8] = include_bytes!("files/start.safetensors");
-/// Of the same after five steps.
+/// The same training after five steps.
 const STEP_5: &[u8] = include_bytes!("files/step_5.safetensors");
 
 fn optimizer() -> impl Optimizer {
@@ -29,7 +29,8 @@ fn on_cpu() -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// Tensors and metadata but for the structure of the network, which earlier versions did not have, and the digest.
+/// Tensors and metadata without the digest, and without the network's structure, which earlier versions did not
+/// write.
 fn as_before(bytes: &[u8]) -> (Tensors, Metadata) {
     let (tensors, mut metadata) = parts(bytes);
     metadata.remove("structure");
@@ -67,7 +68,7 @@ fn weights_of_an_earlier_file_are_taken() {
     assert_eq!(model.parameters().unwrap(), expected);
 }
 
-/// There biases decayed, too: it says so, and goes on where that is asked for, as it was or as it would be now.
+/// Earlier versions also decayed biases. The error says so; on request, training continues with either behavior.
 #[test]
 fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
     let trainer = || {

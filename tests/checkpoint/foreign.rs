@@ -1,5 +1,5 @@
-//! Files of other programs and versions: taken where they hold the network's weights, and called what they
-//! are where they do not.
+//! Files of other programs and versions: accepted if they contain the network's weights, otherwise refused with a
+//! message that says what they are.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::parts::{Metadata, Tensors, parts, whole};
 
 type Trainer = cpu::Trainer<f32>;
 
-/// 2 → 3 → 2, trained on the CPU.
+/// A network 2 → 3 → 2 on the CPU.
 pub(super) fn trainer() -> Trainer {
     let spec = Sequential::input(2).layer(Linear::new(3)).layer(Relu);
     let spec = spec.layer(Linear::new(2)).seed(5);
@@ -31,7 +31,7 @@ pub(super) fn trainer() -> Trainer {
     trainer
 }
 
-/// Names and shapes of its tensors, as files have them.
+/// Names and shapes of the network's tensors in files.
 const SHAPES: [(&str, [usize; 2]); 4] = [
     ("0.weight", [3, 2]),
     ("0.bias", [3, 0]),
@@ -39,7 +39,7 @@ const SHAPES: [(&str, [usize; 2]); 4] = [
     ("2.bias", [2, 0]),
 ];
 
-/// What another program saves: each element is `element`.
+/// A file of another program. Every element has the bytes `element`.
 fn foreign(prefix: &str, dtype: Dtype, element: &[u8]) -> (Tensors, Metadata) {
     let tensors = SHAPES.map(|(name, shape)| {
         let shape: Vec<usize> = shape.into_iter().filter(|&size| size > 0).collect();
@@ -53,7 +53,7 @@ pub(super) fn floats(prefix: &str) -> (Tensors, Metadata) {
     foreign(prefix, Dtype::F32, &0.5f32.to_le_bytes())
 }
 
-/// The message with which weights are refused; nothing may change.
+/// The message that refuses the weights. Nothing may change.
 pub(super) fn refused(bytes: &[u8]) -> String {
     let mut trainer = trainer();
     let before = trainer.to_safetensors().unwrap();
@@ -65,7 +65,7 @@ pub(super) fn refused(bytes: &[u8]) -> String {
     error.to_string()
 }
 
-/// Every parameter of a network that took `bytes` is `value`.
+/// Asserts that a network accepts the file, and that every parameter is then `value`.
 pub(super) fn assert_taken(bytes: &[u8], value: f32) {
     let mut trainer = trainer();
     trainer.set_weights(bytes).unwrap();
@@ -74,7 +74,7 @@ pub(super) fn assert_taken(bytes: &[u8], value: f32) {
     assert!(all.all(|&found| found == value));
 }
 
-/// `network.py` has made this file with PyTorch.
+/// `network.py` has written this file with PyTorch.
 #[test]
 fn weights_lie_as_in_a_file_of_pytorchs() {
     let path = Path::new("tests/checkpoint/network.safetensors");
@@ -115,7 +115,7 @@ fn metadata_of_other_programs_does_not_count() {
         vec![("network", "mlp")],
         vec![("sha256", "none"), ("step", "x"), ("batch", "7")],
         vec![("format", "tf"), ("network", "a"), ("sha256", "b")],
-        // Of a name that begins as this one's.
+        // A program whose name begins like this crate's.
         vec![("format", "wgradient 2"), ("sha256", "b")],
     ] {
         let (tensors, mut texts) = floats("layers.");
@@ -141,7 +141,7 @@ fn files_of_other_versions_are_told_as_such() {
     assert_says(&message, &["another version", "wgrad 1", "set_weights"]);
     let message = refused(&version("wgrad 3"));
     assert_says(&message, &["another version", "wgrad 3", "wgrad 2"]);
-    // Nothing is known of its digest.
+    // The digest of an unknown version cannot be checked.
     let (tensors, mut metadata) = floats("layers.");
     metadata.insert("format".to_owned(), "wgrad 99".to_owned());
     assert_says(
@@ -151,7 +151,7 @@ fn files_of_other_versions_are_told_as_such() {
     assert!(!message.contains("set_weights"), "{message}");
 }
 
-/// Whoever changes a file on purpose says so by leaving `format` out.
+/// A user who changes a file on purpose can leave out `format`.
 #[test]
 fn a_changed_file_is_told_as_one() {
     let (mut tensors, metadata) = parts(&trainer().to_safetensors().unwrap());
@@ -177,7 +177,7 @@ fn a_type_that_is_not_known_is_told() {
     assert!(!message.contains("damaged"), "{message}");
 }
 
-/// Values that every type has.
+/// Values that all types can represent.
 #[test]
 fn floats_of_other_sizes_are_taken_where_that_loses_nothing() {
     for (dtype, element) in [
@@ -188,7 +188,7 @@ fn floats_of_other_sizes_are_taken_where_that_loses_nothing() {
     ] {
         assert_taken(&whole(foreign("layers.", dtype, element)), -0.3125);
     }
-    // The smallest and the largest of 16 bits.
+    // The smallest and the largest 16-bit numbers.
     for (element, value) in [
         (1u16, 2f32.powi(-24)),
         (0x7bff, 65_504.0),

@@ -1,4 +1,4 @@
-//! Files that are damaged, foreign or made to harm: a typed error each, and nothing changed.
+//! Files that are damaged, foreign or malicious: each gives a typed error, and nothing changes.
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Adam, Linear, Sgd};
@@ -16,7 +16,7 @@ fn saved(trainer: &Trainer) -> Vec<u8> {
     trainer.to_safetensors().unwrap()
 }
 
-/// Asserts that a trainer refuses a file with a message that has all of `named`, and stays as it was.
+/// Asserts that a trainer refuses a file with a message that contains all of `named`, and stays unchanged.
 fn assert_refused(case: &str, trainer: &mut Trainer, bytes: &[u8], named: &[&str]) {
     let before = (trainer.model().parameters().unwrap(), trainer.steps_taken());
     let refused = trainer.set_safetensors(bytes);
@@ -115,7 +115,7 @@ fn what_is_not_of_this_training_is_named() {
             metadata.insert(key.to_owned(), value.to_owned());
         });
     }
-    // The file itself is good.
+    // The unchanged file is accepted.
     trainer.set_safetensors(&good).unwrap();
     assert_eq!(trainer.steps_taken(), 5);
 }
@@ -153,7 +153,7 @@ fn damaged_files_are_refused_wherever_they_are_damaged() {
     }
     for _ in 0..40 {
         let mut bytes = good.clone();
-        // The last tensors, behind the header.
+        // A byte of the last tensors, at the end of the file.
         let at = good.len() - 1 - numbers.below(2_000);
         bytes[at] ^= 1 << numbers.below(8);
         assert_refused("a bit flipped", &mut trainer, &bytes, &["SHA-256"]);
@@ -169,7 +169,7 @@ fn damaged_files_are_refused_wherever_they_are_damaged() {
             &["safetensors file"],
         );
     }
-    // A header that reads the same may be taken, for example with another blank in it.
+    // A changed header may be accepted if it means the same, for example with another blank in it.
     let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
     let tensors = parts(&good).0;
     let step = trainer.steps_taken();

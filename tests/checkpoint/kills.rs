@@ -1,4 +1,4 @@
-//! A process that is killed while it saves leaves the last good file, and nothing beside it.
+//! A process that is killed while it saves leaves the last good file, and no other file.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,13 +14,13 @@ use super::{BATCH, dataset, sampling};
 use crate::gpu::Numbers;
 
 const FILE: &str = "WGRAD_TEST_SAVES_TO";
-/// What a process prints that has saved, before the microseconds that it took.
+/// The text that a process prints after each save, before the duration in microseconds.
 const SAVED: &str = "saved in us: ";
 const KILLS: usize = 50;
-/// The most saves that a process is let finish.
+/// The most saves before a process is killed.
 const MOST_SAVES: usize = 4;
 
-/// Large enough that writing it takes a while: 3 MB.
+/// A network of 3 MB, so that writing it takes a while.
 fn trainer() -> cpu::Trainer<f32> {
     let spec = Sequential::input(48)
         .layer(wgrad::ops::Linear::new(5_000))
@@ -38,7 +38,7 @@ fn trainer() -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// Saves without end, when the test below runs it as a process of its own.
+/// Saves forever, if the test below runs it as a child process.
 #[test]
 fn saves_until_it_is_killed() {
     let Some(path) = std::env::var_os(FILE) else {
@@ -53,7 +53,7 @@ fn saves_until_it_is_killed() {
     }
 }
 
-/// Kills a process that has saved so often, this part of a save's time later: while it saves once more.
+/// Kills a child process after this number of saves, plus this part of a save's duration: during the next save.
 fn kill_while_saving(path: &Path, saves: usize, part: f64) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["kills::saves_until_it_is_killed", "--exact", "--nocapture"])
@@ -82,14 +82,14 @@ fn a_process_killed_while_it_saves_leaves_a_whole_file() {
     let path = directory.path().join("training.safetensors");
     let mut numbers = Numbers::new(5);
     for kill in 0..KILLS {
-        // Up to the end of the save that follows, however slow the disk is.
+        // At some moment up to the end of the next save, however slow the disk is.
         let part = numbers.below(1_000) as f64 / 1_000.0;
         let saves = 1 + kill % MOST_SAVES;
         kill_while_saving(&path, saves, part);
         let mut trainer = trainer();
         let resumed = trainer.resume(&path);
         assert!(resumed.is_ok(), "kill {kill}: {resumed:?}");
-        // It has taken a step between two saves.
+        // The process takes a step between two saves.
         let steps = trainer.steps_taken();
         assert!(steps + 1 >= saves as u64, "kill {kill}: {steps} of {saves}");
         files::check(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Files that are no safetensors files, or not whole.
+//! Files that are incomplete, or not safetensors files.
 
 use super::assert_says;
 use super::foreign::{floats, refused, trainer};
@@ -117,7 +117,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
             message.starts_with("expected a safetensors file, found"),
             "{message}"
         );
-        // A training that should go on says the same.
+        // Resuming a training gives the same message.
         let resumed = trainer().set_safetensors(&bytes).unwrap_err();
         assert_eq!(resumed.to_string(), message);
     }

@@ -1,4 +1,4 @@
-//! Tensors that are missing, but are there under another name or in another file.
+//! Missing tensors that exist under another name or in another file.
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Linear, Relu};
@@ -60,7 +60,7 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
         let message = refused(&bytes);
         assert_says(&message, &["layers.0.weight", "[3, 2]", "missing", &first]);
         assert_says(&message, &["checkpoint::import", offered]);
-        // And what is offered does.
+        // The suggested renaming works.
         assert_taken(&checkpoint::import(&bytes, rename).unwrap(), 0.5);
     }
 
@@ -82,7 +82,7 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
     assert_says(&message, &["the file has no tensors"]);
 }
 
-/// What is offered leaves out what the network does not have, be it no weight at all.
+/// A suggestion leaves out tensors that the network does not have, even if they are not weights.
 #[test]
 fn a_prefix_is_offered_without_what_is_not_of_the_network() {
     type Rename = fn(&str) -> Option<String>;
@@ -138,7 +138,7 @@ fn a_prefix_is_offered_without_what_is_not_of_the_network() {
         assert_says(&refused(&bytes), &[offered]);
         assert_taken(&checkpoint::import(&bytes, rename).unwrap(), 0.5);
     }
-    // Too many to be named.
+    // There are too many tensors to name them all.
     let (mut tensors, metadata) = floats("module.layers.");
     tensors.extend((0..9).map(|n| {
         let name = format!("module.layers.1.{n}");

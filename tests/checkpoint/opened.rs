@@ -1,4 +1,4 @@
-//! A network from its file alone: on both engines, with the outputs that it had.
+//! Opens a network from its file alone, on both engines, with the same outputs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::gpu::gpu;
 use crate::layers;
 use crate::parts::{parts, whole};
 
-/// Numbers that are no initial values.
+/// Numbers that no initialization gives.
 fn numbers(shape: &[usize], scale: f32) -> ArrayD<f32> {
     let mut state = u32::try_from(shape.iter().sum::<usize>()).unwrap();
     ArrayD::from_shape_simple_fn(shape, || {
@@ -28,7 +28,7 @@ fn numbers(shape: &[usize], scale: f32) -> ArrayD<f32> {
     })
 }
 
-/// A network with parameters and state that no seed gives.
+/// A network whose parameters and state do not come from a seed.
 fn changed(spec: &Sequential) -> cpu::Network {
     let mut network = spec.on_cpu().unwrap();
     let all = network.parameters();
@@ -71,12 +71,12 @@ fn residual() -> Sequential {
     network.layer(Linear::new(4))
 }
 
-/// The same outputs, to the bit on the engine that saved it.
+/// Asserts that the opened network has the same outputs; on the engine that saved it, the same bits.
 fn assert_opens(spec: &Sequential) {
     let network = changed(spec);
     let rows = (0..5).map(|row| numbers(&[network.features() + row], 1.0));
     let rows: Vec<_> = rows.collect();
-    // Below 1 each is index 0 of an embedding.
+    // Numbers below 1 are index 0 of an embedding.
     let x = Array2::from_shape_fn((5, network.features()), |(row, column)| {
         if network.features() == 5 && column >= 3 {
             (row as f32 + column as f32) % 5.0
@@ -165,7 +165,7 @@ fn the_file_of_a_training_opens_as_its_network() {
     assert_eq!(network.state(), trainer.model().state().unwrap());
 }
 
-/// On the processor alone.
+/// A layer for the CPU only.
 #[derive(Debug)]
 struct Swish;
 
@@ -295,7 +295,7 @@ fn what_describes_no_network_is_told() {
         &with(&wider),
         &["another network", "Linear(5)", "Linear(4)"],
     );
-    // Whose line says so, too: its tensors do not.
+    // The description in the metadata says the same, but the tensors do not.
     let mut both = metadata.clone();
     both.insert("structure".to_owned(), wider);
     let line = both["network"].replace("Linear(4)", "Linear(5)");
@@ -321,7 +321,7 @@ fn what_describes_no_network_is_told() {
 fn a_file_that_is_none_is_told_at_once() {
     let message = refused(Path::new("/nowhere/network.safetensors"));
     assert_says(&message, &["cannot read /nowhere/network.safetensors"]);
-    // It has no end.
+    // This file never ends.
     #[cfg(unix)]
     assert_says(
         &refused(Path::new("/dev/zero")),

@@ -1,4 +1,4 @@
-//! Weights saved here and loaded by PyTorch, and the other way round.
+//! Weights are exchanged with PyTorch in both directions.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,11 +12,11 @@ use wgrad::{Model, Sequential, Trainer, TwoLayerNet};
 use crate::common;
 use crate::gpu::gpu;
 
-/// Cargo runs tests in the package's directory, wherever that lies.
+/// The path is relative to the package's directory, where cargo runs tests.
 const SCRIPT: &str = "examples/pytorch.py";
 const ROWS: usize = 1_000;
 
-/// A Python with PyTorch and safetensors: what `WGRAD_PYTHON` names, or `python3`.
+/// A Python with PyTorch and safetensors: the one that `WGRAD_PYTHON` names, or `python3`.
 fn python() -> Option<String> {
     let python = std::env::var("WGRAD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let tried = Command::new(&python)
@@ -45,8 +45,7 @@ fn floats(path: &Path) -> Vec<f32> {
         .collect()
 }
 
-/// Saves a training's weights, has PyTorch load them and save others, and compares the outputs of both
-/// for `x`.
+/// Saves a training's weights, lets PyTorch load them and save others, and compares the outputs of both for `x`.
 fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>) {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
@@ -54,7 +53,7 @@ fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>)
     let summary = spec.summary().unwrap();
     let outputs = summary.layers.iter().map(|layer| layer.output.len());
     let mut widths: Vec<usize> = std::iter::once(summary.features).chain(outputs).collect();
-    // Of a layer with its activation, which has the same width.
+    // An activation has the same width as the layer before it.
     widths.dedup();
     let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
     std::fs::write(path("widths.txt"), widths.join(" ")).unwrap();
@@ -101,7 +100,7 @@ fn pytorch_computes_the_same_from_our_file_and_we_from_its() {
     exchange(&python, &spec, &trainer, &x);
 }
 
-/// A weight of one row is a matrix to PyTorch all the same, and so is one of one column.
+/// A weight with one row or one column is still a matrix in PyTorch.
 #[test]
 fn layers_of_one_input_or_output_are_exchanged_too() {
     let Some(python) = python() else {

@@ -30,7 +30,7 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Train>) {
         let mut found = losses(&mut *first, stop);
         let saved = bytes(&*first);
         let mut second = start();
-        // What it has done before must not show.
+        // Its earlier steps must have no effect.
         losses(&mut *second, 3);
         second.set_safetensors(&saved).unwrap();
         assert!(bytes(&*second) == saved, "{case}: saved at {stop}");
@@ -67,7 +67,7 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
     assert_eq!(fused.fusion(), Fusion::Fused, "{:?}", fused.unfused());
 }
 
-/// The minibatches that a fused training has chosen ahead are not those of the step it resumes.
+/// The minibatches that a fused training has drawn ahead must not be used after it resumes from another step.
 #[test]
 fn a_fused_training_under_way_resumes_as_a_fresh_one() {
     let fused = || trainer(gpu(), optimizers()[0](), Fusion::Fused);
@@ -104,7 +104,7 @@ fn a_network_that_normalizes_goes_on_where_it_stopped() {
     });
 }
 
-/// Both trainers write the same file, and go on from one another's as from their own.
+/// Both trainers write the same file, and resume from each other's files as from their own.
 #[test]
 fn a_run_goes_on_elsewhere() {
     for optimizer in optimizers() {
@@ -117,7 +117,7 @@ fn a_run_goes_on_elsewhere() {
         assert!(bytes(&on_gpu) == bytes(&*on_cpu), "{case}");
         let [found, expected] =
             [losses(&mut on_gpu, 1), losses(&mut *on_cpu, 1)].map(|bits| f32::from_bits(bits[0]));
-        // One forward pass of 48 and 7 products, and a logarithm.
+        // The error of a forward pass with 48 and 7 products, and of a logarithm.
         assert!(
             (found - expected).abs() < 1e-5,
             "{case}: {found} {expected}"

@@ -1,4 +1,4 @@
-//! The book's experiments, each at a small size: the figure and the numbers are there, and what the experiment shows.
+//! The book's experiments at a small size: their figures and numbers exist, and they show the expected effect.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::process::Output;
 
 use super::{Few, assert_refused, example, lines};
 
-/// What an experiment leaves.
+/// The output of an experiment.
 struct Run {
     lines: Vec<String>,
     svg: String,
 }
 
 impl Run {
-    /// The number behind `key=` in the last line.
+    /// The number after `key=` in the last line.
     #[track_caller]
     fn number(&self, key: &str) -> f64 {
         let last = self.lines.last().unwrap();
@@ -30,9 +30,9 @@ impl Run {
         }
     }
 
-    /// How many curves there are.
+    /// The number of curves.
     fn curves(&self) -> usize {
-        // What stands beside a name, and an axis, have two points.
+        // Lines in a legend and axes have only two points.
         let curves = self
             .svg
             .lines()
@@ -57,12 +57,12 @@ fn run(few: &Few, words: &str) -> Run {
         svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
         "{svg}"
     );
-    // A page with all figures loads at once.
+    // The figure is small, so that a page with all figures loads fast.
     assert!(svg.len() < 60_000, "{words}: {} bytes", svg.len());
     Run { lines, svg }
 }
 
-/// An experiment on the digits.
+/// Runs an experiment on the digits.
 #[track_caller]
 fn on(few: &Few, words: &str) -> Run {
     run(
@@ -71,7 +71,7 @@ fn on(few: &Few, words: &str) -> Run {
     )
 }
 
-/// The numbers in a line behind its colon.
+/// The numbers after the colon of the line that begins with `start`.
 fn numbers(run: &Run, start: &str) -> Vec<f64> {
     let line = run
         .lines
@@ -96,13 +96,13 @@ fn four_optimizers_go_down_as_the_formulas_of_the_book_say() {
             let words = format!("optimizer-compare-naive --device {device} --steps {steps}");
             let found = run(&few, &words);
             found.assert_has(&["SGD", "Momentum", "AdaGrad", "Adam"]);
-            // Five contours and a way in each panel.
+            // Each panel has five contours and a path.
             let dots = found.svg.matches("<circle ").count();
             assert_eq!(dots, 4 * (steps + 1));
             for (name, formula) in expected {
                 let found = found.number(name);
                 let expected = formula(steps);
-                // Six digits are printed; f32 has seven, and errors grow from step to step.
+                // The output has six digits. f32 has seven, and errors grow with each step.
                 let bound = 2e-6 + 1e-4 * expected;
                 assert!(
                     (found - expected).abs() < bound,
@@ -113,14 +113,14 @@ fn four_optimizers_go_down_as_the_formulas_of_the_book_say() {
     }
 }
 
-/// f after so many steps, each by the gradient (x/10, 2y) of each coordinate alone.
+/// f after `steps` steps. Each coordinate only depends on its own gradient (x/10, 2y).
 fn by_coordinate(mut update: impl FnMut(usize, f64, f64) -> f64) -> f64 {
     let mut at = |start: f64, slope: f64| update_all(start, slope, &mut update);
     let [x, y] = [at(-7.0, 0.1), at(2.0, 2.0)];
     x * x / 20.0 + y * y
 }
 
-/// What `update` makes of a coordinate: given the step, 0 to begin anew, the place and the gradient there.
+/// The final value of a coordinate. `update` takes the step (0 resets it), the place and the gradient there.
 fn update_all(start: f64, slope: f64, update: &mut impl FnMut(usize, f64, f64) -> f64) -> f64 {
     let mut place = start;
     let mut step = 0;
@@ -161,7 +161,7 @@ fn book_ada_grad(steps: usize) -> f64 {
     })
 }
 
-/// Rate 0.3·√(1 − 0.999ᵗ)/(1 − 0.9ᵗ), then m/(√v + 10⁻⁷).
+/// The learning rate is 0.3·√(1 − 0.999ᵗ)/(1 − 0.9ᵗ), the step m/(√v + 10⁻⁷).
 fn book_adam(steps: usize) -> f64 {
     let mut means = [0.0; 2];
     by_coordinate(|step, place, gradient| {
@@ -186,19 +186,19 @@ fn activations_keep_their_spread_with_the_right_weights() {
         let sigmoid = run(&few, &format!("{words} {device}"));
         assert_eq!(sigmoid.svg.matches("<polygon ").count(), 20);
         sigmoid.assert_has(&["std 1, layer 1", "He, layer 5"]);
-        // At the ends of the sigmoid, all near its middle, and in between.
+        // The sigmoid's outputs lie at its ends, close to its middle, or in between.
         assert!(sigmoid.number("std_1") > 0.4, "{:?}", sigmoid.lines);
         assert!(sigmoid.number("std_0.01") < 0.02, "{:?}", sigmoid.lines);
         assert!((0.08..0.2).contains(&sigmoid.number("xavier")));
         let relu = run(&few, &format!("{words} {device} --activation relu"));
-        // He's weights keep the spread of the first layer, √(2·(½ − 1/2π)) = 0.83, from layer to layer.
+        // He's weights keep the spread of the first layer, √(2·(½ − 1/2π)) = 0.83, in all layers.
         let of_layers = numbers(&relu, "He:");
         assert_eq!(of_layers.len(), 5, "{:?}", relu.lines);
         assert!(
             (of_layers[0] - 0.83).abs() < 0.1 && of_layers[4] > 0.4,
             "{of_layers:?}"
         );
-        // Xavier's halve the squares in each.
+        // Xavier's weights halve the squares in each layer.
         assert!(
             relu.number("xavier") < 0.5 * of_layers[4],
             "{:?}",
@@ -213,7 +213,7 @@ fn digits_are_read_by_two_layers_of_sigmoids() {
     let found = on(&few, "neuralnet-mnist --device cpu --epochs 20 --batch 20");
     assert!(found.number("accuracy") > 0.8, "{:?}", found.lines);
     assert_eq!(found.number("images"), 500.0);
-    // A frame for each of 20 digits, and its class.
+    // One frame for each of 20 digits, and its class.
     assert_eq!(found.svg.matches("<g ").count(), 20);
     assert_eq!(found.svg.matches(" %</text>").count(), 20);
 }
@@ -228,7 +228,7 @@ fn a_two_layer_network_learns_on_both_engines() {
         assert!(found.number("test_accuracy") > 0.6, "{:?}", found.lines);
         assert!(found.number("train_accuracy") > found.number("test_accuracy"));
         found.assert_has(&["training loss", "accuracy", "train", "test"]);
-        // A dot for the beginning and each epoch, on both data sets.
+        // One dot at the beginning and one per epoch, for both data sets.
         assert_eq!(found.svg.matches("<circle ").count(), 2 * 21);
     }
 }
@@ -254,7 +254,7 @@ fn optimizers_and_weights_are_compared_by_their_losses() {
         "weight-init-compare --device cpu --steps 150 --batch 50",
     );
     assert_eq!(found.curves(), 3);
-    // Small weights learn nothing: ten classes are equally likely.
+    // Small weights learn nothing: all ten classes stay equally likely.
     assert!(
         (found.number("std_0.01") - 10f64.ln()).abs() < 0.02,
         "{:?}",
@@ -283,7 +283,7 @@ fn few_images_are_learned_by_heart_and_less_so_with_decay_or_dropout() {
         assert!(train > 0.98 && test < train - 0.05, "{:?}", found.lines);
         assert!(held <= train, "{:?}", found.lines);
     }
-    // What the book reports is larger by ½λΣW², which is 0.05·(2·6 + 1)·100 at the start, or so.
+    // The book's loss also has the term ½λΣW², which is about 0.05·(2·6 + 1)·100 at the start.
     let losses = numbers(&decay, "  loss of");
     let [loss, with_penalty] = [losses[0], losses[1]];
     assert!((1.0..70.0).contains(&(with_penalty - loss)), "{losses:?}");
@@ -295,7 +295,7 @@ fn batch_normalisation_trains_where_small_weights_alone_do_not() {
     for device in ["cpu", "gpu"] {
         let words = "batch-norm-test --scales 3 --epochs 5 --batch 20 --device";
         let found = on(&few, &format!("{words} {device}"));
-        // The one whose loss overflows ends before its first epoch does.
+        // The training whose loss overflows ends before its first epoch.
         assert_eq!(found.curves(), 5);
         found.assert_has(&["std 1.0000", "std 0.0100", "std 0.0001", "with", "without"]);
         let overflows = "where the loss overflows";
@@ -315,12 +315,13 @@ fn gradients_are_those_of_central_differences() {
             &few,
             &format!("gradient-check --hidden 5 --device {device}"),
         );
-        // f64 has 16 digits and f32 has 7: neither is exact, and zeros would be gradients of nothing.
+        // f64 has 16 digits and f32 has 7, so neither result is exact. A difference of 0 would mean that nothing was
+        // computed.
         for (key, bound) in [("numerical", 1e-9), ("engine", 1e-6)] {
             let difference = found.number(key);
             assert!(0.0 < difference && difference < bound, "{:?}", found.lines);
         }
-        // A row for each parameter: 6 of the convolutional network, 10 of the other one.
+        // One row per parameter: 6 of the convolutional network, 10 of the other network.
         let rows = found
             .lines
             .iter()
@@ -343,7 +344,7 @@ fn a_search_ranks_its_trials() {
         "{:?}",
         found.lines
     );
-    // Its learning rate is one of the larger ones of 10^−6 to 10^−2.
+    // The best learning rate is one of the larger ones in 10^−6 to 10^−2.
     assert!(
         (1e-4..=1e-2).contains(&found.number("best_rate")),
         "{:?}",
@@ -366,7 +367,7 @@ fn a_convolutional_network_learns_and_its_filters_are_shown() {
     let found = run(&few, &format!("visualize-filter {with}"));
     found.assert_has(&["before training", "after training"]);
     assert_eq!(found.svg.matches("<g ").count(), 60);
-    // Neighbours are independent before: √2. Training makes them alike.
+    // Before the training, neighbors are independent: √2. Training makes them similar.
     assert!(
         (found.number("before") - 2f64.sqrt()).abs() < 0.1,
         "{:?}",
@@ -393,7 +394,7 @@ fn a_deep_network_is_read_again_with_16_bits() {
 
     let with = format!("--device cpu --weights {}", weights.display());
     let found = on(&few, &format!("misclassified-mnist {with}"));
-    // The same network: the accuracy of the training's end.
+    // The network is the same, so the accuracy is that at the end of the training.
     assert_eq!(found.number("accuracy"), trained.number("test_accuracy"));
     let wrong = found.number("wrong");
     let shown = found.svg.matches(" read as ").count();
@@ -404,7 +405,7 @@ fn a_deep_network_is_read_again_with_16_bits() {
         found.number("accuracy_f32"),
         trained.number("test_accuracy")
     );
-    // Rounding changes probabilities by thousandths: few digits are that near to another class.
+    // Rounding changes probabilities by thousandths, and only few digits are so close to another class.
     assert!(found.number("changed") <= 4.0, "{:?}", found.lines);
     assert_eq!(found.svg.matches("<polygon ").count(), 1);
 }

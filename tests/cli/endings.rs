@@ -1,4 +1,4 @@
-//! How a run ends: what is a result, what is saved, and what is said.
+//! How a run ends: its results, its saved files and its messages.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::saving::contents;
 use super::{Few, assert_refused, example, last_line, lines, text, train};
 
-/// `train_gpu` on `few` with the arguments in `words`, and with files.
+/// `train_gpu` on `few` with these files and the arguments in `words`.
 fn command(few: &Few, files: &[(&str, &Path)], words: &str) -> Command {
     let mut command = example("train_gpu");
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -21,7 +21,7 @@ fn command(few: &Few, files: &[(&str, &Path)], words: &str) -> Command {
     command
 }
 
-/// Goes on for ten steps from a file that has the training after `step`.
+/// Asserts that a training can be resumed for ten steps from a file that was saved after `step`.
 #[track_caller]
 pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) {
     let steps = (step + 10).to_string();
@@ -30,16 +30,16 @@ pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) 
         .output()
         .unwrap();
     assert_eq!(last_line(&lines(&resumed))["steps"], steps);
-    // It has not more steps than that.
+    // The file has exactly that many steps.
     let words = words.replace(&steps, &step.to_string());
     let refused = command(few, &[("--resume", saved)], &words)
         .output()
         .unwrap();
-    let has = format!("already has {step};");
+    let has = format!("already has {step} steps;");
     assert_refused(&refused, &["nothing is left to do", &has]);
 }
 
-/// Neither the line for programs nor the one before it.
+/// Asserts that the output has no results: neither the line for programs nor the tables.
 #[track_caller]
 fn assert_no_result(output: &Output) {
     let stdout = text(&output.stdout);
@@ -48,14 +48,14 @@ fn assert_no_result(output: &Output) {
     }
 }
 
-/// The learning rate is 0.1 for ten steps, and then 10²⁹: the eleventh update ruins the network.
+/// The learning rate is 0.1 for ten steps, then 10²⁹: the eleventh update ruins the network.
 const RUINED: &str =
     "--batch 20 --schedule step --schedule-every 10 --schedule-factor 1e30 --steps 40 --confusion";
 
 #[test]
 fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
     for device in ["cpu", "gpu"] {
-        // Seen by the evaluation after the step, or by the loss of the next one.
+        // The divergence shows in the evaluation after the step, or in the next step's loss.
         for (every, what, evaluated) in [
             (1, "after step 11, the loss over the training data is", 11),
             (5, "the loss of step 12 is", 10),
@@ -96,7 +96,7 @@ fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
             let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
             assert_eq!(last["step"], evaluated, "{log}");
             assert_eq!(last["train_loss"].is_null(), evaluated == 11, "{log}");
-            // Nothing is drawn of a network that says nothing.
+            // There are no pictures of a network that has diverged.
             for drawing in [plot, samples] {
                 assert!(!drawing.exists());
             }
@@ -104,7 +104,7 @@ fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
     }
 }
 
-/// What a resumed training is advised to do must be allowed: the options of its steps must stay the same.
+/// The advice for a resumed training must be possible: the options of its steps cannot change.
 #[test]
 fn a_resumed_run_that_diverges_is_advised_to_start_anew() {
     let few = Few::new();
@@ -146,7 +146,7 @@ fn weight_decay_that_makes_a_training_diverge_is_named_first() {
     }
 }
 
-/// Runs a command whose standard output is closed after some lines.
+/// Runs a command, and closes its standard output after `count` lines.
 fn closed_after(command: &mut Command, count: usize) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -171,7 +171,7 @@ fn assert_interrupted(output: &Output, parts: &[&str]) {
     }
 }
 
-/// As by `| head`.
+/// As with `| head`.
 #[test]
 fn a_training_whose_standard_output_is_closed_is_saved() {
     let few = Few::new();
@@ -181,7 +181,7 @@ fn a_training_whose_standard_output_is_closed_is_saved() {
         let mut command = command(&few, &[("--save", &saved)], &words);
         closed_after(&mut command, count)
     };
-    // Behind the first evaluation, in the middle: the process writes the second one into the pipe or not.
+    // In the middle, after the first evaluation. The process may or may not still write the second one to the pipe.
     let output = run("--steps 100000000 --eval-every 500", 9);
     let go_on = format!(
         "the training was saved: run the same command with --resume {}",
@@ -194,13 +194,13 @@ fn a_training_whose_standard_output_is_closed_is_saved() {
     assert_eq!(step % 500, 0, "{stderr}");
     assert_resumes(&few, &saved, "--batch 20", step);
 
-    // Before there is anything to save, a file from before stays.
+    // If there is nothing to save yet, an earlier file stays unchanged.
     let good = fs::read(&saved).unwrap();
     let output = run("--steps 100", 0);
     assert_interrupted(&output, &[]);
     assert!(fs::read(&saved).unwrap() == good);
 
-    // When all is done but the last lines, there is nothing to go on with.
+    // If only the last lines are missing, there is nothing to resume.
     let output = run("--steps 3000 --eval-every 0 --quiet", 1);
     let done = "no step was left to take, and the training was saved to";
     assert_interrupted(&output, &["after step 3000", done]);
@@ -222,7 +222,7 @@ fn a_training_without_a_file_says_that_it_was_not_saved() {
     );
 }
 
-/// The work of the other programs is lost, and no exit code says otherwise.
+/// The output of these programs is lost, so the exit code must not claim success.
 #[test]
 fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
     let few = Few::new();
@@ -283,7 +283,7 @@ mod full {
         }
     }
 
-    /// The same command in a shell, with a limit of 64 KiB for files.
+    /// The command in a shell that limits files to 64 KiB.
     fn limited(command: &Command) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh"]);
@@ -291,8 +291,8 @@ mod full {
         shell
     }
 
-    /// An output that can no longer be written fails the run, which is saved first; and the message does not advise
-    /// what would leave out steps.
+    /// If an output can no longer be written, the training is saved and the run fails. The message must not give
+    /// advice that would lose steps.
     #[test]
     fn a_training_whose_losses_cannot_be_written_is_saved() {
         let few = Few::new();
@@ -361,7 +361,7 @@ mod full {
         assert_refused(&output, &["standard output", "opened only for reading"]);
     }
 
-    /// Where whoever reads a pipe leaves while the training goes on.
+    /// The reader of a pipe closes it during the training.
     #[test]
     fn a_training_whose_reader_leaves_is_saved() {
         let few = Few::new();
@@ -403,7 +403,7 @@ mod full {
     }
 }
 
-/// Of the name of the data set, too.
+/// This includes the name of the data set.
 #[cfg(unix)]
 #[test]
 fn a_name_makes_no_more_lines_of_standard_output() {
@@ -417,7 +417,7 @@ fn a_name_makes_no_more_lines_of_standard_output() {
     assert_eq!(lines[1], "results are for a\\nb");
 }
 
-/// Control characters would make more lines of a message, or move the cursor.
+/// Control characters would add lines to a message, or move the cursor.
 #[test]
 fn names_of_files_are_shown_as_they_are() {
     let data = [Path::new("--data"), Path::new("no/such/directory")];

@@ -1,4 +1,4 @@
-//! Training by two hosts: network namespaces, each with an address and a name of its own.
+//! Training by two hosts, simulated by network namespaces with their own addresses and host names.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Or why they cannot be made.
+    /// Creates the hosts, or says why that is impossible.
     fn new() -> Result<Self, String> {
         let id = std::process::id();
         let names = [0, 1].map(|host| format!("wgrad-{id}-{host}"));
@@ -38,7 +38,7 @@ impl Hosts {
         Ok(hosts)
     }
 
-    /// A command on one of them.
+    /// A command that runs on one of the hosts.
     fn on(&self, host: usize, command: &Command) -> Command {
         let name = &self.names[host];
         let mut all = Command::new("ip");
@@ -54,7 +54,7 @@ impl Hosts {
         all
     }
 
-    /// Bytes that have left one of them.
+    /// The number of bytes that a host has sent.
     fn sent(&self, host: usize) -> u64 {
         let counter = "/sys/class/net/cable/statistics/tx_bytes";
         let mut read = Command::new("cat");
@@ -62,7 +62,7 @@ impl Hosts {
         text(&output.stdout).trim().parse().unwrap()
     }
 
-    /// What stands for `ssh`: it gets a host, and a command for its shell.
+    /// A replacement for `ssh`. Its arguments are a host, and a command for that host's shell.
     fn remote_shell(&self, directory: &Path) -> String {
         let path = directory.join("remote-shell");
         let name = &self.names[1];
@@ -125,7 +125,7 @@ fn two_hosts_train_as_one() {
         hosts.on(0, &started)
     });
     assert!(on_both == alone, "the same bits");
-    // Half of all gradients, and half of their mean, of 39,760 parameters and a loss.
+    // Half of all gradients and half of their mean, for 39,760 parameters and a loss.
     let sent = hosts.sent(1) - before;
     assert!(sent >= STEPS * 4 * 39_760, "{sent} bytes");
 }

@@ -1,4 +1,4 @@
-//! Trainings that the user, or the system, ends.
+//! Trainings that are ended by the user or by the system.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use super::endings::assert_resumes;
 use super::{Few, example, text};
 
-/// The same command, which begins with no signal ignored. What `nohup` starts, or some shells in the background, ignores
-/// some, and so does all that it starts in turn, these tests among them.
+/// Starts a command with default handling of all signals. Programs started by `nohup`, or in the background by some
+/// shells, ignore some signals, and so do their children, which may include these tests.
 fn in_foreground(command: &Command) -> Command {
     started_by(&["env", "--default-signal"], command)
 }
 
-/// The same command, behind these words of a program that becomes it.
+/// Starts a command through another program, which replaces itself by the command.
 fn started_by(words: &[&str], command: &Command) -> Command {
     let mut starter = Command::new(words[0]);
     starter.args(&words[1..]).arg(command.get_program());
@@ -37,7 +37,7 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.success(), "{signal}");
 }
 
-/// Starts a training, and waits for its first evaluation and step.
+/// Starts a training, and waits for its first evaluation and its first step.
 fn start(command: &Command) -> (Child, BufReader<impl std::io::Read>, String) {
     let losses = tempfile::tempdir().unwrap();
     let losses = losses.path().join("losses");
@@ -57,7 +57,7 @@ fn start(command: &Command) -> (Child, BufReader<impl std::io::Read>, String) {
     (child, stdout, seen)
 }
 
-/// Sends signals after the first evaluation; returns how the process ended, and both outputs.
+/// Sends signals after the first evaluation. Returns the exit status and both outputs.
 fn interrupt(command: &Command, signals: &[&str]) -> (ExitStatus, String, String) {
     let (child, mut stdout, mut seen) = start(command);
     for signal in signals {
@@ -68,7 +68,7 @@ fn interrupt(command: &Command, signals: &[&str]) -> (ExitStatus, String, String
     (output.status, seen, text(&output.stderr))
 }
 
-/// More steps than a test takes.
+/// A training that takes longer than the test.
 fn endless(few: &Few) -> Command {
     let mut command = example("train_gpu");
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -77,7 +77,7 @@ fn endless(few: &Few) -> Command {
     command
 }
 
-/// The same where some signals are ignored, as `nohup` and a script's `&` start programs; with `--save`.
+/// The same training with `--save`, with some signals ignored, as when started by `nohup` or by a script's `&`.
 fn in_background(few: &Few, setting: &str, saved: &Path) -> Command {
     let script = format!("{setting}; exec \"$@\"");
     started_by(
@@ -101,7 +101,7 @@ fn a_signal_that_is_ignored_stays_so_and_the_others_save() {
         for signal in ignored.split(' ') {
             send(&child, &format!("-{signal}"));
         }
-        // Were they heeded, a step would be the last.
+        // If the signal were handled, the training would end after one more step.
         sleep(Duration::from_millis(300));
         assert!(child.try_wait().unwrap().is_none(), "{ignored}");
         assert!(!saved.exists(), "{ignored}");
@@ -134,7 +134,7 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
     }
 }
 
-/// A command that has `--resume` takes no second one, and a shell takes a name with a space for two.
+/// The advised command must have one `--resume` only, and must quote a name with a space.
 #[test]
 fn a_resumed_training_is_told_how_to_go_on() {
     let few = Few::new();
@@ -169,7 +169,7 @@ fn an_interrupted_training_that_is_not_saved_says_so() {
     );
 }
 
-/// `timeout` sends its signal twice, a terminal that is closed as well, and some systems send two of them.
+/// `timeout` sends its signal twice, so does a closing terminal, and some systems send both signals.
 #[test]
 fn signals_at_once_are_one() {
     let few = Few::new();
@@ -183,7 +183,7 @@ fn signals_at_once_are_one() {
     }
 }
 
-/// Waits until a process heeds `SIGTERM`.
+/// Waits until a process handles `SIGTERM`.
 fn wait_for_listening(child: &Child) {
     let is_caught = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
@@ -201,14 +201,14 @@ fn pipe(path: &Path) {
     assert!(made.success());
 }
 
-/// The second one ends a training that is in the middle of a step, unless it says no more than that time is running
+/// A second signal ends a training in the middle of a step, unless the first signal only says that time is running
 /// out.
 #[test]
 fn a_second_signal_ends_at_once() {
     let few = Few::new();
     let saved = few.path.join("saved");
     fs::write(&saved, "from before").unwrap();
-    // On one core, which takes seconds for 400 GFLOP.
+    // One core needs seconds for 400 GFLOP.
     let on_one = started_by(&["taskset", "-c", "0"], &example("train_gpu"));
     let mut command = in_foreground(&on_one);
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -232,10 +232,10 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
 }
 
-/// All but a page of the 64 KiB that a pipe holds.
+/// All of a pipe's 64 KiB except one page.
 static NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
 
-/// Whoever reads what a training writes may have stopped to.
+/// The reader of a training's output may have stopped reading.
 #[test]
 fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     let few = Few::new();
@@ -248,12 +248,12 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         let words = "--device cpu --batch 20 --hidden none --eval-every 1 --steps 100000000";
         command.args(words.split(' ')).arg("--save").arg(&saved);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        // Never read from, and nearly full, so that a training is soon done with what it holds.
+        // Nobody reads this pipe, and it is nearly full, so that the training soon blocks.
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(&NEARLY_FULL).unwrap();
         let mut opened = None;
         let what = if option.starts_with("--") {
-            // Opening it for reading alone waits for the program that writes.
+            // A pipe that is opened only for reading would wait for a writer.
             let mut file = fs::OpenOptions::new();
             let mut file = file.read(true).write(true).open(&losses).unwrap();
             file.write_all(&NEARLY_FULL).unwrap();
@@ -270,7 +270,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         let mut child = command.spawn().unwrap();
         drop(command);
         wait_for_listening(&child);
-        // Until the pipe is full: nothing more is written.
+        // Wait until the pipe is full: then nothing more is written.
         let written = || fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
         let mut before = String::new();
         while before != written() {
@@ -297,7 +297,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     }
 }
 
-/// Its meaning is to see what a program was doing.
+/// The purpose of such a signal is to examine what the program is doing.
 #[test]
 fn a_signal_to_dump_core_is_left_as_it_is() {
     let few = Few::new();
@@ -312,7 +312,7 @@ fn a_signal_to_dump_core_is_left_as_it_is() {
     assert!(!saved.exists());
 }
 
-/// Where a step takes long, a signal waits for one or two.
+/// If steps are long, a signal waits for one or two of them.
 #[test]
 fn a_signal_does_not_wait_for_many_long_steps() {
     let few = Few::new();
@@ -320,7 +320,7 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     let losses = few.path.join("losses.csv");
     let mut command = in_foreground(&example("train_gpu"));
     command.args(["--unverified", "--data"]).arg(&few.path);
-    // 35 GFLOP a step.
+    // 35 GFLOP per step.
     let words = "--device cpu --batch 1000 --hidden 2000,2000 --eval-every 0 --steps 10000";
     command.args(words.split(' ')).arg("--save").arg(&saved);
     command.arg("--losses").arg(&losses);
@@ -339,7 +339,7 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     let more = steps() - before;
-    // Chunks of a tenth of a second: the one under way, and one of which the losses came while this looked.
+    // A chunk takes a tenth of a second. One chunk was running; another may have ended while this test was looking.
     let chunk = (0.1 / pace).ceil() + 1.0;
     assert!(
         more as f64 <= 2.0 * chunk,
@@ -351,7 +351,7 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     );
 }
 
-/// From the start of the program on: while data are read, the device is opened, the training begins and goes on.
+/// At any time since the start: while data are read, while the device is opened, and during the training.
 #[test]
 fn at_any_moment_a_signal_ends_a_run_clearly() {
     let few = Few::new();
@@ -371,7 +371,7 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
     let mut killed = 0;
     let mut kept = 0;
     for part in 0..40 {
-        // Up to when such a run has taken steps, however busy the machine is.
+        // The delays reach up to the time when such a run has taken steps, however busy the machine is.
         let delay = time.mul_f64(f64::from(part) / 20.0);
         fs::write(&saved, &good).unwrap();
         let mut command = run(&format!("{words} 1000000"));

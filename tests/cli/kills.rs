@@ -1,4 +1,4 @@
-//! Runs that are killed leave the last good file, whole, and nothing else.
+//! Runs that are killed leave the last good file complete, and no other file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::saving::contents;
 use super::{Few, example, lines};
 
-/// As many of each kind as this environment variable says.
+/// The environment variable with the number of kills of each kind.
 const KILLS: &str = "WGRAD_KILLS";
-/// In about 20 s together.
+/// All kills together take about 20 s.
 const FEW_KILLS: usize = 40;
 
-/// So many as the environment says, or else these few.
+/// The number of kills: the environment's, or else `few`.
 pub(super) fn kills(few: usize) -> usize {
     match std::env::var(KILLS) {
         Ok(kills) => kills.parse().expect("WGRAD_KILLS is a number of kills"),
@@ -24,12 +24,12 @@ pub(super) fn kills(few: usize) -> usize {
     }
 }
 
-/// A moment in a span, another for every kill: multiples of the golden ratio lie evenly in it.
+/// A different moment within a span for each kill. Multiples of the golden ratio are evenly distributed.
 pub(super) fn moment(kill: usize, span: Duration) -> Duration {
     span.mul_f64((kill as f64 * 0.618_033_988_75).fract())
 }
 
-/// Waits until a file is there, or another one in its place.
+/// Waits until a file exists or has been replaced.
 pub(super) fn saves_again(path: &Path) {
     let written = || fs::metadata(path).and_then(|file| file.modified()).ok();
     let before = written();
@@ -43,7 +43,7 @@ pub(super) fn saves_again(path: &Path) {
     }
 }
 
-/// What runs write, in a directory that holds nothing else.
+/// The files that the runs write, in a directory of their own.
 struct Scene {
     few: Few,
     directory: TempDir,
@@ -62,7 +62,7 @@ impl Scene {
         }
     }
 
-    /// A network of 3 MB, so that writing it takes a while.
+    /// A run with a network of 3 MB, so that writing it takes a while.
     fn run(&self, words: &str) -> Command {
         let mut command = example("train_gpu");
         command.env("TMPDIR", self.temporary.path());
@@ -73,7 +73,7 @@ impl Scene {
         command
     }
 
-    /// Starts a run, lets it come so far, and kills it.
+    /// Starts a run, waits for `come`, and kills the run.
     fn kill(&self, words: &str, come: impl FnOnce(&Path)) {
         let mut command = self.run(words);
         if self.saved.exists() {
@@ -85,7 +85,7 @@ impl Scene {
         child.wait().unwrap();
     }
 
-    /// Runs a step more from what is there, and looks at what is there then.
+    /// Runs one more step from the saved file, and checks the resulting file.
     fn go_on(&self, case: &str) {
         let (step, resume) = if self.saved.exists() {
             (contents(&self.saved).0.parse().unwrap(), true)
@@ -114,7 +114,7 @@ fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
     let scene = Scene::new();
     for kill in 0..kills(FEW_KILLS) {
         scene.kill("--eval-every 1 --steps 1000000", |saved| {
-            // From one save to the next, however slow the disk is.
+            // At some moment between two saves, however slow the disk is.
             saves_again(saved);
             let began = Instant::now();
             saves_again(saved);

@@ -1,4 +1,4 @@
-//! What a training writes for programs, evaluation by evaluation.
+//! The log that a training writes for programs, with one entry per evaluation.
 
 use std::fs;
 use std::io::Write as _;
@@ -39,7 +39,7 @@ fn the_log_has_an_object_for_every_evaluation() {
     assert!(objects.iter().all(|o| o.as_object().unwrap().len() == 7));
 }
 
-/// A directory with a log, losses and a checkpoint.
+/// A training that was saved, with its log, losses and checkpoint.
 struct Resumed {
     few: Few,
     log: PathBuf,
@@ -48,7 +48,7 @@ struct Resumed {
 }
 
 impl Resumed {
-    /// Of 100 steps.
+    /// A training of 100 steps.
     fn new() -> Self {
         let few = Few::new();
         let [log, losses, saved] = ["log.jsonl", "losses.csv", "saved"].map(|n| few.path.join(n));
@@ -79,7 +79,7 @@ impl Resumed {
         self.run(steps, &[Path::new("--resume"), &self.saved])
     }
 
-    /// Lines of both files, each of its step.
+    /// Asserts that both files have one line for each of their steps.
     #[track_caller]
     fn assert_has_each_step_once(&self, last: u64) {
         let log = fs::read_to_string(&self.log).unwrap();
@@ -89,7 +89,7 @@ impl Resumed {
             .iter()
             .map(|object| object["step"].as_u64().unwrap());
         assert!(steps.eq((0..=last).step_by(50)), "{log}");
-        // Of the evaluation at which the run was resumed, too.
+        // This includes the evaluation at which the run was resumed.
         assert!(
             objects[1..].iter().all(|object| object["loss"].is_f64()),
             "{log}"
@@ -169,7 +169,7 @@ fn a_file_of_something_else_is_not_gone_on_with() {
     );
 }
 
-/// The first lines of a file.
+/// Keeps only the first lines of a file.
 fn cut(path: &Path, count: usize) {
     let lines = fs::read_to_string(path).unwrap();
     let lines = lines.split_inclusive('\n').take(count);
@@ -192,7 +192,7 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
         70
     );
     assert!(fs::read(&resumed.log).unwrap() == log);
-    // One that is empty, or has no more than the beginning of a line, is begun.
+    // A file that is empty, or has only a part of a line, is started again.
     for beginning in ["", "10", "101,0."] {
         let resumed = Resumed::new();
         fs::write(&resumed.losses, beginning).unwrap();
@@ -207,7 +207,8 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
     let parts = ["log.jsonl: its lines end with step 100", "with --log"];
     assert_refused(&resumed.resume(300), &parts);
     assert!(fs::read(&resumed.losses).unwrap().starts_with(&losses));
-    // Evaluations that were more seldom are not missing, nor is the one that comes with the resumed run.
+    // Missing evaluations are no error if the earlier run evaluated less often, or if the resumed run adds its first
+    // one.
     let resumed = Resumed::new();
     cut(&resumed.log, 2);
     lines(&resumed.resume(200));

@@ -1,4 +1,4 @@
-//! The book's networks, and the options that each of them has.
+//! The book's networks and their options.
 
 use std::fs;
 

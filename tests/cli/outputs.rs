@@ -1,4 +1,4 @@
-//! Every file that a run writes, where there is something already, and where it cannot be written.
+//! Output files: existing files are replaced, and files that cannot be written are reported.
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -16,11 +16,11 @@ use super::{Few, assert_refused, example, lines, text};
 
 const STEPS: usize = 40;
 
-/// What a run writes.
+/// A kind of output file.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     option: &'static str,
-    /// How errors call it.
+    /// What the file contains, as error messages call it.
     holds: &'static str,
     name: &'static str,
     is_right: fn(&[u8]) -> bool,
@@ -67,7 +67,7 @@ fn record_step(line: &str) -> Option<usize> {
     record["step"].as_u64()?.try_into().ok()
 }
 
-/// Those of all lines; of a line that is none, `usize::MAX`.
+/// The steps of all lines; `usize::MAX` for a line that has none.
 fn steps(bytes: &[u8], step_of: fn(&str) -> Option<usize>) -> Vec<usize> {
     let lines = str::from_utf8(bytes).unwrap().lines();
     lines
@@ -75,7 +75,7 @@ fn steps(bytes: &[u8], step_of: fn(&str) -> Option<usize>) -> Vec<usize> {
         .collect()
 }
 
-/// A data set, and room for files beside it.
+/// A data set, and a place for files next to it.
 struct Room {
     few: Few,
     path: PathBuf,
@@ -89,7 +89,7 @@ impl Room {
         Self { few, path }
     }
 
-    /// On a file system of its own; `None`, with the reason printed, where that cannot be had.
+    /// On a file system of this size; `None`, with the reason printed, if that is impossible.
     fn of_size(size: &str) -> Option<(Self, Mount)> {
         let room = Self::new();
         let size = format!("size={size}");
@@ -101,7 +101,7 @@ impl Room {
         self.path.join(name)
     }
 
-    /// With so many steps, and an evaluation after every `every` of them.
+    /// A training of `steps` steps, with an evaluation after every `every` of them.
     fn command(&self, program: &Path, [steps, every]: [usize; 2]) -> Command {
         let mut command = Command::new(program);
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
@@ -119,7 +119,7 @@ impl Room {
         command.output().unwrap()
     }
 
-    /// All kinds in one run, each in the file that `path` names.
+    /// Writes all kinds of files in one run, each to the file that `path` returns.
     fn train_all(&self, path: impl Fn(Kind) -> PathBuf) -> Output {
         let paths = KINDS.map(&path);
         let files: Vec<_> = KINDS
@@ -145,7 +145,7 @@ fn assert_right(kind: Kind, path: &Path) {
     );
 }
 
-/// Refused before the training, with the name in the message.
+/// Asserts that a run is refused before its training, with the file's name in the message.
 #[track_caller]
 fn assert_refused_at_once(output: &Output, kind: Kind, path: &Path, reason: &str) {
     assert_refused(
@@ -256,7 +256,7 @@ fn a_socket_is_refused() {
     }
 }
 
-/// A pipe that nobody writes to ends; one that somebody writes to is read.
+/// A pipe without a writer is reported; a pipe with a writer is read.
 #[test]
 fn a_pipe_is_resumed_from_or_told() {
     let room = Room::new();
@@ -293,7 +293,7 @@ fn directories_and_names_without_one_are_refused() {
             ("absent/file", "No such file"),
             ("new/", "the name of a file"),
         ] {
-            // The name must not be refused for its ending.
+            // The name must be refused for being a directory, and not because of its extension.
             let name = match kind.option {
                 "--samples" if name == "directory.svg" => ".",
                 _ => name,
@@ -307,7 +307,7 @@ fn directories_and_names_without_one_are_refused() {
     assert_eq!(fs::read_dir(&room.path).unwrap().count(), 1);
 }
 
-/// A user who may not do everything: this one, or if that is the administrator, nobody.
+/// A user without special rights: the current user, or `nobody` if the current user is root.
 struct User {
     program: PathBuf,
     is_other: bool,
@@ -322,7 +322,7 @@ impl User {
         if !is_other {
             return Self { program, is_other };
         }
-        // Where that user can reach it.
+        // Copy the program to a place that this user can reach.
         let parent = room.path.parent().unwrap();
         let copy = parent.join("train_gpu");
         fs::copy(program, &copy).unwrap();
@@ -361,7 +361,7 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         let output = user.train(&room, kind, &protected);
         assert_refused_at_once(&output, kind, &protected, "Permission denied");
         assert_eq!(fs::read_to_string(&protected).unwrap(), "old");
-        // Its directory is read-only, and the file is not.
+        // The directory is read-only, but the file is not.
         fs::set_permissions(&protected, Permissions::from_mode(0o644)).unwrap();
         fs::set_permissions(&room.path, Permissions::from_mode(0o555)).unwrap();
         let before = fs::metadata(&protected).unwrap().ino();
@@ -373,7 +373,7 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         assert_refused_at_once(&output, kind, &new, "Permission denied");
         fs::set_permissions(&room.path, Permissions::from_mode(0o755)).unwrap();
     }
-    // Its pipe would open once somebody reads.
+    // Opening the pipe would wait for a reader.
     let pipe = room.at("pipe");
     assert!(
         Command::new("mkfifo")
@@ -389,7 +389,8 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         assert_refused_at_once(&output, *kind, &pipe, "Permission denied");
     }
     fs::remove_file(&pipe).unwrap();
-    // Somebody else's, to be written by all, in a directory where only owners replace files.
+    // The file belongs to another user and is writable by everyone, in a directory where only owners may replace
+    // files.
     if user.is_other {
         fs::set_permissions(&room.path, Permissions::from_mode(0o1777)).unwrap();
         chown(&room.path, Some(0), Some(0)).unwrap();
@@ -405,11 +406,11 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
     }
 }
 
-/// Something mounted, until it is dropped.
+/// A mount that ends when it is dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// `None`, with the reason printed, where that cannot be done.
+    /// `None`, with the reason printed, if mounting is impossible.
     fn new(arguments: &[&str], onto: &Path) -> Option<Self> {
         let mut command = Command::new("mount");
         let output = command
@@ -437,7 +438,7 @@ impl Drop for Mount {
     }
 }
 
-/// As a container has it from its host.
+/// A container sees files of its host in this way.
 #[test]
 fn a_file_that_is_mounted_by_itself_is_written_in_place() {
     let room = Room::new();
@@ -493,7 +494,7 @@ fn a_full_disk_leaves_the_old_file() {
         fs::write(room.at(kind.name), "old").unwrap();
         let mut filler = fs::File::create(room.at("filler")).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
-        // More lines than fit the page that an old file has.
+        // More lines than fit into the page of the old file.
         let mut command = room.command(&program(), [4000, 50]);
         let output = command
             .arg(kind.option)
@@ -523,7 +524,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
     fs::create_dir(room.at("below")).unwrap();
     symlink("below/file", room.at("link")).unwrap();
     symlink("below", room.at("way")).unwrap();
-    // Before the file is there, and then.
+    // Both without the file and with it.
     for contents in [None, Some("old")] {
         for (at, one) in KINDS.into_iter().enumerate() {
             for &other in &KINDS[..at] {
@@ -553,7 +554,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
         }
     }
     for kind in KINDS {
-        // Different devices destroy nothing.
+        // Writing to different devices destroys nothing.
         let null = Path::new("/dev/null");
         if kind.option != "--save" && kind.option != "--log" {
             lines(&room.train(&[(KINDS[2], null), (kind, null)]));
@@ -588,7 +589,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
         let pixels = room.few.path.join(super::NAMES[0]);
         symlink(&pixels, &link).unwrap();
         fs::hard_link(&pixels, &hard).unwrap();
-        // Also one that would be read in place of the data the next time.
+        // This includes a file that would be read in place of the data next time.
         let new = room.few.path.join("emnist-train-images-idx3-ubyte.gz");
         for path in [&pixels, &link, &hard, &new] {
             let output = room.train(&[(kind, path)]);
@@ -605,7 +606,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
         }
     }
     assert!(fs::read(&saved).unwrap() == before);
-    // Saved where it was resumed from, by another name: the file goes on.
+    // Saving to the same file by another name continues it.
     lines(
         &resume()
             .arg("--save")

@@ -1,4 +1,4 @@
-//! Trainings that end when they no longer get better.
+//! Trainings that end when they no longer improve.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn a_training_that_no_longer_gets_better_ends_early() {
     ends_early(&lines(&few.train(WORDS)));
 }
 
-/// Evaluations before do not count, as the file does not have them: nor their best.
+/// Earlier evaluations do not count, because the file contains neither them nor their best.
 #[test]
 fn patience_begins_anew_when_a_training_is_resumed() {
     let few = Few::new();
@@ -33,7 +33,7 @@ fn patience_begins_anew_when_a_training_is_resumed() {
     );
 }
 
-/// Checks that a training has ended when it should, and returns the step.
+/// Asserts that a training has ended at the right step, and returns that step.
 fn ends_early(lines: &[String]) -> usize {
     let evaluated = lines.iter().filter(|line| line.starts_with("step "));
     let evaluated: Vec<(usize, f64)> = evaluated
@@ -42,7 +42,8 @@ fn ends_early(lines: &[String]) -> usize {
         .map(|(step, accuracy)| (step.parse().unwrap(), accuracy.parse().unwrap()))
         .collect();
 
-    // The last three are no better than the best before them, which no three in a row were.
+    // The last three evaluations are no better than the best one before them. For no earlier three was this the
+    // case.
     let best = |evaluated: &[(usize, f64)]| {
         let accuracies = evaluated.iter().map(|&(_, accuracy)| accuracy);
         accuracies.fold(0.0, f64::max)

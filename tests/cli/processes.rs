@@ -1,4 +1,4 @@
-//! Trainings by processes that `mpirun` starts.
+//! Trainings by several processes that `mpirun` starts.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use super::kills::{kills, moment, saves_again};
 use super::{Few, example, last_line, lines, text};
 
-/// Within this, all processes end when one of them does.
+/// If one process ends, all end within this time.
 const END: Duration = Duration::from_secs(10);
-/// Kills, unless the environment says how many.
+/// The number of kills, if the environment does not set it.
 const FEW_KILLS: usize = 4;
 
-/// So many processes with the same arguments, on however few cores.
+/// Starts `processes` processes with the same arguments, even on fewer cores.
 pub(super) fn mpirun(processes: usize, program: &Command) -> Command {
     let mut command = started();
     add_program(&mut command, processes, program);
     command
 }
 
-/// An `mpirun` of nothing yet.
+/// An `mpirun` command without a program.
 pub(super) fn started() -> Command {
     let mut command = Command::new("mpirun");
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1");
@@ -48,7 +48,7 @@ pub(super) fn training(few: &Few, words: &str) -> Command {
     command
 }
 
-/// What `mpirun` says beside the programs is not looked at.
+/// The program's own messages, without those of `mpirun`.
 fn of_program(output: &Output) -> Vec<String> {
     let all = text(&output.stderr);
     let is_ours = |line: &&str| {
@@ -110,7 +110,7 @@ fn any_number_of_processes_gives_the_same_bits() {
     }
 }
 
-/// All that a run prints and writes beside its training.
+/// Everything that a run prints and writes besides the training itself.
 #[test]
 fn whatever_is_asked_for_comes_from_one_of_them() {
     let few = Few::new();
@@ -123,7 +123,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
             "saved.safetensors",
         ];
         let files = names.map(|name| few.path.join(name));
-        // It learns at once, and then no more.
+        // The network learns at once, and then no longer improves.
         let words = "--device cpu --batch 100 --hidden 20 --eval-every 10 --patience 3 --learning-rate 0.5 \
                      --steps 100000 --confusion";
         let mut command = training(&few, words);
@@ -143,7 +143,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
             printed.iter().any(|line| line.contains("precision")),
             "{printed:?}"
         );
-        // It has seconds.
+        // This line contains seconds.
         printed.pop();
         printed.retain(|line| !line.starts_with("processes: "));
         let mut contents = files.map(|file| fs::read(file).unwrap());
@@ -159,7 +159,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
     assert!(shared.2 == alone.2, "files");
 }
 
-/// As by `| head`.
+/// As with `| head`.
 #[test]
 fn processes_whose_standard_output_is_closed_end_with_their_training_saved() {
     let few = Few::new();
@@ -216,7 +216,7 @@ fn local_steps_are_a_training_that_can_be_gone_on_with() {
         }
         lines(&mpirun(2, &command).output().unwrap())
     };
-    // Gradients first, up to before, at and behind the step at which it is resumed.
+    // Gradients are shared first; local steps start before, at and after the step at which the run is resumed.
     let mut files = Vec::new();
     for after in [0, 50, 100, 150] {
         let printed = run(after, 200, false);
@@ -246,7 +246,7 @@ fn processes_that_do_not_train_together_are_told() {
     }
 }
 
-/// How many processes have printed their results.
+/// The number of processes that have printed their results.
 fn last_lines(output: &Output) -> usize {
     let printed = lines(output);
     let last = printed
@@ -294,7 +294,7 @@ fn what_cannot_be_shared_is_told_once() {
     }
 }
 
-/// Another seed, device, file or option of one of them.
+/// One process has another seed, device, file or option.
 #[test]
 fn processes_with_other_settings_are_told() {
     let few = Few::new();
@@ -323,7 +323,7 @@ fn processes_with_other_settings_are_told() {
             ["2000", "2000 --resume saved"],
             "--resume of process 1 must be the same",
         ),
-        // It alone fails, and says so; the first one waits for it.
+        // This process fails and says so; the first process waits for it.
         (
             ["2000 --resume saved", "2000 --resume nothing-there"],
             "process 1: cannot resume",
@@ -355,7 +355,7 @@ fn processes_with_other_settings_are_told() {
     assert!(told[0].starts_with(expected), "{told:?}");
 }
 
-/// Between two evaluations, say, by an interruption.
+/// An interruption, for example, may have saved the file between two evaluations.
 #[test]
 fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     let few = Few::new();
@@ -377,7 +377,7 @@ fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     lines(&run("--steps 60 --local-steps 5 --local-after 40"));
 }
 
-/// The processes that an `mpirun` has started, once they train.
+/// The processes that an `mpirun` has started, after the training has begun.
 fn ranks(mpirun: &Child) -> Vec<u32> {
     let is_child = |id: u32| {
         let status = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -398,7 +398,7 @@ fn send(id: u32, signal: &str) {
     assert!(sent.unwrap().success(), "{signal}");
 }
 
-/// Waits until it has ended, for so long; whether it has.
+/// Waits until the child has ended, but at most for `time`. Returns whether it has.
 fn ends_within(child: &mut Child, time: Duration) -> bool {
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -439,7 +439,7 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
                 "it has ended by itself"
             );
         };
-        // Some while they start, and some when they train and save.
+        // Half of the kills come during the start, and half while the processes train and save.
         match kill % 2 {
             0 => sleep(moment(kill, Duration::from_millis(1500))),
             _ => {

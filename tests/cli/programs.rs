@@ -1,10 +1,10 @@
-//! The examples that are programs of their own kind: they learn what they say they learn.
+//! The other example programs: each learns what its description says.
 
 use std::fs;
 
 use super::{assert_refused, example, lines};
 
-/// The number behind `key=` in the last line.
+/// The number after `key=` in the last line.
 pub(super) fn last(lines: &[String], key: &str) -> f64 {
     let mut pairs = lines.last().unwrap().split(' ');
     let value = pairs.find_map(|pair| pair.strip_prefix(&format!("{key}=")));
@@ -16,11 +16,11 @@ fn a_program_with_a_device_of_its_own_learns_a_wave() {
     let lines = lines(&example("in_your_program").output().unwrap());
     assert_eq!(last(&lines, "steps"), 1_200.0);
     let error = last(&lines, "mean_squared_error");
-    // The wave's own variance is a half.
+    // The variance of the wave itself is ½.
     assert!(error < 0.01, "{lines:?}");
 }
 
-/// Checked first, then trained with on the GPU and on the CPU.
+/// The optimizer is checked first, then used for training on the GPU and on the CPU.
 #[test]
 fn an_optimizer_of_ones_own_trains_on_both_engines() {
     let lines = lines(&example("custom_optimizer").output().unwrap());
@@ -29,7 +29,7 @@ fn an_optimizer_of_ones_own_trains_on_both_engines() {
         "{lines:?}"
     );
     assert_eq!(lines[1], "contract  lion::update matches its WGSL");
-    // Of ten classes a guess has 2.3.
+    // Guessing one of ten classes has a loss of 2.3.
     for engine in ["loss_on_gpu", "loss_on_cpu"] {
         assert!(last(&lines, engine) < 0.5, "{lines:?}");
     }
@@ -45,7 +45,7 @@ fn a_picture_sharpens_and_is_written() {
         .output()
         .unwrap();
     let lines = lines(&output);
-    // A picture of the mean colour has about 10 dB.
+    // A picture that is the mean color everywhere has about 10 dB.
     assert!(last(&lines, "psnr_db") > 20.0, "{lines:?}");
     let mut files: Vec<_> = fs::read_dir(directory.path())
         .unwrap()
@@ -64,7 +64,7 @@ fn a_picture_sharpens_and_is_written() {
     }
 }
 
-/// A file that is written, and then read a block at a time; and the same rows without it.
+/// The rows are written to a file and read block by block; or they are used without a file.
 #[test]
 fn a_csv_file_is_trained_on_as_a_stream() {
     let directory = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn a_csv_file_is_trained_on_as_a_stream() {
         let read = lines(&run(&words));
         let made = lines(&run(&format!("{words} --made")));
         for lines in [&read, &made] {
-            // The last window is not full, and no minibatch is missing.
+            // The last window is not full, but no minibatch is missing.
             assert_eq!(last(lines, "rows"), 100_100.0);
             let [first, end] = ["first_loss", "last_loss"].map(|key| last(lines, key));
             assert!(end < 0.3 * first, "{device}: {lines:?}");
@@ -88,7 +88,7 @@ fn a_csv_file_is_trained_on_as_a_stream() {
                 assert!(last(lines, "peak_mb") < 300.0, "{device}: {lines:?}");
             }
         }
-        // Six digits of each number stand in the file.
+        // The file has six digits per number.
         let [read, made] = [&read, &made].map(|lines| last(lines, "first_loss"));
         assert!((read - made).abs() < 1e-4, "{device}: {read} and {made}");
     }
@@ -120,14 +120,14 @@ fn a_csv_file_with_a_mistake_is_told_by_its_line() {
 fn a_moving_shape_is_followed_by_one_submit_a_frame() {
     let lines = lines(&example("moving_shape").output().unwrap());
     let last = |key| last(&lines, key);
-    // In the frames: one submit each, by program and library together, and nothing that waits.
+    // Within a frame: one submit for both the program and the library, and no waiting.
     assert_eq!(last("submits"), last("frames"), "{lines:?}");
     assert_eq!([last("maps"), last("waits")], [0.0; 2], "{lines:?}");
-    // Behind them losses and picture are read, which shows that both are seen: the losses in a future, for which a thread
-    // of the device polls, and the picture in a call that waits.
+    // After the frames, the losses and the picture are read. Both reads are counted: the losses in a future, for
+    // which a thread of the device polls, and the picture in a call that waits.
     assert_eq!([last("maps_behind"), last("waits_behind")], [2.0, 1.0]);
     assert!(last("fall") >= 100.0, "{lines:?}");
-    // As large as the box, 1 by 0.6 without what its round corners leave out, in the square of 2 by 2.
+    // The box has 1 × 0.6 without its round corners, in a picture of 2 × 2.
     let picture: String = lines
         .iter()
         .filter(|line| line.len() == 64)
@@ -156,7 +156,7 @@ fn a_pole_is_balanced_and_again_in_the_same_way() {
     let run = || lines(&example("cart_pole").args(["--seed", "1"]).output().unwrap());
     let first = run();
     let again = run();
-    // Solved, as the task says: 195; all of its 500 steps are 500.
+    // The task counts as solved at a mean of 195. An episode has at most 500 steps.
     assert!(last(&first, "mean_of_100") >= 195.0, "{first:?}");
     for key in ["episodes", "steps", "mean_of_100"] {
         assert_eq!(last(&first, key), last(&again, key), "{key}");

@@ -1,7 +1,7 @@
 use super::programs::last;
 use super::*;
 
-/// Learns a shape quickly, into a directory, with what `arguments` say.
+/// Learns a shape quickly, with these arguments, and writes to a directory.
 fn learn(directory: &Path, arguments: &[&str]) -> Output {
     let small = "--size 64 --batch 2048 --samples 65536 --levels 6 --table-size 32768 --out";
     let mut command = example("learn_shape");
@@ -9,7 +9,7 @@ fn learn(directory: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// How far two pictures of the directory are apart: the mean difference of their bytes.
+/// The mean difference of the bytes of two pictures in the directory.
 fn difference(directory: &Path, names: [&str; 2]) -> f64 {
     let [a, b] = names.map(|name| image::open(directory.join(name)).unwrap().to_rgb8());
     assert_eq!([a.dimensions(), b.dimensions()], [(64, 64); 2]);
@@ -26,10 +26,10 @@ fn a_shape_is_learnt_and_drawn() {
         let run = |steps| lines(&learn(at, &["--device", device, "--steps", steps]));
         let barely = run("1");
         let learnt = run("200");
-        // A network that says 0 everywhere is off by 0.008 there.
+        // A network that is 0 everywhere has an error of 0.008 there.
         assert!(last(&barely, "error_near") > 0.02, "{barely:?}");
         assert!(last(&learnt, "error_near") < 0.002, "{learnt:?}");
-        // A network that has learnt nothing draws no knot.
+        // A network that has learned nothing does not draw the knot.
         assert!(last(&barely, "agreement") < 0.9, "{barely:?}");
         assert!(last(&learnt, "agreement") > 0.985, "{learnt:?}");
         let [first, middle, end] = ["step-00001.png", "step-00025.png", "step-00200.png"]
@@ -41,7 +41,7 @@ fn a_shape_is_learnt_and_drawn() {
     }
 }
 
-/// A cube of squares.
+/// A cube whose faces are squares.
 const CUBE: &str = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 0 1\nv 1 1 1\nv 0 1 1\n\
     f 1 4 3 2\nf 5 6 7 8\nf 1 2 6 5\nf 2 3 7 6\nf 3 4 8 7\nf 4 1 5 8\n";
 

@@ -1,4 +1,4 @@
-//! From a table to a model, another process that serves it, and an autoencoder.
+//! From a table to a model, to another process that serves it, and an autoencoder.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use super::{assert_refused, example, lines, text};
 
-/// The number behind `key=` in the last line.
+/// The number after `key=` in the last line.
 #[track_caller]
 fn number(lines: &[String], key: &str) -> f64 {
     let last = lines.last().unwrap();
@@ -20,7 +20,7 @@ fn number(lines: &[String], key: &str) -> f64 {
         .unwrap()
 }
 
-/// What `serve` says of rows on its standard input.
+/// The output of `serve` for rows on its standard input.
 fn serve(model: &Path, rows: &str) -> Output {
     let mut command = example("serve");
     command.arg(model).stdin(Stdio::piped());
@@ -28,7 +28,7 @@ fn serve(model: &Path, rows: &str) -> Output {
     let mut child = piped.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let rows = rows.to_owned();
-    // Beside what reads its answers, which fill a pipe. It may have ended before it has read all rows.
+    // Writes in a thread, because the answers may fill their pipe. The process may end before it has read all rows.
     let writer = std::thread::spawn(move || stdin.write_all(rows.as_bytes()));
     let output = child.wait_with_output().unwrap();
     let _ = writer.join().unwrap();
@@ -49,7 +49,7 @@ fn a_table_becomes_a_model_that_another_process_serves() {
         "{lines:?}"
     );
 
-    // Rows in another order of columns, without what is to be predicted: each has the answer that the whole has.
+    // Rows with another order of columns and without the target get the same answers as the complete rows.
     let model = directory.path().join("machines.safetensors");
     let csv = fs::read_to_string(directory.path().join("machines.csv")).unwrap();
     let served = serve(&model, &csv);
@@ -81,7 +81,7 @@ fn a_table_becomes_a_model_that_another_process_serves() {
         answers[..20]
     );
 
-    // A row that cannot be read is told, and the next one follows.
+    // A row that cannot be read is reported, and the next row is served.
     let rows =
         "temperature,vibration,hours,site,model\nhot,2,3,Graz,M01\n60,2,3,Graz\n60,,3,Graz,M99\n";
     let served = serve(&model, rows);

@@ -54,7 +54,7 @@ impl Bounded {
         Self { value, error }
     }
 
-    /// `self·other`: sums of `self`'s column count of products, with `extra` further additions.
+    /// `self·other`: sums of as many products as `self` has columns, with `extra` further additions.
     pub(crate) fn times(&self, other: &Self, extra: usize) -> Self {
         let [a, b] = [self.value.mapv(f64::abs), other.value.mapv(f64::abs)];
         let terms = (self.value.ncols() + extra) as f64;

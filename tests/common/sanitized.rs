@@ -11,7 +11,7 @@ use wgrad::Gpu;
 use wgrad::plan::Plan;
 use wgrad::sanitize::{SanitizeReport, Sanitizer};
 
-/// The largest plan that is always interpreted, in floating-point operations plus bytes: a tenth of a second.
+/// The largest plan that is interpreted, in floating-point operations plus bytes: it takes a tenth of a second.
 const MOST: u64 = 250_000;
 
 /// Whether `WGRAD_SANITIZE=all` requests that all plans are interpreted.
@@ -62,8 +62,8 @@ fn wrong(report: &SanitizeReport) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs a plan `times` times. If all plans are to be interpreted, it interprets the plan once for each set of
-/// shapes.
+/// Runs a plan `times` times. If all plans are to be interpreted, a small plan that runs once is interpreted
+/// instead, once for each set of shapes.
 pub(crate) fn run(gpu: &Gpu, case: &str, plan: &Plan, times: usize) {
     static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let is_small = || times == 1 && plan.flops().saturating_add(plan.bytes()) <= MOST;

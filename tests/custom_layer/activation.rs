@@ -1,4 +1,4 @@
-//! An activation, right and with one mistake after the other.
+//! An activation from outside, correct and with single mistakes.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::{CheckError, Pass, Place};
@@ -39,17 +39,17 @@ const Y: Binding = Binding::write("y");
 const DY: Binding = Binding::read("dy");
 const DX: Binding = Binding::write("dx");
 
-/// What a mistake can be made in.
+/// The activation, with fields that can contain mistakes.
 #[derive(Debug)]
 pub(crate) struct Softsign {
     output: fn(&Shape) -> Shape,
-    /// Which rows it takes.
+    /// Which row shapes it accepts.
     takes: fn(&Shape) -> bool,
     forward: Kernel<u32>,
     backward: Kernel<u32>,
     /// Which of `x` and `y` the forward pass binds, in order.
     bound: &'static [usize],
-    /// Invocations of `elements`.
+    /// The number of invocations for a number of elements.
     invocations: fn(usize) -> usize,
     function: fn(f64) -> f64,
     derivative: fn(f64) -> f64,
@@ -78,7 +78,7 @@ impl Softsign {
         }
     }
 
-    /// With one thing in the WGSL changed.
+    /// The activation with one change in its WGSL.
     fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self::of(WGSL.replace(from, to).leak())
@@ -143,7 +143,7 @@ fn check_error(layer: &Softsign) -> CheckError {
     }
 }
 
-/// The kernel, and what is said of it.
+/// The kernel of a contract error, and the faults that it reports.
 fn contract_fault(layer: &Softsign) -> String {
     let error = check_error(layer);
     let message = error.to_string();
@@ -227,7 +227,7 @@ fn wgsl_that_is_none_is_quoted_with_its_line() {
     assert!(found.contains("softsign.wgsl:11:"), "{found}");
 }
 
-/// The kernel of an [`Error::Binding`], and the mistake.
+/// The kernel of an [`Error::Binding`], and its mistake.
 fn binding_fault(error: Error) -> String {
     match error {
         Error::Binding { kernel, mistake } => format!("{kernel}: {mistake}"),
@@ -250,7 +250,7 @@ fn tensors_that_do_not_fit_the_kernel() {
     );
 }
 
-/// What is wrong shows only in 6…8, which is neither near 0 nor extreme.
+/// The mistake only shows for inputs in 6…8, which are neither near 0 nor extreme.
 #[test]
 fn a_derivative_that_is_wrong_in_a_small_range() {
     let forward = "y[i] = x[i] / (1.0 + abs(x[i]));";
@@ -280,7 +280,7 @@ fn no_invocation() {
     assert_eq!(found, "softsign::forward: no workgroup was dispatched");
 }
 
-/// In a network too: an error where its passes are planned, no panic.
+/// In a network, too, planning the passes gives an error and no panic.
 #[test]
 fn a_network_with_a_wrong_binding_is_refused() {
     let mut layer = Softsign::good();
@@ -347,12 +347,12 @@ fn a_wrong_derivative_in_the_reference() {
     let mut layer = Softsign::good();
     layer.derivative = |x| 1.0 / (1.0 + x.abs());
     assert_derivative(&layer);
-    // Of the size of what a term forgotten in a series makes.
+    // The size of an error when a term of a series is forgotten.
     layer.derivative = |x| 1.00001 / (1.0 + x.abs()).powi(2);
     assert_derivative(&layer);
 }
 
-/// The two agree with each other, and are both wrong.
+/// The kernel and the reference agree, and both are wrong.
 #[test]
 fn the_same_wrong_derivative_in_both() {
     let mut layer = Softsign::with("dy[i] / (a * a)", "dy[i] / a");
@@ -378,7 +378,7 @@ fn more_outputs_stated_than_are_written() {
     );
 }
 
-/// Guard bands show it; the sanitizer, which comes first, shows where in the WGSL.
+/// Guard bands detect the write. The sanitizer runs first, and reports its place in the WGSL.
 fn assert_stray(layer: &Softsign, expected: &str, by_sanitizer: &str) {
     let message = check_error(layer).to_string();
     assert!(message.contains(by_sanitizer), "{message}");
@@ -395,7 +395,7 @@ fn assert_stray(layer: &Softsign, expected: &str, by_sanitizer: &str) {
 fn fewer_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
     layer.output = |input| Shape::from(input.len().div_ceil(2));
-    // The first minibatch of more than one feature is 1×2.
+    // The first minibatch with more than one feature is 1×2.
     let by_sanitizer = "out of bounds: `y` is written at index 1, but 1 element is bound there";
     assert_stray(&layer, "1 elements after the end of y", by_sanitizer);
 }
@@ -410,7 +410,7 @@ fn an_output_that_no_layer_can_have() {
     assert_eq!(message, expected);
 }
 
-/// Only rows of three extents; those of features alone it refuses.
+/// The layer accepts only rows with three extents.
 #[test]
 fn a_layer_of_images_is_given_shapes() {
     let mut layer = Softsign::good();
@@ -437,7 +437,7 @@ fn a_layer_of_images_is_given_shapes() {
             "{report}"
         );
     }
-    // What it refuses of the shapes that are given, it says itself.
+    // The layer's own error reports given shapes that it refuses.
     let refused = LayerCheck::default().shapes([[3, 7]]).run(gpu(), &layer);
     assert!(matches!(refused, Err(Error::Setting { .. })), "{refused:?}");
 }
@@ -457,7 +457,7 @@ fn shapes_of_any_rank_name_the_element_in_all_of_them() {
     }
 }
 
-/// Large minibatches alone: the smallest of them is compared with central differences nevertheless.
+/// Even if all minibatches are large, the smallest one is compared with central differences.
 #[test]
 fn a_wrong_derivative_shows_in_large_minibatches() {
     let mut layer = Softsign::good();

@@ -1,4 +1,4 @@
-//! A layer with state: the mean and the variance of what it has seen.
+//! A layer with state: the running mean and variance of its inputs.
 
 use wgrad::bytemuck::{Pod, Zeroable};
 use wgrad::kernel::{Binding, KernelRef};
@@ -187,7 +187,7 @@ struct Size {
     momentum: f32,
 }
 
-/// Of features, or of channels with positions: C, or C×H×W.
+/// The layer, for features or for channels with positions: C, or C×H×W.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchNorm {
     source: String,
@@ -196,11 +196,11 @@ pub(crate) struct BatchNorm {
     twin: Formula,
 }
 
-/// What else than the WGSL may be wrong.
+/// Mistakes outside the WGSL.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mistake {
     None,
-    /// An evaluation is taken for training.
+    /// An evaluation is treated as training.
     AlwaysTrains,
     /// The backward pass sets the running mean to 0.
     Forgets,
@@ -239,7 +239,7 @@ impl BatchNorm {
             .fields(fields!(Size: rows, channels, positions, share, momentum))
     }
 
-    /// `rows` of this shape. In evaluation means over the minibatch count for nothing.
+    /// The size of `rows` rows of this shape. In an evaluation, means over the minibatch have no effect.
     fn size(&self, rows: usize, shape: &Shape, mode: Mode<'_>) -> Size {
         let [channels, positions] = channels_and_positions(shape);
         Size {
@@ -330,20 +330,20 @@ impl Layer for BatchNorm {
     }
 }
 
-/// The elements of a channel: rows after rows, (rows, positions).
+/// The elements of a channel: (rows, positions).
 fn of_channel<F: Float>(values: ArrayView2<'_, F>, channel: usize, positions: usize) -> Array2<F> {
     let columns = channel * positions..(channel + 1) * positions;
     values.slice(wgrad::ndarray::s![.., columns]).to_owned()
 }
 
-/// Of one channel over the minibatch: the mean, and the biased variance.
+/// The mean and the biased variance of a channel over the minibatch.
 fn moments<F: Float>(values: &Array2<F>) -> [F; 2] {
     let n = F::from_f64(values.len() as f64);
     let mean = values.sum() / n;
     [mean, values.mapv(|x| (x - mean) * (x - mean)).sum() / n]
 }
 
-/// It keeps the mean and σ, where the kernels keep 1/σ: each engine keeps what it likes.
+/// The reference keeps the mean and σ, the kernels keep 1/σ: each engine may keep different values.
 impl<F: Float> reference::Layer<F> for Formula {
     fn forward(&self, mut pass: reference::Forward<'_, F>) {
         let [channels, positions] = channels_and_positions(&pass.input);
@@ -500,7 +500,7 @@ fn state_that_the_backward_pass_changes() {
     assert_eq!(state_changed(&layer), expected);
 }
 
-/// Where a wrong value of the state is found.
+/// The pass, the call and the tensor in which a wrong value of the state is found.
 fn wrong_state(layer: &BatchNorm) -> (Pass, Option<Call>, String) {
     match check_error(layer) {
         CheckError::Parity { at, .. } => (at.pass, at.call, at.tensor),
@@ -525,7 +525,7 @@ fn state_that_is_wrong_after_training() {
     assert_eq!(wrong_state(&swapped), place("running_mean"));
 }
 
-/// As if the statistics of the minibatch did not depend on it: right in evaluation alone.
+/// The gradient ignores that the statistics depend on the minibatch. This is right only in an evaluation.
 #[test]
 fn a_gradient_that_is_wrong_in_training() {
     let from = "let of_means = sum[c] * size.share + normal * sum_of_products[c] * size.share;";
@@ -543,7 +543,7 @@ fn a_gradient_that_is_wrong_in_training() {
     );
 }
 
-/// The channel of a position: as if the rows were of features.
+/// The channel of a position is computed as if the rows were features.
 #[test]
 fn channels_that_are_taken_for_features() {
     let layer = BatchNorm::with("i / size.positions % size.channels", "i % size.channels");

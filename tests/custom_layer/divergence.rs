@@ -1,4 +1,4 @@
-//! What a divergence leaves in layers' state, and how a training goes on after it.
+//! The state of layers after a divergence, and how training continues.
 
 use wgrad::data::Examples;
 use wgrad::ops::{Sgd, SoftmaxCrossEntropy};
@@ -7,7 +7,7 @@ use wgrad::{Device, Error, Train};
 use crate::gpu::gpu;
 use crate::training::{BATCH, SAMPLING, normalized, table};
 
-/// With a learning rate that no network survives, or one that it learns by.
+/// Trainings on both engines, with a learning rate that makes the network diverge, or one that lets it learn.
 fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Train>); 2] {
     let table = table(320);
     let devices = [
@@ -34,7 +34,7 @@ fn diverge(case: &str, trainer: &mut dyn Train) {
     assert!(values.any(|value| !value.is_finite()), "{case}: {state:?}");
 }
 
-/// Parameters alone are enough, and all of them are needed.
+/// It is enough to replace the parameters, but all of them.
 #[test]
 fn after_a_divergence_parameters_bring_sound_state() {
     let table = Examples::from(&table(320));
@@ -63,7 +63,7 @@ fn after_a_divergence_parameters_bring_sound_state() {
         let losses = trainer.steps(1).unwrap();
         assert!(losses[0] < 10.0, "{case}: {losses:?}");
 
-        // State that comes with the parameters is not that of a new network.
+        // State that comes with the parameters is kept, and differs from a new network's.
         learned.steps(5).unwrap();
         let file = learned.to_safetensors().unwrap();
         let state = learned.state().unwrap();
@@ -82,7 +82,7 @@ fn after_a_divergence_parameters_bring_sound_state() {
     }
 }
 
-/// Without a divergence each of them is replaced alone.
+/// Without a divergence, state and parameters can be replaced separately.
 #[test]
 fn state_and_parameters_are_replaced_one_without_the_other() {
     for (case, mut trainer) in on_both(0.1) {

@@ -1,4 +1,4 @@
-//! What is right passes, and the report says what was looked at.
+//! Correct layers pass the check, and the report lists what was checked.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -109,7 +109,7 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         text.contains("contract  scale::forward matches its WGSL"),
         "{text}"
     );
-    // In evaluation, in training and as a first layer, at the small shapes.
+    // In an evaluation, in training and as a first layer, for the small shapes.
     let sanitized = "sanitizer scale::backward_parameters: clean in ";
     assert!(text.contains(sanitized), "{text}");
     let dispatches = report.sanitized.iter();

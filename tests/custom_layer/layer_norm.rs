@@ -1,4 +1,4 @@
-//! A layer that hands on what it has computed of each row: its mean and 1/σ.
+//! A layer that keeps values computed from each row: its mean and 1/σ.
 
 use wgrad::bytemuck::{Pod, Zeroable};
 use wgrad::kernel::{Binding, KernelRef};
@@ -132,7 +132,7 @@ struct Size {
     columns: u32,
 }
 
-/// Over all features of a row, of any shape.
+/// Normalizes all features of a row of any shape.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     source: String,
@@ -141,7 +141,7 @@ pub(crate) struct LayerNorm {
 
 #[derive(Debug, Clone, Copy)]
 struct Formula {
-    /// Factor of the last term of `dx`.
+    /// The factor of the last term of `dx`.
     last_term: f64,
 }
 
@@ -218,7 +218,7 @@ impl Layer for LayerNorm {
     }
 }
 
-/// Of which there are two.
+/// The first two elements.
 pub(crate) fn two<T>(values: &[T]) -> [&T; 2] {
     [&values[0], &values[1]]
 }
@@ -283,7 +283,7 @@ fn check_error(layer: &LayerNorm) -> CheckError {
     }
 }
 
-/// Of features, and of rows with up to four extents, which its parameters have as well.
+/// Rows of features, and rows with up to four extents, which the parameters share.
 #[test]
 fn layer_norm_is_its_formula() {
     let report = check_layer(gpu(), &LayerNorm::good()).unwrap_or_else(|error| panic!("{error}"));
@@ -302,7 +302,7 @@ fn layer_norm_is_its_formula() {
         let of = |row: &&wgrad::layer_check::Comparison| {
             row.minibatch == (rows, shape).into() && row.tensor == "dweight"
         };
-        // In evaluation, in training and as the first layer; in the small ones two differences.
+        // In an evaluation, in training and as the first layer; for the small minibatches also two differences.
         let found = report.rows.iter().filter(of).count();
         let expected = if rows * shape.len() <= 64 { 5 } else { 3 };
         assert_eq!(found, expected, "{report}");
@@ -340,7 +340,7 @@ fn a_term_of_the_gradient_that_is_left_out() {
     assert_eq!(at.tensor, "dx");
 }
 
-/// Both lie in one buffer, as in a network.
+/// Both gradients lie in one buffer, as in a network.
 #[test]
 fn a_gradient_that_runs_into_the_next() {
     let layer = LayerNorm::with("if (c >= size.columns)", "if (c > size.columns)");

@@ -1,4 +1,4 @@
-//! What a training takes of a device's memory is what its summary says.
+//! A training's memory on the device equals the amount in its summary.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::batch_norm::BatchNorm;
 use crate::gpu::Numbers;
 use crate::layer_norm::LayerNorm;
 
-/// What a summary leaves to others: examples, and what a step tells its kernels.
+/// Buffers that a summary does not include: examples, and the uniforms of a step.
 const BESIDE: [&str; 3] = ["features of rows", "targets of rows", "uniforms of a plan"];
 
 const EXAMPLES: usize = 1000;
-/// Multiples of 64, so that no device leaves gaps between parameters, and so large that nothing hides in what an
-/// allocator adds to a buffer.
+/// Multiples of 64, so that there are no gaps between parameters on any device; and large, so that no tensor is as
+/// small as the allocator's padding.
 const WIDTH: usize = 640;
 const OTHER: usize = 64;
 const OUTPUTS: usize = 64;
-/// What an allocator may add to a buffer.
+/// The most bytes that an allocator may add to a buffer.
 const PADDING: u64 = 64;
 
-/// Two inputs, layers that are used again, state, values that are kept of a minibatch and of each row, a sum, a
-/// concatenation, and a product with a `Relu`.
+/// Two inputs, layers that are used twice, state, kept values per minibatch and per row, a sum, a concatenation, and
+/// a product with a `Relu`.
 fn with_everything() -> Sequential {
     let again: Arc<dyn Layer> = Arc::new(Linear::new(WIDTH));
     let normal: Arc<dyn Layer> = Arc::new(LayerNorm::good());
@@ -55,7 +55,7 @@ fn rows() -> Table {
     Table::regression("rows", x.view(), y.view()).unwrap()
 }
 
-/// Buffers by their labels, with the bytes of each.
+/// The labels and sizes in bytes of all buffers.
 fn allocated(gpu: &Gpu) -> Vec<(String, u64)> {
     gpu.device()
         .poll(wgpu::PollType::wait_indefinitely())
@@ -76,7 +76,7 @@ fn a_training_allocates_what_its_summary_says() {
     for network in [chain, with_everything()] {
         let summary = network.summary().unwrap();
         for batch in [1, EXAMPLES] {
-            // A device of its own, whose memory no other test takes.
+            // A new device: no other test uses its memory.
             let gpu = Gpu::new().unwrap();
             let model = network.build(&gpu).unwrap();
             let loss = MeanSquaredError;

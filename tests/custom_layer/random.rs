@@ -1,4 +1,4 @@
-//! A layer that draws in training: it drops what a function of key, step and element says.
+//! A layer with random numbers in training: a function of key, step and element decides which elements it drops.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::{Call, CheckError};

@@ -1,4 +1,4 @@
-//! Mistakes that no software driver shows: its results are right, and a GPU's would be wrong now and then.
+//! Mistakes that do not show on a software driver, whose results are right; a GPU's would sometimes be wrong.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::CheckError;
@@ -9,7 +9,7 @@ use wgrad::{Error, LayerCheck, Sanitizer, Shape, check_layer};
 
 use crate::gpu::gpu;
 
-/// `y = 2x`, `dx = 2dy`. What an invocation doubles, its neighbour has fetched.
+/// `y = 2x`, `dx = 2dy`. Each invocation doubles a number that its neighbor has loaded.
 const WGSL: &str = "
     @group(0) @binding(0) var<uniform> elements: u32;
     @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -86,7 +86,7 @@ impl Layer for Double {
     }
 }
 
-/// What the sanitizer says; everything else that is checked is right, or right on this device.
+/// The sanitizer's finding. All other checks pass, at least on this device.
 fn found(layer: &Double) -> String {
     match check_layer(gpu(), layer) {
         Err(Error::Check(CheckError::Sanitizer { kernel, found, .. })) => {
@@ -132,7 +132,7 @@ fn a_read_out_of_bounds_whose_value_is_dropped() {
         found.contains("double.wgsl:14:21\n   |  x[other]"),
         "{found}"
     );
-    // The device's bounds checks hide it.
+    // The device's bounds checks hide the mistake.
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     let report = without
         .run(gpu(), &layer)

@@ -53,18 +53,18 @@ struct Shape {
     columns: u32,
 }
 
-/// With the places where mistakes are made.
+/// The layer, with fields that can contain mistakes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     source: &'static str,
-    /// Shape of the shift, by features.
+    /// The shape of `shift`, from the number of features.
     shift: fn(usize) -> wgrad::Shape,
     twin: Formula,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Formula {
-    /// By which the gradient of the scale is multiplied.
+    /// A factor for the gradient of the scale.
     dscale: f64,
     panics: bool,
 }
@@ -240,7 +240,7 @@ fn a_parameter_too_short() {
     let found = check_error(&layer).to_string();
     let expected = "out of bounds: `shift` is read at index 2, but 2 elements are bound there";
     assert!(found.contains(expected), "{found}");
-    // What lies behind it is NaN; the reference, which would panic, is not asked.
+    // The element after the end is NaN. The reference would panic, but is not reached.
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     match without.run(gpu(), &layer) {
         Err(Error::Check(CheckError::Nan { at, by })) => assert_eq!(
@@ -270,7 +270,7 @@ fn a_parameter_without_elements() {
     let expected =
         "Scale: shape of shift in spec(1) must be at least 1 along each extent; it is 0×1";
     assert_eq!(message, expected);
-    // In a network, too.
+    // A network refuses the layer, too.
     let network = wgrad::Sequential::input(3).layer(layer);
     let message = network.build(gpu()).unwrap_err().to_string();
     let expected = "shape of layers.0.shift must be at least 1 along each extent; it is 0×3";
@@ -286,7 +286,7 @@ fn a_reference_that_panics() {
     assert_eq!(message, expected);
 }
 
-/// As [`Scale`], but its second gradient is made out of the first.
+/// A [`Scale`] whose second gradient is computed from the first.
 #[derive(Debug)]
 struct Chained(Scale);
 
@@ -332,7 +332,7 @@ impl Layer for Chained {
     }
 }
 
-/// Alone it would run; in a network all gradients lie in one buffer.
+/// The layer alone would run. In a network, all gradients lie in one buffer.
 #[test]
 fn a_gradient_that_is_read_while_another_is_written() {
     let error = check_layer(gpu(), &Chained(Scale::good())).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a layer states of its tensors is looked at before anything is allocated.
+//! The tensor shapes that a layer states are checked before anything is allocated.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use wgrad::{Error, Init, LayerCheck, Sequential, Shape, check_layer};
 
 use crate::gpu::gpu;
 
-/// No machine holds as many values, and no number counts their elements.
+/// A shape whose number of elements overflows a `usize`.
 const HUGE: [usize; 2] = [1 << 40, 1 << 40];
-/// A number counts these.
+/// A number of elements that fits a `usize`, but no memory.
 const LARGE: usize = 1 << 45;
 
-/// A layer that comes no further than what it states.
+/// A layer that only states its tensors.
 #[derive(Debug, Clone)]
 struct Stated(LayerSpec);
 
@@ -103,7 +103,7 @@ fn a_minibatch_that_no_machine_holds() {
     }
 }
 
-/// What a check refuses a network refuses too, on either engine.
+/// A network refuses the same names as the check, on both engines.
 #[test]
 fn names_that_are_empty_or_taken() {
     let of_kept = "name of a value kept by Stated in spec(1)";

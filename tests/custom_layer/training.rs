@@ -1,4 +1,4 @@
-//! Networks with layers that keep values and have state, trained on both engines.
+//! Networks with layers that have kept values and state, trained on both engines.
 
 use wgrad::data::{Labels, Sampling, Table};
 use wgrad::ndarray::Array2;
@@ -14,7 +14,8 @@ const FEATURES: usize = 12;
 pub(crate) const BATCH: usize = 32;
 pub(crate) const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
-/// Rows of three channels of very different sizes, of a class by the signs of two of them and their product.
+/// Rows of three channels with very different sizes. The class depends on the signs of two channels and of their
+/// product.
 pub(crate) fn table(rows: usize) -> Table {
     let mut numbers = Numbers::new(1);
     let x = Array2::from_shape_simple_fn((rows, FEATURES), || numbers.uniform());
@@ -31,7 +32,7 @@ pub(crate) fn table(rows: usize) -> Table {
     Table::classification("signs", scaled.view(), labels).unwrap()
 }
 
-/// Channels of an image and features, before and behind dense layers.
+/// Normalizes channels of an image, and features, before and after dense layers.
 pub(crate) fn normalized() -> Sequential {
     let network = Sequential::input([3, 2, 2]).layer(BatchNorm::good());
     let network = network
@@ -45,7 +46,7 @@ pub(crate) fn normalized() -> Sequential {
     network.layer(Linear::new(CLASSES)).seed(7)
 }
 
-/// A block around dense layers, whose input is added to its output.
+/// A residual block: the input of dense layers is added to their output.
 fn residual() -> Sequential {
     let network = Sequential::input(FEATURES)
         .layer(BatchNorm::good())
@@ -73,7 +74,7 @@ fn trainer(network: &Sequential, table: &Table) -> Trainer {
     .unwrap()
 }
 
-/// Rounding that both engines do in another order, and that steps make larger.
+/// The engines round in different orders, and steps amplify the difference.
 fn assert_near(case: &str, found: &Parameters, expected: &Parameters) {
     assert_eq!(found.len(), expected.len(), "{case}");
     for ((name, found), (of, expected)) in found.iter().zip(expected.iter()) {
@@ -122,7 +123,7 @@ fn check(network: &Sequential, state: usize) {
             "{name}: {before} and {after}"
         );
     }
-    // Neither an evaluation nor a gradient is a step of training.
+    // An evaluation or a gradient does not count as a training step.
     let on_both = [
         on_gpu.evaluate(&table).unwrap(),
         on_cpu.evaluate(&table).unwrap(),
@@ -150,7 +151,7 @@ fn a_residual_block_of_normalized_values_is_trained() {
     check(&residual(), 4);
 }
 
-/// State is saved with the weights, and a training that goes on has the bits of one that did not stop.
+/// State is saved with the weights. A resumed training has the same bits as one that was not interrupted.
 #[test]
 fn state_is_saved_and_resumed() {
     let table = table(320);
@@ -173,7 +174,7 @@ fn state_is_saved_and_resumed() {
         assert_eq!(both.1.unwrap(), whole.model().parameters().unwrap());
     }
 
-    // The weights alone bring the state as well; and the other engine takes the file.
+    // The weights include the state. The other engine accepts the file, too.
     let mut model = normalized().seed(1).build(gpu()).unwrap();
     model.set_safetensors(&file).unwrap();
     assert_eq!(model.state().unwrap(), state);

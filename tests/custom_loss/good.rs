@@ -1,4 +1,4 @@
-//! What is right passes, and the report says what was looked at.
+//! Correct losses pass the check, and the report lists what was checked.
 
 use wgrad::loss_check::{Check, Pass};
 use wgrad::ops::{
@@ -10,7 +10,8 @@ use crate::gpu::gpu;
 use crate::hinge::SquaredHinge;
 use crate::log_cosh::LogCosh;
 
-/// The default shapes without the last, a second for each loss: parity tests fold the dispatches of the crate's own.
+/// The default shapes except the last one, which takes a second per loss. Parity tests already fold the crate's
+/// dispatches.
 const SMALL: [[usize; 2]; 10] = [
     [1, 1],
     [1, 2],
@@ -28,10 +29,10 @@ const SMALL: [[usize; 2]; 10] = [
 fn losses_of_the_crate_and_of_others() {
     let small = LossCheck::default().shapes(SMALL);
     let all = LossCheck::default();
-    // As many outputs as there are weights: of those all shapes are small.
+    // The number of outputs is the number of weights, so all shapes are small.
     let weighted = SoftmaxCrossEntropy.class_weights([1.0, 0.0, 2.5]);
     let smoothed = SoftmaxCrossEntropy.class_weights([0.5, 3.0]);
-    // Its gradient is another than the derivative, on purpose.
+    // The gradient of this loss deliberately differs from its derivative.
     let relative = small.clone().without_derivative();
     let losses: [(&LossCheck, &dyn Loss); 11] = [
         (&small, &SoftmaxCrossEntropy),
@@ -97,7 +98,7 @@ fn the_report_has_a_row_for_both_tensors_of_every_minibatch() {
     );
 }
 
-/// Outputs of any shape, in ranges of one's own.
+/// Outputs of any shape, in the user's own ranges.
 #[test]
 fn shapes_and_ranges_are_those_asked_for() {
     let check = LossCheck::default().shapes([(4, [2, 3, 5]), (70, [1, 1, 3])]);
@@ -105,7 +106,7 @@ fn shapes_and_ranges_are_those_asked_for() {
     let report = check.run(gpu(), &LogCosh::good());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     let minibatch = TensorShape::from((4, [2, 3, 5]));
-    // The smallest is compared with differences though it has more than 64 values.
+    // The smallest minibatch is compared with differences, although it has more than 64 values.
     let of_smallest = report.rows.iter().filter(|row| row.minibatch == minibatch);
     assert_eq!(of_smallest.count(), 3, "{report}");
 }

@@ -1,4 +1,4 @@
-//! A loss of values, with the places where mistakes are made: the mean over a row of ln cosh(output − target).
+//! A loss of values, with fields that can contain mistakes: the mean over a row of ln cosh(output − target).
 
 use wgrad::Error;
 use wgrad::bytemuck::{Pod, Zeroable};
@@ -46,12 +46,12 @@ struct Size {
     columns: u32,
 }
 
-/// `Debug` names it: what is in its fields is a mistake, or none.
+/// `Debug` only prints the name: the fields contain a mistake or none.
 #[derive(Clone)]
 pub(crate) struct LogCosh {
     pub(crate) source: String,
     pub(crate) read: [Binding; 2],
-    /// Invocations for so many rows; none where nothing is recorded.
+    /// The number of invocations for a number of rows; `None` records nothing.
     pub(crate) invocations: Option<fn(usize) -> usize>,
     pub(crate) twin: Formula,
 }
@@ -64,7 +64,7 @@ impl std::fmt::Debug for LogCosh {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Formula {
-    /// Factors of the loss, and of the gradient, by the number of rows.
+    /// Factors of the loss and of the gradient, as functions of the number of rows.
     pub(crate) loss: fn(f64) -> f64,
     pub(crate) gradient: fn(f64) -> f64,
     pub(crate) panics: bool,
@@ -84,7 +84,7 @@ impl LogCosh {
         }
     }
 
-    /// With one thing in the WGSL changed.
+    /// The loss with one change in its WGSL.
     pub(crate) fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self {

@@ -1,4 +1,4 @@
-//! Each mistake gets the error that names it.
+//! Each mistake gives an error that names it.
 
 use wgrad::loss_check::{CheckError, Pass, Place};
 use wgrad::ops::{
@@ -78,7 +78,7 @@ fn a_row_too_many() {
     let found = check_error(&loss).to_string();
     let expected = "out of bounds: `outputs` is read at index 1, but 1 element is bound there";
     assert!(found.contains(expected), "{found}");
-    // Guard bands show it, too.
+    // Guard bands detect it, too.
     let without = LossCheck::default().sanitized(0, Sanitizer::default());
     let Err(Error::Check(error)) = without.run(gpu(), &loss) else {
         panic!("a row too many was written");
@@ -111,7 +111,7 @@ fn a_wrong_formula_in_the_wgsl() {
         message.contains("One of the two formulas is wrong"),
         "{message}"
     );
-    // The sum over the row instead of its mean.
+    // The kernel computes the sum over a row instead of the mean.
     let (at, _) = parity(&LogCosh::with("sum / f32(size.columns)", "sum"));
     assert_eq!(at.tensor, "losses");
 }
@@ -206,7 +206,7 @@ fn a_wrong_gradient_in_the_reference() {
     }
 }
 
-/// The reference is wrong in both, so that its gradient is the derivative of its loss.
+/// The reference's loss and gradient are both wrong, so the gradient is still the derivative of the loss.
 #[test]
 fn a_wrong_loss_in_the_reference() {
     let mut loss = LogCosh::good();
@@ -228,7 +228,7 @@ fn a_reference_that_panics() {
 fn not_a_number_for_large_outputs() {
     let loss = LogCosh::with(
         "let e = exp(-2.0 * abs(d));",
-        // By its bits: what overflows may be simplified.
+        // Test the bits: a compiler may simplify an overflow.
         "var bits = 0x7fc00000u; let e = select(exp(-2.0 * abs(d)), bitcast<f32>(bits), abs(d) > 44.0);",
     );
     let error = check_error(&loss);
@@ -265,7 +265,7 @@ fn a_minibatch_that_no_machine_holds() {
     }
 }
 
-/// Its kernels weigh classes, and so does its reference, but by other weights than it says.
+/// Both kernels and reference use class weights, but other weights than the loss states.
 #[derive(Debug)]
 struct Weighed(AdjustedCrossEntropy, [f32; 3]);
 

@@ -1,4 +1,4 @@
-//! What is right passes, and the report says what was looked at.
+//! Correct optimizers pass the check, and the report lists what was checked.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wgrad::{OptimizerCheck, TensorShape, check_optimizer};
 use super::heavy::Heavy;
 use crate::gpu::gpu;
 
-/// Every optimizer of the crate, in each of its forms but clipped.
+/// All optimizers of the crate in all forms, except with clipping.
 fn optimizers() -> Vec<Arc<dyn Optimizer>> {
     let sgd = Sgd::new(0.1);
     vec![
@@ -46,7 +46,7 @@ fn optimizers_of_the_crate_and_of_others() {
     assert_good(&Heavy::good());
 }
 
-/// A norm of all gradients ties all elements together.
+/// Clipping by the norm of all gradients makes all elements depend on each other.
 #[test]
 fn clipped_ones_of_the_crate() {
     let schedule = Schedule::cosine(2_000_000).warm_up(3);
@@ -67,7 +67,7 @@ fn the_report_has_a_row_for_each_parameter_and_what_is_kept_of_it() {
     let plain = ["velocity", "parameter"];
     assert_eq!(rows([101, 53]), plain);
     assert_eq!(rows([2053, 2053]), plain);
-    // Alone, and in a group; the frozen one has nothing to compare.
+    // Alone and in a group. The frozen parameter has nothing to compare.
     let half = ["velocity (rate 0.5)", "parameter (rate 0.5)"];
     assert_eq!(rows([3, 7]), [plain, half].concat());
     assert_eq!(rows([1, 2]), plain);
@@ -87,7 +87,7 @@ fn the_report_has_a_row_for_each_parameter_and_what_is_kept_of_it() {
     assert!(text.contains(descent), "{text}");
 }
 
-/// Shapes of any extents, in ranges of one's own.
+/// Shapes with any number of extents, in the user's own ranges.
 #[test]
 fn shapes_and_ranges_are_those_asked_for() {
     let check = OptimizerCheck::default().shapes([(4, [2, 3, 5]), (70, [1, 1, 3])]);
@@ -95,7 +95,7 @@ fn shapes_and_ranges_are_those_asked_for() {
     let check = check.tolerance(1e-6).steps(5).descent(0, 0.1);
     let report = check.run(gpu(), &Heavy::good());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
-    // Two alone, and seven in groups, of which one is frozen.
+    // Two alone, and seven in groups, one of which is frozen.
     assert_eq!(report.rows.len(), 2 * (2 + 6), "{report}");
     assert_eq!(report.descent, None);
 }

@@ -1,4 +1,4 @@
-//! An optimizer with the places where mistakes are made: the heavy ball, as the book writes it.
+//! An optimizer with fields that can contain mistakes: the heavy ball method, as in the book.
 
 use std::sync::Arc;
 
@@ -48,16 +48,16 @@ struct Settings {
     momentum: f32,
 }
 
-/// What is in its fields is a mistake, or none.
+/// The fields contain a mistake or none.
 #[derive(Debug, Clone)]
 pub(crate) struct Heavy {
     pub(crate) source: String,
     pub(crate) bindings: Vec<Binding>,
-    /// Invocations for so many elements; none where nothing is recorded.
+    /// The number of invocations for a number of elements; `None` records nothing.
     pub(crate) invocations: Option<fn(usize) -> usize>,
-    /// Changes what the kernel is told of a part.
+    /// Changes the values that the kernel gets for a part.
     pub(crate) part: fn(&mut UpdatePart),
-    /// Whether it dispatches over whole blocks, frozen parameters included.
+    /// Whether it dispatches over whole blocks, including frozen parameters.
     pub(crate) over_blocks: bool,
     pub(crate) describe: fn(f32) -> String,
     pub(crate) state: &'static [&'static str],
@@ -107,7 +107,7 @@ impl Heavy {
         }
     }
 
-    /// With one thing in the WGSL changed.
+    /// The optimizer with one change in its WGSL.
     pub(crate) fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self {
@@ -116,7 +116,7 @@ impl Heavy {
         }
     }
 
-    /// With another reference.
+    /// The optimizer with another reference.
     pub(crate) fn twin(change: impl FnOnce(&mut Formula)) -> Self {
         let mut heavy = Self::good();
         change(&mut heavy.twin);
@@ -126,7 +126,7 @@ impl Heavy {
     fn parts(&self, pass: &Update<'_>) -> Vec<UpdatePart> {
         let mut parts = pass.parts(self.weight_decay);
         if self.over_blocks {
-            // As if all parameters of a block were one part.
+            // All parameters of a block are treated as one part.
             parts.truncate(1);
             parts[0].parameters = pass.parameters.blocks()[0].clone();
             parts[0].gradients = pass.gradients.blocks()[0].clone();

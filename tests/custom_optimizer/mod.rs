@@ -1,4 +1,4 @@
-//! Optimizers from outside the crate, right and wrong, and what the check says of them.
+//! Optimizers from outside the crate, correct and with mistakes, and the results of the optimizer check.
 
 mod good;
 mod heavy;

@@ -1,4 +1,4 @@
-//! Data sets with other names and classes than MNIST's, as those of EMNIST.
+//! Data sets with other names and classes than MNIST, such as EMNIST.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -100,7 +100,7 @@ fn a_prefix_is_needed_where_it_chooses() {
     assert_tells(&error, &path.join("c"), "a and b");
     assert_matches!(error, DataError::NoDataSet { names, .. } if names == ["a", "b"]);
 
-    // Nothing but the directory could name files without a prefix.
+    // Without a prefix, only the directory could give the data set a name.
     for name in NAMES {
         let contents = if name.contains("images") {
             images(1)
@@ -167,7 +167,7 @@ fn labels_above_9_count_from_the_smallest_and_must_all_occur() {
     let ten: Vec<u8> = (1..=10).collect();
     assert_eq!(with(&ten, &[10]).1.unwrap().test.labels().indices(), [9]);
     assert_eq!(with(&ten, &[10]).1.unwrap().test.labels().classes(), 10);
-    // A 0 in the test set alone.
+    // A label 0 that occurs only in the test set.
     let (directory, split) = with(&ten, &[10, 0]);
     let error = split.unwrap_err();
     let file = directory.path().join("some-test-labels-idx1-ubyte.gz");

@@ -1,4 +1,4 @@
-//! What a network sees of rows of text, and which error tells what of a field, where.
+//! Columns: how rows of text become features, and the error of each wrong field with its place.
 
 use ndarray::{Array2, array};
 use proptest::prelude::*;
@@ -29,14 +29,14 @@ fn rows(table: &Table) -> Vec<&[f32]> {
     table.features().chunks(table.width()).collect()
 }
 
-/// Mean 20 and deviation 10 for `x`, mean 2 and deviation 1 for `y`.
+/// `x` has mean 20 and deviation 10, `y` has mean 2 and deviation 1.
 const TWO_ROWS: &str = "x,y\n10,1\n30,3\n";
 
 fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// Of columns that are fitted to a text.
+/// The error of columns that are fitted to a text.
 fn refused(columns: &Columns, text: &str) -> String {
     message(columns.fit(&read(text)))
 }
@@ -68,7 +68,7 @@ fn numbers_are_scaled_by_the_training_part_alone() {
         array![[2.0], [0.5]]
     );
 
-    // Whatever the rows beside them.
+    // Other rows of the file have no effect.
     let all = read("x,y\n10,1\n30,3\n1e6,-1e6\n7,7\n");
     let part = columns.fit(&all.select(&[0, 1]).unwrap()).unwrap();
     assert_eq!(part, fitted);
@@ -104,7 +104,7 @@ fn features_are_in_the_order_of_the_columns_with_indices_last() {
         (fitted.plain(), fitted.features(), fitted.outputs()),
         (6, 7, 1)
     );
-    // Three and the others.
+    // Three categories, and one for all others.
     assert_eq!(fitted.indices().collect::<Vec<_>>(), [("street", 4, 8)]);
     let table = fitted.table(&read(text)).unwrap();
     let younger = -0.5f32.sqrt();
@@ -132,7 +132,7 @@ fn what_a_blank_stands_for() {
             .fit(&read(text))
             .unwrap()
     };
-    // Of 10, 40 and 30.
+    // The mean and deviation of 10, 40 and 30.
     let filled = fit(Number::new("x").missing_as(40.0))
         .table(&read("x,y\n40,1\n,1\n"))
         .unwrap();
@@ -146,7 +146,7 @@ fn what_a_blank_stands_for() {
         flagged.features_of(&read("x\nnull\n20\n")).unwrap(),
         array![[0.0, 1.0], [0.0, 0.0]]
     );
-    // Without a blank to learn from there is no feature that says so.
+    // Without a blank in the training rows, there is no feature for blanks.
     let whole = Columns::new()
         .number(Number::new("x").missing_as_mean())
         .value("y");
@@ -210,7 +210,7 @@ fn a_missing_category_and_a_missing_target() {
         assert_eq!(refused(&columns, text), told);
         let fitted = columns.fit(&read("x,y\n1,1\n2,0\n")).unwrap();
         assert_eq!(message(fitted.table(&read(text))), told);
-        // Rows to be predicted need none.
+        // Rows to predict do not need the target.
         assert_eq!(fitted.features_of(&read(text)).unwrap().dim(), (2, 1));
     }
 }
@@ -293,7 +293,7 @@ fn a_column_that_is_always_the_same_is_blamed_by_its_name() {
         message.starts_with("column \"a\" is \"Yes\" in all 2 rows"),
         "{message}"
     );
-    // Only the rows to train on count.
+    // Only the training rows count.
     let [train, _] = [read(both).select(&[0, 1]).unwrap(), read(both)];
     let message = self::message(number.fit(&train));
     assert!(
@@ -317,7 +317,7 @@ fn columns_of_blanks_and_numbers_without_a_deviation() {
         message.starts_with("column \"x\" of t.csv lies between -1e308 and 1e308"),
         "{message}"
     );
-    // A large mean leaves the digits that a deviation needs.
+    // A large mean leaves enough digits for the deviation.
     let fitted = columns
         .fit(&read("x,y\n1700000000001,1\n1700000000003,2\n"))
         .unwrap();
@@ -395,7 +395,7 @@ fn categories_that_the_training_part_does_not_have() {
         known.features_of(&read(later)).unwrap(),
         array![[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     );
-    // Rare ones are among the others; 10 has a row.
+    // Rare categories belong to the others; 10 has its own row.
     let rare = fit(Columns::new().one_hot(Category::new("k").at_least(2)));
     assert_eq!(rare.feature_names(), ["k = 8", "k = 9"]);
     let index = fit(Columns::new().index(Category::new("k").at_least(2)));
@@ -411,7 +411,7 @@ fn categories_that_the_training_part_does_not_have() {
     );
     assert_eq!(plain.indices().collect::<Vec<_>>(), [("k", 3, 2)]);
 
-    // A blank that the training part does not have is no known category.
+    // If the training rows have no blank, a blank is an unknown category.
     let blank = |category: Category| {
         let fitted = fit(Columns::new().index(category.missing_as_category()));
         fitted.features_of(&read("k\nNA\n"))
@@ -659,7 +659,7 @@ fn columns_are_the_same_by_their_text() {
     assert_eq!(again.to_json(), text);
     let tables = [&again, &fitted].map(|columns| columns.table(&records).unwrap());
     assert_eq!(tables[0].features(), tables[1].features());
-    // Words that stand for a missing field are part of it.
+    // The words for a missing field are part of the columns.
     assert_eq!(
         again
             .features_of(&read("n,m,f,k,i\n?,B C,?,?,?\n"))
@@ -733,7 +733,7 @@ fn any_rows() -> impl Strategy<Value = Vec<(Option<f64>, Option<u8>, bool)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The table has what is encoded row by row, and what the definition says.
+    /// A table equals the rows encoded one by one, and the definition.
     #[test]
     fn a_table_has_the_rows_that_are_encoded(rows in any_rows()) {
         let text = rows.iter().map(|(number, category, class)| {

@@ -1,4 +1,4 @@
-//! A small data set in the form of MNIST, and ways to spoil it.
+//! A small data set in MNIST's format, and ways to damage it.
 
 use std::fs;
 use std::io::Write;
@@ -88,11 +88,11 @@ impl Digits {
         mnist::open_unverified(&self.path)
     }
 
-    /// The error, once its message has been seen to name the file and what was found.
+    /// Returns the error, after a check that its message names the file and what was found.
     pub(crate) fn error(&self, name: &str, found: &str) -> DataError {
         let error = self.open().unwrap_err();
         assert_tells(&error, &self.file(name), found);
-        // What is wrong with the form of a file is told before what is wrong with its contents.
+        // An error of a file's format is reported before an error of its contents.
         let verified = mnist::open(&self.path).unwrap_err();
         assert_eq!(verified.to_string(), error.to_string());
         error

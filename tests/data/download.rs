@@ -1,4 +1,4 @@
-//! Downloads, from a server on this machine that answers as told.
+//! Downloads from a server on this machine, whose answers the test chooses.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,7 +15,7 @@ use super::digits::*;
 
 type Answer = dyn Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync;
 
-/// Serves until the test program ends; each request's file name is noted.
+/// A server that runs until the test program ends. It records the names of requested files.
 struct Mirror {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -95,7 +95,7 @@ fn download(mirrors: &[&Mirror], directory: &Path) -> Result<Vec<Progress>, Data
     Ok(calls)
 }
 
-/// The reason why a single mirror did not deliver the first file, and nothing was left behind.
+/// The reason why a single mirror did not deliver the first file. Nothing may be left behind.
 #[track_caller]
 fn failure(mirror: &Mirror) -> DownloadFailure {
     let directory = tempfile::tempdir().unwrap();
@@ -254,8 +254,8 @@ fn the_original_from_the_second_mirror_and_only_what_is_missing() {
         assert_eq!(of_file[of_file.len() - 1].received, length);
     }
 
-    // A broken download is replaced, also when it is not even gzip or was unpacked; a sound one is kept, and
-    // what a killed download left is removed.
+    // A broken download is replaced, even if it is not gzip or was unpacked. A sound download is kept, and the
+    // remains of a killed download are removed.
     let cut = fs::read(directory.join(&gz[1])).unwrap();
     fs::write(directory.join(&gz[1]), &cut[..cut.len() / 2]).unwrap();
     fs::write(directory.join(&gz[2]), b"<html>").unwrap();

@@ -1,4 +1,4 @@
-//! The four files in memory, as they are dropped on a page.
+//! The four files in memory, as when they are dropped on a web page.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Whatever a file holds, reading it returns.
+//! Reading a file returns, whatever the file contains.
 
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis, array};
 use wgrad::data::{DataError, Labels, NotOneHot, Table};
 
-/// Columns that are always the same: 1 and 3.
+/// Two of its columns are constant: 1 and 3.
 fn rows() -> Array2<f32> {
     array![
         [1.0, 5.0, 0.5, 0.1],
@@ -88,7 +88,7 @@ fn a_label_that_is_not_one_hot_is_told_by_what_it_is() {
     }
     let error = Labels::from_one_hot(array![[0.0, f32::NAN]].view()).unwrap_err();
     assert!(error.to_string().contains("NaN at class 1"), "{error}");
-    // Without columns there is no class.
+    // Without columns there are no classes.
     let error = Labels::from_one_hot(Array2::zeros((1, 0)).view()).unwrap_err();
     assert_matches!(
         error,
@@ -114,7 +114,7 @@ fn columns_that_are_always_the_same_are_told_as_that() {
     assert!(!error.to_string().contains("row out"), "{error}");
     assert_matches!(error, DataError::ColumnsNotFinite { columns, what: "feature", .. } if columns == [1, 3]);
 
-    // Other rows, scaled by the deviations of these.
+    // Other rows, divided by the deviations of the first rows.
     let error = refused((array![[1.0, 6.0], [2.0, 4.0]] / array![1.0, 0.0]).view());
     assert!(error.to_string().contains("feature column 1"), "{error}");
     assert!(error.to_string().contains("(inf in the first)"), "{error}");
@@ -175,7 +175,7 @@ fn numbers_that_are_not_finite_are_counted() {
             ..
         }
     );
-    // A single row can be left out as well as its columns.
+    // Either a single row or its columns can be left out.
     assert_matches!(
         refused(array![[0.0, f32::NAN]].view()),
         DataError::NotFinite {

@@ -54,10 +54,10 @@ fn software_is_no_hardware() {
     }
 }
 
-/// Set in the child process that finds no driver.
+/// The variable of the child process that must find no driver.
 const WITHOUT_DRIVER: &str = "WGRAD_TEST_WITHOUT_DRIVER";
 
-/// Not a test by itself: what the child process of the next test runs.
+/// Not a test by itself: the child process of the next test runs it.
 #[test]
 fn child_without_a_driver() {
     if std::env::var_os(WITHOUT_DRIVER).is_none() {
@@ -70,7 +70,7 @@ fn child_without_a_driver() {
     println!("no driver, as it should be");
 }
 
-/// The Vulkan loader takes its drivers from the environment, so this needs a process of its own.
+/// The Vulkan loader finds drivers through environment variables, so this needs a separate process.
 #[test]
 #[cfg(target_os = "linux")]
 fn without_any_driver_the_error_says_what_to_install() {

@@ -1,4 +1,4 @@
-//! Working inside a device that the calling program owns.
+//! Working on a device that the calling program owns.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, assert_trains};
 
-/// A device made as a program would that knows nothing of wgrad.
+/// A device, created as by a program without wgrad.
 pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     let instance = wgpu::Instance::new(descriptor);
@@ -23,7 +23,7 @@ pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     pollster::block_on(adapter.request_device(&descriptor)).unwrap()
 }
 
-/// Records a kernel that wgpu refuses: its WGSL has no such entry point.
+/// Records a kernel that wgpu refuses: its WGSL does not have this entry point.
 pub(crate) fn compile_unusable(gpu: &Gpu) -> Result<(), Error> {
     const SOURCE: &str = "
         @group(0) @binding(0) var<uniform> unused: u32;
@@ -38,7 +38,7 @@ pub(crate) fn compile_unusable(gpu: &Gpu) -> Result<(), Error> {
     recorder.finish().map(|_| ())
 }
 
-/// A mistake outside of any call of wgrad's.
+/// Makes a mistake outside wgrad's calls.
 pub(crate) fn mistake(device: &wgpu::Device) {
     let _ = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("a mistake elsewhere"),
@@ -69,7 +69,7 @@ fn error_handlers_of_a_borrowed_device_stay_its_owners() {
     let gpu = Gpu::from_wgpu(device.clone(), queue);
     assert_trains(&gpu);
 
-    // Mistakes of wgrad's own calls are wgrad's to report.
+    // wgrad reports the mistakes of its own calls.
     assert_error!(
         compile_unusable(&gpu).unwrap_err(),
         ["compiling unusable::backward"],
@@ -77,7 +77,7 @@ fn error_handlers_of_a_borrowed_device_stay_its_owners() {
     );
     assert!(seen.lock().unwrap().is_empty(), "{seen:?}");
 
-    // Those of the owner are the owner's, and do not disturb wgrad.
+    // The owner's mistakes are reported to the owner, and have no effect on wgrad.
     mistake(&device);
     assert!(
         seen.lock().unwrap()[0].contains("a mistake elsewhere"),

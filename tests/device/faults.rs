@@ -1,4 +1,4 @@
-//! A device that fails while it works.
+//! A device that fails during its work.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     SAMPLING, assert_error, assert_trains, digits, gpu, spec, trainer, trainer_on_tensors,
 };
 
-/// Everything one can ask of a device that is gone.
+/// Asserts the error of every operation on a lost device.
 fn assert_lost(gpu: &Gpu) {
     let digits = digits();
     let mut trainer = trainer(gpu, &digits.train).unwrap();
@@ -56,8 +56,8 @@ fn work_that_takes_too_long_is_a_timeout_and_not_the_end() {
         .build()
         .unwrap();
     let trainer = trainer_on_tensors(&hasty).unwrap();
-    // A software driver that has begun with the work may hold a lock until it is done, and the wait
-    // with it; one that is asked at once has not begun.
+    // A software driver may hold a lock while it works, and then the wait blocks, too. A wait that comes at once
+    // finds that the work has not started.
     let attempt = |_| {
         let submission = hasty.submit(step_plan(&trainer).unwrap(), 500).unwrap();
         hasty.wait(Some(submission)).err()
@@ -82,7 +82,7 @@ fn what_wgpu_refuses_is_an_error() {
     assert_trains(&gpu);
 }
 
-/// wgpu's own handler would end the process.
+/// wgpu's default handler would end the process.
 #[test]
 fn a_mistake_elsewhere_on_our_device_is_reported_and_does_not_panic() {
     let gpu = gpu();
@@ -155,10 +155,10 @@ fn more_loop_iterations_than_a_software_driver_runs_are_refused() {
     );
 }
 
-/// Set in the child process that may not have much memory.
+/// The variable of the child process whose memory is limited.
 const LITTLE_MEMORY: &str = "WGRAD_TEST_LITTLE_MEMORY";
 
-/// Not a test by itself: what the child process of the next test runs.
+/// Not a test by itself: the child process of the next test runs it.
 #[test]
 fn child_with_little_memory() {
     if std::env::var_os(LITTLE_MEMORY).is_none() {
@@ -183,8 +183,8 @@ fn child_with_little_memory() {
     );
 }
 
-/// A limit of the operating system on the child's addresses stands for a small GPU: a software
-/// driver would else take all that the machine has.
+/// A limit of the child's address space simulates a small GPU: a software driver would otherwise use all of the
+/// machine's memory.
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_that_is_not_there_is_an_error() {

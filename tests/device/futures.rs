@@ -1,4 +1,4 @@
-//! Futures that wait for the device: in any executor, without its thread.
+//! Futures that wait for the device, in any executor, without blocking its thread.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ fn tensor(gpu: &Gpu, value: f32) -> Tensor {
     tensor
 }
 
-/// What a future gives, and how many turns another task of its thread takes meanwhile.
+/// The result of a future, and the number of turns that another task on the same thread got in the meantime.
 fn with_turns<T>(future: impl Future<Output = T>) -> (T, u64) {
     let state = Arc::new((AtomicU64::new(0), AtomicBool::new(false)));
     let runtime = Builder::new_current_thread().build().unwrap();
@@ -86,7 +86,7 @@ fn a_task_goes_on_while_another_of_its_thread_waits_for_the_device() {
     assert!(turns > 100, "{turns} turns");
 }
 
-/// Its own copy is the work: a software driver may let a submit wait for what was submitted before.
+/// The copy itself is the work: with a software driver, a submit may wait for earlier submits.
 #[test]
 fn a_task_goes_on_while_another_of_its_thread_reads() {
     let gpu = gpu();
@@ -168,7 +168,7 @@ fn a_future_of_work_that_takes_too_long_is_a_timeout_and_not_the_end() {
     let hasty = Gpu::builder().timeout(Duration::from_nanos(1)).build();
     let hasty = hasty.unwrap();
     let trainer = trainer_on_tensors(&hasty).unwrap();
-    // A software driver that has begun with a submit may let a wait end with it, and not with others behind it.
+    // When a software driver has started a submit, a wait may end with that submit, without waiting for later ones.
     let attempt = |_| {
         for _submit in 0..20 {
             hasty.submit(step_plan(&trainer).unwrap(), 100).unwrap();
@@ -191,7 +191,7 @@ fn a_future_that_is_dropped_early_harms_nothing() {
         let wait = work.gpu.wait_async();
         let unpolled = work.gpu.read_async::<f32>(&y);
         let read = work.gpu.read_async::<f32>(&y);
-        // Begun, whether they are done by then or not.
+        // They have started; they may or may not be done.
         let _wait = pin!(wait).poll(&mut context);
         let _read = pin!(read).poll(&mut context);
         drop(unpolled);
@@ -201,7 +201,7 @@ fn a_future_that_is_dropped_early_harms_nothing() {
     assert_trains(&work.gpu);
 }
 
-/// Callbacks of the program run where wgpu is polled, here in the thread that waits.
+/// wgpu runs the program's callbacks in the thread that polls, which here is the waiting thread.
 #[test]
 fn a_panic_in_the_thread_that_waits_is_told() {
     let work = Long::on(gpu());
@@ -209,19 +209,19 @@ fn a_panic_in_the_thread_that_waits_is_told() {
     let panics = || queue.on_submitted_work_done(|| panic!("a mistake in a callback"));
     let named = "a mistake in a callback";
 
-    // It takes along the callbacks behind it.
+    // The panic drops all later callbacks.
     work.submit();
     panics();
     let runtime = Builder::new_multi_thread().worker_threads(2).build();
     let runtime = runtime.unwrap();
     let waits = [work.gpu.wait_async(), work.gpu.wait_async()];
     let waits = waits.map(|wait| runtime.spawn(wait));
-    // None waits for a callback that is gone; the work of one that is seen later is done.
+    // No future may wait for a dropped callback. A future that is polled later finds its work done.
     let results = waits.map(|wait| block_on(wait).unwrap());
     let told = results.into_iter().find_map(Result::err).unwrap();
     assert_error!(told, [named], Error::Gpu { .. });
 
-    // Nobody waits any more: the next to use the device is told.
+    // If nobody is waiting, the next user of the device gets the error.
     work.submit();
     let wait = work.gpu.wait_async();
     panics();
@@ -235,12 +235,12 @@ fn a_panic_in_the_thread_that_waits_is_told() {
     assert_trains(&work.gpu);
 }
 
-/// A software driver is done when work is submitted: other tasks have their turn all the same.
+/// With a software driver, work is done when it has been submitted. Other tasks must still get their turns.
 #[test]
 fn many_steps_leave_their_thread_between_submits() -> Result<(), Error> {
     let mut trainer = trainer(&gpu(), &digits().train)?;
     let length = step_plan(&trainer).unwrap().len();
-    // A submit has 2,000 dispatches at most.
+    // A submit has at most 2,000 dispatches.
     let submits = 5;
     let mut polls = 0;
     {

@@ -9,7 +9,7 @@ use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, borrowed, gpu};
 
-/// Called as one of the crate's own, and reading far past the end of its input.
+/// It has the name of one of the crate's kernels, and reads far past the end of its input.
 static MINE: Kernel<[u32; 4]> = Kernel::new(
     "relu",
     "
@@ -26,7 +26,7 @@ static MINE: Kernel<[u32; 4]> = Kernel::new(
 )
 .workgroup_size([1, 1, 1]);
 
-/// Of one buffer no kernel may read a part and write another: WebGPU tracks whole buffers.
+/// A kernel cannot read one part of a buffer and write another part: WebGPU tracks whole buffers.
 #[test]
 fn two_tensors_of_one_buffer_in_one_kernel() {
     let gpu = &gpu();
@@ -47,7 +47,7 @@ fn two_tensors_of_one_buffer_in_one_kernel() {
     );
 }
 
-/// WGSL sets workgroup memory to 0 before a kernel starts, and whoever writes one counts on it.
+/// WGSL sets workgroup memory to 0 before a kernel starts, and kernels may rely on it.
 #[test]
 fn workgroup_memory_of_a_kernel_from_outside_starts_as_zeros() {
     const SOURCE: &str = "
@@ -102,7 +102,7 @@ const fn scaled(constants: &'static [Constant]) -> Kernel<[u32; 4]> {
         .workgroup_size([1, 1, 1])
 }
 
-/// One WGSL source is several kernels, by the values of its constants.
+/// The values of its constants turn one WGSL source into several kernels.
 #[test]
 fn constants_of_a_kernel_are_those_that_it_declares() {
     static PLAIN: Kernel<[u32; 4]> = scaled(&[
@@ -132,7 +132,7 @@ fn constants_of_a_kernel_are_those_that_it_declares() {
     );
 }
 
-/// The same kernel in a plan, compiled for each of the values that only a dispatch knows.
+/// A plan uses the same kernel with several values that only a dispatch knows. Each value is compiled.
 #[test]
 fn constants_that_are_open_are_those_of_the_dispatch() {
     static OPEN: Kernel<[u32; 4]> = scaled(&[
@@ -201,7 +201,7 @@ fn constants_that_are_open_are_those_of_the_dispatch() {
     }
 }
 
-/// WGSL that is made at run time, of which nothing outlives the recording.
+/// The WGSL is made at run time, and nothing of it outlives the recording.
 #[test]
 fn a_kernel_may_be_made_at_run_time() {
     let gpu = gpu();
@@ -239,7 +239,8 @@ fn a_kernel_may_be_made_at_run_time() {
     assert_eq!(gpu.read::<f32>(&y).unwrap(), [0.5, 1.5, 3.5, 3.5]);
 }
 
-/// Texts that differ in one letter, the second where the first may have been: the kernel is that of its text.
+/// The texts differ in one letter, and the second may lie at the first's address. The kernel depends on the text
+/// only.
 #[test]
 fn kernels_made_at_run_time_are_told_apart_by_their_text() {
     let gpu = gpu();
@@ -356,7 +357,7 @@ fn vectors_are_bound_to_tensors_of_whole_vectors() {
     }
 }
 
-/// Counts of classes, and the largest of signed words, by all invocations together.
+/// All invocations together count classes, and find the largest signed word.
 #[test]
 fn atomics_are_bound_to_words() {
     const SOURCE: &str = "
@@ -436,7 +437,7 @@ fn dispatches_of_a_plan_can_run_alone() {
         }));
     }
     assert_eq!(found, [[3.0, -1.5], [3.0, -3.0], [3.0, -1.5], [3.0, -0.75]]);
-    // Each is of what the other is alone.
+    // Each remaining plan equals the other dispatch alone.
     for (others, single) in leaving_one_out(&plan).zip(singles.iter().rev()) {
         assert_eq!(others.listing(), single.listing());
     }
@@ -496,7 +497,7 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     };
     let x = tensor("x", &[1.0, 2.0, 3.0, 4.0]);
     let y = tensor("y", &[0.0; 4]);
-    // The crate's kernel of that name is compiled first.
+    // The crate's kernel with this name is compiled first.
     let mut recorder = Recorder::new(&gpu);
     let pass = Forward::new(&x, &[], &y, Mode::Evaluation);
     Relu.forward(&mut recorder, pass).unwrap();
@@ -509,7 +510,7 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     );
     gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
     let found: Vec<f32> = gpu.read(&y).unwrap();
-    // WGSL leaves open which element, or 0, an index past the end reads; and which, if any, it writes.
+    // In WGSL, an index past the end may read any element or 0, and may write any element or none.
     assert!(
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].contains(&found[0]),
         "{found:?}"
@@ -524,8 +525,8 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     );
 }
 
-/// wgpu would take the buffer of another device for the one of this device that has its number: here `y`
-/// for `x`.
+/// wgpu would use a buffer of this device with the same number in place of another device's buffer: here `y` for
+/// `x`.
 #[test]
 fn what_belongs_to_another_gpu_is_told_and_touches_nothing() {
     let (device, queue) = borrowed::device(wgpu::Limits::default());
@@ -583,7 +584,7 @@ fn a_part_of_a_buffer_that_is_larger_than_a_kernel_can_bind() {
     );
 }
 
-/// Kernels of a plan are compiled side by side; the error is that of the first in the plan.
+/// The kernels of a plan are compiled in parallel. The error is that of the first kernel in the plan.
 #[test]
 fn of_kernels_that_do_not_compile_the_first_is_told_and_the_others_stay() {
     const BINDINGS: &[Binding] = &[Binding::write("y")];

@@ -1,4 +1,4 @@
-//! Devices with less than a kernel needs: a borrowed device has the limits that its owner asked for.
+//! Devices with lower limits than a kernel needs. A borrowed device has the limits that its owner requested.
 
 use wgrad::kernel::{Binding, Element, Kernel};
 use wgrad::ndarray::Array2;
@@ -15,7 +15,7 @@ fn borrowed(limits: Limits) -> Gpu {
     Gpu::from_wgpu(device, queue)
 }
 
-/// Two variables of workgroup memory: 4 and 20,000 bytes, the first of which counts as 16.
+/// Two variables in workgroup memory with 4 and 20,000 bytes. The first one counts as 16 bytes.
 static LARGE: Kernel<u32> = Kernel::new(
     "large",
     "
@@ -36,7 +36,7 @@ static LARGE: Kernel<u32> = Kernel::new(
 )
 .workgroup_size([8, 4, 2]);
 
-/// What a device says of that kernel, in so many workgroups.
+/// The result of running that kernel with this many workgroups.
 fn run(gpu: &Gpu, workgroups: u64) -> Result<Vec<f32>, Error> {
     let tensor = |label| Tensor::zeros(gpu, label, [1, 64], Element::F32);
     let x = tensor("x")?;
@@ -137,7 +137,7 @@ fn a_tensor_has_at_most_as_many_elements_as_kernels_can_count() {
             );
         }
     }
-    // One element less is left to what the device allows.
+    // With one element less, the limit is the device's.
     let largest = gpu.largest_binding();
     if largest < 4 * u64::from(u32::MAX) {
         assert_error!(
@@ -188,7 +188,7 @@ fn limits_below_those_of_webgpu_predict_and_say_what_training_needs() {
     );
 }
 
-/// Whatever the adapter, the fused kernels bind more buffers than the others.
+/// On every adapter, the fused kernels bind more buffers than the others.
 #[test]
 fn steps_that_the_device_cannot_run_fused_are_run_layer_by_layer() {
     let gpu = borrowed(Limits {

@@ -1,4 +1,4 @@
-//! What a user may set wrongly: each is an error that names it, before anything runs.
+//! Wrong settings: each gives an error that names it, before anything runs.
 
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::gpu::AdapterKind;
@@ -8,7 +8,7 @@ use wgrad::{Error, Gpu, Parameters, Sequential, Targets, Trainer, TwoLayerNet, c
 
 use crate::{SAMPLING, assert_error, digits, gpu, spec};
 
-/// The error of training so, which must be the same on the GPU and on the CPU.
+/// The error of a training with these settings, which must be the same on the GPU and on the CPU.
 fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampling) -> Error {
     let model = spec().build(gpu).unwrap();
     let optimizer = Sgd::new(rate);
@@ -75,8 +75,8 @@ fn widths_out_of_range() {
     );
 }
 
-/// Wider than a dispatch has workgroups in a dimension, and than a software driver lets a kernel loop: that is
-/// refused where the plan is made, and nowhere else.
+/// More columns than a dispatch has workgroups in a dimension, and more than a loop on a software driver may have
+/// iterations. The latter is refused when the plan is made, and only then.
 #[test]
 fn a_width_of_seventy_thousand() {
     const WIDE: usize = 70_000;
@@ -126,7 +126,7 @@ fn a_width_of_seventy_thousand() {
     }
 }
 
-/// What a GPU gives; on a software driver the refusal of a sum of 70,000 products.
+/// The result on a GPU. On a software driver, asserts that a sum of 70,000 products is refused.
 fn unless_too_long<T: std::fmt::Debug>(gpu: &Gpu, given: Result<T, Error>) -> Option<T> {
     if gpu.kind() == AdapterKind::Hardware {
         return Some(given.unwrap());
@@ -294,7 +294,7 @@ fn parameters_of_another_shape_replace_nothing() {
     }
 }
 
-/// Which parameter is meant, its name says: those of a network may be given in any order.
+/// Parameters are identified by name, so a network's parameters may come in any order.
 #[test]
 fn parameters_are_known_by_their_names() {
     let mut model = spec().build(&gpu()).unwrap();
@@ -309,7 +309,7 @@ fn parameters_are_known_by_their_names() {
     assert_eq!(network.parameters(), changed);
 }
 
-/// What a user gives to a network on the CPU is checked as on a GPU.
+/// A network on the CPU checks its arguments like a network on a GPU.
 #[test]
 fn labels_that_do_not_fit_a_network() {
     let model = spec().build(&gpu()).unwrap();

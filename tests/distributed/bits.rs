@@ -23,8 +23,9 @@ fn one_two_three_and_four_processes_give_the_same_bits() {
     }
 }
 
-/// A step in one process adds its minibatches in another order. What roundings make of a training is seen by one in `f64`
-/// and one in `f32`, of which any engine in `f32` may be so many times as far off: the golden trainings say why.
+/// In one process, a step adds its minibatches in another order. The distance between `f64` and `f32` shows how much
+/// a training amplifies rounding; any `f32` engine may be a multiple of it away. The golden trainings derive this
+/// factor.
 #[test]
 fn they_are_those_of_one_process_up_to_rounding() {
     const TIMES: f64 = 16.0;
@@ -56,7 +57,7 @@ fn they_are_those_of_one_process_up_to_rounding() {
     }
 }
 
-/// So that what differs by the number of processes would be seen: other minibatches give other bits.
+/// The comparison of bits is meaningful: a training with other minibatches has other bits.
 #[test]
 fn another_training_has_other_bits() {
     let device = &devices()[0];

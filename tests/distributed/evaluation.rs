@@ -1,4 +1,4 @@
-//! A data set is evaluated by all of them.
+//! All processes share the evaluation of a data set.
 
 use wgrad::data::{Examples, synthetic};
 
@@ -6,7 +6,7 @@ use crate::world::{KINDS, by, devices};
 
 #[test]
 fn it_has_the_bits_of_one_process() {
-    // Passes of 1,000 rows on a GPU, and of 500 on the processor: more than processes, and fewer.
+    // A pass takes 1,000 rows on a GPU, and 500 on the CPU: there are more passes than processes, or fewer.
     for rows in [300, 3100] {
         let digits = synthetic::digits_of(7, 10, rows).unwrap().test;
         for device in devices() {

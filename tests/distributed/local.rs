@@ -1,4 +1,4 @@
-//! Steps of each process by itself, between means of parameters.
+//! Local steps: each process trains by itself, and the parameters are averaged from time to time.
 
 use wgrad::Error;
 use wgrad::ops::Group;
@@ -7,7 +7,7 @@ use wgrad::distributed::{Distribution, Threads};
 
 use crate::world::{DIGITS, KINDS, by, devices, train};
 
-/// With a mean behind every step, SGD by itself is SGD by the mean gradient, up to rounding.
+/// With a mean after every step, local SGD equals SGD with the mean gradient, up to rounding.
 #[test]
 fn a_mean_behind_every_step_of_sgd_is_that_of_gradients() {
     for device in devices() {
@@ -90,7 +90,7 @@ fn nothing_is_saved_or_evaluated_between_two_means() {
     }
 }
 
-/// Local steps begin where a training is shared out, whatever came before.
+/// Local steps start when the training is distributed, whatever happened before.
 #[test]
 fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
     for device in devices() {
@@ -107,7 +107,7 @@ fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
     }
 }
 
-/// Gradients first, and local steps then.
+/// The training shares gradients first, and then takes local steps.
 #[test]
 fn how_steps_are_shared_may_change_between_them() {
     for device in devices() {
@@ -135,7 +135,7 @@ fn how_steps_are_shared_may_change_between_them() {
     }
 }
 
-/// The mean of three equal numbers is rounded, and may be another one.
+/// The mean of three equal numbers is rounded, so it may be a different number.
 #[test]
 fn what_is_frozen_keeps_its_bits() {
     for device in devices() {
@@ -161,7 +161,7 @@ fn what_is_frozen_keeps_its_bits() {
     }
 }
 
-/// Or what is frozen would stay another in each process.
+/// Otherwise, a frozen parameter would stay different in each process.
 #[test]
 fn nothing_is_frozen_or_kept_between_two_means() {
     for device in devices() {
@@ -194,7 +194,8 @@ fn nothing_is_frozen_or_kept_between_two_means() {
     }
 }
 
-/// A loss of one of them that is above 2²⁴ is not lost in the mean with a good one, which is below.
+/// One process has a loss above 2²⁴. The mean with another process's good loss is below it, but must still be a
+/// divergence.
 #[test]
 fn a_divergence_at_the_last_local_step_is_that_of_all() {
     for device in devices() {
@@ -217,7 +218,7 @@ fn a_divergence_at_the_last_local_step_is_that_of_all() {
     }
 }
 
-/// Other parameters make it sound again, and all are at the same step.
+/// Other parameters make the training valid again, and all processes are at the same step.
 #[test]
 fn after_a_divergence_of_one_of_them_all_go_on() {
     for device in devices() {

@@ -1,4 +1,4 @@
-//! What cannot be shared out, and who leaves.
+//! Trainings that cannot be distributed, and processes that leave.
 
 use wgrad::data::Sampling;
 use wgrad::distributed::{Distribution, Threads};
@@ -50,7 +50,7 @@ fn layers_with_state() {
     }
 }
 
-/// Updates would not be the same.
+/// The processes would not compute the same updates.
 #[test]
 fn another_device_or_mode_of_one_of_them() {
     let devices = devices();
@@ -78,7 +78,7 @@ fn another_device_or_mode_of_one_of_them() {
     );
 }
 
-/// The form of steps that was asked for is the one of their shards.
+/// The requested form of steps applies to the shards.
 #[test]
 fn shards_are_as_they_were_asked_for() {
     let gpu = Gpu::new().unwrap();
@@ -104,7 +104,7 @@ fn shards_are_as_they_were_asked_for() {
     }
 }
 
-/// By another seed of one of them, say.
+/// One process has another seed, for example.
 #[test]
 fn another_training_on_one_of_them() {
     let digits = wgrad::data::synthetic::digits_of(1, 100, 1).unwrap().train;
@@ -136,7 +136,7 @@ fn a_process_that_fails_ends_the_others() {
             }
             let error = trainer.steps(2).unwrap_err();
             assert!(matches!(error, Error::Process { rank: 1 }), "{error}");
-            // It stays so.
+            // The error persists.
             let error = trainer.steps(1).unwrap_err();
             told(&error, &["process 1 has left"]);
             Err(error)
@@ -189,7 +189,7 @@ fn what_is_not_shared_is_refused() {
     }
 }
 
-/// An evaluation of the first one alone, say.
+/// Only the first process calls an evaluation, for example.
 #[test]
 fn calls_that_differ_are_told() {
     for device in devices() {
@@ -214,7 +214,7 @@ fn calls_that_differ_are_told() {
     }
 }
 
-/// A rate that is too high: all of them learn of it at the same step, whoever saw it first.
+/// With too high a rate, all processes report the divergence at the same step, whichever process saw it first.
 #[test]
 fn a_divergence_is_that_of_all() {
     for device in devices() {

@@ -1,4 +1,4 @@
-//! Checkpoints of a training by several.
+//! Checkpoints of a distributed training.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ fn one_process_saves_and_all_go_on_with_the_same_bits() {
     }
 }
 
-/// The same file is that of one process whose steps have as many minibatches.
+/// One process whose steps have as many minibatches writes the same file.
 #[test]
 fn one_process_goes_on_from_it() {
     for device in devices() {

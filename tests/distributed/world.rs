@@ -1,4 +1,4 @@
-//! What all of these tests train, and on what.
+//! The trainings, data and devices of these tests.
 
 use std::sync::LazyLock;
 
@@ -14,18 +14,18 @@ use wgrad::{Device, Error, Gpu, Parameters, Sequential, Train, TwoLayerNet, cpu}
 
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 3 };
 
-/// The minibatches of a step.
+/// The number of minibatches per step.
 pub(crate) const SHARDS: usize = 4;
 
 pub(crate) static DIGITS: LazyLock<Dataset> =
     LazyLock::new(|| synthetic::digits_of(1, 1200, 10).unwrap().train);
 
-/// A training that is known well.
+/// A training for these tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The book's network by SGD, with 100 rows in a step.
+    /// The book's network with SGD and 100 rows per step.
     Book,
-    /// A regression with dropout, by Adam and weights that decay in groups.
+    /// A regression with dropout, trained by Adam with weight decay in groups.
     Adam,
 }
 
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// And the rows of one minibatch.
+    /// The examples, and the number of rows per minibatch.
     fn examples(self) -> (Examples, usize) {
         match self {
             Self::Book => ((&*DIGITS).into(), 25),
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Of this process alone, with the step in as many minibatches as several would share.
+    /// A trainer of this process alone, whose steps have as many minibatches as several processes would share.
     pub(crate) fn trainer(self, device: &Device) -> Box<dyn Train> {
         let (loss, optimizer) = self.loss_and_optimizer();
         let (examples, batch) = self.examples();
@@ -70,7 +70,7 @@ impl Kind {
         trainer
     }
 
-    /// Losses, and then parameters, of some steps of this process alone on the CPU engine in a precision.
+    /// Losses and parameters after some steps of this process alone, on the CPU engine in a precision.
     pub(crate) fn train_alone<F: Float>(self, steps: usize) -> [Vec<f64>; 2] {
         let network = cpu::Network::<F>::new(&self.network()).unwrap();
         let (loss, optimizer) = self.loss_and_optimizer();
@@ -88,13 +88,13 @@ impl Kind {
     }
 }
 
-/// The engines.
+/// A device for each engine.
 pub(crate) fn devices() -> Vec<Device> {
     let gpu = Gpu::new().unwrap();
     vec![Device::cpu("a test"), Device::with_gpu(gpu, "a test")]
 }
 
-/// By so many processes; what each of them gives.
+/// Trains with this many processes. Returns the result of each.
 pub(crate) fn by<T: Send>(
     processes: usize,
     make: impl Fn() -> Box<dyn Train> + Sync,
@@ -108,7 +108,7 @@ pub(crate) fn by<T: Send>(
     })
 }
 
-/// Losses and parameters behind some steps.
+/// The losses of some steps, and the parameters after them.
 pub(crate) type Trained = (Vec<f32>, Parameters);
 
 pub(crate) fn train(trainer: &mut dyn Train, steps: usize) -> Result<Trained, Error> {

@@ -1,5 +1,4 @@
-//! How far a gradient may be off: the bounds of each operation, carried through both passes beside
-//! the values themselves.
+//! Error bounds of a gradient: the bounds of each operation are carried through both passes, beside the values.
 
 use ndarray::{Array2, Zip};
 
@@ -9,7 +8,7 @@ use crate::network::{Activation, Kind, Network, Node};
 use crate::tolerance::{DIVISION, Precision, distribution, gelu_slope, sigmoid};
 use crate::training::Compared;
 
-/// Values with how far each may be off.
+/// Values with error bounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Uncertain {
     pub(crate) value: Array2<f64>,
@@ -17,13 +16,13 @@ pub(crate) struct Uncertain {
 }
 
 impl Uncertain {
-    /// What a file has.
+    /// Values from a file, without error.
     pub(crate) fn exact(value: Array2<f64>) -> Self {
         let error = Array2::zeros(value.raw_dim());
         Self { value, error }
     }
 
-    /// Bytes that are divided by 255.
+    /// Bytes divided by 255.
     pub(crate) fn pixels(precision: Precision, pixels: &Array2<u8>) -> Self {
         let value = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
         let error = value.mapv(|value| DIVISION * precision.ulp() * value);
@@ -34,7 +33,7 @@ impl Uncertain {
         self.value.mapv(f64::abs)
     }
 
-    /// With a rounded sum for each element.
+    /// The elementwise sum, rounded.
     fn plus(&self, other: &Self, precision: Precision) -> Self {
         let value = &self.value + &other.value;
         let errors = &self.error + &other.error;
@@ -46,7 +45,7 @@ impl Uncertain {
     }
 }
 
-/// Of the gradients by all parameters, one after another.
+/// Error bounds of the gradients by all parameters, one after another.
 pub(crate) fn gradient_bounds(
     precision: Precision,
     network: &Network,
@@ -76,7 +75,7 @@ pub(crate) fn gradient_bounds(
     let last = network.nodes.len();
     deltas[last] = Some(loss.doutputs(precision, &values[last], targets));
     for (index, node) in network.nodes.iter().enumerate().rev() {
-        // Nobody reads a value that is named and not added.
+        // A value that is named but not added anywhere has no gradient.
         let Some(delta) = deltas[index + 1].take() else {
             continue;
         };
@@ -125,7 +124,7 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
         .for_each(|value, error| {
             let x = *value;
             (*value, *error) = match activation {
-                // What is below 0 for sure is 0.
+                // An input that is certainly below 0 gives exactly 0.
                 Activation::Relu => (x.max(0.0), error.min((x + *error).max(0.0))),
                 // The slope is at most 1/4.
                 Activation::Sigmoid => (sigmoid(x), *error / 4.0 + precision.sigmoid(x)),
@@ -143,7 +142,7 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
     Uncertain { value, error }
 }
 
-/// Of a product by a slope, which the crate has in `f32`.
+/// Error of a product with a slope, which the crate stores in `f32`.
 fn scaled(precision: Precision, slope: f64, x: f64) -> f64 {
     let of_slope = f64::from(f32::EPSILON) / 2.0;
     (slope * x).abs() * (of_slope + precision.unit) + precision.tiny
@@ -202,7 +201,7 @@ fn activate_backward(
 type Rows<'a> = ndarray::ArrayView2<'a, f64>;
 type Changed<'a> = ndarray::ArrayViewMut2<'a, f64>;
 
-/// A slope of 1 where `x` is above 0, and another elsewhere.
+/// Backward pass of an activation whose slope is 1 where `x` is above 0, and `slope` elsewhere.
 fn rectify(
     all: Zip<(Changed<'_>, Changed<'_>, Rows<'_>, Rows<'_>), ndarray::Ix2>,
     precision: Precision,
@@ -213,7 +212,7 @@ fn rectify(
         let of_side = |is_open: bool| if is_open { 1.0 } else { slope };
         let mut most = *error * of_side(is_open).abs();
         if x.abs() <= uncertainty {
-            // Which side is taken is not known.
+            // Either side may have been taken.
             let other = of_side(!is_open);
             most = (*error * other.abs()).max(most) + dx.abs() * (1.0 - slope).abs();
         }

@@ -1,4 +1,4 @@
-//! A golden file as it lies on the disk, read so that nothing in it goes unread.
+//! Reads golden files, and checks that nothing in them is ignored.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
-/// Why a file was not checked.
+/// The reason why a file was not checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is not of the form that the runner knows, or could not be run.
+    /// Its form is unknown to the runner, or it could not be run.
     Failed(String),
 }
 
-/// Elements of the three types in use.
+/// Elements of one of the three supported types.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
     F32(Vec<f32>),
@@ -33,7 +33,7 @@ pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) tensors: BTreeMap<String, Array>,
-    /// Keys and tensors that somebody asked for.
+    /// Keys and tensors that have been read.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -69,19 +69,19 @@ impl File {
         Refusal::Failed(format!("{}: {why}", self.name))
     }
 
-    /// The value of a metadata key, if it is there.
+    /// The value of a metadata key, if the key exists.
     pub(crate) fn find(&self, key: &str) -> Option<&str> {
         self.read.borrow_mut().insert(key.to_owned());
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The value of a metadata key that must be there.
+    /// The value of a required metadata key.
     pub(crate) fn key(&self, key: &str) -> Result<&str, Refusal> {
         self.find(key)
             .ok_or_else(|| self.failed(format!("metadata key \"{key}\" is missing")))
     }
 
-    /// The value of a metadata key as a number, if it is there.
+    /// The value of a metadata key as a number, if the key exists.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
         let parse = |value: &str| {
             let wrong = || self.failed(format!("metadata key \"{key}\" is no number: \"{value}\""));
@@ -90,7 +90,7 @@ impl File {
         self.find(key).map(parse).transpose()
     }
 
-    /// What a key's value means is not known.
+    /// A refusal: the key has an unknown value.
     pub(crate) fn unknown(&self, key: &str, value: &str) -> Refusal {
         self.failed(format!(
             "metadata key \"{key}\" asks for \"{value}\", which is unknown"
@@ -130,7 +130,7 @@ impl File {
         Ok(matches!(self.tensor(name)?.data, Data::I32(_)))
     }
 
-    /// Extents of 1 at the front do not count: a file may have a vector as a row, and a number as a vector.
+    /// Compares shapes without leading extents of 1: a file may store a vector as a row, and a number as a vector.
     fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&Array, Refusal> {
         let tensor = self.tensor(name)?;
         let found = &tensor.shape;
@@ -155,7 +155,7 @@ impl File {
         }
     }
 
-    /// Features of examples: numbers, or indices below a number of things.
+    /// Features of examples: numbers, or indices that must lie in `0..below`.
     pub(crate) fn features(
         &self,
         name: &str,
@@ -165,7 +165,7 @@ impl File {
         match below {
             Some(below) if self.is_i32(name)? => {
                 let indices = self.u32(name, shape, below)?;
-                // An embedding has at most as many rows as `f32` counts.
+                // Every index is exact in `f32`: an embedding cannot have more rows.
                 Ok(indices.into_iter().map(|index| index as f32).collect())
             }
             _ => self.f32(name, shape),
@@ -191,7 +191,7 @@ impl File {
         values.iter().map(in_range).collect()
     }
 
-    /// The prefixes of the tensors' names, each a case of its own: `3x5x7.` of `3x5x7.dw`.
+    /// The prefixes of the tensors' names. Each prefix is a case: `3x5x7.` for `3x5x7.dw`.
     pub(crate) fn cases(&self) -> BTreeSet<String> {
         let prefix = |name: &String| match name.rsplit_once('.') {
             Some((case, _)) => format!("{case}."),
@@ -200,7 +200,7 @@ impl File {
         self.tensors.keys().map(prefix).collect()
     }
 
-    /// Fails when a metadata key or a tensor was not read.
+    /// Fails if a metadata key or a tensor has not been read.
     pub(crate) fn all_read(&self) -> Result<(), Refusal> {
         let read = self.read.borrow();
         if let Some((key, value)) = self.metadata.iter().find(|(key, _)| !read.contains(*key)) {
@@ -225,7 +225,7 @@ fn numbers<T, const SIZE: usize>(bytes: &[u8], from: fn([u8; SIZE]) -> T) -> Vec
     chunks.iter().map(|&chunk| from(chunk)).collect()
 }
 
-/// All golden files below a directory, in the order of their names.
+/// All golden files below a directory, sorted by name.
 pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
         Refusal::Failed(format!("{}: {error}", path.display()))

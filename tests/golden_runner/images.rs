@@ -17,7 +17,7 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run, upload}
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, SINGLE};
 
-/// What the metadata says of a case: sizes as [height, width].
+/// The options of a case from the metadata. Sizes are [height, width].
 pub(crate) type Options = BTreeMap<String, [usize; 2]>;
 
 /// The options of a case.
@@ -28,7 +28,7 @@ pub(crate) fn options(file: &File, prefix: &str) -> Result<Options, Refusal> {
     options.ok_or_else(|| file.failed(format!("\"cases\" has no options of {case}")))
 }
 
-/// Rows, and the shape of each, of a tensor of images.
+/// The number of rows of a tensor of images, and the shape of an image.
 pub(crate) fn extents(file: &File, name: &str) -> Result<(usize, [usize; 3]), Refusal> {
     match file.extents(name)?[..] {
         [rows, channels, height, width] => Ok((rows, [channels, height, width])),
@@ -47,7 +47,7 @@ struct Convolution {
     input: Shape,
     x: Array2<f32>,
     dy: Array2<f32>,
-    /// Weight, and bias where there is one.
+    /// The weight, and the bias if there is one.
     parameters: Vec<Array2<f32>>,
 }
 
@@ -94,7 +94,7 @@ impl Convolution {
         })
     }
 
-    /// `y`, `dx` and the gradients by the parameters, by the formula.
+    /// `y`, `dx` and the gradients by the parameters, by the reference.
     fn by_reference<F: Float>(&self, of: impl Fn(&Array2<f32>) -> Array2<F>) -> Vec<Array2<F>> {
         let x = of(&self.x);
         let dy = of(&self.dy);
@@ -113,7 +113,7 @@ impl Convolution {
         [vec![y, dx], gradients].concat()
     }
 
-    /// The same on a GPU; over bytes there is no `dx`, and that of another engine stands in its place.
+    /// The same results on a GPU. The variant over bytes has no `dx`; `dx_of_bytes` takes its place.
     fn on_gpu(
         &self,
         gpu: &Gpu,
@@ -152,7 +152,7 @@ impl Convolution {
     }
 }
 
-/// The bytes that `x` stands for, where it is made of bytes / 255.
+/// The bytes of `x`, if every element is a byte divided by 255.
 fn bytes_of(x: &Array2<f32>) -> Option<Vec<u8>> {
     let byte = |&value: &f32| {
         (0..=255).find(|&byte| value.to_bits() == (f32::from(byte) / 255.0).to_bits())
@@ -160,7 +160,7 @@ fn bytes_of(x: &Array2<f32>) -> Option<Vec<u8>> {
     x.iter().map(byte).collect()
 }
 
-/// Four bytes to a word, lowest first, each row starting a new word.
+/// Packs four bytes per word, the lowest byte first. Each row starts a new word.
 fn packed(gpu: &Gpu, bytes: &[u8], columns: usize) -> Result<Tensor, Error> {
     let words = bytes.chunks(columns).flat_map(|row| {
         row.chunks(4).map(|four| {

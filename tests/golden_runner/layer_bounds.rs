@@ -1,5 +1,5 @@
-//! How far what a layer gives may be off, when what it reads is: products with a weight, pooling, normalization and
-//! embeddings. Sums over magnitudes and over errors are the layer's own definition, applied to them.
+//! Error bounds of a layer's results, given the error bounds of its inputs: products with a weight, pooling,
+//! normalization and embeddings. Sums of magnitudes and of errors are computed by the layer's own definition.
 
 use ndarray::{Array2, Zip};
 
@@ -10,10 +10,11 @@ use crate::tolerance::{DIVISION, Precision};
 
 type Matrix = Array2<f64>;
 
-/// What a backward pass gives: the gradient by the input, and how far those by the parameters may be off.
+/// The result of a backward pass: the gradient by the input with its bounds, and the bounds of the parameters'
+/// gradients.
 pub(crate) type Pulled = (Uncertain, Vec<Matrix>);
 
-/// `y` of a layer that is no activation.
+/// `y` of a layer other than an activation.
 pub(crate) fn forward(
     precision: Precision,
     layer: &Placed,
@@ -40,7 +41,7 @@ pub(crate) fn forward(
         }
         Kind::MaxPool(window) => max_pool(layer, window, x),
         Kind::Flatten => x.clone(),
-        // Indices are exact, and so are copies of rows.
+        // Indices are exact, and copied rows have no error.
         Kind::Embedding => Uncertain::exact(layer.apply(parameters, &x.value)),
         Kind::Normal { of, eps, .. } => {
             Normalized::of(precision, layer, of, eps, x).scaled(parameters)
@@ -49,7 +50,7 @@ pub(crate) fn forward(
     }
 }
 
-/// The backward pass of such a layer.
+/// The backward pass of a layer other than an activation.
 pub(crate) fn backward(
     precision: Precision,
     layer: &Placed,
@@ -88,7 +89,7 @@ pub(crate) fn backward(
     }
 }
 
-/// Of the rounding of means of at most so many numbers: a sum, and a division.
+/// Rounding error of means of at most `count` numbers: a sum and a division.
 fn of_mean(precision: Precision, count: usize, magnitudes: &Matrix, value: &Matrix) -> Matrix {
     let sums = magnitudes.mapv(|mean| precision.sum(count, mean));
     sums + value.mapv(|value| DIVISION * precision.ulp() * value.abs())
@@ -116,7 +117,7 @@ fn products(
     (Uncertain { value, error }, vec![dw, db])
 }
 
-/// Calls `see` with each window's element of `y`, its pixels in order, and which of them wins.
+/// Calls `see` for each window with the element of `y`, the window's pixels in order, and the index of the largest.
 fn for_each_window(
     layer: &Placed,
     [kernel, stride, padding]: Window,
@@ -148,7 +149,7 @@ fn for_each_window(
     }
 }
 
-/// A largest value is off by no more than the most that one in its window is.
+/// The error of a maximum is at most the largest error in its window.
 fn max_pool(layer: &Placed, window: Window, x: &Uncertain) -> Uncertain {
     let mut y = Uncertain::exact(Matrix::zeros((x.value.nrows(), layer.spec.output.len())));
     for_each_window(layer, window, &x.value, |of_y, pixels, winner| {
@@ -159,7 +160,7 @@ fn max_pool(layer: &Placed, window: Window, x: &Uncertain) -> Uncertain {
     y
 }
 
-/// Where another pixel may have won, both may be off by all of the gradient.
+/// Where another pixel may be the maximum, both gradients may be wrong by the whole gradient.
 fn max_pool_backward(
     precision: Precision,
     layer: &Placed,
@@ -193,20 +194,21 @@ fn max_pool_backward(
     dx
 }
 
-/// Values less their group's mean, divided by its deviation: channels over all rows, or rows.
+/// Normalized values: the group's mean is subtracted, and the result is divided by the group's deviation. A group is
+/// a channel over all rows, or a row.
 struct Normalized<'a> {
     precision: Precision,
     layer: &'a Placed,
     of: Normal,
     /// `x̂`, as (rows, columns).
     normal: Uncertain,
-    /// Of each group: `1/√(variance + eps)`, and how far that is off, relatively.
+    /// For each group: `1/√(variance + eps)`, and its relative error.
     inverse: Vec<[f64; 2]>,
-    /// Values of a group.
+    /// The number of values in a group.
     count: usize,
 }
 
-/// Where an element belongs: its group, and its parameter.
+/// The group and the parameter of an element.
 fn group_of(layer: &Placed, of: Normal, [row, column]: [usize; 2]) -> [usize; 2] {
     let channels = layer.input.extents()[0];
     match of {
@@ -261,7 +263,7 @@ impl<'a> Normalized<'a> {
                     + precision.settings * eps;
                 let of_eps = 2.0 * precision.unit + precision.settings;
                 let least = (variance - error).max(eps * (1.0 - of_eps));
-                // A root and a division, or an inverse root.
+                // Either a root and a division, or an inverse root.
                 let of_root = (variance / least).sqrt() - 1.0 + 6.0 * precision.ulp();
                 [1.0 / variance.sqrt(), of_root]
             })
@@ -283,12 +285,12 @@ impl<'a> Normalized<'a> {
         }
     }
 
-    /// Group and parameter of an element.
+    /// The group and the parameter of an element.
     fn group(&self, (row, column): (usize, usize)) -> [usize; 2] {
         group_of(self.layer, self.of, [row, column])
     }
 
-    /// `weight·x̂ + bias`, each rounded.
+    /// `weight·x̂ + bias`, with a rounding for each operation.
     fn scaled(mut self, parameters: &[Matrix]) -> Uncertain {
         let [weight, bias] = [0, 1].map(|at| parameters[at].iter().copied().collect::<Vec<_>>());
         let layer = self.layer;
@@ -307,8 +309,8 @@ impl<'a> Normalized<'a> {
         self.normal
     }
 
-    /// `dbias = Σ dy`, `dweight = Σ dy·x̂`, `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)` with `g = weight·dy`, sums of `g` over a
-    /// group.
+    /// `dbias = Σ dy`, `dweight = Σ dy·x̂`, `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)`, where `g = weight·dy`, and the
+    /// sums of `g` are over a group.
     fn backward(&self, parameters: &[Matrix], delta: &Uncertain) -> Pulled {
         let weight: Vec<f64> = parameters[0].iter().copied().collect();
         let [mut of_weight, mut of_bias] = [(); 2].map(|()| vec![Sum::default(); weight.len()]);
@@ -353,7 +355,7 @@ impl<'a> Normalized<'a> {
             let along = product(along[group].rounded(precision, count), normal);
             let inner = g[0] - (all[0] + along[0]) / n;
             let magnitude = g[0].abs() + (all[0].abs() + along[0].abs()) / n;
-            // Products, sums and a division, each rounded.
+            // Products, sums and a division, each with a rounding.
             let error = g[1] + (all[1] + along[1]) / n + 8.0 * precision.unit * magnitude;
             let [inverse, relative] = self.inverse[group];
             dx.value[at] = inverse * inner;
@@ -364,12 +366,12 @@ impl<'a> Normalized<'a> {
     }
 }
 
-/// A product of two numbers that may be off, without its rounding.
+/// A product of two numbers with errors, without its own rounding.
 fn product([a, of_a]: [f64; 2], [b, of_b]: [f64; 2]) -> [f64; 2] {
     [a * b, a.abs() * of_b + of_a * (b.abs() + of_b)]
 }
 
-/// A sum of numbers that may be off.
+/// A sum of numbers with errors.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     value: f64,
@@ -384,7 +386,7 @@ impl Sum {
         self.magnitude += value.abs() + error;
     }
 
-    /// With the rounding of so many terms, which are products of up to three numbers.
+    /// The sum and its error, including the rounding of `terms` terms, which are products of up to three numbers.
     fn rounded(&self, precision: Precision, terms: usize) -> [f64; 2] {
         let rounding = precision.sum(terms, self.magnitude) + 2.0 * precision.unit * self.magnitude;
         [self.value, self.error + rounding]

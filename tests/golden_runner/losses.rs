@@ -1,4 +1,4 @@
-//! Losses with settings: as a file asks for them, how far they may be off, and their golden vectors.
+//! Losses with settings: how files describe them, their error bounds, and their golden vectors.
 
 use ndarray::{Array2, ArrayView1, Zip};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ use crate::report::Table;
 use crate::tolerance::{DIVISION, DOUBLE, Precision, SINGLE, Softmax, sigmoid};
 use crate::training::Compared;
 
-/// A loss with its settings as a file has them: the crate has them in `f32`.
+/// A loss, with its settings in the file's precision. The crate stores them in `f32`.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     MeanSquaredError,
@@ -26,7 +26,7 @@ pub(crate) enum Asked {
     },
     BinaryCrossEntropy,
     SoftmaxCrossEntropy,
-    /// With weights of classes where there are any.
+    /// Softmax cross-entropy with class weights, if there are any, and label smoothing.
     Adjusted {
         weights: Option<Vec<f64>>,
         smoothing: f64,
@@ -34,7 +34,8 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// Whether the loss of a minibatch is the mean of those of its parts: a sum of weights is that of each part.
+    /// Whether the loss of a minibatch is the mean of its parts' losses. With class weights it is not: each part has
+    /// its own sum of weights.
     pub(crate) fn is_mean_of_parts(&self) -> bool {
         !matches!(
             self,
@@ -45,7 +46,7 @@ impl Asked {
         )
     }
 
-    /// The loss of a training whose targets these are, if there are any.
+    /// Reads the loss of a training. `targets` are the file's targets, if it has any.
     pub(crate) fn read(file: &File, targets: Option<&Compared>) -> Result<Self, Refusal> {
         let name = file.key("loss")?;
         let is_of_classes = !matches!(targets, Some(Compared::Values(_)));
@@ -97,7 +98,7 @@ impl Asked {
         }
     }
 
-    /// The definition, with the settings as the file has them.
+    /// The definition, with the file's settings.
     pub(crate) fn criterion(&self) -> Criterion {
         match self {
             Self::Huber { delta } => Criterion::of(reference::Huber { delta: *delta }),
@@ -111,7 +112,7 @@ impl Asked {
         }
     }
 
-    /// How far the crate's settings are from the file's, as a part of them.
+    /// The relative difference between the crate's settings and the file's.
     pub(crate) fn rounding(&self) -> f64 {
         match self {
             Self::Huber { delta } => relative(*delta),
@@ -123,7 +124,7 @@ impl Asked {
         }
     }
 
-    /// The mean loss of outputs that are exact, and how far it may be off.
+    /// The mean loss for exact outputs, and its error.
     fn bound(&self, precision: Precision, outputs: &Array2<f64>, targets: &Compared) -> f64 {
         let count = outputs.len();
         let [sum, of_terms, weight] = match (self, targets) {
@@ -139,19 +140,19 @@ impl Asked {
             }
             other => unreachable!("no op has {other:?}"),
         };
-        // The divisor is a sum, too; of a mean of means there are two divisions, and a product.
+        // The divisor is a sum, too. A mean of means has two divisions and a product.
         let divisions = (2.0 * DIVISION + 1.0) * precision.ulp() * sum;
         let sums = precision.sum(count, sum) + precision.sum(outputs.nrows(), sum);
         (1.001 * of_terms + sums + divisions) / weight + 2.0 * precision.tiny
     }
 
-    /// The loss of one output, and how far it may be off.
+    /// The loss of one output, and its error.
     fn term(&self, precision: Precision, y: f64, t: f64) -> [f64; 2] {
         let unit = precision.unit;
         let ulp = precision.ulp();
         match self {
-            // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most
-            // twice the loss, and |d|, the subtraction and the product are rounded. δ may be off.
+            // Squared: the rounding of the difference counts twice, and two products are rounded. Linear: δ·|d| is
+            // at most twice the loss; |d|, the subtraction and the product are rounded. δ has an error, too.
             Self::Huber { delta } => {
                 let distance = (y - t).abs();
                 let loss = if distance <= *delta {
@@ -164,7 +165,8 @@ impl Asked {
                     (6.0 * unit + precision.settings) * loss + precision.tiny,
                 ]
             }
-            // A logarithm of 1 to 2 is off by 4 ULP of 1, e^−|z| by its exponent, and the rest is rounded.
+            // The logarithm of a number from 1 to 2 has an error of 4 ULP of 1, e^−|z| the error of its exponent;
+            // the rest is rounded.
             Self::BinaryCrossEntropy => {
                 let e = (-y.abs()).exp();
                 let linear = y.max(0.0) - y * t;
@@ -177,8 +179,8 @@ impl Asked {
         }
     }
 
-    /// The factors of `−log softmax` of each class in the term of a row, and how far each may be off: a division, three
-    /// roundings, and the smoothing.
+    /// The factor of each class's `−log softmax` in the term of a row, and its error: a division, three roundings,
+    /// and the smoothing.
     fn factors(&self, precision: Precision, label: usize, classes: usize) -> Vec<[f64; 2]> {
         let Self::Adjusted { weights, smoothing } = self else {
             unreachable!("no other loss of classes has them");
@@ -194,7 +196,7 @@ impl Asked {
         (0..classes).map(of_class).collect()
     }
 
-    /// What the labels weigh together.
+    /// The sum of the labels' weights.
     fn weight(&self, labels: &[u32]) -> f64 {
         let Self::Adjusted { weights, .. } = self else {
             return labels.len() as f64;
@@ -203,7 +205,7 @@ impl Asked {
         labels.iter().map(weight).sum()
     }
 
-    /// The sum of the rows' terms, how far they may be off, and by what the sum is divided.
+    /// The sum of the rows' terms, its error, and the divisor.
     fn adjusted_terms(
         &self,
         precision: Precision,
@@ -225,7 +227,7 @@ impl Asked {
         [sum, error, self.weight(labels)]
     }
 
-    /// The gradient of the mean loss by the outputs, with what they may be off by.
+    /// The gradient of the mean loss by the outputs, with its error.
     pub(crate) fn doutputs(
         &self,
         precision: Precision,
@@ -256,7 +258,7 @@ impl Asked {
         }
     }
 
-    /// The derivative of one output's loss before a difference and a product are rounded, and how far it may be off.
+    /// The derivative of one output's loss, before a difference and a product are rounded, and its error.
     fn slope(&self, precision: Precision, [y, error]: [f64; 2], t: f64) -> [f64; 2] {
         match self {
             Self::MeanSquaredError => [2.0 * (y - t), 2.0 * error * (1.0 + 4.0 * precision.unit)],
@@ -282,7 +284,7 @@ impl Asked {
         let mut value = outputs.value.clone();
         let mut error = outputs.error.clone();
         let weight = self.weight(labels);
-        // Of the divisor, of one over it, and of a product.
+        // The errors of the divisor, of its inverse, and of a product.
         let of_scale = precision.sum(labels.len(), 1.0) + (DIVISION + 1.0) * precision.ulp();
         for (row, &label) in labels.iter().enumerate() {
             let vector = |of: ArrayView1<'_, f64>| of.to_vec();
@@ -330,7 +332,7 @@ fn softmax_gradient(precision: Precision, outputs: &Uncertain, labels: &[u32]) -
     Uncertain { value, error }
 }
 
-/// Weights of classes, where there is such a tensor.
+/// The class weights, if the file has this tensor.
 fn tensor_of_weights(file: &File, name: &str) -> Result<Option<Vec<f64>>, Refusal> {
     if !file.tensors.contains_key(name) {
         return Ok(None);
@@ -340,7 +342,7 @@ fn tensor_of_weights(file: &File, name: &str) -> Result<Option<Vec<f64>>, Refusa
     Ok(Some(weights.into_iter().map(f64::from).collect()))
 }
 
-/// Options of a case, which are numbers, all of which are known.
+/// The options of a case, which must be numbers. An unknown option is refused.
 fn options<const N: usize>(
     file: &File,
     case: &str,

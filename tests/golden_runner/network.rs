@@ -1,4 +1,4 @@
-//! The network that a golden training is of: layers in order, of which values can be named and added further on.
+//! The network of a golden training: layers in order. Values can be named, and added to later values.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,26 +35,25 @@ impl Activation {
     }
 }
 
-/// What a layer does to errors of what it reads.
+/// The kind of a layer, which decides how errors propagate through it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Activation(Activation),
-    /// Sums of products with a weight, and a bias: so many products in an output, in a gradient by an input, and places
-    /// of an output in a row.
+    /// Sums of products with a weight, plus a bias. `terms` is the number of products per output, `back` the number
+    /// of products per input gradient, and `places` the number of positions in an output row.
     Products {
         terms: usize,
         back: usize,
         places: usize,
     },
     MaxPool(Window),
-    /// The mean of so many pixels.
+    /// The mean of `pixels` pixels.
     AvgPool {
         pixels: usize,
     },
-    /// The same numbers.
+    /// The same numbers in another shape.
     Flatten,
-    /// Each channel over all rows, or each row by itself.
-    /// Momentum is that of running values, where there are any.
+    /// Normalizes each channel over all rows, or each row. `momentum` is for the running values, if there are any.
     Normal {
         of: Normal,
         eps: f64,
@@ -69,34 +68,34 @@ pub(crate) enum Normal {
     Rows,
 }
 
-/// What a value is made of; values are known by their index, and 0 is the input.
+/// The origin of a value. Values are numbered; value 0 is the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Node {
     Layer { layer: usize, x: usize },
     Sum([usize; 2]),
 }
 
-/// A layer where it stands.
+/// A layer and its position in the network.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) kind: Kind,
-    /// With the settings as the file has them.
+    /// The reference, with the file's settings.
     definition: Twin,
     pub(crate) input: Shape,
     pub(crate) spec: LayerSpec,
-    /// As the crate names the layer.
+    /// The layer's index in the crate's names.
     place: usize,
     names: Names,
-    /// The first of its parameters among all, and of its state.
+    /// The index of its first parameter among all parameters, and of its first state tensor among all state.
     pub(crate) first: [usize; 2],
 }
 
-/// How files name the parameters of a layer, behind a role such as `init`.
+/// How a file names the parameters of a layer, after a role such as `init`.
 #[derive(Debug, Clone, Copy)]
 enum Names {
-    /// Weight and bias by the number of the layer, not transposed.
+    /// `w` and `b` with the layer's number. Weights are not transposed.
     Chain(usize),
-    /// As PyTorch has them, by the index in the list.
+    /// PyTorch's names, with the layer's index in the list.
     Listed(usize),
 }
 
@@ -110,7 +109,7 @@ impl Names {
 }
 
 impl Placed {
-    /// The layer's among all parameters.
+    /// The layer's own part of all parameters.
     pub(crate) fn of<'a, T>(&self, parameters: &'a [T]) -> &'a [T] {
         &parameters[self.parameters()]
     }
@@ -131,7 +130,7 @@ impl Placed {
         kept.map(|dims| Array2::from_elem(dims, F::nan())).collect()
     }
 
-    /// Reads what a file has under a role: matrices as kernels see them.
+    /// Reads the tensors under a role, as matrices in the kernels' layout.
     fn read<T: Copy>(
         &self,
         role: &str,
@@ -152,7 +151,7 @@ impl Placed {
         specs.iter().map(of_spec).collect()
     }
 
-    /// Under the crate's names, in its shapes.
+    /// The values under the crate's names, in the crate's shapes.
     fn named<'a, F: Float>(
         &'a self,
         specs: &'a [ParameterSpec],
@@ -176,7 +175,7 @@ impl Placed {
         y
     }
 
-    /// The gradients by `x` and by the parameters, of a layer that looks at neither `y` nor what is kept.
+    /// The gradients by `x` and by the parameters. The layer must not need `y` or kept values.
     pub(crate) fn pull(
         &self,
         parameters: &[Array2<f64>],
@@ -195,12 +194,12 @@ impl Placed {
     }
 }
 
-/// What a forward pass made.
+/// The results of a forward pass.
 #[derive(Debug)]
 pub(crate) struct Values<F> {
-    /// All of them; the last is the output.
+    /// All values. The last one is the output.
     pub(crate) values: Vec<Array2<F>>,
-    /// Of each layer.
+    /// The kept values of each layer.
     kept: Vec<Vec<Array2<F>>>,
 }
 
@@ -212,21 +211,21 @@ impl<F: Float> Values<F> {
 
 #[derive(Debug)]
 pub(crate) struct Network {
-    /// Extents of an example.
+    /// The shape of an example.
     pub(crate) input: Vec<usize>,
     pub(crate) spec: Sequential,
-    /// What makes the values behind the input.
+    /// The origin of each value after the input.
     pub(crate) nodes: Vec<Node>,
     pub(crate) layers: Vec<Placed>,
-    /// Of each value.
+    /// The shape of each value.
     shapes: Vec<Shape>,
-    /// The value that the next layer takes.
+    /// The value that the next layer reads.
     here: usize,
     named: BTreeMap<String, (usize, ValueRef)>,
-    /// How far the crate's settings, which are `f32`, are from the file's, relatively, added up: those that the
-    /// definitions have as well, and all.
+    /// The relative differences between the crate's settings, which are `f32`, and the file's, summed: first of the
+    /// settings that the reference also stores in `f32`, then of all settings.
     pub(crate) rounding: [f64; 2],
-    /// What an input of indices is below.
+    /// The exclusive upper bound of an input of indices.
     pub(crate) indices_below: Option<usize>,
 }
 
@@ -245,7 +244,7 @@ impl Network {
         }
     }
 
-    /// `Linear` layers with an activation between them, by the tensors `w1`, `b1`, `w2` and so on.
+    /// A chain of `Linear` layers with an activation between them, from the tensors `w1`, `b1`, `w2` and so on.
     pub(crate) fn chain(widths: &[usize], activation: Option<Activation>) -> Self {
         let mut network = Self::new(widths[0].into());
         for (number, &outputs) in (1..).zip(&widths[1..]) {
@@ -259,7 +258,7 @@ impl Network {
         network
     }
 
-    /// As the list of layers says that the metadata have.
+    /// The network of the metadata's list of layers.
     pub(crate) fn read(file: &File) -> Result<Self, Refusal> {
         let input: Vec<usize> = json(file, "input")?;
         let shape = shape(&input).ok_or_else(|| file.unknown("input", &format!("{input:?}")))?;
@@ -305,7 +304,7 @@ impl Network {
         let input = self.shapes[self.here];
         let spec = made.layer.spec(&input)?;
         let kind = match made.kind {
-            // Of as many as the layer has, which a weight of (inputs, outputs) or (outputs, …) tells.
+            // The number of terms follows from the weight, whose shape is (inputs, outputs) or (outputs, …).
             Kind::Products { back, places, .. } => {
                 let weight = &spec.parameters[0];
                 let outputs = spec.parameters[1].shape.len();
@@ -344,7 +343,7 @@ impl Network {
         Ok(())
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     pub(crate) fn inputs(&self) -> usize {
         self.shapes[0].len()
     }
@@ -357,7 +356,7 @@ impl Network {
         self.layers.iter().any(|layer| !layer.spec.state.is_empty())
     }
 
-    /// All parameters in order, as matrices, of what a file has under a role.
+    /// Reads all parameters under a role, in order, as matrices.
     pub(crate) fn parameters<T: Copy>(
         &self,
         role: &str,
@@ -368,7 +367,7 @@ impl Network {
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// All layers' state in the same way.
+    /// Reads all layers' state under a role in the same way.
     pub(crate) fn state<T: Copy>(
         &self,
         role: &str,
@@ -379,7 +378,7 @@ impl Network {
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// What layers' state starts as.
+    /// The initial state of all layers.
     pub(crate) fn first_state<F: Float>(&self) -> Vec<Array2<F>> {
         let specs = self.layers.iter().flat_map(|layer| &layer.spec.state);
         let of_spec = |spec: &ParameterSpec| {
@@ -393,7 +392,7 @@ impl Network {
         specs.map(of_spec).collect()
     }
 
-    /// What is left of layers' first state after so many steps, value by value.
+    /// The weight of the initial state after `steps` steps, for each value.
     pub(crate) fn left_of_state(&self, steps: usize) -> Vec<f64> {
         let of_layer = |layer: &Placed| {
             let left = match layer.kind {
@@ -406,7 +405,7 @@ impl Network {
         self.layers.iter().flat_map(of_layer).collect()
     }
 
-    /// State under the crate's names, in its shapes.
+    /// The state under the crate's names, in the crate's shapes.
     pub(crate) fn named_state<F: Float>(&self, state: &[Array2<F>]) -> Parameters<F> {
         let layers = self.layers.iter();
         layers
@@ -414,7 +413,7 @@ impl Network {
             .collect()
     }
 
-    /// Parameters under the crate's names, in its shapes.
+    /// The parameters under the crate's names, in the crate's shapes.
     pub(crate) fn named<F: Float>(&self, parameters: &[Array2<F>]) -> Parameters<F> {
         let layers = self.layers.iter();
         layers
@@ -422,7 +421,7 @@ impl Network {
             .collect()
     }
 
-    /// Every value for these rows, by the definitions.
+    /// Computes every value for these rows by the reference.
     pub(crate) fn values<F: Float>(
         &self,
         parameters: &[Array2<F>],
@@ -457,7 +456,7 @@ impl Network {
         }
     }
 
-    /// Gradients by all parameters, from that by the output, by the definitions.
+    /// The gradients by all parameters, from the gradient by the output, by the reference.
     pub(crate) fn gradients<F: Float>(
         &self,
         parameters: &[Array2<F>],
@@ -494,7 +493,7 @@ impl Network {
     }
 }
 
-/// A layer of the list, before it has a place.
+/// A layer of the list that has no position yet.
 struct Made {
     layer: Box<dyn Layer>,
     definition: Twin,
@@ -515,7 +514,7 @@ impl Made {
     fn activation(of: Activation) -> Self {
         let made = Self::new(of.layer(), Kind::Activation(of));
         match of {
-            // The definition has its slope in `f32`, too.
+            // The reference stores the slope in `f32`, too.
             Activation::LeakyRelu { slope } => Self {
                 rounding: [(f64::from(single(slope)) - slope).abs(); 2],
                 ..made
@@ -528,7 +527,7 @@ impl Made {
         Self::new(ops::Linear::new(outputs), Self::products(1))
     }
 
-    /// With so many products for each output in a gradient by an input; the rest is the weight's to say.
+    /// A layer with `back` products per input gradient. The weight's shape determines the rest.
     fn products(back: usize) -> Kind {
         Kind::Products {
             terms: 0,
@@ -611,7 +610,7 @@ impl Made {
     }
 }
 
-/// A layer of the list.
+/// An entry of the list of layers.
 struct Options<'a> {
     file: &'a File,
     index: usize,
@@ -630,7 +629,7 @@ impl Options<'_> {
         text.map(str::to_owned).ok_or_else(|| self.unknown(key))
     }
 
-    /// A number of things, at least one.
+    /// A count, at least 1.
     fn count(&self, key: &str) -> Result<usize, Refusal> {
         let count = self.get(key)?.as_u64();
         let count = count.and_then(|count| usize::try_from(count).ok());
@@ -645,7 +644,7 @@ impl Options<'_> {
         }
     }
 
-    /// Height and width.
+    /// A [height, width] pair.
     fn pair(&self, key: &str, default: Option<[usize; 2]>) -> Result<[usize; 2], Refusal> {
         match (self.layer.get(key), default) {
             (None, Some(default)) => Ok(default),
@@ -660,7 +659,7 @@ impl Options<'_> {
         Ok([kernel, stride, self.pair("padding", Some([0, 0]))?])
     }
 
-    /// What the crate says of the layer.
+    /// Adds the crate's error message to a refusal.
     fn refused(&self, why: &str) -> Refusal {
         let index = self.index;
         let layer = Value::Object(self.layer.clone());
@@ -682,7 +681,7 @@ impl Options<'_> {
         self.failed(key, "unknown")
     }
 
-    /// Fails when there is a setting that the layer does not have here.
+    /// Fails if the entry has a setting that this layer does not support here.
     fn all_read(&self) -> Result<(), Refusal> {
         let known: &[&str] = match self.layer.get("layer").and_then(Value::as_str) {
             Some("linear") => &["layer", "outputs"],
@@ -727,7 +726,7 @@ pub(crate) fn single(value: f64) -> f32 {
     value
 }
 
-/// How far a setting is from what the crate has, as a part of it.
+/// The relative difference between a setting and its `f32` value.
 pub(crate) fn relative(value: f64) -> f64 {
     match value {
         0.0 => 0.0,

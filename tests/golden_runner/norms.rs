@@ -15,14 +15,14 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run, upload}
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE};
 
-/// One layer with its formulas, whose settings are those of the file in full.
+/// A layer and its references, with the file's settings in full precision.
 struct Layers<'a> {
     layer: &'a dyn Layer,
     single: &'a dyn reference::Layer<f32>,
     double: &'a dyn reference::Layer<f64>,
 }
 
-/// What both passes of a step of training are given.
+/// The operands of both passes of a training step.
 struct Given {
     input: Shape,
     spec: LayerSpec,
@@ -30,11 +30,11 @@ struct Given {
     dy: Array2<f32>,
     parameters: Vec<Array2<f32>>,
     state: Vec<Array2<f32>>,
-    /// Whether the gradient by `x` is wanted.
+    /// Whether the gradient by `x` is computed.
     has_dx: bool,
 }
 
-/// The options of a case, each of which must be asked for.
+/// The options of a case. Each one must be read.
 struct Options {
     of: Map<String, Value>,
     case: String,
@@ -149,8 +149,8 @@ impl Given {
             .map(move |kept| kept.tensor_shape(rows))
     }
 
-    /// `y`, `dx` where it is wanted, gradients by the parameters, state after the step, and with state also `y`
-    /// outside of training.
+    /// `y`, `dx` if it is computed, the gradients by the parameters, the state after the step and, for a layer with
+    /// state, `y` in an evaluation.
     fn by_reference<F: Float>(&self, layer: &dyn reference::Layer<F>) -> Outputs {
         let [x, dy] = [&self.x, &self.dy].map(of_f32::<F>);
         let parameters: Vec<Array2<F>> = self.parameters.iter().map(of_f32).collect();
@@ -223,7 +223,7 @@ impl Given {
         run(gpu, recorder, &results)
     }
 
-    /// Compares all engines. `allowed` is in the order of `expected`.
+    /// Compares all engines. `allowed` returns the tolerances in the order of `expected`.
     fn compare(
         &self,
         (file, prefix): (&File, &str),
@@ -247,7 +247,7 @@ impl Given {
     }
 }
 
-/// The tensors of these names, of the shape of others in the file.
+/// Reads the expected tensors with these names and shapes.
 fn expected(
     file: &File,
     prefix: &str,
@@ -259,7 +259,7 @@ fn expected(
     names.iter().map(read).collect()
 }
 
-/// Rows of features, and the shape of a row.
+/// The rows of features, and the extents of the tensor.
 fn rows(file: &File, prefix: &str) -> Result<(Array2<f32>, Vec<usize>), Refusal> {
     let name = format!("{prefix}x");
     let extents = file.extents(&name)?;
@@ -388,7 +388,7 @@ pub(crate) fn embedding(
             let of_weight = sums
                 .into_iter()
                 .map(|(terms, sum)| precision.sum(terms, sum));
-            // Nothing is rounded where it is looked up.
+            // A lookup does not round.
             vec![vec![0.0; dy.len()], of_weight.collect()]
         },
     )

@@ -1,4 +1,4 @@
-//! Golden vectors of single ops: the reference in both precisions, and every variant on the GPU.
+//! Golden vectors of single ops, compared with the reference in both precisions and with every variant on the GPU.
 
 use ndarray::Array2;
 use wgrad::kernel::Element;
@@ -17,13 +17,13 @@ use crate::pools::{self, Taken};
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE, sigmoid};
 
-/// What one engine made of a case: its outputs in the order of `Case::expected`.
+/// The outputs of one engine for a case, in the order of `Case::expected`.
 pub(crate) type Outputs = Vec<Vec<f64>>;
 
 /// One case, compared with every engine.
 pub(crate) struct Case {
     pub(crate) prefix: String,
-    /// Names and values of the outputs as PyTorch has them.
+    /// Names of the outputs, and PyTorch's values.
     pub(crate) expected: Vec<(&'static str, Vec<f64>)>,
     pub(crate) engines: Vec<(&'static str, Precision, Outputs)>,
 }
@@ -59,7 +59,7 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
 }
 
 impl Case {
-    /// `allowed` says for a precision how far each element of each output may be off.
+    /// `allowed` returns the tolerance of each element of each output, for a precision.
     pub(crate) fn compare(
         &self,
         file: &File,
@@ -174,7 +174,7 @@ fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outp
     run(gpu, recorder, &[&y, &dx, &gradients[0], &gradients[1]])
 }
 
-/// An activation with what it needs to be checked.
+/// An activation, with everything that its check needs.
 struct Activation {
     layer: &'static (dyn Layer + Sync),
     single: &'static (dyn reference::Layer<f32> + Sync),
@@ -187,7 +187,7 @@ const RELU: Activation = Activation {
     layer: &ops::Relu,
     single: &reference::Relu,
     double: &reference::Relu,
-    // Nothing is rounded.
+    // ReLU does not round.
     allowed: |_, _, _| [0.0, 0.0],
 };
 const SIGMOID: Activation = Activation {
@@ -331,7 +331,7 @@ fn softmax_cross_entropy(
             let bounds = precision.softmax(&row.to_vec(), &exact, label as usize, rows);
             let loss = crate::tolerance::Softmax::of(&row.to_vec(), label as usize).loss;
             losses += bounds.loss + precision.sum(rows, loss.abs());
-            // Found as rows·dlogits + onehot: what that says of a probability, and no more.
+            // The probability is computed as rows·dlogits + onehot, so its tolerance follows from that of dlogits.
             let scaled = bounds.dlogits.iter().map(|bound| rows as f64 * bound);
             probabilities.extend(scaled);
             dlogits.extend(bounds.dlogits);
@@ -341,7 +341,7 @@ fn softmax_cross_entropy(
     Ok(())
 }
 
-/// Probabilities out of the gradient that is made of them.
+/// Recovers the probabilities from the gradient.
 fn probabilities(dlogits: &[f64], labels: &[u32]) -> Vec<f64> {
     let rows = labels.len();
     let classes = dlogits.len() / labels.len();
@@ -450,7 +450,7 @@ fn mean_squared_error_gpu(
     Ok(vec![vec![loss], found.remove(1)])
 }
 
-/// Runs what was recorded and reads the outputs.
+/// Runs the recorded dispatches and reads the outputs.
 pub(crate) fn run(
     gpu: &Gpu,
     recorder: Recorder<'_>,
@@ -479,7 +479,7 @@ pub(crate) fn of_f32<F: Float>(values: &Array2<f32>) -> Array2<F> {
     values.mapv(|value| F::from_f64(value.into()))
 }
 
-/// Of the same shape, and NaN where nobody writes.
+/// An array of the same shape, filled with NaN to show elements that are not written.
 pub(crate) fn poisoned<F: Float>(like: &Array2<F>) -> Array2<F> {
     like.mapv(|_| F::nan())
 }

@@ -1,5 +1,5 @@
-//! The optimizer that a golden training asks for; hyperparameters have PyTorch's names, and its
-//! defaults where they are absent.
+//! The optimizer of a golden training. Hyperparameters have PyTorch's names, and PyTorch's defaults if they are
+//! absent.
 
 use wgrad::ops::{AdaGrad, Adam, AdamW, Group, Optimizer, RmsProp, Sgd};
 use wgrad::reference::{self, Rule};
@@ -7,8 +7,7 @@ use wgrad::reference::{self, Rule};
 use crate::file::{File, Refusal};
 use crate::scheduler::Scheduler;
 
-/// What changes parameters, the norm that it clips gradients by, if it does, and what changes its learning rate, if
-/// anything does.
+/// The update method, the maximum gradient norm if gradients are clipped, and the scheduler if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     method: Method,
@@ -16,7 +15,7 @@ pub(crate) struct Asked {
     scheduler: Option<Scheduler>,
 }
 
-/// With all numbers as the file has them.
+/// The method, with all numbers in the file's precision.
 #[derive(Debug, Clone, Copy)]
 enum Method {
     Sgd(reference::Sgd),
@@ -25,7 +24,7 @@ enum Method {
     RmsProp(reference::RmsProp),
 }
 
-/// Keys that name what is not built: only values that switch it off are accepted.
+/// Keys of unsupported features. Only values that switch the feature off are accepted.
 const OFF: [&str; 7] = [
     "dampening",
     "maximize",
@@ -82,7 +81,7 @@ impl Asked {
         })
     }
 
-    /// Whether the learning rate is its only number.
+    /// Whether the learning rate is the optimizer's only number.
     pub(crate) fn is_plain(&self) -> bool {
         let is_plain = matches!(
             self.method,
@@ -91,7 +90,7 @@ impl Asked {
         is_plain && self.max_norm.is_none() && self.scheduler.is_none()
     }
 
-    /// All parameters decay, as PyTorch has it; here by default weights alone do.
+    /// As in PyTorch, all parameters decay. The crate's default is that only weights decay.
     pub(crate) fn group(&self) -> Group {
         let weight_decay = match self.method {
             Method::Sgd(asked) => asked.weight_decay,
@@ -106,13 +105,13 @@ impl Asked {
         }
     }
 
-    /// The part of the learning rate that a step has.
+    /// The factor of the learning rate at a step.
     pub(crate) fn factor(&self, step: u64) -> f64 {
         let scheduler = self.scheduler;
         scheduler.map_or(1.0, |scheduler| scheduler.factor(step))
     }
 
-    /// The formula with these numbers, and how many numbers it keeps for each parameter.
+    /// The reference with these numbers, and the number of state values per parameter.
     pub(crate) fn rule(&self) -> (Rule, usize) {
         let (rule, kept) = match self.method {
             Method::Sgd(sgd) => (Rule::of(sgd), usize::from(sgd.momentum != 0.0)),
@@ -127,7 +126,7 @@ impl Asked {
         (rule, kept)
     }
 
-    /// What the crate offers for it, all numbers rounded to `f32`.
+    /// The crate's optimizer with these settings, all numbers rounded to `f32`.
     pub(crate) fn build(&self, learning_rate: f32) -> Box<dyn Optimizer> {
         let optimizer = self.method.build(learning_rate);
         let optimizer = match self.max_norm {
@@ -200,7 +199,7 @@ fn is_true(file: &File, key: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// `0.9,0.999`, in brackets or not; or each under a key of its own.
+/// `0.9,0.999`, with or without brackets; or two separate keys.
 fn betas(file: &File) -> Result<[f64; 2], Refusal> {
     let Some(text) = file.find("betas") else {
         let [first, second] = [file.number("beta1")?, file.number("beta2")?];

@@ -14,17 +14,17 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run};
 use crate::report::Table;
 use crate::tolerance::{DIVISION, DOUBLE, Precision, SINGLE};
 
-/// What is taken of a window.
+/// The value that pooling takes from a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     Max,
     Mean,
 }
 
-/// Kernel, stride and padding, [height, width] each.
+/// Kernel, stride and padding, each as [height, width].
 pub(crate) type Window = [[usize; 2]; 3];
 
-/// What both passes are given.
+/// The operands of both passes.
 struct Given {
     image: Shape,
     x: Array2<f32>,
@@ -81,7 +81,7 @@ pub(crate) fn check(
     }
     let magnitudes = Given {
         image,
-        // Magnitudes have their largest elsewhere.
+        // The maxima of magnitudes would be at other positions.
         x: match taken {
             Taken::Max => given.x.clone(),
             Taken::Mean => given.x.mapv(f32::abs),
@@ -92,12 +92,12 @@ pub(crate) fn check(
     let [[kernel_height, kernel_width], ..] = window;
     let exact = case.expected.clone();
     case.compare(file, table, |precision| match taken {
-        // Nothing is rounded but sums of gradients.
+        // Only sums of gradients are rounded.
         Taken::Max => vec![
             vec![0.0; given.dy.len()],
             of_sums(precision, kernel_height * kernel_width, &sums[1]),
         ],
-        // A mean: a sum, and a division.
+        // A mean: a sum and a division.
         Taken::Mean => [0, 1]
             .map(|at| {
                 let rounded = of_sums(precision, kernel_height * kernel_width, &sums[at]);
@@ -117,7 +117,7 @@ fn of_sums(precision: Precision, count: usize, magnitudes: &[f64]) -> Vec<f64> {
     sums.map(|&sum| precision.sum(count, sum)).collect()
 }
 
-/// The window that the options of a case describe, all of which are known.
+/// The window that a case's options describe. An unknown option is refused.
 fn window(file: &File, case: &str) -> Result<Window, Refusal> {
     let failed = |why: String| file.failed(format!("metadata key \"cases\": {why}"));
     let all: Map<String, Value> =
@@ -158,7 +158,7 @@ fn extents(file: &File, tensor: &str) -> Result<[usize; 4], Refusal> {
     })
 }
 
-/// The layer of a window, and further ones that are the same on images of this size.
+/// The layer of a window, and other layers that are equivalent for images of this size.
 fn layers(
     taken: Taken,
     [kernel, stride, padding]: Window,

@@ -1,4 +1,4 @@
-//! The runner itself: what it must refuse, and that it sees a single wrong element.
+//! Tests of the runner itself: which files it must refuse, and that it detects a single wrong element.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn open(name: &str) -> File {
     File::open(&Path::new(OWN).join(name)).unwrap()
 }
 
-/// Asserts that a file is refused, with the file and all of `named` in the message.
+/// Asserts that a file is refused, and that the message contains the file's name and all of `named`.
 fn assert_refused(file: &File, named: &[&str]) {
     let refusal = check(file, gpu(), None, &mut Table::default());
     let Err(Refusal::Failed(why)) = refusal else {
@@ -102,7 +102,7 @@ fn with_layer(index: usize, layer: &str) -> File {
     with_key(NETWORK, "network", Some(&text))
 }
 
-/// The same list with all layers that have 16 outputs having others.
+/// The list of layers, where all layers with 16 outputs get another number of outputs.
 fn with_network_of(outputs: usize) -> File {
     let text = open(NETWORK).metadata["network"].replace("16", &outputs.to_string());
     with_key(NETWORK, "network", Some(&text))
@@ -183,7 +183,7 @@ fn golden_options_of_losses_that_are_unknown_or_wrong_are_refused() {
     }
     let file = with_key("outliers_sgd.safetensors", "delta", Some("-1"));
     assert_refused(&file, &["delta", "above 0"]);
-    // Targets that are no probabilities.
+    // Targets outside 0…1.
     let file = with_key(
         "outliers_sgd.safetensors",
         "loss",
@@ -195,7 +195,7 @@ fn golden_options_of_losses_that_are_unknown_or_wrong_are_refused() {
 #[test]
 fn golden_layers_that_are_not_known_are_refused_by_name() {
     for (layer, named) in [
-        // A layer of images where there are none.
+        // A layer for images whose input is not an image.
         (
             r#"{"layer": "conv2d", "outputs": 6, "kernel": [5, 5], "stride": [1, 1], "padding": [0, 0]}"#,
             "an image",
@@ -245,7 +245,7 @@ fn golden_layers_that_are_not_known_are_refused_by_name() {
     ] {
         assert_refused(&with_layer(3, layer), &["layer 3", named]);
     }
-    // A sum of two widths, and a layer that the tensors do not fit.
+    // A sum of two different widths, and a layer that does not fit the tensors.
     assert_refused(
         &with_layer(4, r#"{"layer": "linear", "outputs": 17}"#),
         &["16", "17"],
@@ -389,8 +389,8 @@ fn golden_files_that_are_cut_off_are_refused() {
     assert!(failures[0].contains("cut.safetensors"), "{failures:?}");
 }
 
-/// Adds 1e-3 to one element of each tensor, of outputs 1e-3 of the largest. Every engine that is compared must fail on each
-/// tensor; there are at least `engines`.
+/// Adds 1e-3 to one element of each tensor, or 1e-3 of the largest element for `evaluated`. For each tensor, every
+/// compared engine must fail, and at least `engines` engines must be compared.
 fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mut file = open(name);
     for &tensor in spoiled {
@@ -407,7 +407,7 @@ fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mnist = common::mnist();
     check(&file, gpu(), mnist.as_ref(), &mut table).unwrap();
     for tensor in spoiled {
-        // The name of what is compared: `final` of `final.w1`, `y` of `3x5x7.y`.
+        // The name of the compared quantity: `final` for `final.w1`, `y` for `3x5x7.y`.
         let roles = ["first_gradient", "final"];
         let what = match tensor.split_once('.') {
             Some(("final", of)) if of.contains(".running_") => "final_state",
@@ -484,7 +484,7 @@ fn golden_values_of_trainings_on_tensors_that_are_off_by_a_thousandth_are_caught
     {
         assert_caught(name, &of_run, 5);
     }
-    // Three normalizations over a few rows may carry roundings of `f32` to a thousandth of the first gradient.
+    // Three normalizations over a few rows may amplify `f32` roundings to a thousandth of the first gradient.
     let of_run = [
         "losses",
         "final.layers.4.weight",
@@ -513,7 +513,7 @@ fn golden_values_of_trainings_that_are_off_by_a_thousandth_are_caught() {
     if common::mnist().is_some() {
         let of_run = ["losses", "first_gradient.w1", "final.b2", "test_accuracy"];
         assert_caught(TRAINING, &of_run, 6);
-        // It cannot be fused.
+        // This network cannot be fused.
         let of_run = [
             "losses",
             "first_gradient.layers.0.weight",

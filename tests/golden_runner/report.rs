@@ -1,4 +1,4 @@
-//! What was measured, as a table.
+//! The table of measured errors.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ pub(crate) struct Row {
     pub(crate) engine: String,
     /// The largest |found − expected|.
     pub(crate) largest: f64,
-    /// |found − expected| of the element that uses most of its tolerance.
+    /// |found − expected| of the element that uses the largest share of its tolerance.
     pub(crate) error: f64,
     /// That element's tolerance.
     pub(crate) allowed: f64,
 }
 
 impl Row {
-    /// The part of the tolerance in use; more than 1 is a failure.
+    /// The used share of the tolerance; more than 1 is a failure.
     pub(crate) fn share(&self) -> f64 {
         if self.error == 0.0 {
             0.0
@@ -45,7 +45,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The head of the table.
+/// The header of the table.
 pub(crate) fn head() -> String {
     format!(
         "{:<36} {:<34} {:<24} {:>9} {:>22} {:>8}",
@@ -53,7 +53,7 @@ pub(crate) fn head() -> String {
     )
 }
 
-/// Rows as they come: of the cases of one comparison, only the worst is kept.
+/// The rows of the table. Of all cases of one comparison, only the worst is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
@@ -115,7 +115,7 @@ impl Table {
     }
 }
 
-/// The one closer to its tolerance, with the larger error of both.
+/// The row that is closer to its tolerance, with the larger `largest` of both.
 fn worse(a: Row, b: Row) -> Row {
     let largest = if a.largest >= b.largest {
         a.largest

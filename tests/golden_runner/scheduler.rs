@@ -1,4 +1,4 @@
-//! What a golden training changes its learning rate by, with PyTorch's names.
+//! The learning rate scheduler of a golden training, with PyTorch's names.
 
 use std::f64::consts::PI;
 use std::num::NonZero;
@@ -7,17 +7,17 @@ use wgrad::ops::Schedule;
 
 use crate::file::{File, Refusal};
 
-/// A scheduler of PyTorch's, which is asked after each step.
+/// A PyTorch scheduler that is advanced after each step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scheduler {
     /// `StepLR`.
     Step { step_size: NonZero<u64>, gamma: f64 },
-    /// `CosineAnnealingLR`, behind as many steps of a `LinearLR` that begins with one part of so many.
+    /// `CosineAnnealingLR`, after `warm_up` steps of a `LinearLR` that starts at 1/`warm_up` of the learning rate.
     Cosine { t_max: NonZero<u64>, warm_up: u64 },
 }
 
 impl Scheduler {
-    /// `None` where the learning rate stays.
+    /// Reads the scheduler; `None` if the learning rate is constant.
     pub(crate) fn read(file: &File) -> Result<Option<Self>, Refusal> {
         let missing = |key: &str| file.failed(format!("metadata key \"{key}\" is missing"));
         Ok(Some(match file.find("scheduler") {
@@ -36,7 +36,7 @@ impl Scheduler {
         }))
     }
 
-    /// Of the learning rate, for a step counted from 0, by PyTorch's formulas.
+    /// The factor of the learning rate at a step, counted from 0, by PyTorch's formulas.
     pub(crate) fn factor(self, step: u64) -> f64 {
         match self {
             Self::Step { step_size, gamma } => (0..step / step_size).map(|_| gamma).product(),
@@ -48,7 +48,7 @@ impl Scheduler {
         }
     }
 
-    /// What the crate offers for it.
+    /// The crate's schedule with these settings.
     pub(crate) fn build(self) -> Schedule {
         match self {
             Self::Step { step_size, gamma } => Schedule::step(step_size.get(), gamma),

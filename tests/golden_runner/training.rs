@@ -1,5 +1,5 @@
-//! Golden trainings: every step's loss, the first gradient, the final weights and what the network then says, of
-//! whole runs by the definitions in both precisions, by the CPU engine, and by the GPU.
+//! Golden trainings: every step's loss, the first gradient, the final weights and the trained network's outputs.
+//! Whole runs are compared: by the reference in both precisions, by the CPU engine, and by the GPU.
 
 use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
@@ -17,21 +17,22 @@ use crate::optimizer::Asked;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, DOUBLE_ENGINE, Precision, SINGLE};
 
-/// The oracle in `f32` may be so far from the file, in every loss, every final weight and, relative to the largest,
-/// every output, after hundreds of steps: a thousand roundings that all add up, which those of a run do not.
+/// The largest distance of the `f32` oracle from the file after hundreds of steps, for every loss, every final
+/// weight and, relative to the largest, every output. It allows a thousand roundings that all add up, which those of
+/// a run do not.
 const SINGLE_RUN: f64 = 1e-4;
-/// Every other engine in `f32` may be so many times as far as the oracle is. That says how far this run carries
-/// roundings; of all that a step does, WGSL lets `exp` be off the most: by 3 + 2|x| ULP, at |x| = 2.5 by 16
-/// times the ½ ULP of a CPU.
+/// The largest distance of every other `f32` engine, as a multiple of the oracle's distance, which shows how much
+/// this run amplifies roundings. Of all operations in a step, WGSL allows `exp` the largest error: 3 + 2|x| ULP,
+/// which at |x| = 2.5 is 16 times the ½ ULP of a CPU.
 const TIMES_ORACLE: f64 = 16.0;
-/// The same in `f64` with the file's own learning rate: hundreds of steps whose roundings, 1e-16
-/// each, the run amplifies by less than a thousand.
+/// The largest distance of the `f64` oracle with the file's own learning rate. The run amplifies the roundings of
+/// hundreds of steps, 1e-16 each, by less than a thousand.
 const DOUBLE_RUN: f64 = 1e-12;
-/// An example whose two largest logits are closer than the weights' tolerance makes them may be
-/// classified either way; among 10,000 there are few such.
+/// The tolerance of the number of correct test examples: an example whose two largest logits are closer than the
+/// tolerance of the weights allows may get either class. Among 10,000 examples there are few of them.
 const UNDECIDED: f64 = 2.0;
 
-/// What outputs are compared with, row by row.
+/// The targets of outputs, row by row.
 #[derive(Debug)]
 pub(crate) enum Compared {
     Classes(Vec<u32>),
@@ -49,7 +50,7 @@ impl Compared {
         }
     }
 
-    /// Values in a precision; of classes there are none.
+    /// The target values in a precision; empty for classes.
     fn values<F: Float>(&self) -> Array2<F> {
         match self {
             Self::Classes(_) => Array2::zeros((0, 0)),
@@ -57,7 +58,7 @@ impl Compared {
         }
     }
 
-    /// The mean loss of these outputs, and its gradient by them.
+    /// The mean loss of these outputs, and its gradient by the outputs.
     pub(crate) fn loss<F: Float>(
         &self,
         criterion: &reference::Criterion,
@@ -109,10 +110,10 @@ impl Features {
     }
 }
 
-/// What a trained network is asked.
+/// The question to the trained network.
 #[derive(Debug)]
 enum Asking {
-    /// How many of MNIST's test images it takes for what they are.
+    /// How many of MNIST's test images it classifies correctly.
     Hits(f64),
     /// Its outputs for the first rows of MNIST's test images, or of the examples.
     Outputs(Array2<f64>),
@@ -127,7 +128,7 @@ impl Asking {
     }
 }
 
-/// What a file says.
+/// The contents of a file.
 struct Training {
     optimizer: Asked,
     loss: losses::Asked,
@@ -136,19 +137,19 @@ struct Training {
     learning_rate: f64,
     batch: usize,
     indices: Vec<u32>,
-    /// Weights and biases in order.
+    /// Weights and biases, in order.
     init: Vec<Array2<f32>>,
     first_gradient: Vec<f64>,
     losses: Vec<f64>,
     last: Vec<f64>,
-    /// What layers' state is at the end.
+    /// The layers' final state.
     last_state: Vec<f64>,
-    /// What it starts as, where that is not what layers start with.
+    /// The layers' initial state, if it is not the usual one.
     start: Option<Vec<Array2<f64>>>,
     asking: Asking,
 }
 
-/// How far an engine may be from a file.
+/// The largest distances of an engine from a file.
 #[derive(Clone, Copy)]
 struct Allowed {
     losses: f64,
@@ -158,7 +159,7 @@ struct Allowed {
 }
 
 impl Allowed {
-    /// Of outputs and of state, relative to the largest.
+    /// The same tolerance for everything; outputs and state are relative to the largest.
     fn all(allowed: f64, of_start: f64, [outputs, state]: [f64; 2]) -> Self {
         Self {
             losses: allowed,
@@ -168,7 +169,8 @@ impl Allowed {
         }
     }
 
-    /// Of engines in `f32`, from the oracle in both precisions; at least the rounding of the result itself.
+    /// Tolerances of `f32` engines, from the oracle's results in both precisions. The result's own rounding is the
+    /// minimum.
     fn from_oracle(single: &Run, double: &Run, [outputs, state]: [f64; 2]) -> Self {
         let largest = |single: &[f64], double: &[f64]| {
             let distance = |(single, double): (&f64, &f64)| {
@@ -187,9 +189,9 @@ impl Allowed {
     }
 }
 
-/// What an engine made of it.
+/// The results of an engine.
 struct Run {
-    /// None of those whose steps alone are shared.
+    /// `None` for an engine whose gradients are not accessible: training by several processes.
     first_gradient: Option<Vec<f64>>,
     losses: Vec<f64>,
     last: Vec<f64>,
@@ -197,8 +199,8 @@ struct Run {
     evaluated: Vec<f64>,
 }
 
-/// A training of a chain of `Linear` layers on MNIST: `None` as the data set reads and refuses all the same, but runs
-/// nothing.
+/// Checks a training of a chain of `Linear` layers on MNIST. Without MNIST, the file is still read and may be
+/// refused, but nothing is run.
 pub(crate) fn check(
     file: &File,
     gpu: &Gpu,
@@ -208,7 +210,7 @@ pub(crate) fn check(
     run(file, Training::of_chain(file, mnist)?, gpu, mnist, table)
 }
 
-/// A training of a network that the file describes; in the same way.
+/// Checks a training of a network that the file describes, in the same way.
 pub(crate) fn check_network(
     file: &File,
     gpu: &Gpu,
@@ -233,10 +235,10 @@ fn run(
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
     let of_rate = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
     let steps = training.losses.len() as f64;
-    // With a learning rate larger by a part δ, n steps get as far as n + nδ would: the nδ-th part
-    // of a step, which changes a loss or a weight by less than 1. So do layers and losses whose settings are
-    // off by δ.
-    // Other hyperparameters are rounded to `f32` too, and no more than a run in `f32` is asked for.
+    // If the learning rate is larger by a part δ, n steps get as far as n + nδ steps would: the difference is the
+    // nδ-th part of a step, which changes a loss or a weight by less than 1. The same holds for layers and losses
+    // whose settings are wrong by a part δ. Other hyperparameters are also rounded to `f32`; for them, only the
+    // accuracy of an `f32` run is required.
     let of_rate = steps * of_rate.abs();
     let [of_slopes, of_settings] = training.network.rounding.map(|part| steps * part);
     let of_settings = of_settings + steps * training.loss.rounding();
@@ -280,7 +282,7 @@ fn run(
         ("GPU Trainer, fused", Fusion::Fused),
     ] {
         let run = match training.by_gpu(gpu, mnist, fusion) {
-            // The other has checked the file.
+            // The other engine has checked the file.
             Err(Error::Plan(_)) => continue,
             run => run.map_err(failed(engine))?,
         };
@@ -303,7 +305,7 @@ fn run(
 impl Training {
     fn of_chain(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
         let widths = widths(file)?;
-        // Without a hidden layer there is nothing to activate.
+        // Without a hidden layer there is no activation.
         let activation = match file.find("activation") {
             _ if widths.len() == 2 => None,
             Some("relu") => Some(Activation::Relu),
@@ -335,7 +337,7 @@ impl Training {
                 )?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
-                // One value for each row may be a vector.
+                // Targets with one value per row may be stored as a vector.
                 let of_values = match file.extents("t")?[..] {
                     [rows] if outputs == 1 => vec![rows],
                     _ => vec![rows, outputs],
@@ -428,7 +430,7 @@ impl Training {
         })
     }
 
-    /// Initial parameters in another precision.
+    /// The initial parameters in another precision.
     fn init<F: Float>(&self) -> Vec<Array2<F>> {
         let of_f32 = |value: &Array2<f32>| value.mapv(|value| F::from_f64(value.into()));
         self.init.iter().map(of_f32).collect()
@@ -444,10 +446,9 @@ impl Training {
         }
     }
 
-    /// What state can have started as, to be left as the file says behind a run that left it as `found`. A file does not
-    /// say what it starts as. The script of a file may have asked its network for shapes before, by a pass over rows of
-    /// zeros, in which running values have gone a step of their way. None where the state is that of layers that start
-    /// with theirs.
+    /// The initial state that best explains the file's final state, if a run from the usual initial state ends with
+    /// `found`. A file does not say its initial state. Its script may have found the network's shapes by a pass over
+    /// rows of zeros, which moved the running values by one step. `None` if the usual initial state fits best.
     fn other_start(&self, found: &[f64]) -> Option<Vec<Array2<f64>>> {
         let (init, usual) = (self.init::<f64>(), self.network.first_state::<f64>());
         let left = self.network.left_of_state(self.losses.len());
@@ -458,7 +459,7 @@ impl Training {
             self.network.values(&init, &mut state, zeros, mode);
             state
         };
-        // Each step keeps a share of what state was before it, and adds what does not depend on that.
+        // Each step keeps a share of the previous state, and adds a part that does not depend on it.
         let distance = |start: &Vec<Array2<f64>>| {
             let changes = flat(start).into_iter().zip(flat(&usual));
             let changes = changes
@@ -475,7 +476,8 @@ impl Training {
         (nearest != usual).then_some(nearest)
     }
 
-    /// How far final state may be off as the parameters that another start was made with have been rounded to `f32` since.
+    /// The error of the final state because another initial state comes from parameters that have been rounded to
+    /// `f32` since then.
     fn of_start(&self) -> f64 {
         let Some(start) = &self.start else { return 0.0 };
         let left = self.network.left_of_state(self.losses.len());
@@ -501,7 +503,7 @@ impl Training {
         }
     }
 
-    /// The rows that the trained network is asked about.
+    /// The rows for which the trained network is evaluated.
     fn asked<F: Float>(&self, mnist: Option<&Split>) -> Array2<F> {
         let rows = |all: usize| match &self.asking {
             Asking::Hits(_) => all,
@@ -520,7 +522,7 @@ impl Training {
         }
     }
 
-    /// What the trained network says, by its outputs for those rows.
+    /// The trained network's answer, from its outputs for those rows.
     fn answer<F: Float>(&self, mnist: Option<&Split>, outputs: &Array2<F>) -> Vec<f64> {
         let Asking::Hits(_) = self.asking else {
             return into_f64(outputs);
@@ -562,8 +564,8 @@ impl Training {
         rate
     }
 
-    /// The definitions of all layers, the loss and the update, with the learning rate as the file has it: `f32`, the
-    /// type of the trainers', rounds 0.1 by 1.5e-8.
+    /// Runs the reference for all layers, the loss and the update, with the file's learning rate. In `f32`, the type
+    /// of the trainers' learning rate, 0.1 has a rounding error of 1.5e-8.
     fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let mut parameters = self.init::<F>();
         let mut layers_state = self.first_state::<F>();
@@ -633,7 +635,7 @@ impl Training {
         }
         let (features, compared) = self.minibatch(mnist, 0);
         let first_gradient = if self.network.has_state() {
-            // By a step of training, which changes state.
+            // The gradient of a training step, which changes state.
             let mut network = trainer.network().try_clone()?;
             let mut pass = network.pass(self.batch)?;
             pass.set_x(features.get().view())?;
@@ -671,7 +673,7 @@ impl Training {
         }
         let (features, compared) = self.minibatch(mnist, 0);
         let first_gradient = if self.network.has_state() {
-            // By a step of training, which changes state: that of a copy.
+            // The gradient of a training step, which changes state: a copy of the model takes it.
             let mut model = model.try_clone()?;
             let mut pass = model.pass(self.batch)?;
             pass.set_x(features.get().view())?;
@@ -707,9 +709,9 @@ impl Training {
         })
     }
 
-    /// The parts of a minibatch that processes share, where they can.
+    /// The number of shards of a minibatch, if processes can share it.
     fn shards(&self) -> Option<usize> {
-        // Layers with state are refused, as they see the rows of a shard alone.
+        // Layers with state are refused: they would see the rows of one shard only.
         let is_shared = !self.network.has_state() && self.loss.is_mean_of_parts();
         let mut counts = [4, 2].into_iter().filter(|_| is_shared);
         counts.find(|&count| self.batch.is_multiple_of(count))
@@ -795,7 +797,7 @@ impl Training {
     }
 }
 
-/// Inputs and then outputs of every layer, from the tensors; the metadata must say the same.
+/// The inputs and then the outputs of every layer, from the tensors. The metadata must agree.
 fn widths(file: &File) -> Result<Vec<usize>, Refusal> {
     let stated = file.key("widths")?;
     let [inputs, _] = file.shape("init.w1")?;
@@ -823,7 +825,7 @@ fn unit<F: Float>(pixel: u8) -> F {
     F::from_f64(pixel.into()) / F::from_f64(255.0)
 }
 
-/// Examples that a network takes for what they are.
+/// The number of examples that a network classifies correctly.
 fn hits(evaluation: &Evaluation, examples: &Dataset) -> Vec<f64> {
     let accuracy = evaluation.accuracy.expect("examples have labels");
     vec![(accuracy * examples.len() as f64).round()]

@@ -1,6 +1,7 @@
-//! Networks that are no chains: values that are read again, sums, concatenations, several inputs, shared layers.
+//! Networks that are not chains: values that are read again, sums, concatenations, several inputs, shared layers.
 //!
-//! The reference is compared with central differences, and the GPU with the reference: every value and every gradient.
+//! Every value and every gradient of the reference is compared with central differences, and the GPU's with the
+//! reference.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use wgrad::{Parameters, Sequential, Targets, ValueRef};
 
 use crate::gpu::{Numbers, assert_close, gpu};
 
-/// Of a gradient, relative to 1 and to itself: the differences are over ±6e-6, so that their error, of a third
-/// derivative and of rounding, is below 1e-9.
+/// The bound of a gradient's error, relative to 1 and to the gradient. The differences use ±6e-6, so their error,
+/// from a third derivative and from rounding, is below 1e-9.
 const DIFFERENCES: f64 = 1e-8;
-/// Of a value or gradient on the GPU, relative to the largest of its tensor: far above what rounding makes of these
-/// networks, and far below what a wrong tensor would.
+/// The bound of a GPU value's or gradient's error, relative to the largest of its tensor. It is far above the
+/// rounding of these networks, and far below the effect of a wrong tensor.
 const ON_GPU: f64 = 1e-4;
 const ROWS: usize = 5;
 const CLASSES: usize = 3;
@@ -45,7 +46,7 @@ impl Rows {
 fn check(case: &str, network: &Sequential) {
     let network = network.clone().seed(3);
     assert_eq!(network.output().unwrap().len(), CLASSES, "{case}");
-    // Where no rectifier is so near to its kink that a difference would cross it.
+    // Choose a seed for which no ReLU input is so near to 0 that a difference would cross it.
     let mut seeds = 0..200;
     let rows = seeds.find_map(|seed| {
         let rows = Rows::new(&network, seed);
@@ -115,7 +116,7 @@ fn check_by(case: &str, network: &Sequential, rows: &Rows, loss: &dyn Loss) {
     let found = model.loss(loss, rows.x.view(), of_gpu).unwrap();
     near(case, [found].into_iter(), [mean].into_iter());
 
-    // The engine for the CPU in single precision, which computes some products in another way.
+    // The CPU engine in single precision, which computes some products in another way.
     let mut engine = Network::<f32>::new(network).unwrap();
     engine.set_parameters(&model.parameters().unwrap()).unwrap();
     let found = engine.gradient(loss, rows.x.view(), of_gpu).unwrap();
@@ -147,7 +148,7 @@ fn a_residual_block() {
     for before in [1, 2] {
         let network = Sequential::input(6).layer(linear(8)).named("skip");
         let network = network.layer(Tanh).layer(linear(8)).add("skip");
-        // What is behind the sum alone, or a rectifier that is part of the product behind it.
+        // The sum is followed by the next layer, or by a ReLU that is part of that layer's product.
         let network = match before {
             1 => network,
             _ => network.layer(Relu),
@@ -159,7 +160,7 @@ fn a_residual_block() {
     }
 }
 
-/// Of a rectifier that is part of a product in a chain, and whose input or output another value takes here.
+/// In a chain, such a `Relu` is part of a product. Here, another value also reads its input or output.
 #[test]
 fn rectifiers_whose_ends_are_read_again() {
     let network = Sequential::input(6).layer(linear(8)).named("before");
@@ -245,7 +246,7 @@ fn the_output_is_a_sum_or_a_concatenation() {
     check("a concatenation", &network);
 }
 
-/// A layer that takes the input itself, beside one that takes what it gives.
+/// One layer reads the input itself, and another reads the first layer's output.
 #[test]
 fn an_input_that_is_read_again() {
     let network = Sequential::input(6)
@@ -299,7 +300,7 @@ fn a_layer_that_is_used_several_times() {
         6 * 6 + 6 + 6 * 3 + 3
     );
     check("shared layer", &network);
-    // One encoder of two inputs.
+    // One encoder for two inputs.
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(5));
     let network = Sequential::input(4)
         .named("left")
@@ -330,7 +331,7 @@ fn values_of_three_extents() {
     check("images", &network.layer(Gelu).layer(linear(CLASSES)));
 }
 
-/// Layers, sums and concatenations in any order, of any values before them.
+/// Layers, sums and concatenations in any order. Each reads any earlier values.
 #[test]
 fn any_graph() {
     for seed in 0..24 {
@@ -386,7 +387,7 @@ fn random(numbers: &mut Numbers) -> Sequential {
         values.push((network.here(), width));
         is_read.push(false);
     }
-    // Whatever nobody has read yet.
+    // Add the values that nothing has read yet.
     let mut unread = values.iter().zip(is_read).filter(|(_, is_read)| !is_read);
     if let Some(((first, _), _)) = unread.next() {
         network = network.at(first);

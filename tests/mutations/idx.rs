@@ -1,4 +1,4 @@
-//! Data sets in the form of MNIST.
+//! Data sets in MNIST's format.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use wgrad::data::{DataError, Split, mnist};
 
 use crate::mutator::{Mutator, alone, count, within_bounds};
 
-/// What is read beside the file that was changed: three images and their labels, twice.
+/// The files read with the changed one: three images and their labels, twice.
 const SOUND: [(&str, &str); 4] = [
     ("train-images-idx3-ubyte", "images"),
     ("train-labels-idx1-ubyte", "labels"),
@@ -21,12 +21,12 @@ fn sound() -> [Vec<u8>; 4] {
     SOUND.map(|(_, file)| fs::read(format!("tests/corpus/idx/{file}")).unwrap())
 }
 
-/// Everything that a file could have changed.
+/// All contents that a changed file could affect.
 fn contents(split: &Split) -> impl PartialEq {
     [&split.train, &split.test].map(|part| (part.features().to_vec(), part.labels().clone()))
 }
 
-/// Reads a file in place of one of the four, from memory and from a disk; says whether it was taken.
+/// Reads a file in place of one of the four, from memory and from disk. Returns whether it was accepted.
 fn read(case: &str, directory: &Path, at: usize, bytes: &[u8]) -> bool {
     let mut files = sound();
     let name = SOUND[at].0;
@@ -62,7 +62,7 @@ fn read(case: &str, directory: &Path, at: usize, bytes: &[u8]) -> bool {
     }
 }
 
-/// What an error says, wherever the file is.
+/// The error message, without the file's directory.
 fn message(error: &DataError, directory: &Path) -> String {
     error
         .to_string()
@@ -88,7 +88,8 @@ fn mutated_idx_files_are_read_or_refused() {
             taken += usize::from(read(&name, directory.path(), at, &bytes));
         }
     }
-    // Images plain, gzipped, padded and in members; labels likewise; letters are too many.
+    // Images: plain, gzipped, padded, and in several gzip members; the same for labels. Letters have too many
+    // classes.
     assert_eq!(taken, 2 * (4 + 4));
     for at in 0..count() {
         let mut bytes = mutator.original();
@@ -100,7 +101,7 @@ fn mutated_idx_files_are_read_or_refused() {
     }
 }
 
-/// As many blank images as a small gzip file may announce, and more.
+/// As many blank images as a small gzip file may declare, and more.
 #[test]
 fn a_file_that_unpacks_to_much_stays_within_bounds() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Files that are changed at random, the same ones for the same seed, and what reading them costs.
+//! Random changes of files, the same for the same seed, and the cost of reading them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::allocation::Counting;
 use crate::gpu::Numbers;
 
-/// Memory that reading a file may take beyond the file's own size.
+/// The most memory for reading a file, beyond the file's own size.
 const MOST_MEMORY: usize = 100_000_000;
-/// Time that reading a small file may take.
+/// The most time for reading a small file.
 const MOST_TIME: Duration = Duration::from_secs(1);
-/// Files tried unless the environment variable `WGRAD_MUTATIONS` names another number.
+/// The number of files, if the environment variable `WGRAD_MUTATIONS` does not set it.
 const FILES: usize = 3_000;
 
-/// Numbers at which readers go wrong.
+/// Numbers at which readers often fail.
 const EDGES: [u64; 14] = [
     0,
     1,
@@ -47,7 +47,7 @@ impl Mutator {
             let bytes = std::fs::read(&path).unwrap();
             corpus.push((path.display().to_string(), bytes));
         }
-        // A folder lists its files in any order.
+        // A directory may list its files in any order.
         corpus.sort();
         assert!(!corpus.is_empty(), "no files to start from");
         Self {
@@ -56,12 +56,12 @@ impl Mutator {
         }
     }
 
-    /// The files as they are, with their names.
+    /// The unchanged files, with their names.
     pub(crate) fn corpus(&self) -> &[(String, Vec<u8>)] {
         &self.corpus
     }
 
-    /// One of the files as it is.
+    /// One of the unchanged files.
     pub(crate) fn original(&mut self) -> Vec<u8> {
         let at = self.numbers.below(self.corpus.len());
         self.corpus[at].1.clone()
@@ -101,7 +101,7 @@ impl Mutator {
         self.numbers.bits().to_le_bytes()[0]
     }
 
-    /// A place in so many bytes, often among the first, where the header of a file lies.
+    /// A random position below `length`, often among the first bytes, where a file's header lies.
     fn place(&mut self, length: usize) -> usize {
         let length = match self.numbers.below(2) {
             0 => length.min(32),
@@ -124,7 +124,7 @@ impl Mutator {
         }
     }
 
-    /// A number at which readers go wrong, or one beside it.
+    /// A number at which readers often fail, or its neighbor.
     pub(crate) fn edge(&mut self) -> u64 {
         let edge = EDGES[self.numbers.below(EDGES.len())];
         match self.numbers.below(4) {
@@ -135,7 +135,7 @@ impl Mutator {
     }
 }
 
-/// How many files to try.
+/// The number of files to try.
 pub(crate) fn count() -> usize {
     match std::env::var("WGRAD_MUTATIONS") {
         Ok(count) => count.parse().expect("WGRAD_MUTATIONS should be a number"),
@@ -143,16 +143,16 @@ pub(crate) fn count() -> usize {
     }
 }
 
-/// Hold this during a test: memory is counted for the whole program.
+/// Hold this guard during a test: memory is counted for the whole program.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `read` on a file of `size` bytes. Fails, naming `case`, where that panics, or takes a second or
-/// 100 MB beyond the file's size.
+/// Runs `read` on a file of `size` bytes. Fails with `case` in the message if it panics, takes a second, or uses 100
+/// MB beyond the file's size.
 pub(crate) fn within_bounds<T>(case: &str, size: usize, mut read: impl FnMut() -> T) -> T {
-    // Another program may have had the machine meanwhile: the fastest of three counts.
+    // Another program may have used the machine in the meantime: the fastest of three runs counts.
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
         let start = Instant::now();

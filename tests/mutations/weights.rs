@@ -1,4 +1,4 @@
-//! Weights and trainings.
+//! Files of weights and of trainings.
 
 use serde_json::{Map, Value, json};
 use wgrad::data::{Dataset, Labels, Sampling};
@@ -9,7 +9,7 @@ use wgrad::{CheckpointError, Error, Sequential, checkpoint, cpu};
 use crate::mutator::{Mutator, alone, count, within_bounds};
 use crate::parts::{parts, whole};
 
-/// Element types of the format, and what is none.
+/// Element types of the format, and invalid ones.
 const DTYPES: [&str; 10] = [
     "F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "f32", "",
 ];
@@ -49,14 +49,14 @@ fn trainer() -> Trainer {
     Trainer::new(spec.on_cpu().unwrap(), loss, optimizer, &data, 2, sampling).unwrap()
 }
 
-/// A training of some steps.
+/// A training after some steps.
 fn trained() -> Vec<u8> {
     let mut trainer = trainer();
     trainer.steps(5).unwrap();
     trainer.to_safetensors().unwrap()
 }
 
-/// Feeds a file to everything that reads one. Returns how many took it.
+/// Gives a file to everything that reads files. Returns how many accepted it.
 fn read(case: &str, bytes: &[u8]) -> usize {
     let mut trainer = trainer();
     let takes: [(&str, Take); 3] = [
@@ -65,7 +65,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
         ("network", |_, bytes| {
             let network = cpu::Network::<f32>::from_safetensors(bytes)?;
             let row = vec![0.5; network.features()];
-            // Indices may be asked for.
+            // The network may require indices, so this may fail.
             let _ = cpu::Predictor::new(network).predict_row(&row);
             Ok(())
         }),
@@ -75,7 +75,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
         let case = format!("{case}, {what}");
         let before = trainer.to_safetensors().unwrap();
         let result = within_bounds(&case, bytes.len(), || take(&mut trainer, bytes));
-        // What was taken is a training that can be saved: all of it is finite.
+        // A training that accepted the file can be saved: all its numbers are finite.
         let after = trainer.to_safetensors().unwrap();
         match result {
             Ok(()) => taken += 1,
@@ -90,7 +90,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
     let rename = |name: &str| Some(name.strip_prefix("module.").unwrap_or(name).to_owned());
     match within_bounds(&case, bytes.len(), || checkpoint::import(bytes, rename)) {
         Ok(imported) => {
-            // It is a file that can be read again.
+            // The imported file can be read again.
             checkpoint::import(&imported, rename).unwrap();
             taken += 1;
         }
@@ -99,7 +99,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
     taken
 }
 
-/// A file can have any text in it; the message about it stays a message.
+/// A file may contain any text, but the error message must stay a readable message.
 fn assert_told(case: &str, error: &CheckpointError) {
     let message = error.to_string();
     let is_one = message.len() < 8_000 && !message.contains(char::is_control);
@@ -152,7 +152,7 @@ fn files_of_mutated_headers_are_taken_or_refused() {
         }
         taken += usize::from(read(&format!("mutation {at}"), &bytes) > 0);
     }
-    // Or the changes would all be so large that nothing behind the first check is tried.
+    // Otherwise, all changes would be so large that only the first check is tested.
     assert!(taken > count() / 20, "{taken} were taken");
 }
 
@@ -187,14 +187,14 @@ fn files_of_mutated_contents_under_the_right_digest_are_taken_or_refused() {
                 }
             }
         }
-        // Tensors that got the same name would not be a file.
+        // Tensors with equal names would make an invalid file.
         tensors.sort();
         tensors.dedup_by(|a, b| a.0 == b.0);
         read(&format!("mutation {at}"), &whole((tensors, metadata)));
     }
 }
 
-/// The longest headers that are read at all, of the elements that take the most memory for a byte of file.
+/// The longest headers that are accepted, with the elements that need the most memory per byte of the file.
 #[test]
 fn long_headers_take_little() {
     let _alone = alone();
@@ -253,7 +253,7 @@ fn long_headers_take_little() {
         );
         read(case, &with_header(header.as_bytes(), &[]));
     }
-    // More is not even looked at.
+    // A longer header is not read at all.
     let longer = format!("{{{}}}", tensor("a", &format!("{zeros}{zeros}0")));
     assert_eq!(read("longer", &with_header(longer.as_bytes(), &[])), 0);
 }

@@ -1,4 +1,4 @@
-//! What the builder takes, and what it says where a network cannot be.
+//! What the builder accepts, and its errors for invalid networks.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ fn a_value_of_another_network_or_name_is_refused() {
         error.contains("one of this network, returned by `here`"),
         "{error}"
     );
-    // One of a clone is one of its own.
+    // A clone has the values of the original.
     let start = Sequential::input(3).layer(Linear::new(3));
     let skip = start.here();
     let other = Sequential::input(3).layer(Linear::new(3));
@@ -79,7 +79,7 @@ fn shapes_that_do_not_fit_are_named() {
         error.contains("shape of x, which is concatenated, must be that of layers.0"),
         "{error}"
     );
-    // Of one extent any number joins.
+    // Values with one extent can always be concatenated.
     let joined = network.concat("x");
     assert_eq!(joined.output().unwrap(), Shape::from(7));
 }
@@ -121,13 +121,13 @@ fn a_layer_used_twice_has_its_parameters_once() {
         (30, 0)
     );
     assert_eq!(summary.layers[2].name, "Linear(5) (layers.0 again)");
-    // Two layers that are alike are two.
+    // Two equal layers remain two layers.
     let two = Sequential::input(5)
         .layer(Linear::new(5))
         .layer(Tanh)
         .layer(Linear::new(5));
     assert_eq!(two.summary().unwrap().parameters(), 60);
-    // Where it would need other parameters it cannot be the same.
+    // A shared layer cannot be used where it would need parameters of another shape.
     let other = Sequential::input(4)
         .layer(shared.clone())
         .layer(Tanh)

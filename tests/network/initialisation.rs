@@ -1,4 +1,4 @@
-//! Networks learn with what they start from by default.
+//! The default initialization lets networks learn.
 
 use std::sync::Arc;
 use wgrad::ops::SoftmaxCrossEntropy;
@@ -10,15 +10,15 @@ use wgrad::ops::{
 };
 use wgrad::{Init, Parameters, Sequential, cpu};
 
-/// Root of the mean square of a parameter.
+/// The root mean square of a parameter.
 fn size(parameters: &Parameters, name: &str) -> f64 {
     let value = &parameters[name];
     let squares: f64 = value.iter().map(|&v| f64::from(v).powi(2)).sum();
     (squares / value.len() as f64).sqrt()
 }
 
-/// He (2015) before what rectifies, `LeCun` (1998) elsewhere: √(2/n) and √(1/n), within 5 standard errors of one
-/// another's estimates, √(1/2N) of N numbers each.
+/// He (2015) before a rectifier, `LeCun` (1998) elsewhere: √(2/n) and √(1/n), within 5 standard errors of the
+/// estimate, each √(1/2N) for N numbers.
 #[test]
 fn weights_start_by_what_follows_them() {
     let he = (2.0f64 / 400.0).sqrt();
@@ -53,7 +53,7 @@ fn weights_start_by_what_follows_them() {
     }
 }
 
-/// Each sum has twice as many ways to what follows it.
+/// From each sum, there are twice as many paths to the output.
 #[test]
 fn sums_of_sums_start_at_once() {
     let mut network = Sequential::input(4).layer(Linear::new(4));
@@ -84,8 +84,8 @@ fn what_a_layer_is_told_is_what_it_starts_from() {
     }
 }
 
-/// `3-64-64-1` by plain SGD. With the weights of the book's chapter 5 it takes several times as long to leave the
-/// constant, whose error is the deviation of the targets.
+/// `3-64-64-1` trained by plain SGD. With the initial weights of the book's chapter 5, it takes several times as
+/// long to improve on a constant, whose error is the deviation of the targets.
 #[test]
 fn two_hidden_layers_learn_a_function() {
     let x = super::rows(500, 3);
@@ -129,7 +129,7 @@ fn two_hidden_layers_learn_a_function() {
     assert!(found < 0.5 * of_book, "{found} {of_book}");
 }
 
-/// With the weights of the book's chapter 5 four hidden layers stay where they start.
+/// With the initial weights of the book's chapter 5, four hidden layers do not learn.
 #[test]
 fn four_hidden_layers_learn_digits() {
     let digits = synthetic::digits_of(1, 2_000, 500).unwrap();

@@ -41,13 +41,13 @@ fn parameters_are_listed_read_and_written_by_name() {
     assert_eq!(model.parameter("layers.2.bias").unwrap(), bias);
     assert_eq!(network.parameter("layers.2.bias").unwrap(), bias);
     assert_eq!(model.parameters().unwrap(), network.parameters());
-    // Nothing else has changed.
+    // All other parameters are unchanged.
     assert_eq!(
         model.parameter("layers.2.weight").unwrap(),
         all["layers.2.weight"]
     );
 
-    // In any order in memory and in the list.
+    // Any memory order, and any order of the list.
     let mut reversed: Vec<(String, ArrayD<f32>)> = all.clone().into_iter().collect();
     reversed.reverse();
     for (_, value) in &mut reversed {
@@ -125,7 +125,7 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
     assert_eq!(network.parameters(), before);
 }
 
-/// Steps begin anew with what came from outside.
+/// The next steps start from the parameter that was written.
 #[test]
 fn a_training_goes_on_from_a_parameter_that_was_written() {
     let table = surface(200, 4);

@@ -1,4 +1,4 @@
-//! Layers that leave something out are refused where a network is built.
+//! Networks refuse layers that leave something out.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::ops::{Backward, Forward, KeptSpec, Layer, LayerSpec, Linear, Mode, ParameterSpec};
@@ -24,7 +24,7 @@ static DOUBLE: Kernel<u32> = Kernel::new(
     &[Binding::read("input"), Binding::write("output")],
 );
 
-/// Doubles, but for what is left out.
+/// A layer that doubles its input, and may leave something out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Double {
     Whole,
@@ -119,7 +119,7 @@ fn what_is_whole_is_taken() {
     network.layer(Linear::new(2)).build(gpu()).unwrap();
 }
 
-/// Gives what a layer of the crate gives, and leaves out what it says.
+/// A layer that passes its work to a layer of the crate, and leaves out one result.
 #[derive(Debug)]
 struct Wrapped {
     leaves_out: &'static str,
@@ -156,7 +156,7 @@ impl Layer for Wrapped {
     }
 }
 
-/// Kernels of the crate are not all that there is to a layer.
+/// A layer that uses the crate's kernels is checked, too.
 #[test]
 fn a_layer_that_wraps_another_is_looked_at() {
     for leaves_out in ["dx", "the gradient by bias", "scale"] {
@@ -179,7 +179,7 @@ fn a_layer_that_wraps_another_is_looked_at() {
     network.layer(Linear::new(2)).build(gpu()).unwrap();
 }
 
-/// Has a value of state and parameters of three elements each, under these names.
+/// A layer with a state value and parameters of three elements each, under these names.
 #[derive(Debug)]
 pub(super) struct Named(pub(super) &'static [&'static str]);
 
@@ -238,7 +238,7 @@ fn names_of_parameters_and_state_are_told_apart() {
             "{error}"
         );
     }
-    // Both start by themselves.
+    // Both engines initialize it themselves.
     let network = Sequential::input(3).layer(Named(&["mean", "weight"]));
     network.build(gpu()).unwrap();
     cpu::Network::<f32>::new(&network).unwrap();

@@ -1,4 +1,4 @@
-//! What values are on the way through a network, and the memory that they take.
+//! The values inside a network, and their memory.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wgrad::{Sequential, Shape, Trainer, cpu};
 use super::{SAMPLING, rows, surface};
 use crate::gpu::gpu;
 
-/// Values that are added, concatenated, read three times and used by one layer twice.
+/// Values are added, concatenated, read three times, and used twice by one layer.
 fn branched() -> Sequential {
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(6));
     let network = Sequential::input(4)
@@ -61,7 +61,7 @@ fn activations_are_the_formulas_of_each_value() {
     for (name, expected) in [("trunk", &trunk), ("block", &block), ("layers.5", &again)] {
         assert_near(&of(name).values, expected);
     }
-    // What a `Relu` takes is there, though a training has no memory for it.
+    // The input of a `Relu` is available, although a training does not store it.
     assert!(of("layers.4").values.iter().any(|&value| value < 0.0));
     let output = &found[found.len() - 1];
     assert_eq!(
@@ -80,7 +80,7 @@ fn activations_are_the_formulas_of_each_value() {
     }
 }
 
-/// Sums of at most 18 products of numbers around 1.
+/// The error of sums of at most 18 products of numbers around 1.
 fn assert_near(found: &Array2<f32>, expected: &Array2<f32>) {
     assert_eq!(found.dim(), expected.dim());
     for (found, expected) in found.iter().zip(expected) {
@@ -88,7 +88,7 @@ fn assert_near(found: &Array2<f32>, expected: &Array2<f32>) {
     }
 }
 
-/// A network with several inputs is one with their rows side by side, taken apart.
+/// Several inputs behave like one row that contains them side by side.
 #[test]
 fn inputs_are_parts_of_a_row_of_features() {
     let two = Sequential::input(3).named("first").another_input(2);
@@ -113,14 +113,14 @@ fn inputs_are_parts_of_a_row_of_features() {
     assert_eq!(activations[0].values, x.slice(s![.., ..3]));
     assert_eq!(activations[1].values, x.slice(s![.., 3..]));
     assert_eq!(activations[1].name, "inputs.1");
-    // The second input alone goes through the first layer.
+    // Only the second input goes through the first layer.
     let mut other = x.clone();
     other.slice_mut(s![.., ..3]).fill(0.0);
     let changed = model.activations(other.view()).unwrap();
     assert_eq!(changed[2].values, activations[2].values);
     assert_ne!(changed[changed.len() - 1].values, outputs);
 
-    // Linear in the first input, and not in the second.
+    // The target is linear in the first input, but not in the second.
     let x = rows(200, 5);
     let y = Array2::from_shape_fn((200, 1), |(row, _)| {
         x[[row, 0]] - 0.5 * x[[row, 2]] + (3.0 * x[[row, 3]]).sin() * x[[row, 4]]
@@ -133,7 +133,7 @@ fn inputs_are_parts_of_a_row_of_features() {
     assert!(ends[1] < 0.3 * ends[0], "{ends:?}");
 }
 
-/// As branches train on the CPU, so they do on the GPU.
+/// Both engines train branches in the same way.
 #[test]
 fn engines_train_branches_alike() {
     let table = surface(200, 4);
@@ -170,7 +170,7 @@ fn engines_train_branches_alike() {
     assert_eq!(again.steps(50).unwrap(), found);
 }
 
-/// A wide network over a full screen, whose values do not fit a binding at once.
+/// A wide network for a full screen. Its values do not fit one binding.
 #[test]
 fn a_full_screen_goes_through_in_parts() {
     let gpu = gpu();
@@ -199,7 +199,7 @@ fn a_full_screen_goes_through_in_parts() {
     }
 }
 
-/// Plans of one model write what lies between the layers into the same memory, one after another.
+/// The plans of a model run one after another, and share the memory for values between layers.
 #[test]
 fn plans_of_a_model_do_not_disturb_each_other() {
     let gpu = gpu();

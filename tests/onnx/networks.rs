@@ -1,4 +1,4 @@
-//! Networks that have, together, every layer in every setting, and every way in which values flow.
+//! Networks that together use every layer with every setting, and every way of connecting values.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wgrad::{
 use crate::gpu::Numbers;
 use crate::layers;
 
-/// A network, and which of its features are indices below a number.
+/// A network, and which of its features are indices, with their exclusive upper bound.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) spec: Sequential,
@@ -23,7 +23,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// With parameters and state that nothing starts with.
+    /// The network with parameters and state that differ from all initial values.
     pub(crate) fn network(&self) -> Network {
         let mut network = self.spec.on_cpu().unwrap();
         let mut numbers = Numbers::new(self.name.len() as u64);
@@ -60,7 +60,7 @@ fn names(values: &wgrad::Parameters) -> Vec<String> {
     values.names().map(str::to_owned).collect()
 }
 
-/// Weights keep values about as large as they are; variances are above 0.
+/// Random values: weights keep the size of values about constant, and variances are positive.
 fn scatter(name: &str, values: &mut ArrayD<f32>, numbers: &mut Numbers) {
     let fan_in = match *values.shape() {
         [inputs, _] => inputs,
@@ -139,7 +139,7 @@ fn books() -> Vec<Case> {
     ]
 }
 
-/// Values that are read again.
+/// Networks whose values are read again.
 fn graphs() -> Vec<Case> {
     let block = |network: Sequential| {
         let skip = network.here();
@@ -175,7 +175,7 @@ fn graphs() -> Vec<Case> {
     ]
 }
 
-/// Several inputs, indices among them.
+/// Networks with several inputs, some of them indices.
 fn inputs() -> Vec<Case> {
     let vectors = Sequential::input(3).named("position").another_input(2);
     let vectors = vectors.layer(Linear::new(3)).layer(Tanh).concat("position");
@@ -204,7 +204,7 @@ fn inputs() -> Vec<Case> {
     ]
 }
 
-/// Windows of all settings.
+/// Networks of images, with all settings of windows.
 fn images() -> Vec<Case> {
     let conv = Conv2d::new(4, [3, 2]).stride([2, 1]).padding([2, 3]);
     let conv = conv.dilation([1, 2]).without_bias();
@@ -225,7 +225,7 @@ fn images() -> Vec<Case> {
         case("conv_alone", conv),
         case("pools", pools),
         case("global_pool", global),
-        // One window too, but of the image and its padding.
+        // This pool also has a single window, but it includes padding.
         case(
             "padded_pool",
             Sequential::input([2, 4, 3])
@@ -241,7 +241,7 @@ fn images() -> Vec<Case> {
     ]
 }
 
-/// Normalization of all shapes.
+/// Normalization of all supported shapes.
 fn norms() -> Vec<Case> {
     let batch = |name, shape: Shape| {
         let network = Sequential::input(shape).layer(BatchNorm::new().eps(1e-2));
@@ -261,7 +261,7 @@ fn norms() -> Vec<Case> {
     ]
 }
 
-/// Encodings, of features and of positions.
+/// Encodings of features and of positions.
 fn encodings() -> Vec<Case> {
     let features = Sequential::input(3).layer(Frequency::new(10));
     let image = Sequential::input([2, 2]).layer(Frequency::new(3));

@@ -1,11 +1,11 @@
-//! What is not written, and why.
+//! Networks that cannot be exported, and the reasons.
 
 use wgrad::ops::{Backward, Forward, HashGrid, Layer, LayerSpec, Linear, Relu};
 use wgrad::plan::Recorder;
 use wgrad::reference::Twin;
 use wgrad::{Error, Sequential, Shape, onnx::OnnxError};
 
-/// A layer from outside, which is a [`Relu`].
+/// A layer from outside the crate, although it computes a [`Relu`].
 #[derive(Debug)]
 struct Stranger;
 
@@ -71,7 +71,7 @@ fn a_layer_without_an_operator_is_named() {
     );
 }
 
-/// Boxes and shared layers are what is in them.
+/// Boxed and shared layers are exported like the layers inside them.
 #[test]
 fn a_layer_of_the_crate_is_known_in_a_box() {
     let boxed: Box<dyn Layer> = Box::new(Relu);

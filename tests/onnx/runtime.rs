@@ -1,4 +1,4 @@
-//! Every network in ONNX Runtime, beside the CPU engine.
+//! Compares every network in ONNX Runtime with the CPU engine.
 
 use std::env;
 use std::fs;
@@ -11,13 +11,14 @@ use wgrad::ndarray::Array2;
 
 use crate::networks::{self, Case};
 
-/// Numbers of rows: one, a few, and more than a vector register has.
+/// Numbers of rows: one, a few, and more than a vector register has elements.
 const ROWS: [usize; 3] = [1, 7, 64];
-/// Outputs differ by so much of 1 + |output| at most. Both engines round each of a few thousand products of a sum.
+/// The largest difference of outputs, relative to 1 + |output|. Both engines round sums of up to a few thousand
+/// products.
 const TOLERANCE: f32 = 1e-5;
 
-/// A Python with ONNX Runtime, or `None` with a loud notice: a failure instead when the environment variable
-/// `WGRAD_REQUIRE_ONNXRUNTIME` is set.
+/// A Python with ONNX Runtime, or `None` with a notice on standard error. The test fails instead if the environment
+/// variable `WGRAD_REQUIRE_ONNXRUNTIME` is set.
 fn python() -> Option<PathBuf> {
     let named = env::var_os("WGRAD_PYTHON").filter(|named| !named.is_empty());
     let python = match named {
@@ -48,7 +49,7 @@ fn python() -> Option<PathBuf> {
         env::var_os("WGRAD_REQUIRE_ONNXRUNTIME").is_none(),
         "ONNX Runtime is required: {notice}"
     );
-    // Not `eprintln`, which the test harness keeps to itself when a test passes.
+    // The test harness hides the output of `eprintln` when a test passes.
     let skipped = format!("SKIPPED: needs ONNX Runtime; {notice}\n");
     std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     None
@@ -85,7 +86,7 @@ fn onnx_runtime_makes_the_same_of_rows() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// What differs.
+/// Compares ONNX Runtime's outputs for a case with the crate's, and returns the differences.
 fn compare(case: &Case, directory: &Path) -> Vec<String> {
     let network = case.network();
     let mut faults = Vec::new();
@@ -99,7 +100,7 @@ fn compare(case: &Case, directory: &Path) -> Vec<String> {
             let found = Array2::from_shape_vec(expected.dim(), values).unwrap();
             let errors = expected.iter().zip(&found).map(|(expected, found)| {
                 let error = (expected - found).abs() / (1.0 + expected.abs());
-                // One that is NaN counts.
+                // A difference of NaN counts.
                 if error <= TOLERANCE {
                     0.0
                 } else {

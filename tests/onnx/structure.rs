@@ -1,4 +1,4 @@
-//! What a file says, read back.
+//! The contents of exported files.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn named(name: &str) -> Case {
     cases.find(|case| case.name == name).unwrap()
 }
 
-/// Operators, what they read and what they give.
+/// Each node's operator, inputs and outputs.
 fn operators(graph: &GraphProto) -> Vec<String> {
     let nodes = graph.node.iter();
     nodes
@@ -34,7 +34,7 @@ fn operators(graph: &GraphProto) -> Vec<String> {
         .collect()
 }
 
-/// `rows` and the extents of a value.
+/// `rows`, and the extents of a value.
 fn extents(value: &ValueInfoProto) -> Vec<String> {
     let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
     assert_eq!(tensor.elem_type(), DataType::Float);
@@ -86,7 +86,7 @@ fn a_file_says_what_it_is() {
     assert_eq!(docs, ["Linear(4)", "Relu", "Linear(3)"]);
 }
 
-/// In the layout of the crate, bit by bit.
+/// The parameters have the crate's layout and the same bits.
 #[test]
 fn parameters_and_state_are_those_of_the_network() {
     for case in networks::all() {
@@ -102,7 +102,7 @@ fn parameters_and_state_are_those_of_the_network() {
             let values: Vec<f32> = values.iter().copied().collect();
             assert_eq!(floats(found), values, "{}: {name}", case.name);
         }
-        // What is behind them belongs to a value: at most the coefficients of 120 monomials in 64 harmonics.
+        // All other constants belong to one value: at most the coefficients of 20 monomials in 16 harmonics.
         let nodes = || graph.node.iter();
         for constant in initializers {
             let readers = nodes().filter(|node| node.input.contains(&constant.name));
@@ -113,7 +113,7 @@ fn parameters_and_state_are_those_of_the_network() {
     }
 }
 
-/// Names are given once, before they are read, and every value of the network has its own.
+/// Every name is defined once, before its use, and every value of the network has its own name.
 #[test]
 fn names_are_those_of_the_network() {
     for case in networks::all() {
@@ -135,7 +135,7 @@ fn names_are_those_of_the_network() {
             let name = match (&*value.name, shape) {
                 ("input", [_]) => "x",
                 (_, [_]) if index == last => "y",
-                // Another test says how they are called.
+                // Another test checks these names.
                 ("x" | "y", _) => continue,
                 (name, _) => name,
             };
@@ -225,7 +225,7 @@ fn a_shared_layer_has_its_parameters_once() {
     }
 }
 
-/// Of a model on a GPU, whose running values a training has moved.
+/// A model on a GPU whose running values have changed in a training.
 #[test]
 fn a_model_gives_the_file_of_the_same_network() {
     let spec = Sequential::input(3)

@@ -33,7 +33,7 @@ const SHAPES: [[usize; 2]; 13] = [
     [101, 53],
 ];
 
-/// Run where it folds a dispatch into two dimensions.
+/// A shape for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [1, gpu::FOLDED];
 
 fn bench(shape: [usize; 2]) -> Bench<'static> {
@@ -44,7 +44,7 @@ fn bench(shape: [usize; 2]) -> Bench<'static> {
     })
 }
 
-/// `y` of a layer at `x`, with every element within its tolerance.
+/// Checks that every element of a layer's `y` at `x` is within its tolerance.
 fn check_forward(
     layer: &dyn Layer,
     shape: [usize; 2],
@@ -65,14 +65,14 @@ fn check_forward(
     assert_close(&case, &bench.read(&y), expected, tolerance);
 }
 
-/// What a layer's gradient comes from; the other of the two is NaN in these tests.
+/// The value that a layer's backward pass reads. The other one is NaN in these tests.
 #[derive(Clone, Copy, PartialEq)]
 enum From {
     Input,
     Output,
 }
 
-/// `dx` of a layer that has its gradient from its output alone, for outputs `y` and `dy`.
+/// Checks `dx` of a layer whose gradient depends on its output alone.
 fn check_backward(
     layer: &dyn Layer,
     shape: [usize; 2],
@@ -85,7 +85,7 @@ fn check_backward(
     });
 }
 
-/// `dx` of a layer for `values` of its input or output, and for `dy`. `error` sees both and `dx`.
+/// Checks `dx` of a layer. `values` is its input or its output; `error` takes the value, `dy` and `dx`.
 fn check_backward_from(
     from: From,
     layer: &dyn Layer,
@@ -140,8 +140,8 @@ fn sigmoid_backward(y: f64, dy: f64) -> f64 {
     dy * (1.0 - y) * y
 }
 
-/// `e = exp(−|x|)` has 3 + 2|x| ULP; it is the numerator where x < 0, and a part of the denominator
-/// `1 + e`, which is rounded. A division has 2.5 ULP.
+/// `e = exp(−|x|)` has an error of 3 + 2|x| ULP. It is the numerator if x < 0, and part of the denominator `1 + e`,
+/// which is rounded. A division has an error of 2.5 ULP.
 fn sigmoid_error(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     let of_exp = (3.0 + 2.0 * x.abs()) * ULP;
@@ -163,15 +163,14 @@ fn leaky_relu_backward(slope: f32, x: f64, dy: f64) -> f64 {
     if x > 0.0 { dy } else { f64::from(slope) * dy }
 }
 
-/// A product, or none.
+/// One rounded product, or none.
 fn leaky_relu_error(y: f64) -> f64 {
     ROUNDING * y.abs() + FLUSHED
 }
 
-/// Where |x| < ½, a quotient (2.5 ULP) of sums (a rounding each, and less than 0.25 ULP in what
-/// they are made of), times x (a rounding), of a fraction that is less than 0.01 ULP off. Elsewhere
-/// `(1 − e) / (1 + e)` of `e = exp(−2|x|)`: two rounded sums, a division, and the error of `e`, which
-/// is 3 + 4|x| ULP, times `2e/(1 − e²)`.
+/// For |x| < ½: a quotient (2.5 ULP) of two sums (one rounding each, and less than 0.25 ULP inside them), times x (a
+/// rounding). The fraction itself is less than 0.01 ULP off. Elsewhere: `(1 − e) / (1 + e)` with `e = exp(−2|x|)`.
+/// It has two rounded sums, a division, and the error of `e`, which is 3 + 4|x| ULP, times `2e/(1 − e²)`.
 pub(crate) fn tanh_error(x: f64) -> f64 {
     let ulps = if x.abs() < 0.5 {
         1.0 + 0.25 + 2.5 + 0.5 + 0.01
@@ -208,16 +207,16 @@ fn gelu_backward(x: f64, dy: f64) -> f64 {
     dy * (distribution(x) + x * density(x))
 }
 
-/// Relative, of `exp(−x²/2)`: its own 3 + x² ULP, and the rounding of x².
+/// Relative error of `exp(−x²/2)`: its own 3 + x² ULP, and the rounding of x².
 pub(crate) fn gaussian_power_error(x: f64) -> f64 {
     (3.0 + x * x) * ULP + 0.5 * x * x * ROUNDING
 }
 
-/// Of Φ(x), from Φ(−|x|) = exp(−x²/2)·P(t). In P: `t = 1/(1 + 0.27|x|)` is 4 ULP off (division 2.5, and
-/// the roundings of 0.27, product and sum), which P makes three times as much at most (where t = 1).
-/// Coefficient k is rounded, and then 2k more times with the sums and products it goes into: at most
-/// 9.6 ULP of P with these coefficients, again where t = 1. P fits to 0.25 ULP; the product by the power
-/// is rounded. For x > 0 a rounded difference follows. A power that is flushed to 0 takes Φ with it.
+/// Error of Φ(x), computed from Φ(−|x|) = exp(−x²/2)·P(t). `t = 1/(1 + 0.27|x|)` has an error of 4 ULP (a division
+/// with 2.5, and the roundings of 0.27, a product and a sum), which P multiplies by at most 3 (at t = 1).
+/// Coefficient k is rounded, and its sums and products round it 2k more times: at most 9.6 ULP of P with these
+/// coefficients, again at t = 1. The fit of P has an error of 0.25 ULP. The product with the exponential is rounded.
+/// For x > 0 a rounded difference follows. If the exponential is flushed to 0, so is Φ(−|x|).
 pub(crate) fn distribution_error(x: f64) -> f64 {
     if x < -15.0 {
         return 0.0;
@@ -231,8 +230,8 @@ pub(crate) fn gelu_error(x: f64) -> f64 {
     x.abs() * distribution_error(x) + ROUNDING * gelu(x).abs() + FLUSHED
 }
 
-/// The density has the error of the power, of its rounded constant and of two products; then a sum
-/// and a product.
+/// The density has the errors of the exponential, of its rounded constant and of two products. Then follow a sum and
+/// a product.
 fn gelu_backward_error(x: f64, dy: f64, dx: f64) -> f64 {
     let product = x * density(x);
     let of_product = match x.abs() {
@@ -245,7 +244,7 @@ fn gelu_backward_error(x: f64, dy: f64, dx: f64) -> f64 {
     dy.abs() * (distribution_error(x) + of_product) + 2.1 * ROUNDING * dx.abs() + 2.0 * FLUSHED
 }
 
-/// Around everything that a kernel may treat specially.
+/// Values around all special cases of the kernels.
 const EXTREMES: [f32; 20] = [
     0.0,
     -0.0,
@@ -340,13 +339,13 @@ fn sigmoid_of_extremes_neither_overflows_nor_is_a_nan() {
         -1e-30,
     ];
     check_forward(&Sigmoid, [3, 4], &x, sigmoid, |x| match x.abs() {
-        // Of a number so large the bound of `exp` is itself too large to say anything.
+        // For such a large number, the bound of `exp` is too large to be useful.
         x if x > 200.0 => FLUSHED,
         _ => sigmoid_error(x),
     });
 }
 
-/// Slopes of both signs, the default, and none.
+/// Slopes of both signs, the default slope, and zero.
 #[test]
 fn leaky_relu_is_exact_but_for_one_rounding() {
     for slope in [LeakyRelu::default().negative_slope(), 0.0, 1.5, -0.3] {
@@ -363,7 +362,7 @@ fn leaky_relu_is_exact_but_for_one_rounding() {
             let [x, dy] = [0, 1].map(|_| numbers.fill(len(shape), Fill::Extreme));
             check(shape, &x, &dy);
         }
-        // At 0 the gradient is the slope's.
+        // At 0 the gradient is multiplied by the slope.
         let small = [0.0, -0.0, 1e-30, -1e-30];
         check([2, 2], &small, &[1.0, 2.0, 3.0, -4.0]);
     }
@@ -415,10 +414,10 @@ fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
     check_forward(&Tanh, [4, 5], &EXTREMES, f64::tanh, tanh_error);
 }
 
-/// Where `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` are rounded to 1, or to a neighbour by a device that does
-/// not round to the nearest. WGSL leaves their quotient open by 2.5 ULP, but the sigmoid of a large number,
-/// 1/(1 + e), shows how near to 1 it is on this device. From 9 on, tanh is as near as that, but for the rounding of
-/// `1 − e`. (tanh 8 is four such roundings below 1.)
+/// If `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` round to 1, or to a neighbor on a device that does not
+/// round to nearest. WGSL allows their quotient an error of 2.5 ULP, but the sigmoid of a large number, 1/(1 + e),
+/// shows how near to 1 it is on this device. From x = 9 on, tanh is as near to 1, except for the rounding of `1 −
+/// e`. (tanh 8 is four such roundings below 1.)
 #[test]
 fn tanh_of_nine_and_more_is_one_but_for_a_rounding() {
     let y_of = |layer: &dyn Layer, x: &[f32]| {

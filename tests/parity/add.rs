@@ -2,13 +2,13 @@ use wgrad::plumbing::values::{accumulate, add, copy, scale};
 
 use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Around the 256 invocations and the 1,024 elements of a workgroup. The last is run where it folds a dispatch into
-/// two dimensions.
+/// Sizes around the 256 invocations and the 1,024 elements of a workgroup. The last size is for the device that
+/// folds dispatches into two dimensions.
 const SIZES: [usize; 10] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, FOLDED];
 
 const THIRD: f32 = 1.0 / 3.0;
 
-/// One rounded addition or product, and none.
+/// Error bounds: one rounded addition, one rounded product, and none.
 #[test]
 fn sums_and_copies_are_their_formulas() {
     for size in SIZES {

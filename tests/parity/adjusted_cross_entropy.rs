@@ -6,7 +6,7 @@ use crate::extremes::{EXTREMES, assert_agrees};
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 use crate::softmax_cross_entropy::{SECOND_ORDER, Softmax};
 
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 const SHAPES: [[usize; 2]; 13] = [
@@ -27,7 +27,7 @@ const SHAPES: [[usize; 2]; 13] = [
 
 const SMOOTHING: [f32; 4] = [0.0, 0.1, 0.75, 1.0];
 
-/// Weights of classes, if there are any, and the smoothing.
+/// The class weights, if there are any, and the label smoothing.
 #[derive(Debug, Clone)]
 struct Settings {
     weights: Option<Vec<f32>>,
@@ -48,7 +48,7 @@ impl Settings {
         weights.map_or(1.0, |weights| weights[class].into())
     }
 
-    /// The definition: mean and gradient.
+    /// The definition: mean loss and gradient.
     fn formula<F: Float>(&self, logits: &Array2<F>, labels: &[u32]) -> (F, Array2<F>) {
         let weights = self.weights.iter().flatten();
         let twin = reference::AdjustedCrossEntropy {
@@ -65,7 +65,7 @@ impl Settings {
     }
 }
 
-/// Losses of rows and their gradient on the GPU.
+/// The rows' losses and their gradient on the GPU.
 fn run(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32]) -> [Vec<f32>; 2] {
     let bench = Bench::new(if shape == FOLDED {
         folding_gpu()
@@ -83,9 +83,9 @@ fn run(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32]) -
     [bench.read(&losses), bench.read(&dlogits)]
 }
 
-/// What the term of a row is, written class by class as PyTorch defines it, and what the terms of the loss and of the
-/// gradient may be off by before they are divided by the sum of weights. No weight is negative, so that their sums are
-/// off by no more than their terms.
+/// The term of a row, class by class as in PyTorch's definition, and the error bounds of the terms of the loss and
+/// of the gradient before the division by the sum of weights. Weights are not negative, so the relative error of a
+/// sum of weights is at most that of its terms.
 fn of_row(settings: &Settings, row: &[f64], label: usize) -> (f64, f64, Vec<f64>) {
     let classes = row.len();
     let smoothing = f64::from(settings.smoothing);
@@ -124,7 +124,7 @@ fn check(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32])
     let weights = labels.iter().map(|&label| settings.weight(label as usize));
     let sum: f64 = weights.sum();
     let divisor = if sum > 0.0 { sum } else { rows };
-    // As many additions as one invocation has, and a tree of 6; a division, and the product with the rows.
+    // One addition per row of an invocation and a tree of 6 additions; a division; and the product with the rows.
     let of_sum = (rows / 64.0 + 7.0) * ROUNDING + 2.5 * ULP + ROUNDING;
     let (mean, gradient) = settings.formula(&z, labels);
     let mut expected = Vec::new();
@@ -139,7 +139,7 @@ fn check(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32])
         tolerance.push(SECOND_ORDER * error + FLUSHED);
         of_gradients.extend(of_gradient.into_iter().map(|error| error / divisor));
     }
-    // The definition beside what PyTorch documents.
+    // The definition must agree with PyTorch's documented formula.
     let by_terms = expected.iter().sum::<f64>() / rows;
     assert!((mean - by_terms).abs() <= 1e-12 * by_terms, "{case}");
     assert_close(&case, &losses, expected, tolerance);
@@ -156,7 +156,7 @@ fn labels(numbers: &mut Numbers, [rows, classes]: [usize; 2]) -> Vec<u32> {
         .collect()
 }
 
-/// Weights with a 0 among them, where there are two classes.
+/// Class weights. One of them is 0 if there are at least two classes.
 fn weights(numbers: &mut Numbers, classes: usize) -> Vec<f32> {
     let mut weights: Vec<f32> = (0..classes).map(|_| 1.5 + numbers.uniform()).collect();
     if classes > 1 {
@@ -184,7 +184,7 @@ fn adjusted_loss_and_gradient_are_the_formula() {
     }
 }
 
-/// Weights as far apart as they may be.
+/// Weights of very different sizes.
 #[test]
 fn weights_of_any_size_are_a_weighted_mean() {
     let mut numbers = Numbers::new(8);
@@ -203,7 +203,7 @@ fn weights_of_any_size_are_a_weighted_mean() {
     }
 }
 
-/// With all weights of 1 and no smoothing it is the loss without them.
+/// With equal weights and no smoothing, the loss is softmax cross-entropy.
 #[test]
 fn adjusted_by_nothing_it_is_softmax_cross_entropy() {
     let shape = [65, 10];
@@ -229,7 +229,7 @@ fn adjusted_by_nothing_it_is_softmax_cross_entropy() {
     }
 }
 
-/// The sum of weights is 0: without smoothing nothing is learned from such a minibatch, and nothing is ruined.
+/// If the sum of weights is 0 and there is no smoothing, the minibatch changes nothing.
 #[test]
 fn labels_that_all_weigh_nothing_have_a_loss_of_zero() {
     let mut numbers = Numbers::new(9);
@@ -245,13 +245,13 @@ fn labels_that_all_weigh_nothing_have_a_loss_of_zero() {
         dlogits.iter().all(|&gradient| gradient == 0.0),
         "{dlogits:?}"
     );
-    // With it, the mean is over the rows.
+    // With smoothing, the mean is over the rows.
     check(&settings(0.3), [70, 3], &logits, &[1; 70]);
     let [losses, _] = run(&settings(0.3), [70, 3], &logits, &[1; 70]);
     assert!(losses.iter().all(|&loss| loss > 0.0), "{losses:?}");
 }
 
-/// Drivers may assume that there is no NaN, so only bits can tell.
+/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
 #[test]
 fn an_adjusted_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     let shape = [66, 4];
@@ -280,15 +280,15 @@ fn an_adjusted_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     }
 }
 
-/// Every pair of extremes as the logits of two classes: NaN where one is no finite number, infinite where a
-/// term overflows that counts.
+/// Every pair of extremes as the logits of two classes. The loss is NaN if a logit is not finite, and infinite if a
+/// term with a weight overflows.
 #[test]
 fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&a| EXTREMES.map(|b| [a, b]));
     let logits: Vec<[f32; 2]> = pairs.flat_map(|pair| [pair; 2]).collect();
     let labels: Vec<u32> = (0..2).cycle().take(logits.len()).collect();
     for smoothing in [0.0, 0.5] {
-        // A row of each label weighs as much as two rows of equal weight.
+        // With these weights, one row of each label has the same sum of weights as two rows of weight 1.
         let settings = Settings {
             weights: Some(if smoothing == 0.0 {
                 vec![2.0, 0.0]
@@ -317,7 +317,7 @@ fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
     }
 }
 
-/// It weighs nothing, and nothing is written where no class is: guard bands see to that.
+/// Such a label has weight 0. It must not cause a write out of bounds; guard bands check that.
 #[test]
 fn an_adjusted_label_that_is_no_class_has_a_nan_loss() {
     for classes in [1, 2, 10] {
@@ -340,7 +340,7 @@ fn an_adjusted_label_that_is_no_class_has_a_nan_loss() {
                 labels[row] >= classes_u32,
                 "row {row}: {loss}"
             );
-            // The mean is over 67 rows.
+            // The mean is over the other 67 rows.
             let expected = f64::from(*sound) * 70.0 / 67.0;
             let apart = (f64::from(*loss) - expected).abs();
             assert!(loss.is_nan() || apart <= 1e-6 * expected, "row {row}");

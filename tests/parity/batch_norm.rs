@@ -11,8 +11,8 @@ const SINGLE: Rounding = Rounding {
     tiny: FLUSHED,
 };
 
-/// Features, around the channels of a workgroup and a piece; images, of fewer and of more positions than a workgroup
-/// has channels; pieces that end within a row; more values than 64 pieces of 16 rounds.
+/// Features around the channels of a workgroup and of a piece; images with fewer and with more positions than a
+/// workgroup has channels; pieces that end within a row; and more values than 64 pieces of 16 rounds.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (2, 1).into(),
@@ -33,7 +33,7 @@ fn shapes() -> Vec<TensorShape> {
     ]
 }
 
-/// Both modes, and an evaluation after the step of training; `x` is around `center`.
+/// Checks both modes, and an evaluation after the training step. `x` is around `center`.
 fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, center: f32) {
     let case = format!("{}, {minibatch}, around {center}", layer.name());
     let layer = &layer.eps(eps).momentum(momentum);
@@ -68,7 +68,7 @@ fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, ce
         );
     }
 
-    // Statistics that are given are exact: they have no bound of their own.
+    // The given statistics are exact, so they have no bounds.
     let state: Vec<Vec<f32>> = found[4..]
         .iter()
         .map(|(_, values)| values.clone())
@@ -89,8 +89,8 @@ fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, ce
     }
 }
 
-/// `x̂ = (x − mean)·inverse`: a difference, `inverseSqrt` of a sum (2 ULP, and half of its rounding), a product. Then a
-/// product and a sum for `y`, two products for `dx`, and sums over the channel.
+/// `x̂ = (x − mean)·inverse` has a difference, `inverseSqrt` of a sum (2 ULP, and half of the sum's rounding), and a
+/// product. Then follow a product and a sum for `y`, two products for `dx`, and sums over the channel.
 fn of_evaluation(operands: &Operands, eps: f64) -> [Vec<f64>; 4] {
     let f = |values: &Array2<f32>, c: usize| f64::from(values[[0, c]]);
     let channels = operands.parameters[0].len();
@@ -124,7 +124,7 @@ fn of_evaluation(operands: &Operands, eps: f64) -> [Vec<f64>; 4] {
     [y, dx, dweight.collect(), dbias]
 }
 
-/// Seven workgroups of elements, and as many of channels.
+/// Seven workgroups of elements, and seven workgroups of channels.
 const FOLDED: [usize; 2] = [57, 109];
 
 #[test]
@@ -142,7 +142,7 @@ fn settings_of_batch_norm_count() {
     }
 }
 
-/// A sum of squares alone would lose the variance.
+/// The variance would be lost if it were computed from a plain sum of squares.
 #[test]
 fn batch_norm_of_values_far_from_0_is_as_good_as_their_bits() {
     for center in [100.0, -1e4, 1e5] {
@@ -152,7 +152,8 @@ fn batch_norm_of_values_far_from_0_is_as_good_as_their_bits() {
     }
 }
 
-/// The variance that is kept is that of PyTorch's layer but for one value, where there is none.
+/// The running variance follows PyTorch's formula, except for a minibatch with a single value per channel, for which
+/// PyTorch's layer has no result.
 #[test]
 fn batch_norm_of_one_value_is_its_bias() {
     let layer = &BatchNorm::new();

@@ -2,7 +2,7 @@ use wgrad::plumbing::values::copy_columns;
 
 use crate::gpu::{self, Bench, Fill, Numbers, folding_gpu, gpu};
 
-/// Columns so many from the first on, of a matrix with so many.
+/// A range of columns: the first one, and the number of columns of the matrix.
 struct Columns {
     first: usize,
     of: usize,
@@ -24,7 +24,7 @@ fn check(rows: usize, columns: usize, from: &Columns, to: &Columns) {
         let ends = [(&source_in, from.first), (&destination, to.first)];
         copy_columns(recorder, ends[0], ends[1], columns);
     });
-    // Whatever is beside the columns stays.
+    // All other columns stay unchanged.
     let mut expected = before;
     for row in 0..rows {
         let read = row * from.of + from.first;
@@ -45,7 +45,7 @@ fn columns_are_copied_and_no_others() {
         check(rows, 3, &column(4, 9), &column(0, 3));
         check(rows, 7, &column(1, 8), &column(3, 11));
     }
-    // Around the elements of a workgroup, and more than one dimension of a dispatch takes.
+    // Sizes around the elements of a workgroup, and a size that is folded into two dimensions of workgroups.
     for columns in [255, 256, 257, 1023, 1024, 1025, 2049] {
         check(1, columns, &column(0, columns), &column(5, columns + 6));
         check(3, columns, &column(2, columns + 2), &column(0, columns));

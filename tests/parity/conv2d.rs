@@ -12,7 +12,7 @@ use crate::gpu::{
     Bench, Fill, Numbers, assert_close, dispatching, folding_after, gpu, longest, sum_error,
 };
 
-/// A layer, and how many images of which shape it is given.
+/// A layer, the number of images, and their shape.
 #[derive(Clone)]
 struct Images {
     layer: Conv2d,
@@ -44,14 +44,14 @@ fn chosen() -> Vec<Images> {
         images(3, [1, 12, 13], 6, 5, plain),
         images(2, [7, 5, 5], 9, 1, plain),
         images(3, [5, 9, 7], 4, 3, |layer| layer.padding(1)),
-        // Padding other than half of the kernel, as much as it, and more.
+        // Padding that is not half of the kernel: as large as the kernel, and larger.
         images(2, [2, 6, 6], 3, 3, |layer| layer.padding(2)),
         images(2, [2, 5, 4], 3, 2, |layer| layer.padding(2)),
         images(1, [2, 3, 4], 3, [2, 1], |layer| layer.padding([3, 2])),
         images(2, [3, 11, 10], 5, [3, 2], |layer| {
             layer.stride(2).padding(1)
         }),
-        // Pixels that no window covers, between windows and behind the last.
+        // Some pixels belong to no window, between windows and after the last one.
         images(2, [2, 10, 7], 3, 2, |layer| layer.stride([4, 3])),
         images(3, [1, 8, 9], 2, [4, 3], |layer| {
             layer.stride([3, 2]).padding([1, 2]).dilation([1, 2])
@@ -63,18 +63,18 @@ fn chosen() -> Vec<Images> {
             layer.stride([2, 4]).padding(3).dilation([3, 2])
         }),
         images(2, [3, 6, 5], 4, [3, 2], Conv2d::without_bias),
-        // By sizes that reciprocals of floats divide wrongly.
+        // Sizes by which a division through a float reciprocal would be wrong.
         images(1, [1, 41, 47], 2, 3, plain),
         images(1, [1, 55, 61], 2, [5, 2], |layer| layer.padding([2, 1])),
         images(2, [41, 4, 4], 47, 3, |layer| layer.padding(1)),
         images(1, [55, 3, 4], 61, [2, 3], |layer| layer.padding(1)),
         images(41, [1, 2, 3], 1, 2, plain),
-        // Places over several parts and slabs.
+        // The positions span several parts and slabs.
         images(7, [2, 20, 19], 3, 3, plain),
     ]
 }
 
-/// Around the edges of the shaders' blocks.
+/// Sizes around the edges of the shaders' blocks.
 const EDGES: [usize; 16] = [
     2, 3, 12, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129,
 ];
@@ -82,7 +82,7 @@ const EDGES: [usize; 16] = [
 fn all_images() -> Vec<Images> {
     let mut all = chosen();
     for edge in EDGES {
-        // Positions, of both products along the kernel; outputs; weights of an output.
+        // Sizes along each dimension of the kernels: positions in both directions, outputs, and weights per output.
         all.push(images(1, [1, 1, edge + 1], 3, [1, 2], plain));
         all.push(images(1, [2, edge, 1], 2, [2, 1], |layer| {
             layer.padding([1, 0])
@@ -122,10 +122,10 @@ struct Case {
     fill: Fill,
     output: Shape,
     x: Vec<f32>,
-    /// What `x` is as bytes, for the variant that takes those.
+    /// The bytes of `x`, for the variant that reads bytes.
     bytes: Option<Vec<u8>>,
     dy: Vec<f32>,
-    /// The shapes that kernels see, and values.
+    /// The parameters' shapes in the kernels, and their values.
     parameters: Vec<([usize; 2], Vec<f32>)>,
 }
 
@@ -203,17 +203,17 @@ impl Case {
             .collect()
     }
 
-    /// Products of a sum of the output.
+    /// The number of products in a sum of the output.
     fn depth(&self) -> usize {
         self.parameters[0].0[1]
     }
 
-    /// Places of the kernel on all images.
+    /// The number of kernel positions over all images.
     fn places(&self) -> usize {
         self.images.rows * self.output.len() / self.output.extents()[0]
     }
 
-    /// Integers exactly, everything else within the bound of a sum of `terms` products.
+    /// Integers must be exact. All else must be within the bound of a sum of `terms` products.
     fn compare(&self, what: &str, found: &[f32], expected: &Expected, terms: usize) {
         let case = format!("{what}: {}", self.name);
         let tolerance = expected.absolute.iter().map(|&absolute| {
@@ -232,7 +232,7 @@ fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
     Array2::from_shape_vec(shape, values).unwrap()
 }
 
-/// A result, and the same sums over absolute values.
+/// A result, and the result for absolute values.
 struct Expected {
     value: Array2<f64>,
     absolute: Array2<f64>,
@@ -249,7 +249,7 @@ impl Expected {
     }
 }
 
-/// Both of them from operands, and from their absolute values.
+/// Computes both from the operands and from their absolute values.
 fn expected<const N: usize>(
     case: &Case,
     pass: impl Fn(&Array2<f64>, &Array2<f64>, &[Array2<f64>]) -> [Array2<f64>; N],
@@ -352,7 +352,7 @@ fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) -> Ve
     all
 }
 
-/// Products of an output's gradient in a sum of `dx`, at most.
+/// The most products per output gradient in a sum of `dx`.
 fn layer_products(case: &Case) -> usize {
     case.depth() / case.images.input.extents()[0]
 }
@@ -391,7 +391,7 @@ fn forward_in_vectors_is_the_formula() {
     check_all_forward(Variant::Vectors);
 }
 
-/// One more rounding than over floats: the sums are divided by 255 at their end.
+/// One more rounding than for floats: the sums are divided by 255 at the end.
 #[test]
 fn forward_over_bytes_is_the_formula() {
     check_all_forward(Variant::Bytes);
@@ -424,7 +424,7 @@ const ALL: [Variant; 4] = [
     Variant::Bytes,
 ];
 
-/// More workgroups than one dispatch dimension has.
+/// The dispatch has more workgroups than one dimension allows.
 #[test]
 fn convolutions_are_folded_into_two_dimensions() {
     let gpu = &folding_after(20);
@@ -436,7 +436,7 @@ fn convolutions_are_folded_into_two_dimensions() {
     }
 }
 
-/// A long product is several dispatches, each of some workgroups, and has the same bits.
+/// A long product is split into several dispatches of some workgroups each, with the same bits.
 #[test]
 fn convolutions_in_several_dispatches_are_the_whole() {
     let parted = &dispatching(1 << 20);
@@ -465,7 +465,7 @@ fn convolutions_in_several_dispatches_are_the_whole() {
     }
 }
 
-/// More places than a software driver's loops may have: several dispatches, one after another.
+/// More positions than a software driver's loops may have: they are split into several dispatches.
 #[test]
 fn the_gradients_of_very_many_places_are_whole() {
     let images = images(1, [1, 1450, 1450], 1, 1, plain);
@@ -475,7 +475,8 @@ fn the_gradients_of_very_many_places_are_whole() {
     }
 }
 
-/// As long as a software driver's loops may be: one that ended them early would be seen. What is longer is told.
+/// Sums as long as a software driver's loops may be: a loop that ended early would be detected. Longer sums are
+/// refused.
 #[test]
 fn the_longest_sums_are_whole() {
     for (variant, channels) in [
@@ -490,7 +491,7 @@ fn the_longest_sums_are_whole() {
         return;
     }
     for variant in ALL {
-        // A round of tiles takes 16 of a sum.
+        // One loop iteration of the tiles adds 16 products.
         let channels = if variant == Variant::Tiles {
             1 << 20
         } else {

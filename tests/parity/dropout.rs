@@ -5,7 +5,7 @@ use wgrad::reference::{self, Float};
 
 use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Around the 256 invocations and the 1,024 elements of a workgroup.
+/// Sizes around the 256 invocations and the 1,024 elements of a workgroup.
 const SHAPES: [[usize; 2]; 9] = [
     [1, 1],
     [3, 7],
@@ -18,12 +18,12 @@ const SHAPES: [[usize; 2]; 9] = [
     [100, 50],
 ];
 
-/// Run where it folds a dispatch into two dimensions.
+/// A shape for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [1, gpu::FOLDED];
 
 const KEY: [u32; 2] = [0x1234_5678, 0x9abc_def0];
 
-/// What is run: the key and the step of a training, or none.
+/// The key and the step of a training; `None` for an evaluation.
 type At = Option<([u32; 2], u32)>;
 
 fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
@@ -32,7 +32,7 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
     outputs(dropout, shape, at, &x);
 }
 
-/// What is made of `x`, on the GPU and by the reference, which are near.
+/// `y` on the GPU and by the reference. Both passes are checked.
 fn outputs(dropout: Dropout, shape: [usize; 2], at: At, x: &[f32]) -> (Vec<f32>, Array2<f64>) {
     let case = format!("{} {shape:?} {at:?}", dropout.name());
     let [rows, columns] = shape;
@@ -95,7 +95,7 @@ fn dropout_drops_what_the_reference_drops() {
     for shape in SHAPES {
         for p in [0.0, 0.1, 0.5, 1.0 - f32::EPSILON / 2.0] {
             for fill in Fill::ALL {
-                // Scaled by 2²⁴, the extreme would overflow.
+                // With a scale of 2²⁴, extreme values would overflow.
                 if p <= 0.5 || fill != Fill::Extreme {
                     for step in [0, 1, u32::MAX] {
                         check(Dropout::new(p), shape, Some((KEY, step)), fill);
@@ -107,12 +107,12 @@ fn dropout_drops_what_the_reference_drops() {
     check(Dropout::new(0.25), FOLDED, Some((KEY, 3)), Fill::Moderate);
 }
 
-/// A word that is the threshold itself keeps its element.
+/// If an element's random word equals the threshold, the element is kept.
 #[test]
 fn dropout_drops_what_is_below_its_threshold_and_no_more() {
     const COLUMNS: u32 = 1025;
     let step = 1;
-    // `p` has 24 bits: of the words of all elements, the first that it can be.
+    // `p` has 24 bits: take the first element whose random word can be represented as `p`.
     let words = (0..COLUMNS).map(|element| threefry(KEY, [step, element])[0]);
     let is_threshold = |&(_, word): &(usize, u32)| word % 256 == 0;
     let (element, word) = (0..).zip(words).find(is_threshold).unwrap();
@@ -120,7 +120,7 @@ fn dropout_drops_what_is_below_its_threshold_and_no_more() {
     assert_eq!(f64::from(p) * 2f64.powi(32), f64::from(word));
     let ones = [1.0; COLUMNS as usize];
     let (found, expected) = outputs(Dropout::new(p), [1, ones.len()], Some((KEY, step)), &ones);
-    // Each is 0 or above 1.
+    // A kept element is above 1, a dropped one is 0.
     assert!(found[element] > 1.0, "{}", found[element]);
     assert!(expected[[0, element]] > 1.0, "{}", expected[[0, element]]);
 }

@@ -7,7 +7,7 @@ fn index(count: usize) -> impl Fn(&mut Numbers) -> f32 {
     move |numbers| numbers.below(count) as f32
 }
 
-/// Looked up exactly; gradients by a row of the table are sums over its indices.
+/// Lookups must be exact. Gradients by the table's rows are sums over the indices.
 fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     let layer = &Embedding::new(count, width);
     let case = format!("{}, {minibatch:?}", layer.name());
@@ -36,7 +36,8 @@ fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     }
 }
 
-/// Around the 64 columns of a workgroup, the 32 indices of an invocation and the 2,048 of a workgroup.
+/// Sizes around the 64 columns of a workgroup, the 32 indices of an invocation, and the 2,048 indices of a
+/// workgroup.
 #[test]
 fn embedding_is_its_formula() {
     for table in [[1, 1], [2, 3], [27, 10], [5, 64], [3, 65], [300, 7]] {
@@ -50,7 +51,7 @@ fn embedding_is_its_formula() {
     check(folding_gpu(), [5, 129], [57, 1]);
 }
 
-/// All indices are the same, in more dispatches than one: loops as long as they can be.
+/// All indices are equal, and there are several dispatches: loops are as long as possible.
 #[test]
 fn embedding_sums_many_gradients_of_one_row() {
     check(gpu(), [1, 2], [33_000, 1]);
@@ -62,7 +63,7 @@ fn embedding_of_a_large_table_comes_apart() {
     check(&dispatching(3_000), [300, 7], [4, 8]);
 }
 
-/// What is no index gives NaN, also at the ends of what a float can be, and its gradient goes nowhere.
+/// A number that is not an index gives NaN, even at the limits of floats, and its gradient is dropped.
 #[test]
 fn embedding_of_what_is_no_index_is_nan() {
     const NONE: [f32; 12] = [

@@ -7,7 +7,7 @@ use wgrad::ops::{Frequency, Layer, OneBlob, SphericalHarmonics};
 use crate::gpu::{self, FLUSHED, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
 
-/// (rows, inputs) around the 256 invocations and the 1,024 elements of a workgroup, of inputs and of outputs.
+/// (rows, inputs) around the 256 invocations and the 1,024 elements of a workgroup, both for inputs and for outputs.
 const SHAPES: [[usize; 2]; 10] = [
     [1, 1],
     [3, 2],
@@ -21,7 +21,7 @@ const SHAPES: [[usize; 2]; 10] = [
     [101, 53],
 ];
 
-/// Run where it folds a dispatch into two dimensions.
+/// A shape for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [gpu::FOLDED, 1];
 
 fn bench(shape: [usize; 2]) -> &'static wgrad::Gpu {
@@ -32,7 +32,7 @@ fn bench(shape: [usize; 2]) -> &'static wgrad::Gpu {
     }
 }
 
-/// `y` and `dx`, found and by the reference, with a bound for each element.
+/// Compares `y` and `dx` with the reference, within a bound for each element.
 fn compare(case: &str, found: &Results, expected: &[Vec<f64>], bounds: [Vec<f64>; 2]) {
     for (((name, found), expected), bounds) in found.iter().zip(expected).zip(bounds) {
         let case = format!("{case}, {name}");
@@ -40,14 +40,14 @@ fn compare(case: &str, found: &Results, expected: &[Vec<f64>], bounds: [Vec<f64>
     }
 }
 
-/// What the reference has instead of 0 where a sine or a cosine is 0: in `f64` π is rounded.
+/// The reference's result where a sine or a cosine is 0, because π is rounded in `f64`.
 const ZERO: f64 = 4e-16;
 
-/// A sine and a cosine are 3 roundings off, of themselves: in `p·(c + z·P)` with `z = p²` two are those of the sum and
-/// the product, 0.6 those of the coefficients and the fit, and what `z·P` is off by, 3.2 of it, is at most 0.114 of the
-/// sum; in `1 + z·Q` one is that of the sum, 0.22 those of the fit, and 3.2 of `z·Q`, which is at most 0.42 of a cosine
-/// that is at least √½. The gradient of an octave has two such factors, two products, a difference, π (half a rounding)
-/// and one more product; then all octaves are added.
+/// A sine or cosine has a relative error of 3 roundings. In the sine `p·(c + z·P)` with `z = p²`, the sum and the
+/// product take two roundings, the coefficients and the fit 0.6; `z·P` has an error of 3.2 roundings, and is at most
+/// 0.114 of the sum. In the cosine `1 + z·Q`, the sum takes one rounding, the fit 0.22; `z·Q` has an error of 3.2
+/// roundings, and is at most 0.42 of a cosine that is at least √½. The gradient of an octave has two such factors,
+/// two products, a difference, π (half a rounding) and one more product. Then all octaves are added.
 fn check_frequency(octaves: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f32) {
     let layer = Frequency::new(octaves);
     let case = format!("{} {shape:?}", layer.name());
@@ -86,7 +86,7 @@ fn frequencies_are_their_formula() {
     check_frequency(2, FOLDED, Numbers::uniform);
 }
 
-/// The fast angle is taken exactly: at the highest octaves, and of inputs of any size.
+/// The angle is exact even at the highest octaves and for inputs of any size.
 #[test]
 fn frequencies_are_as_accurate_far_from_zero_and_at_high_octaves() {
     for octaves in [5, 32] {
@@ -97,7 +97,7 @@ fn frequencies_are_as_accurate_far_from_zero_and_at_high_octaves() {
     }
 }
 
-/// Where a quarter of a turn ends, and right beside it on both sides.
+/// The ends of quarter turns, and the next numbers on both sides.
 #[test]
 fn frequencies_at_the_ends_of_quarters_are_exact() {
     let eighths = |numbers: &mut Numbers| {
@@ -109,7 +109,7 @@ fn frequencies_at_the_ends_of_quarters_are_exact() {
         }
     };
     check_frequency(4, [150, 2], eighths);
-    // Whole and half turns are exact.
+    // Whole and half turns give exact results.
     let layer = Frequency::new(2);
     let operands = Operands::new(&layer, [40, 1], |numbers| {
         numbers.below(9) as f32 / 2.0 - 2.0
@@ -120,7 +120,7 @@ fn frequencies_at_the_ends_of_quarters_are_exact() {
     assert_close("halves", &found[0].1, rounded, vec![0.0; 160]);
 }
 
-/// Drivers may assume that there is neither infinity nor NaN, so only bits can tell.
+/// Drivers may assume that there is neither infinity nor NaN, so the kernel has to test the bits.
 #[test]
 fn frequencies_of_what_is_no_number_are_nan() {
     for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
@@ -139,8 +139,9 @@ fn frequencies_of_what_is_no_number_are_nan() {
     }
 }
 
-/// `u = K·x − (k + ½)` is rounded twice, and the Gaussian has a slope of |u| times itself; the exponent is rounded, and
-/// `exp` is 3 + 2·(u²/2) ULP off. Beyond 13.2 it is less than f32 has.
+/// `u = K·x − (k + ½)` is rounded twice, and the slope of the Gaussian is |u| times the Gaussian. The exponent is
+/// rounded, and `exp` has an error of 3 + 2·(u²/2) ULP. Beyond |u| = 13.2 the Gaussian is below the normal numbers
+/// of f32.
 fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f32) {
     let layer = OneBlob::new(bins);
     let case = format!("{} {shape:?}", layer.name());
@@ -148,7 +149,7 @@ fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f3
     let found = operands.on_gpu(&case, bench(shape), &layer, false);
     let expected = operands.by_reference(&layer, false);
     let size = bins as f64;
-    // u, its error, the height and its error.
+    // `u` and its error, the Gaussian's height and its error.
     let blob = |x: f64, bin: usize| {
         let u = size * x - (bin as f64 + 0.5);
         let of_u = ROUNDING * (1.0 + 1e-6) * ((size * x).abs() + u.abs());
@@ -171,7 +172,7 @@ fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f3
             absolute += dy * u * height;
             error += dy * (of_u.min(1.0) * height + (u + 1.0) * of_height) + 4.0 * FLUSHED;
         }
-        // Two products, the sum, and that by K.
+        // Two products, the sum, and the product with K.
         size * (error + (3.0 + size) * ROUNDING * (1.0 + 1e-5) * absolute) + FLUSHED
     });
     compare(&case, &found, &expected, [of_y.collect(), of_dx.collect()]);
@@ -189,7 +190,7 @@ fn one_blobs_are_their_formula() {
     check_one_blob(1024, [3, 2], inside);
 }
 
-/// Beside the bins, and as far as a float goes.
+/// Inputs outside the bins, up to the largest floats.
 #[test]
 fn one_blobs_fade_away() {
     for size in [3.0, 40.0, 1e9, 3e38] {
@@ -217,7 +218,7 @@ fn one_blobs_fade_away() {
     }
 }
 
-/// A number with a bound of how far single precision may be from it.
+/// A number with a bound of single precision's error.
 #[derive(Clone, Copy)]
 struct Bounded(f64, f64);
 
@@ -243,7 +244,7 @@ impl Bounded {
         self.times(Self::exact(factor))
     }
 
-    /// A division has 2.5 ULP.
+    /// A division has an error of 2.5 ULP.
     fn over(self, divisor: f64) -> Self {
         let value = self.0 / divisor;
         let error = self.1 / divisor;
@@ -251,7 +252,7 @@ impl Bounded {
     }
 }
 
-/// The recurrence of the shader, whose operations are bounded one by one.
+/// The shader's recurrence, with a bound for each operation.
 fn legendre(l: usize, m: usize, z: f64) -> Bounded {
     if m > l {
         return Bounded::exact(0.0);
@@ -306,13 +307,13 @@ fn harmonic(output: usize, [x, y, z]: [f64; 3]) -> [Bounded; 4] {
     [norm.times(along).times(around), by_x, by_y, by_z]
 }
 
-/// The gradient's factors are taken in another order than in the shader: the bound has room for three more roundings.
+/// The order of the gradient's factors differs from the shader's, so the bound allows three more roundings.
 fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     let layer = SphericalHarmonics::new(degrees);
     let case = format!("{} of {rows}", layer.name());
     let mut operands = Operands::new(&layer, [rows, 3], Numbers::uniform);
     for (row, mut v) in operands.x.rows_mut().into_iter().enumerate() {
-        // Poles and axes come first.
+        // The first rows are the poles and the axes.
         if row < 6 {
             v.fill(0.0);
             v[row / 2] = if row % 2 == 0 { 1.0 } else { -1.0 };
@@ -340,7 +341,7 @@ fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     compare(&case, &found, &expected, [of_y, of_dx]);
 }
 
-/// Around the 1,024 outputs and the 256 rows of a workgroup.
+/// Rows around the 1,024 outputs and the 256 rows of a workgroup.
 #[test]
 fn spherical_harmonics_are_their_formula() {
     for degrees in 1..=8 {
@@ -358,7 +359,7 @@ fn spherical_harmonics_of_what_is_no_direction_are_nan() {
     operands.x[[1, 2]] = f32::NAN;
     let found = operands.on_gpu("harmonics of NaN", gpu(), &layer, false);
     let y = &found[0].1;
-    // Those of z; no other row.
+    // Only the outputs that depend on z, and no other row.
     assert!(y[9 + 2].is_nan() && y[9 + 6].is_nan());
     assert!(y[..9].iter().chain(&y[18..]).all(|y| y.is_finite()));
 }

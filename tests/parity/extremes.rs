@@ -1,4 +1,4 @@
-//! Infinities, NaN, the largest numbers and the smallest: what the CPU path makes of them in `f32`.
+//! Infinities, NaN, and the largest and smallest numbers: the GPU must give the CPU's results in `f32`.
 
 use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{Backward, Forward, Layer, Loss as _, LossPass, MeanSquaredError, Mode};
@@ -26,13 +26,13 @@ pub(crate) const EXTREMES: [f32; 15] = [
     -0.0,
 ];
 
-/// Whether infinities and NaN come through arithmetic: WGSL lets a compiler assume that there are none, and that of
-/// Metal does, as browsers may.
+/// Whether arithmetic keeps infinities and NaN. WGSL lets a compiler assume that there are none. Metal's compiler
+/// does, and browsers may.
 fn keeps_what_is_not_finite() -> bool {
     gpu().info().backend == wgrad::wgpu::Backend::Vulkan
 }
 
-/// Both are NaN, the same infinity, or as near as accuracies of WGSL let them be; what is subnormal may be 0.
+/// Whether both are NaN, the same infinity, or equal within WGSL's accuracies. A subnormal number may become 0.
 fn agree(found: f32, expected: f32) -> bool {
     match expected.is_finite() {
         true => {
@@ -61,7 +61,7 @@ fn all_agree(case: &str, found: &[f32], expected: &Array2<f32>, of: impl Fn(usiz
     }
 }
 
-/// What a device that takes subnormal numbers for 0 reads.
+/// The values as read by a device that flushes subnormal numbers to 0.
 fn flushed(values: &[f32]) -> Vec<f32> {
     let flush = |&value: &f32| {
         if value.is_subnormal() {
@@ -73,7 +73,7 @@ fn flushed(values: &[f32]) -> Vec<f32> {
     values.iter().map(flush).collect()
 }
 
-/// Outputs, and gradients by the inputs, of an activation on the CPU.
+/// Outputs of an activation on the CPU, and gradients by its inputs.
 fn on_the_cpu(layer: &dyn Layer, xs: &[f32], dys: &[f32]) -> [Array2<f32>; 2] {
     let twin = layer.reference();
     let [mut y, mut dx] = [(); 2].map(|()| Array2::zeros((1, xs.len())));
@@ -119,7 +119,8 @@ fn activations_of_extremes_are_those_of_the_cpu() {
             layer.backward(recorder, pass).unwrap();
         });
         let found = bench.read(&dx_found);
-        // The derivative of a rectifier at the least number is not that at 0.
+        // A flushed input changes a rectifier's derivative: the one at 0 differs from the one at the smallest
+        // number.
         let [_, dx_flushed] = on_the_cpu(layer, &flushed(&xs), &dys);
         for ((dx, flushed), &found) in dx.iter_mut().zip(dx_flushed).zip(&found) {
             if agree(found, flushed) {
@@ -131,7 +132,7 @@ fn activations_of_extremes_are_those_of_the_cpu() {
     }
 }
 
-/// A product that overflows is infinite, and NaN stays: with a `Relu` behind the layer and without.
+/// A product that overflows is infinite, and NaN stays NaN, with and without a `Relu` after the layer.
 #[test]
 fn products_of_extremes_are_those_of_the_cpu() {
     let rows = EXTREMES.len();
@@ -162,7 +163,7 @@ fn products_of_extremes_are_those_of_the_cpu() {
     }
 }
 
-/// The square of what is beyond 1.8e19 is infinite; a mean of large squares is not, if no sum is.
+/// The square of a number beyond 1.8e19 is infinite. A mean of large squares is finite if no sum overflows.
 #[test]
 fn squared_errors_of_extremes_are_those_of_the_cpu() {
     let outputs: Vec<f32> = EXTREMES.iter().flat_map(|&y| [y, 1e19]).collect();

@@ -1,4 +1,5 @@
-//! A program that draws frames: on every adapter and in a browser, as many steps as fit the time of one.
+//! A program that draws frames trains as many steps as fit into the time of a frame, on every adapter and in a
+//! browser.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ fn steps_of_a_frame_grow_to_its_time() {
     let mut most = 1;
     let mut taken = 1;
     for _frame in 0..1000 {
-        // In a browser this is where the next frame would be waited for.
+        // In a browser, the program would wait here for the next frame.
         block_on(gpu().wait_async()).unwrap();
         let steps = trainer.advance_within(FRAME).unwrap();
         assert!(steps <= 2 * most, "{steps} behind {most}");
@@ -46,7 +47,7 @@ fn the_cpu_takes_steps_for_the_time_of_a_frame() {
     let mut trainer: Box<dyn Train> = Box::new(trainer.unwrap());
     let mut most = 0;
     let mut taken = 0;
-    // Something else may take the processor for one of them.
+    // Another program may take the processor during some frames.
     for _frame in 0..100 {
         let steps = trainer.advance_within(FRAME).unwrap();
         assert!(steps >= 1);

@@ -5,7 +5,7 @@ use wgrad::ops::{Backward, HashGrid, Layer, Mode};
 use crate::gpu::{Bench, FLUSHED, Numbers, ROUNDING, assert_close, dispatching, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
 
-/// The settings of a grid, and what its levels are.
+/// The settings of a grid.
 #[derive(Debug, Clone, Copy)]
 struct Grid {
     levels: usize,
@@ -16,7 +16,7 @@ struct Grid {
     dimensions: usize,
 }
 
-/// A level: first entry, cells along an axis, entries.
+/// A level: index of its first entry, cells along an axis, number of entries.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     first: usize,
@@ -56,7 +56,7 @@ impl Grid {
         levels
     }
 
-    /// The entry of each corner of a position's cell, and the fraction along each axis.
+    /// The entries of the corners of a position's cell, and the position's fraction along each axis.
     fn cell(&self, level: Level, x: ArrayView1<'_, f32>) -> (Vec<usize>, Vec<f64>) {
         let mut cells = Vec::new();
         let mut fractions = Vec::new();
@@ -93,25 +93,26 @@ impl Grid {
     }
 }
 
-/// Bits of the largest contribution.
+/// The largest contribution has this many bits.
 const BITS: f64 = 30.0;
 
-/// Every number of a grid in −0.5…1.5: outside as well.
+/// Coordinates in −0.5…1.5: some lie outside the grid.
 fn around(numbers: &mut Numbers) -> f32 {
     numbers.uniform() + 0.5
 }
 
-/// In 0…1, in steps of 2⁻²⁴.
+/// Coordinates in 0…1, in steps of 2⁻²⁴.
 fn within(numbers: &mut Numbers) -> f32 {
     numbers.uniform() / 2.0 + 0.5
 }
 
-/// What the fraction of a position is off by: it is cut off after 24 places, a small coordinate after 31.
+/// The error of a position's fraction: it is truncated after 24 bits, and a small coordinate after 31 bits.
 fn off_by(level: Level) -> f64 {
     ROUNDING + level.cells as f64 / f64::from(1u32 << 31)
 }
 
-/// `y`, `dx` and `dtable` beside the formulas, and `dtable` beside the integers that its bits are made of.
+/// Compares `y`, `dx` and `dtable` with the formulas, and `dtable` bit by bit with the sums of integers that define
+/// it.
 fn check(case: &str, gpu: &wgrad::Gpu, grid: Grid, rows: usize, x: impl Fn(&mut Numbers) -> f32) {
     let layer = &grid.layer();
     let operands = Operands::new(layer, [rows, grid.dimensions], x);
@@ -130,8 +131,8 @@ fn check(case: &str, gpu: &wgrad::Gpu, grid: Grid, rows: usize, x: impl Fn(&mut 
     assert_bits(&case, grid, &operands, &found);
 }
 
-/// A weight is off by what the fractions are, and by roundings: of products of fractions, and with a number of the table,
-/// which is at most 1½. The sum has as many terms as corners.
+/// A weight has the errors of the fractions, and roundings: of products of fractions, and of the product with a
+/// number of the table, which is at most 1½. The sum has one term per corner.
 fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -144,7 +145,7 @@ fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     of_row.repeat(operands.x.nrows())
 }
 
-/// The same of each corner's `N·Σ dy·table`, with roundings of that sum, and of the sum over levels.
+/// The same for each corner's `N·Σ dy·table`, with the roundings of that sum and of the sum over levels.
 fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -164,8 +165,8 @@ fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     operands.dy.outer_iter().flat_map(of_row).collect()
 }
 
-/// A contribution is off by less than a unit, which is what is cut off of `dy`, and by half a unit along each axis; and by
-/// what fractions are. The sum is rounded once.
+/// The error of a contribution is less than one unit, by which `dy` is truncated, plus half a unit along each axis,
+/// plus the errors of the fractions. The sum is rounded once.
 fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
     let dimensions = grid.dimensions as f64;
     let mut bounds: Vec<f64> = expected
@@ -173,7 +174,7 @@ fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
         .map(|g| g.abs() * ROUNDING + FLUSHED)
         .collect();
     for (index, level) in grid.levels().into_iter().enumerate() {
-        // A power of two, above the largest by a factor of at most 2, and a normal number.
+        // A power of two that exceeds the largest value by a factor of at most 2. It is a normal number.
         let unit = 2.0 * largest(grid, operands, index) / BITS.exp2();
         let unit = unit.max(FLUSHED);
         for (row, x) in operands.x.outer_iter().enumerate() {
@@ -200,12 +201,12 @@ fn largest(grid: Grid, operands: &Operands, level: usize) -> f64 {
     values.fold(0.0, f64::max)
 }
 
-/// `value·fraction / 2²⁴`, rounded, halves away from 0.
+/// `value·fraction / 2²⁴`, rounded to nearest, halves away from 0.
 fn share(value: i64, fraction: i64) -> i64 {
     value.signum() * ((value.abs() * fraction + (1 << 23)) >> 24)
 }
 
-/// The gradient by the table is the sum of integers that its definition says, rounded once: equal on all devices.
+/// The gradient by the table is a sum of integers by definition, rounded once. It has the same bits on all devices.
 fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
     let found = &found[2].1;
     let mut sums = vec![0i64; found.len()];
@@ -260,7 +261,7 @@ const SMALL: Grid = Grid {
     dimensions: 2,
 };
 
-/// Dense levels and hashed ones, around the rows of a workgroup.
+/// Dense levels and hashed levels, with rows around those of a workgroup.
 #[test]
 fn hash_grid_is_its_formula() {
     for dimensions in [2, 3] {
@@ -278,12 +279,12 @@ fn hash_grid_is_its_formula() {
     }
 }
 
-/// On the borders of cells and of the grid, and just outside.
+/// Positions on the borders of cells and of the grid, and just outside.
 #[test]
 fn hash_grid_on_borders_is_its_formula() {
     const BORDERS: [f32; 8] = [0.0, -0.0, 1.0, 0.25, 0.75, 1.000_000_1, -1e-30, 0.5];
     for dimensions in [2, 3] {
-        // Cells of a quarter and an eighth of the grid.
+        // Cells with a quarter and an eighth of the grid's width.
         let grid = Grid {
             dimensions,
             base: 4,
@@ -296,8 +297,8 @@ fn hash_grid_on_borders_is_its_formula() {
     }
 }
 
-/// Rows from which coarse levels are summed in a workgroup's memory, around those of a workgroup; levels of which all,
-/// some and none fit there.
+/// Rows around the number from which coarse levels are summed in workgroup memory. All, some or none of the levels
+/// fit there.
 #[test]
 fn hash_grid_of_many_rows_is_its_formula() {
     for (dimensions, base, table_size) in [(2, 3, 64), (2, 20, 2048), (2, 33, 2048), (3, 4, 512)] {
@@ -317,7 +318,7 @@ fn hash_grid_of_many_rows_is_its_formula() {
         ..SMALL
     };
     check("wide", gpu(), wide, 1500, around);
-    // 32 levels of 8 features are as many columns as a workgroup has invocations.
+    // 32 levels of 8 features have as many columns as a workgroup has invocations.
     let widest = Grid {
         levels: 32,
         growth: 1.1,
@@ -326,8 +327,8 @@ fn hash_grid_of_many_rows_is_its_formula() {
     check("widest", gpu(), widest, 40, within);
 }
 
-/// All rows in one cell, in a table in which half of its corners share an entry, with gradients just below a power of
-/// two: sums run over the low word again and again, to either side.
+/// All rows lie in one cell, and half of its corners share a table entry. The gradients are just below a power of
+/// two, so the sums overflow the low word many times, in both directions.
 #[test]
 fn hash_grid_sums_repeated_rows() {
     let most = if cfg!(target_arch = "wasm32") {
@@ -364,7 +365,7 @@ fn hash_grid_sums_repeated_rows() {
     }
 }
 
-/// In two rows of workgroups; in parts, without and with levels in a workgroup's memory.
+/// In two rows of workgroups; and in several dispatches, with and without levels in workgroup memory.
 #[test]
 fn hash_grid_comes_apart() {
     let three = Grid { levels: 3, ..SMALL };
@@ -381,7 +382,7 @@ fn hash_grid_comes_apart() {
     }
 }
 
-/// Gradients that are very large, very small, 0, and no normal numbers: one level each.
+/// Gradients that are very large, very small, 0, and subnormal: one level each.
 #[test]
 fn hash_grid_of_extreme_gradients_is_its_formula() {
     let layer = &SMALL.layer();
@@ -394,7 +395,8 @@ fn hash_grid_of_extreme_gradients_is_its_formula() {
     assert!(found[2].1.contains(&f32::INFINITY));
 }
 
-/// Gradients that are not finite make NaN of their level; a row with a NaN gives NaN and moves nothing.
+/// A gradient that is not finite makes its level's gradient NaN. A row with a NaN coordinate gives NaN and changes
+/// nothing.
 #[test]
 fn hash_grid_shows_what_is_not_finite() {
     let layer = &SMALL.layer();
@@ -425,7 +427,7 @@ fn hash_grid_shows_what_is_not_finite() {
             );
         }
         assert!(second < third);
-        // Without the gradients that are none, and the row that is no position, the rest is the same.
+        // Without these gradients and this row, the other levels have the same bits.
         let mut clean = operands;
         (clean.dy[[3, 2]], clean.dy[[4, 5]], clean.x[[5, 1]]) = (0.0, 0.0, 0.5);
         clean.dy.row_mut(5).fill(0.0);
@@ -436,7 +438,7 @@ fn hash_grid_shows_what_is_not_finite() {
     }
 }
 
-/// For equal gradients the CPU engine makes the same integers.
+/// For equal gradients, the CPU engine computes the same integers.
 #[test]
 fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
     for (dimensions, features, rows) in [(2, 2, 700), (3, 2, 1300), (3, 4, 90)] {
@@ -467,7 +469,7 @@ fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
     }
 }
 
-/// A plan that runs again begins with sums of 0.
+/// When a plan runs again, its sums start from 0.
 #[test]
 fn hash_grid_sums_each_step_alone() {
     let grid = Grid {

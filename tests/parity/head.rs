@@ -1,5 +1,5 @@
-//! The head of a network in one dispatch: outputs, losses and every gradient within bounds that are carried from value to
-//! value, and the same bits twice.
+//! The head of a network in one dispatch: outputs, losses and all gradients are within bounds that are carried from
+//! value to value, and two runs have the same bits.
 
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, Zip};
@@ -45,8 +45,8 @@ enum Compare {
 }
 use Compare::{Binary, Classes, Huber as Robust, Relative, Squared};
 
-/// Inputs, then outputs of each layer and what is behind it; the loss; whether a `Relu` has made the rows, and whether
-/// layers have biases.
+/// The inputs; the outputs of each layer, with the activation behind it; the loss; whether a `Relu` precedes the
+/// head; and whether layers have biases.
 #[derive(Debug, Clone, Copy)]
 struct Network {
     inputs: usize,
@@ -66,7 +66,7 @@ const fn network(inputs: usize, layers: &'static [(usize, Behind)], loss: Compar
     }
 }
 
-/// Widths of no multiple, of one, and the widest; as many layers as there may be.
+/// Widths of 1, odd widths, and the largest width; and the largest number of layers.
 const NETWORKS: [Network; 13] = [
     network(1, &[(1, N)], Squared),
     network(2, &[(64, R), (64, R), (3, S)], Squared),
@@ -105,7 +105,7 @@ const NETWORKS: [Network; 13] = [
     },
 ];
 
-/// Around the rows of a block, and so many that workgroups take several blocks.
+/// Rows around those of a block, and so many rows that a workgroup takes several blocks.
 const ROWS: [usize; 7] = [1, 3, 31, 33, 41, 257, 2_601];
 
 struct Case {
@@ -199,7 +199,7 @@ impl Case {
     }
 }
 
-/// What a device makes of a case.
+/// The results of a device for a case.
 #[derive(Debug, PartialEq)]
 struct Found {
     y: Vec<f32>,
@@ -283,7 +283,7 @@ fn forward(behind: Behind, z: &Bounded) -> Bounded {
         let both = Zip::from(&mut y.value).and(&mut y.error);
         both.for_each(|y, error| {
             let z = *y;
-            // The slope is at most 1, or 1.13.
+            // The slope of tanh is at most 1, of GELU 1.13.
             (*y, *error) = match behind {
                 T => (z.tanh(), *error + tanh_error(z)),
                 _ => (gelu(z), 1.13 * *error + gelu_error(z)),
@@ -300,7 +300,7 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
         both.and(&z.value)
             .and(&z.error)
             .for_each(|dz, error, &z, &z_error| {
-                // So near to the edge either side may be taken.
+                // This near to the kink, either side may be taken.
                 if z.abs() <= z_error {
                     *error += dz.abs() * (1.0 - f64::from(SLOPE));
                 }
@@ -336,13 +336,13 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
     known(behind).map_or(dz, |kind| bounds::activate_backward(kind, z, y, dy))
 }
 
-/// Of one output: its part of the loss and the derivative of that, each with what it may be off by.
+/// The loss of one output, and its derivative, each with its error.
 struct Term {
     loss: [f64; 2],
     slope: [f64; 2],
 }
 
-/// `y` may be off by so much.
+/// The loss at `y`, which has the error `off`.
 fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     let d = y - t;
     let off_d = off + ROUNDING * d.abs();
@@ -365,7 +365,7 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
         Binary => {
             let sigmoid = 1.0 / (1.0 + (-y).exp());
             let loss = y.max(0.0) - y * t + (-y.abs()).exp().ln_1p();
-            // `exp` has 3 + 2|z| ULP, `log` 2⁻²¹ beside 1, a division 2.5 ULP.
+            // `exp` has an error of 3 + 2|z| ULP, `log` near 1 has 2⁻²¹, a division has 2.5 ULP.
             let of_exp = (3.0 + 2.0 * y.abs()) * ULP;
             let size = y.abs() + (y * t).abs() + 1.0;
             let rounded = 4.0 * ROUNDING * size + of_exp + 1.0 / f64::from(1 << 21);
@@ -381,13 +381,13 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
             let size = y * y + f64::from(EPSILON);
             let loss = d * d / size;
             let slope = 2.0 * d / size;
-            // Derivatives by y at most, wherever it may be.
+            // The largest derivatives by y within its error.
             let least = (y.abs() - off).max(0.0).powi(2) + f64::from(EPSILON);
             let d = d.abs() + off_d;
             let y = y.abs() + off;
             let bend = 2.0 / least + 4.0 * d * y / (least * least);
             let steep = 2.0 * d / least + 2.0 * y * d * d / (least * least);
-            // Difference, square, sum and product below the line; the quotient; and once more the difference.
+            // Difference, square, and the denominator's sum and product; the quotient; and the difference once more.
             let quotient = 6.0 * ROUNDING + 2.5 * ULP;
             Term {
                 loss: [loss, steep * off_d + quotient * loss],
@@ -404,7 +404,7 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     }
 }
 
-/// The mean of the losses of all rows, what it may be off by, and the gradient by the outputs.
+/// The mean loss of all rows with its error, and the gradient by the outputs.
 fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
     if case.network.loss == Classes {
         return bounds::softmax_cross_entropy(y, &case.labels);
@@ -491,7 +491,7 @@ fn check(name: &str, case: &Case, found: &Found) {
 fn heads_are_what_their_layers_are_and_the_same_twice() {
     for (index, network) in NETWORKS.into_iter().enumerate() {
         for (number, rows) in ROWS.into_iter().enumerate() {
-            // Of many rows those that fill a workgroup's memory; of the rest every third.
+            // Run every third case; and with many rows, the network that fills a workgroup's memory.
             if (index + number) % 3 != 0 && !(index == 3 && rows > 2_000) {
                 continue;
             }

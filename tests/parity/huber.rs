@@ -8,7 +8,7 @@ use crate::loss_of_values::{SHAPES, run};
 
 const DELTAS: [f32; 4] = [1e-3, 0.5, 1.0, 30.0];
 
-/// The definition in `f64`: the loss of a row, and the gradient of the mean over so many rows.
+/// The definition in `f64`: the loss of a row, and the gradient of the mean over all rows.
 fn formula(delta: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
     let mut dy = Array2::zeros(y.raw_dim());
     let huber = reference::Huber {
@@ -33,9 +33,9 @@ fn check(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
         let [y, t] = [&y, &t].map(|all| all.slice(s![row..=row, ..]));
         let (loss, _) = formula(delta, y, t);
         row_losses.push(loss);
-        // Squared: the difference is rounded, which counts twice, and so are two products. Linear: δ·|d| is at most
-        // twice the loss, and |d|, the subtraction and the product are rounded. Both are the same around |d| = δ. A
-        // division has 2.5 ULP.
+        // Squared: the rounding of the difference counts twice, and two products are rounded. Linear: δ·|d| is at
+        // most twice the loss; |d|, the subtraction and the product are rounded. Around |d| = δ, both formulas
+        // agree. A division has an error of 2.5 ULP.
         let absolute = loss * columns as f64;
         let of_sum = sum_error(columns, absolute) + 6.0 * ROUNDING * (1.0 + 1e-6) * absolute;
         errors.push(of_sum / columns as f64 + 2.5 * ULP * loss + 2.0 * FLUSHED);
@@ -63,7 +63,7 @@ fn huber_and_its_gradient_are_their_formulas() {
     }
 }
 
-/// Where the parabola ends, on both sides, and right there.
+/// At the end of the parabola, and on both sides of it.
 #[test]
 fn huber_is_smooth_where_it_becomes_linear() {
     for delta in DELTAS {
@@ -82,8 +82,8 @@ fn huber_is_smooth_where_it_becomes_linear() {
     }
 }
 
-/// Where an output or a target is no finite number the loss is NaN, where it overflows infinite, and else a number: as
-/// on the CPU.
+/// The loss is NaN if an output or a target is not finite, infinite if it overflows, and otherwise a number: as on
+/// the CPU.
 #[test]
 fn huber_of_extremes_is_that_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));
@@ -113,7 +113,7 @@ fn huber_of_extremes_is_that_of_the_cpu() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so only bits can tell.
+/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
 #[test]
 fn a_row_that_is_not_finite_has_a_nan_huber_loss_and_no_other() {
     let shape = [66, 4];

@@ -11,7 +11,7 @@ use wgrad::tensor::Tensor;
 
 use crate::gpu::{Bench, Fill, Numbers, assert_close, dispatching, gpu, longest, sum_error};
 
-/// The sizes that the shaders of this layer are built around, out of their constants.
+/// The block sizes of this layer's shaders, read from their constants.
 fn block_sizes() -> Vec<usize> {
     let contracts = wgrad::plumbing::contracts();
     let linear = contracts
@@ -30,7 +30,7 @@ fn constant(line: &str) -> Option<usize> {
     value.split_once("u;")?.0.parse().ok()
 }
 
-/// Sizes around every block edge, with primes beside them.
+/// Sizes around every block edge, and primes.
 fn edges() -> Vec<usize> {
     let around = block_sizes().into_iter().flat_map(|size| {
         [size - 1, size, size + 1]
@@ -50,11 +50,11 @@ fn shapes() -> Vec<[usize; 3]> {
         [1, 784, 50],
         [2, 3, 65],
         [65, 2, 129],
-        // Sums over several of the longest slabs.
+        // Sums over several slabs, even the longest ones.
         [257, 5, 3],
         [3, 257, 5],
         [5, 3, 257],
-        // Blocks just under, at and over several workgroups, where one makes a few blocks.
+        // Numbers of blocks just below, at and above a multiple of those that one workgroup takes.
         [161, 5, 17],
         [160, 5, 17],
         [159, 5, 18],
@@ -79,7 +79,7 @@ struct Case {
     outputs: usize,
     fill: Fill,
     x: Vec<f32>,
-    /// What `x` is as bytes, for the variant that takes those.
+    /// The bytes of `x`, for the variant that reads bytes.
     bytes: Option<Vec<u8>>,
     w: Vec<f32>,
     b: Vec<f32>,
@@ -104,7 +104,7 @@ impl Case {
         }
     }
 
-    /// Random bytes for `x`, many of them 0 or 255.
+    /// A case with random bytes for `x`, many of them 0 or 255.
     fn of_bytes(shape: [usize; 3], fill: Fill) -> Self {
         let mut numbers = Numbers::new((shape[0] + 7 * shape[1]) as u64);
         let byte = |_| match numbers.below(4) {
@@ -147,7 +147,7 @@ impl Case {
         [w, matrix([1, self.outputs], &self.b)]
     }
 
-    /// Integers exactly, everything else within the bound of a sum of `terms` products.
+    /// Integers must be exact. All else must be within the bound of a sum of `terms` products.
     fn compare(&self, what: &str, found: &[f32], all: &Expected, terms: usize) {
         let case = format!("{what}: {}", self.name);
         let tolerance = all.absolute.iter().map(|&absolute| {
@@ -161,7 +161,7 @@ impl Case {
     }
 }
 
-/// Four bytes to a word, lowest first; what is left of the last word is 0.
+/// Packs four bytes per word, the lowest first. The rest of the last word is 0.
 fn packed(row: &[u8]) -> impl Iterator<Item = u32> {
     row.chunks(4).map(|four| {
         let mut bytes = [0; 4];
@@ -175,14 +175,14 @@ fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
     Array2::from_shape_vec(shape, values).unwrap()
 }
 
-/// A result, and the same sum over absolute values.
+/// A result, and the result for absolute values.
 struct Expected {
     value: Array2<f64>,
     absolute: Array2<f64>,
 }
 
 impl Expected {
-    /// Nothing where this is not above 0.
+    /// Sets the elements to 0 where `by` is not positive.
     fn masked(&self, by: &Array2<f64>) -> Self {
         let masked = |values: &Array2<f64>| {
             let mut values = values.clone();
@@ -387,7 +387,7 @@ fn backward_in_vectors_is_the_formula() {
     check_all_backward(Variant::Vectors);
 }
 
-/// One more rounding than over floats: the sums, or each byte, are divided by 255.
+/// One more rounding than for floats: the sums, or each byte, are divided by 255.
 #[test]
 fn products_of_bytes_are_the_formula() {
     for (index, shape) in shapes().into_iter().enumerate() {
@@ -401,7 +401,7 @@ fn products_of_bytes_are_the_formula() {
     }
 }
 
-/// More workgroups than one dispatch dimension has.
+/// The dispatch has more workgroups than one dimension allows.
 #[test]
 fn a_long_batch_is_folded_into_two_dimensions() {
     for (variant, rows) in [
@@ -431,7 +431,7 @@ fn a_long_batch_is_folded_into_two_dimensions() {
     }
 }
 
-/// As long as a software driver's loops may be: one that ended them early would be seen.
+/// Sums as long as a software driver's loops may be: a loop that ended early would be detected.
 #[test]
 fn the_longest_sums_are_whole() {
     for (variant, depth) in [
@@ -471,13 +471,13 @@ fn a_wide_bias_is_folded_into_two_dimensions() {
     }
 }
 
-/// A long product is several dispatches, each of some workgroups.
+/// A long product is split into several dispatches of some workgroups each.
 #[test]
 fn products_in_several_dispatches_are_the_formula() {
-    // Of the largest tile, in the longest of the sums.
+    // The limit allows a workgroup with the largest tile and the longest of these sums.
     let gpu = &dispatching(2 * 128 * 128 * 300);
     for shape in [[300, 60, 130], [129, 270, 257]] {
-        // Exact: of other numbers the kernels' rounding is compared above.
+        // Integers are exact. Other tests compare the rounding of other numbers.
         let case = Case::new(shape, Fill::Integers);
         for variant in Variant::OF_FLOATS {
             check_forward(gpu, variant, &case);
@@ -496,7 +496,7 @@ fn products_in_several_dispatches_are_the_formula() {
         variant.forward(&mut recorder, &x, &[w.clone(), b.clone()], &y);
         let dispatches = recorder.finish().unwrap().len();
         assert!((5..=9).contains(&dispatches), "{variant:?}: {dispatches}");
-        // A bias is summed apart from the parts.
+        // The gradient by the bias takes a dispatch of its own.
         let mut recorder = Recorder::new(gpu);
         let gradients = [w.clone(), b.clone()];
         let pass = Backward::new([&x, &y, &y], None, Mode::Evaluation);

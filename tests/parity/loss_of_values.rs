@@ -1,10 +1,10 @@
-//! What the tests of losses share whose targets are values.
+//! Helpers for the tests of losses whose targets are values.
 
 use wgrad::ops::{Loss, LossPass};
 
 use crate::gpu::{Bench, folding_gpu, gpu};
 
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 pub(crate) const SHAPES: [[usize; 2]; 13] = [
@@ -23,7 +23,7 @@ pub(crate) const SHAPES: [[usize; 2]; 13] = [
     FOLDED,
 ];
 
-/// Losses of rows and their gradient on the GPU.
+/// The rows' losses and their gradient on the GPU.
 pub(crate) fn run(loss: &dyn Loss, shape: [usize; 2], [y, t]: [&[f32]; 2]) -> [Vec<f32>; 2] {
     let bench = Bench::new(if shape == FOLDED {
         folding_gpu()

@@ -31,7 +31,8 @@ fn check(shape: [usize; 2], fill: Fill) {
         let mut unread = Array2::zeros((1, columns));
         let loss = formula(y, t, unread.view_mut());
         row_losses.push(loss);
-        // Each difference is rounded, and so has its square two roundings more; a division 2.5 ULP.
+        // The rounding of each difference counts twice in its square, which is rounded, too. A division has an error
+        // of 2.5 ULP.
         let absolute = loss * columns as f64;
         let of_sum = sum_error(columns, absolute) + 2.0 * ROUNDING * (1.0 + 1e-6) * absolute;
         errors.push(of_sum / columns as f64 + 2.5 * ULP * loss + FLUSHED);
@@ -52,7 +53,7 @@ fn mean_squared_error_and_its_gradient_are_their_formulas() {
     }
 }
 
-/// The gradient of the formula is its derivative: a parabola's central difference is exact.
+/// The formula's gradient is its derivative: for a parabola, the central difference is exact.
 #[test]
 fn gradient_of_mean_squared_error_is_its_derivative() {
     let shape = [3, 4];

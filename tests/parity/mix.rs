@@ -2,13 +2,13 @@ use wgrad::plumbing::values::mix_in;
 
 use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Around the 256 invocations and the 1,024 elements of a workgroup. The last is run where it folds a dispatch into
-/// two dimensions.
+/// Sizes around the 256 invocations and the 1,024 elements of a workgroup. The last size is for the device that
+/// folds dispatches into two dimensions.
 const SIZES: [usize; 7] = [1, 255, 257, 1023, 1024, 1025, FOLDED];
 
 const SHARES: [f32; 4] = [0.25, 0.005, 0.0, 1.0];
 
-/// A difference, its product with the share and a sum, each rounded once: relative to what each of them is.
+/// A difference, its product with the share, and a sum. Each is rounded once, relative to its own size.
 #[test]
 fn parameters_move_by_their_share() {
     for size in SIZES {

@@ -1,4 +1,4 @@
-//! Both passes of a layer that has parameters, state or something kept, on the GPU and by its formulas.
+//! Runs both passes of a layer with parameters, state or kept values, on the GPU and by the reference.
 
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Backward, Draw, Forward, Layer, LayerSpec, Mode};
@@ -8,7 +8,7 @@ use wgrad::{Gpu, Shape, TensorShape};
 
 use crate::gpu::{Bench, Numbers};
 
-/// What a layer is given of a minibatch.
+/// The operands of a layer for a minibatch.
 pub(crate) struct Operands {
     pub(crate) spec: LayerSpec,
     input: Shape,
@@ -18,11 +18,12 @@ pub(crate) struct Operands {
     pub(crate) state: Vec<Array2<f32>>,
 }
 
-/// Results: `y`, `dx`, gradients by parameters, and state after a step of training.
+/// The results: `y`, `dx`, gradients by the parameters and, in training, the state after the step.
 pub(crate) type Results = Vec<(&'static str, Vec<f32>)>;
 
 impl Operands {
-    /// `x` by a function of random numbers; parameters and state in ½…1½, so that a variance is above 0.
+    /// `x` comes from a function of random numbers. Parameters and state are in ½…1½, so that variances are
+    /// positive.
     pub(crate) fn new(
         layer: &dyn Layer,
         minibatch: impl Into<TensorShape>,
@@ -51,7 +52,7 @@ impl Operands {
         }
     }
 
-    /// With other state.
+    /// Replaces the state.
     pub(crate) fn with_state(mut self, state: &[Vec<f32>]) -> Self {
         for (of, values) in self.state.iter_mut().zip(state) {
             of.iter_mut()
@@ -67,7 +68,7 @@ impl Operands {
         kept.map(move |kept| (kept.name, kept.tensor_shape(rows)))
     }
 
-    /// Names of the results.
+    /// The names of the results.
     fn names(&self, is_training: bool) -> Vec<&'static str> {
         let parameters = self.spec.parameters.iter().map(|spec| spec.name);
         let state = self.spec.state.iter().map(|spec| spec.name);
@@ -79,7 +80,7 @@ impl Operands {
             .collect()
     }
 
-    /// Between guard bands.
+    /// Runs both passes on the GPU, between guard bands.
     pub(crate) fn on_gpu(
         &self,
         case: &str,
@@ -136,7 +137,7 @@ impl Operands {
         self.names(is_training).into_iter().zip(values).collect()
     }
 
-    /// In `f64`.
+    /// Runs both passes by the reference, in `f64`.
     pub(crate) fn by_reference(&self, layer: &dyn Layer, is_training: bool) -> Vec<Vec<f64>> {
         let cast = |values: &Array2<f32>| values.mapv(f64::from);
         let unwritten = |dims: [usize; 2]| Array2::from_elem(dims, f64::NAN);

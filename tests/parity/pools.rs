@@ -6,7 +6,7 @@ use wgrad::{Shape, TensorShape};
 
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ULP, assert_close, folding_gpu, gpu, sum_error};
 
-/// Rows, images, and kernel, stride and padding of windows on them.
+/// The number of rows, the images, and the kernel, stride and padding of the windows.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     rows: usize,
@@ -30,7 +30,8 @@ const fn square(rows: usize, image: [usize; 3], [kernel, stride, padding]: [usiz
     )
 }
 
-/// The last three are run where they fold a dispatch into two dimensions: 1,537 windows are seven workgroups.
+/// The last three cases are for the device that folds dispatches into two dimensions: 1,537 windows take seven
+/// workgroups.
 const CASES: [Case; 22] = [
     square(1, [1, 1, 1], [1, 1, 0]),
     square(5, [3, 1, 1], [3, 1, 1]),
@@ -81,7 +82,7 @@ impl Case {
     }
 }
 
-/// What a layer without parameters makes of `x` and `dy`: `y`, `dx`, and what it keeps.
+/// The results of a layer without parameters: `y`, `dx`, and the kept values.
 type Passes<T> = [Vec<T>; 3];
 
 fn output(layer: &dyn Layer, image: Shape) -> Shape {
@@ -149,7 +150,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Nothing is rounded but sums of gradients, which have the reference's order.
+/// Only sums of gradients are rounded, and they have the reference's order.
 fn check_max(bench: &Bench<'_>, case: &Case, x: &[f32]) {
     let layer = case.max();
     let of_x = (case.rows, Shape::from(case.image));
@@ -159,7 +160,7 @@ fn check_max(bench: &Bench<'_>, case: &Case, x: &[f32]) {
     let expected = by_reference::<f32>(&layer, of_x, [x, &dy]);
     assert_eq!(bits(&winner), bits(&expected[2]), "winners of {case:?}");
     assert_eq!(bits(&y), bits(&expected[0]), "y of {case:?}");
-    // Zeros of both signs are one.
+    // Zeros of both signs are equal.
     assert_eq!(dx, expected[1], "dx of {case:?}");
 }
 
@@ -250,7 +251,8 @@ fn a_nan_in_a_window_is_the_largest_and_the_first_wins() {
     assert!(y[0].is_nan(), "{y:?}");
 }
 
-/// A sum of at most as many terms as a window has pixels, or as windows cover a pixel, and a division (2.5 ULP).
+/// A sum with at most as many terms as a window has pixels, or as there are windows over a pixel; and a division
+/// (2.5 ULP).
 fn check_avg(bench: &Bench<'_>, layer: AvgPool2d, of_x: (usize, Shape), pixels: usize, x: &[f32]) {
     let elements = of_x.0 * output(&layer, of_x.1).len();
     let dy = Numbers::new(5).fill(elements, Fill::Moderate);
@@ -260,7 +262,7 @@ fn check_avg(bench: &Bench<'_>, layer: AvgPool2d, of_x: (usize, Shape), pixels: 
     let sums = by_reference::<f64>(&layer, of_x, [&absolute(x), &absolute(&dy)]);
     for (found, at) in [(y, 0), (dx, 1)] {
         let tolerance = expected[at].iter().zip(&sums[at]).map(|(value, sum)| {
-            // The mean of the magnitudes for their sum: its bound is a part of the sum's.
+            // The mean of the magnitudes takes the place of their sum, so the sum's bound is divided, too.
             sum_error(pixels, *sum) + 2.5 * ULP * value.abs() + FLUSHED
         });
         let case = format!("{} of {of_x:?}: {}", layer.name(), ["y", "dx"][at]);

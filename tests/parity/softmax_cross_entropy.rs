@@ -33,21 +33,21 @@ fn run(shape: [usize; 2], logits: &[f32], labels: &[u32]) -> Outcome {
     }
 }
 
-/// What a row's loss and gradient may be off by, from the accuracies of WGSL.
+/// Error bounds of a row's loss and gradient, from WGSL's accuracies.
 struct Bound {
     loss: f64,
     dlogits: Vec<f64>,
 }
 
-/// What softmax makes of a row, and what that may be off by: `z = logit − max` is rounded, `exp(z)` has 3 + 2|z| ULP,
-/// each addition is rounded; `log` has 3 ULP, or 2⁻²¹ up to 2.
+/// Softmax of a row with error bounds. `z = logit − max` is rounded, `exp(z)` has an error of 3 + 2|z| ULP, each
+/// addition is rounded, and `log` has an error of 3 ULP, or 2⁻²¹ for arguments up to 2.
 pub(crate) struct Softmax {
     pub(crate) z: Vec<f64>,
     e: Vec<f64>,
-    /// Relative.
+    /// Relative error of each `e`.
     of_exp: Vec<f64>,
     sum: f64,
-    /// Relative.
+    /// Relative error of `sum`.
     of_sum: f64,
     of_log: f64,
 }
@@ -79,7 +79,7 @@ impl Softmax {
         }
     }
 
-    /// Minus the logarithm of the probability of a class, and what it may be off by.
+    /// Minus the logarithm of a class's probability, and its error.
     pub(crate) fn loss(&self, class: usize) -> [f64; 2] {
         let log = self.sum.ln();
         let z = self.z[class];
@@ -87,7 +87,7 @@ impl Softmax {
         [log - z, of_loss]
     }
 
-    /// The probability of a class, and what it may be off by: a division has 2.5 ULP.
+    /// The probability of a class, and its error: a division has 2.5 ULP.
     pub(crate) fn probability(&self, class: usize) -> [f64; 2] {
         let p = self.e[class] / self.sum;
         [p, p * (self.of_exp[class] + self.of_sum + 2.5 * ULP)]
@@ -140,7 +140,7 @@ fn check(shape: [usize; 2], logits: &[f32], labels: &[u32]) {
     assert_close(&case, &found.dlogits, dlogits.iter().copied(), tolerance);
 }
 
-/// Seven workgroups of 64 rows, run where they are folded into two dimensions.
+/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 const SHAPES: [[usize; 2]; 15] = [
@@ -196,7 +196,7 @@ fn equal_logits_share_the_gradient() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so only bits can tell.
+/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
 #[test]
 fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     let shape = [66, 4];
@@ -225,8 +225,8 @@ fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     }
 }
 
-/// Every pair of extremes as the logits of two classes, with a label of either: NaN where one is no finite number,
-/// infinite where their difference overflows.
+/// Every pair of extremes as the logits of two classes, with either label. The loss is NaN if a logit is not finite,
+/// and infinite if the difference of the logits overflows.
 #[test]
 fn losses_of_extremes_are_those_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&a| EXTREMES.map(|b| [a, b]));
@@ -249,7 +249,7 @@ fn losses_of_extremes_are_those_of_the_cpu() {
     assert_eq!(infinite, 2);
 }
 
-/// Nothing is written where no class is: guard bands see to that.
+/// Such a label must not cause a write out of bounds; guard bands check that.
 #[test]
 fn a_label_that_is_no_class_has_a_nan_loss() {
     for classes in [1, 2, 10] {

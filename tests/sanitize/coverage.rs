@@ -1,4 +1,4 @@
-//! Which blocks of which kernels were reached.
+//! The blocks of the kernels that were reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,8 @@ use wgrad::sanitize::Sanitized;
 
 use crate::gpu::sanitized::run_sanitized;
 
-/// Blocks that no shape reaches: how the kernel's name begins, a piece of the block's line in the list, and why.
+/// Blocks that no shape reaches: the start of the kernel's name, a part of the block's line in the list, and the
+/// reason.
 const UNREACHED: &[(&str, &str, &str)] = &[
     (
         "conv2d_",
@@ -53,11 +54,11 @@ const UNREACHED: &[(&str, &str, &str)] = &[
 ];
 
 const FIRST: &str = "it makes the first product alone";
-/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after four workgroups; these
-/// kernels it does not take.
+/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after four workgroups, but
+/// these kernels do not run there.
 const FOLDED: &str = "a workgroup too many is there only where more than 65,535 are folded";
 
-/// Of a kernel, in all its cases.
+/// The coverage of a kernel over all cases.
 #[derive(Debug, Default)]
 struct Reached {
     dispatches: usize,
@@ -70,7 +71,7 @@ struct Reached {
 pub(crate) struct Coverage(Mutex<BTreeMap<String, Reached>>);
 
 impl Coverage {
-    /// Interprets a plan, and fails where anything is found.
+    /// Interprets a plan, and fails if there are findings.
     pub(crate) fn run(&self, gpu: &Gpu, case: &str, plan: &Plan) {
         let report = run_sanitized(gpu, case, plan);
         report
@@ -89,7 +90,7 @@ impl Coverage {
         }
     }
 
-    /// Every kernel was run, and each of its blocks reached, but those that are listed with a reason.
+    /// Asserts that every kernel was run, and that each block was reached or is listed with a reason.
     pub(crate) fn assert_complete(&self) {
         let kernels = self.0.lock().unwrap();
         let all: BTreeSet<String> = wgrad::plumbing::contracts()

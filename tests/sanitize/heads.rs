@@ -15,10 +15,11 @@ use crate::gpu::{Fill, Numbers, folding_gpu, gpu};
 
 pub(crate) const FORMS: [Form; 2] = [Form::Tiles, Form::Registers];
 
-/// Inputs; outputs of a layer and what is behind it; and so on. Every activation is behind a hidden layer.
+/// The inputs; then the outputs of each layer with its activation. Every activation follows some hidden layer.
 type Layers = (usize, Vec<(usize, HeadActivation)>);
 
-/// Whether layers have a bias, whether a `Relu` made the rows, whether the gradient by them is wanted.
+/// Whether the layers have biases, whether a `Relu` precedes the head, and whether the gradient by the input is
+/// computed.
 type Settings = [bool; 3];
 
 fn activations() -> [HeadActivation; 6] {
@@ -44,16 +45,16 @@ fn losses() -> [Box<dyn Loss>; 5] {
     ]
 }
 
-/// All that a training with a head has in tensors, and its plan.
+/// The tensors and the plan of a training with a head.
 pub(crate) struct Recorded {
     pub(crate) plan: Plan,
-    /// x, parameters and, of values, targets.
+    /// `x`, the parameters and, for a loss of values, the targets.
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) losses: Tensor,
     pub(crate) y: Tensor,
 }
 
-/// The step and the forward pass of a head.
+/// Records the training step and the forward pass of a head.
 pub(crate) fn recorded(
     gpu: &Gpu,
     form: Form,
@@ -125,7 +126,7 @@ pub(crate) fn recorded(
     }
 }
 
-/// Every activation behind a hidden layer, and one at the end.
+/// Layers with every activation after a hidden layer, and one of them at the end.
 pub(crate) fn all_behind(last: usize) -> Layers {
     let all = activations();
     let hidden = [9, 10, 7, 3, 4, 6].into_iter().zip(all);
@@ -149,7 +150,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let linear = HeadActivation::default();
     for form in FORMS {
         for last in 0..activations().len() {
-            // Losses of values in turn, and classes.
+            // The losses of values in turn, and the loss of classes.
             for loss in [last % 4, 4] {
                 add(gpu(), form, all_behind(last), 7, loss, [true, false, true]);
             }
@@ -164,7 +165,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 loss,
                 [true, false, false],
             );
-            // More blocks than there are workgroups, and more workgroups than a row of them holds.
+            // More blocks than workgroups, and more workgroups than a row of workgroups has.
             let rows = if form == Form::Tiles { 33_000 } else { 1_300 };
             add(
                 gpu(),

@@ -1,4 +1,4 @@
-//! Kernels that are recorded by themselves.
+//! Kernels that are recorded directly.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::gpu::{Fill, Numbers, gpu};
 use crate::layers::{self, IMAGES};
 
-/// (rows, inputs, outputs) around the tiles.
+/// (rows, inputs, outputs), around the sizes of the tiles.
 const PRODUCTS: [[usize; 3]; 10] = [
     [1, 1, 1],
     [2, 3, 65],
@@ -29,7 +29,7 @@ const PRODUCTS: [[usize; 3]; 10] = [
     [64, 9, 10],
 ];
 
-/// Elements around a workgroup of 256 invocations with four each.
+/// Numbers of elements around a workgroup of 256 invocations with four elements each.
 const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
 
 /// Rows of a minibatch, coordinates and features of a grid: one workgroup, several, and sums in a workgroup's memory.
@@ -51,7 +51,7 @@ pub(crate) fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> 
     tensor
 }
 
-/// What a layer is given: floats, or as many bytes in words.
+/// The input of a layer: floats, or as many bytes packed in words.
 pub(crate) fn input_of(is_bytes: bool, [rows, width]: [usize; 2]) -> Tensor {
     if is_bytes {
         words("x", [rows, width.div_ceil(4)], 1 << 32, 1)
@@ -124,10 +124,10 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A level in the workgroup's memory where rows are many, another in no case, and a row with a NaN.
+/// With many rows, one level fits into workgroup memory and another never does. One row has a NaN.
 fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features: usize) {
     let layer = HashGrid::new().levels(2).features_per_level(features);
-    // In the plane no row comes to some of the first level's entries.
+    // In two dimensions, no row reaches some of the first level's entries.
     let cells = if dimensions == 2 { 20 } else { 4 };
     let layer = layer.table_size(4096).base_resolution(cells).growth(9.0);
     let input = Shape::from(dimensions);
@@ -219,7 +219,7 @@ fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs
     );
 }
 
-/// With padding, strides, dilation, and blocks that are full and not.
+/// Convolutions with padding, strides, dilation, and full and partial blocks.
 pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 5] {
     [
         (Conv2d::new(1, 1), 1, [1, 1, 1]),
@@ -324,7 +324,7 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
 fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     let [a, b, c] = [1, 2, 3].map(|seed| tensor("values", shape, seed));
     values::add(recorder, [&a, &b], &c);
-    // All of them, so that there is more than one workgroup, and some.
+    // All columns, so that there is more than one workgroup; and some of them.
     for columns in [shape[1], shape[1].div_ceil(2)] {
         values::copy_columns(recorder, (&a, 0), (&c, 0), columns);
     }

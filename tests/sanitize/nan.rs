@@ -1,9 +1,9 @@
-//! A NaN that goes into a layer comes out, however comparisons with NaN come out: WGSL lets a device take them either
-//! way, and a training that has diverged shows it by a NaN.
+//! A NaN in a layer's input gives a NaN in its output, whatever comparisons with NaN give. WGSL allows a device
+//! either result, and a training shows by a NaN that it has diverged.
 //!
-//! Each plan is interpreted as IEEE 754 has it, with all such comparisons true, with all false, and with choices place
-//! by place. What is NaN is NaN in all of them, and all else has the same bits. Derivatives are not compared: that of a
-//! rectifier at NaN may be either.
+//! Each plan is interpreted with comparisons as in IEEE 754, with all of them true, with all of them false, and with
+//! a choice per place in the source. All runs must have the same NaN elements, and the same bits elsewhere.
+//! Derivatives are not compared: a rectifier's derivative at NaN may be either.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
@@ -23,12 +23,13 @@ use crate::kernels::{convolutions, input_of, tensor, words};
 use crate::layers;
 use crate::trainings::{GPUS, bytes, floats};
 
-/// Choices place by place, for short kernels, some of which compare several times, and for all others. Where two must
-/// come out in one way of the four to show a mistake, so many of the former miss it once in ten thousand times.
+/// The number of runs with a choice per place: for short kernels, some of which compare several times, and for all
+/// other kernels. If a mistake shows in one of the four combinations of two comparisons, 32 runs miss it once in ten
+/// thousand times.
 const MANY: u64 = 32;
 const FEW: u64 = 4;
 
-/// What was found, a line for each tensor.
+/// The differences, one line per tensor.
 #[derive(Default)]
 struct Faults {
     seeds: u64,
@@ -36,7 +37,8 @@ struct Faults {
 }
 
 impl Faults {
-    /// The plan of a pass, with a NaN in one element of each input in turn: there is one in the first output.
+    /// Checks the plan of a pass with a NaN in one element of each input in turn. The first output must then have a
+    /// NaN.
     fn pass(
         &mut self,
         case: &str,
@@ -50,7 +52,7 @@ impl Faults {
         for input in inputs {
             let numbers = gpu().read::<f32>(input).unwrap();
             let mut with_nan = numbers.clone();
-            // No stride of a convolution passes it by.
+            // An element that no convolution's stride skips.
             with_nan[(numbers.len() / 2 + 1).min(numbers.len() - 1)] = f32::NAN;
             gpu().write(input, &with_nan).unwrap();
             let case = format!("{case}, NaN in {}", input.label());
@@ -59,7 +61,7 @@ impl Faults {
         }
     }
 
-    /// Plans one after another, whose first output has a NaN.
+    /// Checks plans that run one after another. The first output must have a NaN.
     fn plans(&mut self, case: &str, gpu: &Gpu, plans: &[&Plan], outputs: &[&Tensor]) {
         let tensors: Vec<Tensor> = plans.iter().copied().flat_map(plumbing::tensors).collect();
         let read = |tensor: &Tensor| gpu.read::<u32>(tensor).unwrap();
@@ -100,7 +102,7 @@ impl Faults {
     }
 }
 
-/// The first element that differs, by IEEE 754 and found: any NaN is one.
+/// The first element that differs between IEEE 754 and another run. Any two NaN count as equal.
 fn other(expected: &[u32], found: &[u32]) -> Option<(usize, [f32; 2])> {
     let mut pairs = expected.iter().zip(found).enumerate();
     let other = pairs.find(|&(_, (&a, &b))| a != b && !(is_nan(a) && is_nan(b)));
@@ -176,7 +178,7 @@ fn inputs_of_layers(faults: &mut Faults) {
     }
 }
 
-/// Of a row with a NaN the loss is NaN, and so is what the forward pass gives.
+/// For a row with a NaN, the loss and the output of the forward pass are NaN.
 fn fused_heads(faults: &mut Faults) {
     let losses: [&dyn Loss; 2] = [&MeanSquaredError, &SoftmaxCrossEntropy];
     for form in heads::FORMS {
@@ -254,7 +256,7 @@ fn with_parameters(faults: &mut Faults) {
     let batch = BatchNorm::new();
     let layer_norm = LayerNorm::new();
     let embedding = Embedding::new(3, 5);
-    // All rows read all of its entries.
+    // Every row reads all entries of this grid.
     let grid = HashGrid::new().levels(2).base_resolution(1).growth(1.0);
     let layers: [(&dyn Layer, Shape); 6] = [
         (&grid, 2.into()),
@@ -350,7 +352,7 @@ fn losses(faults: &mut Faults) {
     });
 }
 
-/// The tensors of this label that plans bind.
+/// All tensors with this label that the plans bind.
 fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
     let tensors = plans.iter().copied().flat_map(plumbing::tensors);
     let (found, others): (Vec<_>, Vec<_>) = tensors.partition(|tensor| tensor.label() == label);
@@ -358,7 +360,7 @@ fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
     found
 }
 
-/// The loss of a step and of an evaluation, with a NaN in each bias in turn, by both plans of a step.
+/// Checks the losses of a step and of an evaluation with a NaN in each bias in turn, for both plans of a step.
 fn trained(faults: &mut Faults, gpu: &Gpu) {
     let data = bytes(9, 10, 4);
     for (fusion, biases) in [Fusion::Fused, Fusion::Layers]
@@ -388,7 +390,7 @@ fn trained(faults: &mut Faults, gpu: &Gpu) {
     }
 }
 
-/// The loss of a step and of an evaluation whose outputs are right or wrong one by one.
+/// Checks the losses of a step and of an evaluation, for outputs that are right or wrong one by one.
 fn of_probabilities(faults: &mut Faults, gpu: &Gpu) {
     let [x, t] = floats(9, 5, 3);
     let t = t.mapv(f32::abs);
@@ -414,7 +416,7 @@ fn put_nan(trainer: &mut Trainer, name: &str) {
     trainer.set_parameters(&parameters).unwrap();
 }
 
-/// Every parameter becomes NaN where one gradient is: the factor of all is.
+/// If one gradient is NaN, every parameter becomes NaN, because the clipping factor is NaN.
 fn clipped(faults: &mut Faults, gpu: &Gpu) {
     let [x, t] = floats(70, 5, 3);
     let table = wgrad::data::Table::regression("values", x.view(), t.view()).unwrap();

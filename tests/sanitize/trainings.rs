@@ -1,4 +1,4 @@
-//! Everything that trainings run: both plans of a step with all kinds of kernels, all optimizers, evaluation.
+//! All plans of trainings: both kinds of steps with all kinds of kernels, all optimizers, and evaluation.
 
 use std::sync::LazyLock;
 
@@ -28,10 +28,11 @@ pub(crate) static GPUS: LazyLock<[Gpu; 3]> = LazyLock::new(|| {
     })
 });
 
-/// Inputs; outputs of a linear layer and which activation is behind it; and so on to the classes; rows of a minibatch.
+/// The inputs; the outputs of each hidden linear layer with its activation; the number of classes; the rows per
+/// minibatch.
 type Fused = (usize, &'static [(usize, Activation)], usize, usize);
 
-/// Bytes of a plan that is interpreted.
+/// The most bytes of a plan that is interpreted.
 const LONGEST: u64 = 1 << 18;
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,7 @@ enum Activation {
 }
 use Activation::{None as Plain, Relu as R, Sigmoid as S};
 
-/// Around the tiles of the fused kernels, and the rows that their workgroups take at a time.
+/// Sizes around the tiles of the fused kernels, and around the rows that their workgroups take at a time.
 const FUSED: [Fused; 9] = [
     (1, &[(1, S)], 2, 1),
     (61, &[(17, R), (33, S), (9, R)], 4, 8),
@@ -51,7 +52,7 @@ const FUSED: [Fused; 9] = [
     (39, &[(130, R), (1, S)], 5, 9),
     (16, &[(8, R)], 2, 601),
     (70, &[], 10, 33),
-    // As many layers as there may be.
+    // The largest number of layers.
     (
         9,
         &[(5, R), (4, S), (3, R), (6, S), (5, R), (4, S), (7, R)],
@@ -66,7 +67,7 @@ fn spec(inputs: usize, hidden: &[(usize, Activation)], classes: usize) -> Sequen
     spec_of(inputs, hidden, classes, 0.1)
 }
 
-/// With weights of this standard deviation.
+/// The weights have this standard deviation.
 fn spec_of(inputs: usize, hidden: &[(usize, Activation)], classes: usize, std: f32) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std });
     let mut spec = Sequential::input(inputs).seed(4);
@@ -100,12 +101,12 @@ pub(crate) fn floats(examples: usize, width: usize, outputs: usize) -> [Array2<f
         .map(|columns| Array2::from_shape_simple_fn((examples, columns), || numbers.uniform()))
 }
 
-/// Everything that a training runs once, with an evaluation of what it trains on.
+/// Runs every plan of a training once, with an evaluation of the training data.
 fn check(coverage: &Coverage, case: &str, trainer: &mut Trainer, examples: &Examples) {
     trainer.evaluate(examples.clone()).unwrap();
     let gpu = trainer.model().gpu().clone();
     for plan in plumbing::plans(trainer) {
-        // Minibatches of hundreds of steps, drawn ahead: other cases have shorter ones.
+        // This plan draws minibatches for hundreds of steps ahead. Other cases cover shorter ones.
         if plan.flops() == 0 && plan.bytes() > LONGEST {
             gpu.submit(plan, 1).unwrap();
         } else {
@@ -160,7 +161,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 check(coverage, name, &mut trainer, &Examples::from(&data));
             },
         ));
-        // Rows of more words than a workgroup has invocations.
+        // Rows have more words than a workgroup has invocations.
         for fusion in [Fusion::Fused, Fusion::Layers] {
             cases.push(case(
                 format!("wide rows, {fusion:?} on {index}"),
@@ -201,10 +202,11 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.push(case(
                 format!("optimizer {number} on {index}"),
                 move |coverage, name| {
-                    // An update does not see rows: some more than a workgroup has once, and few with all others.
+                    // An update does not depend on the rows: one case has more rows than a workgroup, all others
+                    // have few.
                     let (rows, batch) = if number == 0 { (70, 66) } else { (5, 3) };
                     let [mut x, t] = floats(rows, 5, 3);
-                    // The weights of a feature that is always 0 have a gradient of 0, which a lazy update passes by.
+                    // The weights of a feature that is always 0 have a zero gradient, so a lazy update skips them.
                     x.column_mut(0).fill(0.0);
                     let table = Table::regression("values", x.view(), t.view()).unwrap();
                     let optimizer = optimizers().swap_remove(number);
@@ -321,7 +323,7 @@ fn train(
     examples: &Examples,
     batch: usize,
 ) {
-    // More parameters than a workgroup of an update takes.
+    // More parameters than one workgroup of an update takes.
     let model = spec(5, &[(150, S)], 3).build(gpu).unwrap();
     let sampling = Sampling::Shuffled { seed: 2 };
     let mut trainer =

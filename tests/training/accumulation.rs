@@ -1,4 +1,4 @@
-//! Steps of several minibatches are those of one as large.
+//! A step of several minibatches equals a step of one large minibatch.
 
 use wgrad::data::{Sampling, Table};
 use wgrad::ndarray::Array2;
@@ -21,7 +21,7 @@ fn spec() -> Sequential {
     spec.layer(Linear::new(2)).seed(2)
 }
 
-/// On both engines, with so many rows in each minibatch of a step and so many of them.
+/// Trainers on both engines, with this many rows per minibatch, and this many minibatches per step.
 fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Train>; 2] {
     let loss = MeanSquaredError;
     let adam = Adam::new(0.01);
@@ -36,8 +36,8 @@ fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Trai
     trainers
 }
 
-/// Adam's first steps are as long for a small gradient as for a large one: only the mean, and no sum, is right for the
-/// losses; a gradient that is a rounding error off moves its parameter by about as much.
+/// Adam's first steps have the same length for small and large gradients, so they would not reveal a sum in place of
+/// a mean; the losses do. A gradient that consists of a rounding error moves its parameter by about as much.
 #[test]
 fn steps_are_those_of_one_minibatch_as_large() {
     let [whole, parts] = [[24, 1], [6, 4]].map(|rows| trainers(&spec(), rows));
@@ -51,7 +51,7 @@ fn steps_are_those_of_one_minibatch_as_large() {
     }
 }
 
-/// Sums, where the mean was asked for, would be four times as long a step.
+/// If gradients were summed instead of averaged, a step would be four times as long.
 #[test]
 fn an_update_is_by_the_mean() {
     let of = |rows, minibatches| {
@@ -75,8 +75,8 @@ fn an_update_is_by_the_mean() {
     }
 }
 
-/// What is dropped differs between the minibatches of a step, and is the same on both engines; a training that stops
-/// and goes on has the same bits.
+/// The minibatches of a step drop different elements, which are the same on both engines. A training that stops and
+/// resumes has the same bits.
 #[test]
 fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume() {
     let spec = Sequential::input(3)
@@ -92,7 +92,7 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
             "{found} {expected}"
         );
     }
-    // As if all minibatches dropped the same: their losses would be others.
+    // If all minibatches dropped the same elements, their losses would be different.
     let [_, mut once] = trainers(&spec, [24, 1]);
     assert!((once.steps(1).unwrap()[0] - expected[0]).abs() > 1e-6);
 
@@ -134,7 +134,7 @@ fn what_cannot_be_accumulated_is_refused() {
     assert!(refused.contains("rows that are given"), "{refused}");
 }
 
-/// As two dispatches a step is one minibatch.
+/// A fused step takes one minibatch only, so accumulation ends the fusion. Without accumulation, it is fused again.
 #[test]
 fn a_fused_training_is_no_longer_fused() {
     let mut fused = trainer(gpu(), &relu_net(), &digits().train, 20, SAMPLING);

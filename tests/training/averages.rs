@@ -1,4 +1,4 @@
-//! Moving averages where parameters come from outside.
+//! Moving averages when parameters are replaced from outside.
 
 use pollster::block_on;
 use wgrad::data::Sampling;
@@ -42,10 +42,10 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
     named.collect()
 }
 
-/// Puts parameters in from outside: the first ones, which are kept and in a file, too.
+/// A way to replace the parameters by the first ones. They are also available as kept parameters and in a file.
 type Set = fn(&mut dyn Train, &Parameters, &[u8]);
 
-/// The next step then moves it by a share of the way from these.
+/// The next step moves the average by a share of the way from these parameters.
 #[test]
 fn an_average_begins_anew_with_all_parameters_from_outside() {
     let trainers: [Box<dyn Train>; 2] = [Box::new(on_gpu()), Box::new(on_cpu())];
@@ -75,7 +75,7 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
                 assert!(error.iter().all(|&error| error < 2e-7), "{name}");
             }
         }
-        // A resume has the average of the file.
+        // A resumed training has the file's average.
         trainer.steps(5).unwrap();
         let average = averaged(&*trainer);
         let file = block_on(trainer.to_safetensors_async()).unwrap();

@@ -1,4 +1,4 @@
-//! The best parameters so far, kept and taken again.
+//! The best parameters so far: kept and restored.
 
 use wgrad::data::Sampling;
 use wgrad::ops::{Adam, Group, Sgd, SoftmaxCrossEntropy};
@@ -31,8 +31,7 @@ fn weights(trainer: &dyn Train) -> Vec<f32> {
     weight.into_iter().collect()
 }
 
-/// A trainer whose steps are made ahead of the parameters goes on from those that are restored: as one that has been
-/// given them.
+/// A trainer that computes steps ahead of the parameters continues from the restored ones, as if they had been set.
 #[test]
 fn steps_go_on_from_the_parameters_that_are_restored() {
     for mut trainer in trainers(0.1) {
@@ -48,7 +47,7 @@ fn steps_go_on_from_the_parameters_that_are_restored() {
         assert_ne!(weights(&*trainer), kept);
         trainer.restore_best().unwrap();
         assert_eq!(weights(&*trainer), kept);
-        // The eleventh step, as of a training with those parameters.
+        // The eleventh step equals that of a training with these parameters.
         let file = trainer.to_safetensors().unwrap();
         let on = trainer.steps(2).unwrap();
         trainer
@@ -78,8 +77,8 @@ fn what_diverged_goes_on_from_the_parameters_that_are_restored() {
     }
 }
 
-/// Running means that begin with zeros are corrected by their own age: the first step of Adam is as long as the rate,
-/// whenever it is taken.
+/// Running means that start from zero are corrected by their own age: Adam's first step has the length of the
+/// learning rate, whenever it is taken.
 #[test]
 fn what_begins_late_is_corrected_by_its_own_age() {
     for mut trainer in trainers(0.1).into_iter().skip(1) {
@@ -94,7 +93,7 @@ fn what_begins_late_is_corrected_by_its_own_age() {
         };
         let moved = longest(&*trainer);
         assert!((0.9e-3..1.01e-3).contains(&moved), "{moved}");
-        // That is the same after a resume.
+        // A resumed training has the same correction.
         trainer
             .set_safetensors_with(&file, Default::default())
             .unwrap();
@@ -103,7 +102,7 @@ fn what_begins_late_is_corrected_by_its_own_age() {
     }
 }
 
-/// Fused steps that were asked for stay what they are.
+/// A training with a required fusion refuses changes that would end the fusion.
 #[test]
 fn what_cannot_be_fused_is_refused_and_changes_nothing() {
     let mut trainer = trainers(0.1).swap_remove(0);
@@ -117,12 +116,12 @@ fn what_cannot_be_fused_is_refused_and_changes_nothing() {
     for refused in refused {
         assert!(matches!(refused, Err(Error::Plan(_))), "{refused:?}");
     }
-    // As the optimizer says is no group.
+    // A group with the optimizer's own settings is not a change.
     trainer.set_group("*", Group::new()).unwrap();
     assert_eq!(trainer.steps(5).unwrap(), other.steps(5).unwrap());
 }
 
-/// Of groups that are trained at the time of the last update.
+/// The message names only groups that were trained in the last update.
 #[test]
 fn a_divergence_names_the_multiples_of_groups() {
     for mut trainer in trainers(0.1).into_iter().skip(1) {

@@ -8,8 +8,8 @@ use wgrad::{Error, Evaluation, Model, Targets, Trainer};
 use super::{digits, relu_net, sigmoid_net, tiny, trainer};
 use crate::gpu::{Numbers, gpu};
 
-/// Loss and accuracy of the model's parameters in `f64`, and how many rows have a margin between their
-/// two largest logits that single precision could turn.
+/// Loss and accuracy of the model's parameters in `f64`, and the number of rows whose two largest logits are so
+/// close that single precision could swap them.
 fn reference(trainer: &Trainer, data: &Dataset) -> ([f64; 2], usize) {
     let network: Network<f64> = trainer.model().to_reference().unwrap();
     let pixel = |(row, column)| f64::from(data.row(row)[column]) / 255.0;
@@ -37,12 +37,12 @@ fn check(trainer: &mut Trainer, data: &Dataset) {
         off <= close as f64 + 1e-6,
         "{found:?} {accuracy}, {close} undecided"
     );
-    // Far above the bound of a sum of 1,000 losses, far below one example missing or twice there.
+    // Far above the bound of a sum of 1,000 losses, and far below the effect of one example too many or too few.
     let error = (found.loss - loss).abs();
     assert!(error <= 1e-5 * (1.0 + loss), "{found:?} {loss}");
 }
 
-/// A thousand rows are evaluated at a time: 1,037 leave a short rest.
+/// Evaluation takes a thousand rows at a time: 1,037 rows leave a short remainder.
 #[test]
 fn evaluation_is_that_of_the_reference() {
     let digits = digits();
@@ -74,7 +74,7 @@ fn evaluation_changes_nothing_and_is_the_same_again() {
     );
 }
 
-/// What a program does that only has the weights.
+/// A program that only has the weights can evaluate them.
 #[test]
 fn a_model_with_loaded_weights_is_evaluated_without_a_training() {
     let digits = digits();

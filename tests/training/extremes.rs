@@ -1,4 +1,4 @@
-//! Numbers at the ends of `f32`, and batches at theirs: both engines say the same.
+//! Numbers at the limits of `f32`, and the smallest and largest minibatches: both engines must agree.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ use crate::gpu::gpu;
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 const MAX: f32 = 3e38;
 
-/// A device with the kernels of real GPUs, whatever it is.
+/// A device with the kernels of real GPUs, even if it is a software driver.
 fn with_kernels_of_hardware() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
@@ -26,7 +26,8 @@ fn with_kernels_of_hardware() -> &'static Gpu {
     })
 }
 
-/// Two inputs, three hidden outputs that are 0 for every example of [`tiny`], two logits that are their biases.
+/// Two inputs; three hidden outputs, which are 0 for every example of [`tiny`]; two logits, which equal their
+/// biases.
 fn spec() -> Sequential {
     TwoLayerNet::spec(2, 3, 2)
 }
@@ -71,10 +72,10 @@ fn on_cpu(logits: [f32; 2]) -> cpu::Trainer<f32> {
     trainer
 }
 
-/// What a training says of its first step, and of a data set.
+/// The results of a training's first step and of an evaluation.
 #[derive(Debug)]
 struct Told {
-    /// Of the step that diverged, or of the first.
+    /// The loss of the step that diverged, or of the first step.
     loss: f32,
     diverged_at: Option<u64>,
     evaluation: Evaluation,
@@ -115,7 +116,7 @@ impl Told {
     }
 }
 
-/// Every pair of extremes as logits: of classes, of losses, of when a training has diverged there is one definition.
+/// Every pair of extremes as logits. All paths must agree on classes, losses, and whether the training has diverged.
 #[test]
 fn logits_of_extremes_are_the_same_on_every_path() {
     let logits = [
@@ -136,7 +137,7 @@ fn logits_of_extremes_are_the_same_on_every_path() {
             cpu.steps(1),
         );
         let is_finite = pair.iter().all(|logit| logit.is_finite());
-        // Two of four rows have the difference as their loss, and the sum overflows before its mean is taken.
+        // For two of the four rows, the loss is the difference; the sum overflows before it is divided.
         let overflows = is_finite && (2.0 * (pair[0] - pair[1])).is_infinite();
         assert_eq!(of_cpu.loss.is_nan(), !is_finite, "{pair:?}");
         assert_eq!(of_cpu.loss.is_infinite(), overflows, "{pair:?}");
@@ -166,7 +167,7 @@ fn logits_of_extremes_are_the_same_on_every_path() {
     }
 }
 
-/// The same of the book's functions.
+/// Checks the book's functions in the same way.
 fn of_the_functions(pair: [f32; 2], expected: &Told) {
     let x = array![[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]];
     let labels = tiny().labels().clone();
@@ -214,7 +215,7 @@ fn of_the_functions(pair: [f32; 2], expected: &Told) {
     );
 }
 
-/// A feature that overflows the third step's logits.
+/// A feature that makes the third step's logits overflow.
 #[test]
 fn trainings_diverge_at_the_same_step() {
     let x = array![[0.5f32], [-0.5], [MAX]];
@@ -291,7 +292,7 @@ fn squares_that_overflow_diverge_on_both_paths() {
     }
 }
 
-/// Gradients whose squares overflow are clipped, not lost.
+/// Gradients whose squares overflow are clipped correctly.
 #[test]
 fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     let x = array![[1.0f32, MAX], [0.0, 0.0]];
@@ -320,7 +321,7 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     on_gpu.steps(1).unwrap();
     on_cpu.steps(1).unwrap();
     let parameters = on_gpu.model().parameters().unwrap();
-    // The gradients by the weights of the second input are ∓7.5e37 and so almost all of the norm.
+    // The gradients by the second input's weights are ∓7.5e37, which is almost the whole norm.
     let expected = array![[0.0f32, 0.0], [0.353_553_4, -0.353_553_4]];
     for parameters in [parameters, on_cpu.network().parameters()] {
         let found = &parameters["layers.0.weight"];
@@ -329,7 +330,7 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     }
 }
 
-/// No rows have outputs, none of them; but no mean.
+/// Zero rows have zero rows of outputs, but no mean.
 #[test]
 fn no_rows_are_the_same_on_both_paths() {
     let none = Array2::<f32>::zeros((0, 2));
@@ -362,7 +363,7 @@ fn no_rows_are_the_same_on_both_paths() {
             "{error}"
         );
     }
-    // A wrong width is one of no rows, too.
+    // A wrong width is an error even for zero rows.
     let narrow = Array2::<f32>::zeros((0, 1));
     for error in [model.predict(narrow.view()), network.predict(narrow.view())] {
         let error = error.unwrap_err();
@@ -373,7 +374,7 @@ fn no_rows_are_the_same_on_both_paths() {
     }
 }
 
-/// The mean of squares as it would be without its zeros at the start is beyond `f32`, its root is not.
+/// The bias-corrected mean of squares is beyond `f32`, but its root is not.
 #[test]
 fn adam_takes_large_gradients() {
     let x = array![[1e10f32]];
@@ -398,7 +399,7 @@ fn adam_takes_large_gradients() {
         cpu.network().parameters(),
         gpu.model().parameters().unwrap(),
     ] {
-        // The first step is the learning rate, but for ten roundings or so.
+        // The first step has the length of the learning rate, up to about ten roundings.
         for (name, parameter) in parameters.iter() {
             assert_eq!(parameter.len(), 1, "{name}");
             assert!((parameter.sum() - 0.5).abs() < 1e-5, "{parameters:?}");
@@ -425,7 +426,7 @@ fn no_steps_change_nothing() {
     }
 }
 
-/// Rows without a pixel have no terms for the sparse first layer of the CPU path.
+/// Rows of zero pixels have no terms in the sparse first layer of the CPU path.
 #[test]
 fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
     for batch in [1, 3] {

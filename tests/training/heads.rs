@@ -1,4 +1,4 @@
-//! Trainings with a fused head: which networks, losses and optimizers it takes, what it saves, and what it refuses.
+//! Trainings with a fused head: supported networks, losses and optimizers, savings, and refusals.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ fn linear(outputs: usize) -> Linear {
     Linear::new(outputs).weight_init(Init::HeNormal)
 }
 
-/// Points of a cube.
+/// Points in a cube.
 fn points(width: usize) -> Array2<f32> {
     let at = |(row, column)| ((row * 37 + column * 101) % 211) as f32 / 211.0;
     Array2::from_shape_fn((ROWS, width), at)
 }
 
-/// Waves over them, from 0 to 1.
+/// Waves as a function of the points, from 0 to 1.
 fn waves(width: usize, outputs: usize) -> Array2<f32> {
     let x = points(width);
     Array2::from_shape_fn((ROWS, outputs), |(row, column)| {
@@ -53,7 +53,7 @@ fn halves(width: usize) -> Table {
     Table::classification("halves", x.view(), labels).unwrap()
 }
 
-/// As `learn_image` has it, smaller: what is before the two hidden layers is an encoding.
+/// A smaller version of the network in `learn_image`: an encoding, then two hidden layers.
 fn image(encoding: impl Layer + 'static, width: usize) -> Sequential {
     let hidden = Sequential::input(width).layer(encoding).layer(linear(64));
     let hidden = hidden.layer(Relu).layer(linear(64)).layer(Relu);
@@ -70,7 +70,7 @@ fn trainer(gpu: &Gpu, spec: &Sequential, table: &Table, fusion: Fusion) -> Train
     Trainer::with_fusion(model, MeanSquaredError, adam, table, 50, SAMPLING, fusion).unwrap()
 }
 
-/// The network of README's table, with an embedding, those of `learn_image`, and that of `in_your_program`.
+/// The networks of the README's table (with an embedding), of `learn_image`, and of `in_your_program`.
 #[test]
 fn networks_of_the_examples_have_a_head_that_is_fused() {
     let text: String = (0..80)
@@ -131,7 +131,7 @@ fn a_fused_head_moves_less_in_fewer_dispatches() {
     });
     let y = Array2::zeros((4096, 3));
     let table = Table::regression("many", x.view(), y.view()).unwrap();
-    // Rows and targets are read, losses written, and so are slots; the update is that of parameters.
+    // Both plans read rows and targets, write losses and slots, and update the parameters.
     for ((kind, gpu), [layers, head]) in GPUS.iter().zip([[14, 7], [17, 7], [17, 7]]) {
         let plans = [Fusion::Layers, Fusion::Head].map(|fusion| {
             let model = spec.build(gpu).unwrap();
@@ -147,7 +147,7 @@ fn a_fused_head_moves_less_in_fewer_dispatches() {
         let before = of_layers.bytes();
         let after = of_head.bytes();
         assert!(2 * after < before, "{kind}: {after} bytes, {before}");
-        // The same products: no less is computed.
+        // Both plans compute the same products.
         let before = of_layers.flops() as f64;
         let after = of_head.flops() as f64;
         assert!(
@@ -193,7 +193,8 @@ fn check_trajectory(
     }
 }
 
-/// Forty steps are those of the CPU engine, whose bits are farther from `f64` than these may be.
+/// Over forty steps, the losses stay near those of the CPU engine in `f64`. The tolerance comes from that engine's
+/// own rounding in `f32`.
 #[test]
 fn fused_heads_train_as_the_formulas_do() {
     let adam = Adam::new(0.003).epsilon(1e-4);
@@ -242,7 +243,7 @@ fn fused_heads_train_as_the_formulas_do() {
     );
 }
 
-/// What is before the head may be frozen; and what changes how parameters are updated is no matter to it.
+/// Layers before the head may be frozen. Changes of the update do not concern the head.
 #[test]
 fn what_steers_a_training_steers_one_with_a_head() {
     let spec = image(grid(), 2);
@@ -292,7 +293,7 @@ fn assert_says(message: &str, parts: &[&str]) {
     }
 }
 
-/// A loss of the program's own: that of another, which no kernel of a head knows.
+/// The program's own loss. It computes another loss's values, but no head kernel knows it.
 #[derive(Debug, Clone, Copy)]
 struct Own;
 
@@ -359,12 +360,12 @@ fn what_a_head_cannot_be_is_said() {
     let adjusted = SoftmaxCrossEntropy.label_smoothing(0.1);
     assert_says(&refused(&two, adjusted, &halves(4)), &["label smoothing"]);
 
-    // Refused, and then it goes on as it was.
+    // The refused call changes nothing: training continues.
     let mut frozen = trainer(&GPUS[0].1, &image(grid(), 2), &values(2, 3), Fusion::Head);
     let message = frozen.freeze("layers.3.bias").unwrap_err().to_string();
     assert_says(&message, &["layers.3.bias is frozen", "Fusion::Layers"]);
     frozen.steps(2).unwrap();
-    // Left to the rule it is trained layer by layer, and says why.
+    // With `Fusion::Auto`, training continues layer by layer and says why.
     let mut left = trainer(&GPUS[0].1, &image(grid(), 2), &values(2, 3), Fusion::Auto);
     assert_eq!(left.fusion(), Fusion::Head);
     left.freeze("layers.3.bias").unwrap();
@@ -375,10 +376,10 @@ fn what_a_head_cannot_be_is_said() {
     assert_eq!((left.fusion(), left.unfused()), (Fusion::Head, None));
 }
 
-/// A minibatch whose rows a head could not loop over on a software driver, which ends long loops without a word.
+/// A minibatch with so many rows that a software driver would silently end the head's loops early.
 #[test]
 fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
-    // A block is four rows, as each has 901 values, so that an invocation has many blocks.
+    // Each row has 901 values, so a block has only four rows, and an invocation has many blocks.
     let mut spec = Sequential::input(2);
     for _ in 0..7 {
         spec = spec.layer(linear(64)).layer(Gelu);
@@ -404,7 +405,7 @@ fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
     assert_eq!(auto.fusion(), Fusion::Layers);
     let is_told = |unfused: &Unfused| matches!(unfused, Unfused::Iterations { needed, available } if needed > available);
     assert!(auto.unfused().is_some_and(is_told), "{:?}", auto.unfused());
-    // For SwiftShader, too, whose kernels are the same.
+    // This includes SwiftShader, whose kernels have the same limit.
     for (kind, gpu) in [&GPUS[0], &GPUS[2]] {
         let refused = of_rows(gpu, long, Fusion::Head).unwrap_err();
         assert!(
@@ -415,7 +416,7 @@ fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
     }
 }
 
-/// A head ends before what it cannot have: the rest is recorded layer by layer.
+/// A head starts after a layer that it does not support: that layer and those before it are recorded one by one.
 #[test]
 fn a_head_is_as_long_as_it_can_be() {
     let dropped = Sequential::input(4)
@@ -432,7 +433,7 @@ fn a_head_is_as_long_as_it_can_be() {
         }
         spec.layer(linear(3)).seed(1)
     };
-    // Of eleven layers of 256 values each no more than three have room, and the last.
+    // At most three layers of 256 values and the last layer have room in a head.
     let cases = [
         (dropped, values(4, 3), 1),
         (eight(Sequential::input(4)), values(4, 3), 6),
@@ -474,7 +475,8 @@ fn a_head_is_as_long_as_it_can_be() {
     assert_eq!(auto.unwrap().fusion(), Fusion::Layers);
 }
 
-/// In the program's tensors, given to a step, or from a stream: the same plan, and the same bits.
+/// The rows come from the program's tensors, are given to a step, or come from a stream: the plan and the bits are
+/// the same.
 #[test]
 fn rows_from_anywhere_are_trained_with_a_head() {
     let gpu = &GPUS[0].1;
@@ -522,7 +524,7 @@ fn rows_from_anywhere_are_trained_with_a_head() {
     assert_eq!(streamed.steps(14).unwrap(), whole.steps(14).unwrap());
 }
 
-/// Into the program's own buffers, as all other forward passes outside of training.
+/// The pass writes into the program's own buffers, like all forward passes outside training.
 #[test]
 fn a_forward_pass_is_one_dispatch() {
     let (_, gpu) = &GPUS[0];

@@ -6,7 +6,7 @@ use wgrad::{Error, Sequential, Trainer};
 use super::{digits, relu_net, tiny, trainer};
 use crate::gpu::{assert_close, gpu, sum_error};
 
-/// Losses kept on the GPU at a time.
+/// The number of losses that the GPU keeps.
 const HISTORY: usize = 16_384;
 
 #[test]
@@ -20,8 +20,8 @@ fn no_steps_are_no_losses_and_change_nothing() {
     assert_eq!(trainer.steps(0).unwrap(), Vec::<f32>::new());
 }
 
-/// With a learning rate too small to change anything, the loss of a step is that of its example:
-/// a list of examples shows which step a loss belongs to.
+/// The learning rate is too small to change a bit, so a step's loss depends only on its example. The list of
+/// examples then shows which step a loss belongs to.
 #[test]
 fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
@@ -42,7 +42,7 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     losses.extend(trainer.steps(HISTORY + 990).unwrap());
     losses.extend(trainer.steps(6).unwrap());
     assert_eq!(losses.len(), examples.len());
-    // The end of the ring lies 1,001 steps back.
+    // The end of the ring buffer lies 1,001 steps back.
     for count in [0, 1, 7, 1_000, 1_001, 1_002, HISTORY - 1, HISTORY] {
         let read = pollster::block_on(trainer.losses_async(count)).unwrap();
         assert!(read == losses[losses.len() - count..], "{count}");
@@ -61,7 +61,7 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     );
 }
 
-/// Losses from elsewhere are not here.
+/// Losses from before a resume, which another trainer computed, are not included.
 #[test]
 fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
     let sampling = || Sampling::WithReplacement { seed: 1 };
@@ -98,8 +98,8 @@ fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
     assert_eq!(read(&second, 5).unwrap(), expected[7..]);
 }
 
-/// Weights so large that the loss of the example with both features, and no other, is above 2²⁴:
-/// they speak for class 1, which is that of every example with one feature, and not its own.
+/// The weights are so large that the loss of the example with both features, and only this one, is above 2²⁴. They
+/// favor class 1, which is right for the examples with one feature and wrong for this one.
 #[test]
 fn divergence_names_its_step_and_carries_the_losses_before_it() {
     let spec = Sequential::input(2).layer(Linear::new(2));
@@ -108,7 +108,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
     model
         .set_parameter("layers.0.weight", weight.view())
         .unwrap();
-    // Example 3 has both: it is that of the third step after ten others.
+    // Example 3 has both features. It is the third step after the first ten.
     let sampling = Sampling::Listed(vec![0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0, 3, 0]);
     let optimizer = Sgd::new(1e-30);
     let mut trainer =
@@ -125,9 +125,9 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
         panic!("should have diverged");
     };
     assert_eq!((step, learning_rate), (13, 1e-30));
-    // Two products of a pixel, which is itself rounded twice.
+    // Two products with a pixel, which is rounded twice itself.
     assert_close("loss", &[loss], [2e7], [sum_error(4, 2e7)]);
-    // `log` is off by 2⁻²¹ at most between ½ and 2, or 3 ULP.
+    // `log` has an error of at most 2⁻²¹ between ½ and 2, otherwise 3 ULP.
     let expected = [0.0, 2f64.ln()];
     assert_close(
         "losses before",
@@ -137,7 +137,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
     );
 }
 
-/// A learning rate so large that the weights overflow within a few steps.
+/// With this learning rate, the weights overflow within a few steps.
 #[test]
 fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
     let sampling = || Sampling::WithReplacement { seed: 1 };

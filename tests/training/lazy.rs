@@ -1,4 +1,4 @@
-//! Adam that leaves alone what has no gradient.
+//! Lazy Adam, which leaves parameters without a gradient unchanged.
 
 use wgrad::ndarray::{Array2, array};
 use wgrad::ops::{Adam, AdamW, Embedding, Linear, MeanSquaredError, Optimizer};
@@ -6,7 +6,7 @@ use wgrad::{Sequential, Targets, Train, Trainer, cpu};
 
 use crate::gpu::gpu;
 
-/// Rows of a table after steps that read all of them, and after others that read the first alone.
+/// Rows of the table after steps that read all of them, and after further steps that read only the first.
 fn rows(trainer: &mut dyn Train) -> [Array2<f32>; 2] {
     let targets = array![[1.0], [-1.0]];
     [array![[0.0], [1.0]], array![[0.0], [0.0]]].map(|indices| {
@@ -45,7 +45,7 @@ fn a_lazy_adam_leaves_alone_what_no_row_reads() {
     check(AdamW::new(0.1).lazy().clip_norm(0.5), true);
 }
 
-/// Files of before name the optimizer without it.
+/// Without `lazy`, the description must stay that of files from earlier versions.
 #[test]
 fn a_lazy_adam_says_that_it_is_one() {
     let plain =

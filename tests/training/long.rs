@@ -1,4 +1,4 @@
-//! Steps that are longer than a dispatch or a submit may be.
+//! Steps that exceed the size of a dispatch or of a submit.
 
 use wgrad::data::{Sampling, synthetic};
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
@@ -31,7 +31,7 @@ fn bits(trainer: &Trainer) -> Vec<u32> {
     values.map(|value| value.to_bits()).collect()
 }
 
-/// What a dispatch has of a product changes nothing in it.
+/// How a product is split into dispatches does not change its result.
 #[test]
 fn products_in_several_dispatches_give_the_same_bits() -> Result<(), Error> {
     let train = |gpu| -> Result<_, Error> {
@@ -47,13 +47,13 @@ fn products_in_several_dispatches_give_the_same_bits() -> Result<(), Error> {
     Ok(())
 }
 
-/// 13 GFLOP, which a software driver gets in several submits.
+/// A step of 13 GFLOP, which a software driver gets in several submits.
 #[test]
 fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     let trainer = || trainer(gpu(), &[1024, 1024], 1100, Fusion::Layers);
     let mut submitted = trainer()?;
     let mut encoded = trainer()?;
-    // The second is after a measurement.
+    // The second submit follows a measurement.
     submitted.advance(1)?;
     submitted.steps(2)?;
     for _step in 0..3 {
@@ -67,7 +67,7 @@ fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     Ok(())
 }
 
-/// A fused step does not come apart: it is refused where it is asked for, and otherwise not taken.
+/// A fused step cannot be split: it is refused if required, and otherwise not chosen.
 #[test]
 fn a_fused_step_is_not_longer_than_a_dispatch_may_be() -> Result<(), Error> {
     let gpu = dispatching(20_000_000);

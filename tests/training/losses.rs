@@ -1,4 +1,4 @@
-//! Losses with settings, and those of probabilities: both engines, in every way that rows come to them.
+//! Losses with settings and losses of probabilities, on both engines, for all sources of rows.
 
 use wgrad::data::{DataError, Examples, Labels, Sampling, Stream, Table};
 use wgrad::kernel::Element;
@@ -30,7 +30,7 @@ fn points(count: usize) -> Array2<f32> {
     Array2::from_shape_simple_fn((count, 2), || numbers.uniform())
 }
 
-/// Which quarter, and how sure it is that a point is above or right: of these, 0.5 is not above 0.5.
+/// The quadrant of a point, and probabilities that it lies to the right or above. 0.5 does not count as above 0.5.
 fn labels_of(x: &Array2<f32>) -> [Table; 2] {
     let of = |value: f32| match value.abs() {
         0.0..0.1 => 0.5,
@@ -106,8 +106,8 @@ fn losses_with_settings_are_trained_as_by_the_formulas() {
     trained_alike(smoothed, &quarters);
 }
 
-/// The mean over a whole data set, whose labels are in order: chunks of a thousand examples weigh each something else,
-/// and the last nothing.
+/// The mean over a whole data set with sorted labels: chunks of a thousand examples have different weights, and the
+/// last chunk has weight 0.
 #[test]
 fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
     let x = points(3_100);
@@ -132,7 +132,7 @@ fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
         assert!((by_cpu - expected).abs() < 1e-12, "{by_cpu} {expected}");
         let found = model.evaluate(&loss, &table).unwrap().loss;
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
-        // Rows that are given, of which a device takes few at a time.
+        // A device that takes only a few of the given rows at a time.
         let narrow = network(4).build(&with_bindings_of(16 << 10)).unwrap();
         let targets = || Targets::Classes(labels.indices());
         let given = narrow.loss(&loss, x.view(), targets()).unwrap();
@@ -149,7 +149,7 @@ fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
     }
 }
 
-/// Of outputs one by one: NaN is never right, and 0 is not above 0.
+/// For outputs one by one: NaN is never right, and a logit of 0 is not above 0.
 #[test]
 fn accuracy_of_probabilities_is_that_of_single_outputs() {
     let x = points(2_300);
@@ -173,7 +173,7 @@ fn accuracy_of_probabilities_is_that_of_single_outputs() {
     );
 }
 
-/// Class weights and weights of rows, which are the rows' alone.
+/// Row weights multiply the rows' terms only. Class weights are in the divisor, too.
 #[test]
 fn weights_of_rows_and_of_classes_are_both_counted() {
     let x = points(6);
@@ -222,7 +222,7 @@ fn weights_of_rows_and_of_classes_are_both_counted() {
             "{name}: {apart}"
         );
     }
-    // All weights of 1 are a step without them.
+    // A step with all row weights 1 equals a step without row weights.
     for device in devices() {
         let [with, without] = [true, false].map(|is_weighted| {
             let mut trainer = device
@@ -240,7 +240,7 @@ fn weights_of_rows_and_of_classes_are_both_counted() {
     }
 }
 
-/// PyTorch's mean over labels that all weigh nothing is NaN; here such a step changes nothing, and the next one learns.
+/// If all labels have weight 0, PyTorch's mean is NaN. Here, such a step changes nothing, and the next step learns.
 #[test]
 fn labels_that_weigh_nothing_ruin_no_training() {
     for device in devices() {
@@ -331,7 +331,7 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
     ]
 }
 
-/// In every way to make a training or an evaluation, by both engines.
+/// Every constructor of a training and every evaluation, on both engines.
 #[test]
 fn settings_of_losses_that_make_no_sense_are_refused() {
     let x = points(20);
@@ -379,7 +379,7 @@ fn settings_of_losses_that_make_no_sense_are_refused() {
     }
 }
 
-/// Rows of targets with one that is none: in a data set, in the second block of a stream, and given.
+/// Rows with one invalid target: in a data set, in the second block of a stream, and given to a step.
 #[test]
 fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
     let x = points(20);
@@ -446,7 +446,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
             of_data
         );
     }
-    // No number, which given rows alone can have.
+    // NaN, which only given rows can contain.
     let mut y = Array2::from_elem((20, 3), 1.0);
     y[[0, 0]] = f32::NAN;
     let told = same(|device: &Device| {
@@ -456,7 +456,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
         text(online.step_on(x.view(), Targets::Values(y.view())))
     });
     assert!(told.ends_with("it is NaN"), "{told}");
-    // The kind of data set.
+    // A data set of the wrong kind.
     let [_, quarters] = labels_of(&x);
     let told = same(|device: &Device| {
         let sgd = Sgd::new(0.1);
@@ -466,7 +466,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
     assert!(told.contains(expected), "{told}");
 }
 
-/// A stream of probabilities is trained on as the data set of its rows is.
+/// Training on a stream of probabilities equals training on a data set with the same rows.
 #[test]
 fn probabilities_come_in_a_stream() {
     let x = points(40);
@@ -490,7 +490,8 @@ fn probabilities_come_in_a_stream() {
     }
 }
 
-/// Nobody looks at what a program's kernels write: a target that is none gives a loss that is no number, which is told.
+/// Nobody checks the targets that a program's kernels write. An invalid target gives a loss of NaN, which is
+/// reported.
 #[test]
 fn tensors_of_probabilities_are_trained_on() {
     let zeros = |columns| Tensor::zeros(gpu(), "given", [8, columns], Element::F32).unwrap();

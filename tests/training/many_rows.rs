@@ -1,4 +1,4 @@
-//! More rows than a device takes at once: a part of them at a time gives what all at once would.
+//! More rows than a device takes at once: it takes them in parts, with the same results.
 
 use wgrad::data::Labels;
 use wgrad::kernel::Element;
@@ -22,12 +22,12 @@ fn labels(count: usize, classes: u32) -> Labels {
     .unwrap()
 }
 
-/// A device whose bindings hold so little that few rows are many.
+/// A device with such small bindings that few rows are already too many.
 fn narrow() -> Gpu {
     with_bindings_of(64 << 10)
 }
 
-/// A device whose bindings hold so many bytes.
+/// A device whose bindings hold at most this many bytes.
 pub(super) fn with_bindings_of(bytes: u64) -> Gpu {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let options = wgpu::RequestAdapterOptions::default();
@@ -43,7 +43,7 @@ pub(super) fn with_bindings_of(bytes: u64) -> Gpu {
     Gpu::from_wgpu(device, queue)
 }
 
-/// Layers of all kinds: a `Relu` behind a `Linear` and alone, last and in the middle.
+/// Layers of all kinds; a `Relu` after a `Linear` and alone, at the end and in the middle.
 fn networks() -> [Sequential; 5] {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
     let start = || Sequential::input(6).layer(linear(37));
@@ -72,8 +72,8 @@ fn sixty_thousand_rows_of_pixels_are_predicted() {
     assert_eq!(model.predict(x.view()).unwrap().dim(), (60_000, 10));
 }
 
-/// On a software driver a row's bits do not depend on the rows beside it; on a GPU, where the kernel goes by the
-/// shape, they are near.
+/// On a software driver, a row's bits do not depend on the other rows. On a GPU, the kernel depends on the shape, so
+/// the results are only close.
 #[test]
 fn many_rows_have_the_outputs_of_each_alone() {
     let gpu = narrow();
@@ -124,14 +124,14 @@ fn the_accuracy_of_many_rows_is_that_of_the_reference() {
     let x64 = x.mapv(f64::from);
     let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
     let found = net.accuracy(x.view(), &labels).unwrap();
-    // As many rows as may have two logits that are almost equal.
+    // A few rows may have two almost equal logits.
     assert!(
         (found - expected).abs() * 3_001.0 <= 3.0,
         "{found} {expected}"
     );
 }
 
-/// The parts of the CPU path are no other rows either.
+/// The CPU path also takes rows in parts, with the same results.
 #[test]
 fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
     for spec in networks() {
@@ -169,7 +169,7 @@ fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
     }
 }
 
-/// What lies between the layers takes turns in two tensors, and many rows take turns in those.
+/// Values between layers alternate between two tensors, also for many rows.
 #[test]
 fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     let gpu = narrow();
@@ -177,7 +177,7 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
         let model = spec.build(&gpu).unwrap();
         let outputs = spec.output().unwrap().len();
         for count in [1, 255, 256, 257, 900] {
-            // As much as a binding holds.
+            // As many rows as one binding holds.
             let count = count.min((64 << 10) / 4 / outputs);
             let x = rows(count, 6);
             let tensor =
@@ -197,8 +197,8 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     }
 }
 
-/// Values so wide that a binding holds few rows of them, where a part of the input and the output can begin at these
-/// rows, or at none before the binding is full.
+/// Values so wide that a binding holds only few rows. A part of the input and the output may start only at some
+/// rows, and sometimes a binding is full before the next such row.
 #[test]
 fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     let gpu = narrow();
@@ -220,7 +220,7 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
         assert_eq!(plan.len() % 3, 0);
         Ok::<_, Error>(plan.len() / 3)
     };
-    // A binding holds 16,384 numbers, and parts begin at multiples of 64.
+    // A binding holds 16,384 numbers, and a part starts at a multiple of 64 numbers.
     assert_eq!(plan(1, 16_384, 1, 1).unwrap(), 1);
     assert_eq!(plan(1, 256, 1, 130).unwrap(), 3);
     assert_eq!(plan(4, 1_024, 8, 33).unwrap(), 3);
@@ -233,7 +233,7 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     assert_eq!(plan(1, 257, 1, 63).unwrap(), 1);
 }
 
-/// A frame of pixels through a network of coordinates, at once.
+/// A whole frame of pixels goes through a network of coordinates at once.
 #[test]
 fn a_forward_plan_takes_a_frame() {
     let spec = Sequential::input(6).layer(Linear::new(64)).layer(Relu);
@@ -247,7 +247,7 @@ fn a_forward_plan_takes_a_frame() {
     let plan = model
         .forward_plan(&tensor("x", 6).unwrap(), &tensor("y", 3).unwrap())
         .unwrap();
-    // 262,144 rows of 64 floats are 64 MiB.
+    // 262,144 rows of 64 floats take 64 MiB.
     assert_eq!(plan.len(), 3 * count.div_ceil(262_144));
 }
 

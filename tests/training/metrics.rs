@@ -1,4 +1,4 @@
-//! Outputs, probabilities and metrics of whole data sets: the same on both engines, and those of the rows.
+//! Outputs, probabilities and metrics of whole data sets: both engines agree, and agree with the rows' results.
 
 use wgrad::data::{Examples, Labels, Sampling, Table};
 use wgrad::ndarray::{Array2, Axis};
@@ -16,7 +16,7 @@ fn features() -> Array2<f32> {
     Array2::from_shape_simple_fn((ROWS, 5), || numbers.uniform())
 }
 
-/// Whether the sum of features from one on is above 0.
+/// Whether the sum of the features from index `first` on is above 0.
 fn is_above(x: &Array2<f32>, row: usize, first: usize) -> bool {
     x.row(row).iter().skip(first).sum::<f32>() > 0.0
 }
@@ -72,7 +72,7 @@ fn assert_near(a: &Array2<f32>, b: &Array2<f32>) {
     assert!(far.is_none(), "{far:?}");
 }
 
-/// What both engines say of a data set is what they say of its rows, and near each other's.
+/// Asserts that both engines' results for a data set agree with their results for its rows, and with each other.
 #[track_caller]
 fn assert_says(table: &Table, loss: fn() -> Box<dyn Loss>, metrics: &[(Metric, f64)]) {
     let examples = Examples::from(table);
@@ -198,7 +198,7 @@ fn a_training_that_stops_early_has_its_best_parameters() {
     }
 }
 
-/// A model and a network without a training say the same.
+/// A model and a network without a training give the same results.
 #[test]
 fn networks_score_data_sets_without_a_training() {
     let table = labels();

@@ -1,4 +1,4 @@
-//! A user's mistakes in training and prediction: no panic, and the same words on both engines.
+//! Mistakes of a user in training and prediction: no panic, and the same messages on both engines.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn devices() -> [Device; 2] {
     [shaders, Device::cpu("a test")]
 }
 
-/// What both engines say, which must be the same.
+/// The answer of both engines, which must be the same.
 pub(super) fn same<T>(ask: impl Fn(&Device) -> T) -> T
 where
     T: PartialEq + std::fmt::Debug,
@@ -64,7 +64,7 @@ fn parameters(of: impl IntoIterator<Item = (&'static str, ArrayD<f32>)>) -> Para
     of.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// A step on rows that do not fit, in all four ways to ask for it.
+/// The errors of a step on rows that do not fit, for all four calls.
 fn step(
     engine: &mut dyn Train,
     x: ArrayView2<'_, f32>,
@@ -150,7 +150,7 @@ fn rows_that_do_not_fit_a_step_are_refused() {
     same(of_classes);
 }
 
-/// Weights of 0 leave nothing to learn, rows in another order of memory are the same rows.
+/// With weights of 0 there is nothing to learn. Rows in another memory order are the same rows.
 #[test]
 fn odd_rows_that_fit_are_taken() {
     for device in devices() {
@@ -168,7 +168,7 @@ fn odd_rows_that_fit_are_taken() {
         let loss = engine.step_on(columns_first.t(), targets).unwrap();
         engine.set_parameters(&before).unwrap();
         assert_eq!(engine.step_on(x.view(), targets).unwrap(), loss);
-        // Views with gaps, and backwards.
+        // Views with gaps and in reverse order.
         let wide = rows(10, 6);
         let part = wide.slice(wgrad::ndarray::s![..;-2, ..;2]);
         engine.set_parameters(&before).unwrap();
@@ -254,7 +254,7 @@ fn what_is_predicted_and_evaluated_fits_the_network() {
     assert!(told[0].contains("input of the network"), "{}", told[0]);
 }
 
-/// Trainings that cannot be.
+/// Invalid trainings.
 #[test]
 fn a_training_that_cannot_be_is_refused() {
     same(|device| {
@@ -335,7 +335,7 @@ fn what_cannot_be_changed_is_refused() {
         assert_eq!(engine.steps(2).unwrap().len(), 2);
         told
     });
-    // Nothing to take steps on, be they none.
+    // A trainer without examples refuses any number of steps, even zero.
     let told = same(|device| {
         let loss = MeanSquaredError;
         let sgd = Sgd::new(0.1);
@@ -356,7 +356,7 @@ fn what_cannot_be_changed_is_refused() {
     );
 }
 
-/// Into a pass of the program's go no more steps than have their coefficients on the device.
+/// A pass of the program cannot take more steps than have their coefficients on the device.
 #[test]
 fn more_steps_than_a_pass_can_have_are_refused() {
     let model = network().build(gpu()).unwrap();
@@ -371,7 +371,7 @@ fn more_steps_than_a_pass_can_have_are_refused() {
     assert_eq!(trainer.steps_taken(), 0);
 }
 
-/// Tensors of the program's that no step can be taken on.
+/// Tensors of the program that do not fit the training.
 #[test]
 fn tensors_that_do_not_fit_are_refused() {
     let tensor = |shape: [usize; 2], element| Tensor::zeros(gpu(), "rows", shape, element);
@@ -404,14 +404,14 @@ fn tensors_that_do_not_fit_are_refused() {
     for (x, rows) in [(&x, 4), (&x, 0), (&y, 5)] {
         assert!(model.pass_over(x, PassSpec::rows_of(rows)).is_err());
     }
-    // There is no tensor of nothing, or no training on one.
+    // Either an empty tensor is refused, or a training on it.
     if let (Ok(x), Ok(y)) = (float([0, 3]), float([0, 2])) {
         assert_ne!(external(Batch::new(&x, &y)), "no error");
         assert!(model.pass_over(&x, PassSpec::rows_of(0)).is_err());
     }
 }
 
-/// More steps at once than there are losses kept.
+/// More steps at once than the number of losses that are kept.
 #[test]
 fn any_number_of_steps_can_be_begun_at_once() {
     const KEPT: usize = 16_384;

@@ -1,5 +1,5 @@
-//! Normalization in training: the same on the GPU and on the CPU, the same bits twice, and state that counts outside of
-//! steps.
+//! Normalization in training: the same on the GPU and on the CPU, the same bits twice, and running values that are
+//! used outside training steps.
 
 use wgrad::data::{Examples, Labels, Sampling, Table};
 use wgrad::ndarray::{Array2, Axis};
@@ -92,7 +92,7 @@ fn normalized_steps_have_the_same_bits_twice() {
     }
 }
 
-/// 20 rows of four numbers, far from mean 0 and variance 1.
+/// 20 rows of four numbers, whose mean is far from 0 and whose variance is far from 1.
 fn rows() -> (Array2<f32>, Table) {
     let mut numbers = Numbers::new(7);
     let x = Array2::from_shape_fn((20, 4), |(_, column)| {
@@ -104,8 +104,8 @@ fn rows() -> (Array2<f32>, Table) {
     (x, table)
 }
 
-/// With all rows in each minibatch the running values are geometric means of those that they start with and the rows'
-/// own, whatever the weights become.
+/// If every minibatch has all rows, the running values move from the initial values to the rows' own statistics in a
+/// geometric series, whatever the weights are.
 #[test]
 fn running_values_go_to_those_of_the_rows() {
     const STEPS: i32 = 12;
@@ -135,7 +135,7 @@ fn running_values_go_to_those_of_the_rows() {
     }
 }
 
-/// Neither the statistics of the rows that are predicted, nor those that a training starts with.
+/// Predictions use neither the statistics of the predicted rows nor the initial ones.
 #[test]
 fn predictions_use_the_running_values() {
     let (x, table) = rows();

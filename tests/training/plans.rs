@@ -1,4 +1,4 @@
-//! Every plan of a step, with the kernels for every kind of adapter, is the step of the formulas.
+//! Every plan of a step, with the kernels for every kind of adapter, computes the step of the formulas.
 
 use std::sync::LazyLock;
 
@@ -36,7 +36,7 @@ const PLANS: [Fusion; 3] = [Fusion::Layers, Fusion::Fused, Fusion::Head];
 const RELU: Option<Activation> = Some(Activation::Relu);
 const SIGMOID: Option<Activation> = Some(Activation::Sigmoid);
 
-/// Inputs; outputs of a linear layer and what is behind it; and so on to the classes.
+/// The inputs; then the outputs of each hidden linear layer with its activation; and the number of classes.
 type Network = (usize, &'static [(usize, Option<Activation>)], usize);
 
 const NETWORKS: [Network; 9] = [
@@ -51,8 +51,8 @@ const NETWORKS: [Network; 9] = [
     (39, &[(130, RELU), (1, SIGMOID)], 5),
 ];
 
-/// Around the rows that workgroups hold at a time; of the last, some take two rows to a workgroup, and the
-/// last workgroup one.
+/// Minibatches around the rows that workgroups take at a time. With the largest, some kernels take two rows per
+/// workgroup, and the last workgroup takes one.
 const BATCHES: [usize; 6] = [1, 8, 49, 101, 201, 601];
 
 fn spec((inputs, hidden, classes): Network) -> Sequential {
@@ -69,7 +69,7 @@ fn spec((inputs, hidden, classes): Network) -> Sequential {
     spec.layer(linear(classes))
 }
 
-/// Pieces of synthetic digits, with labels below `classes`.
+/// Parts of synthetic digits, with labels below `classes`.
 pub(super) fn dataset(width: usize, classes: usize) -> Dataset {
     let digits = synthetic::digits_of(9, 701, 1).unwrap().train;
     let rows = (0..digits.len()).flat_map(|example| {
@@ -97,8 +97,8 @@ pub(super) fn trainer(
     Trainer::with_fusion(model, loss, optimizer, data, batch, sampling, plan).unwrap()
 }
 
-// All plans are within the same derived bound of the same step, and so of one another. A test for each kind of
-// kernels, as they take long and run beside each other.
+// All plans are within the same derived bound of the same step, and so they are close to each other. There is one
+// test for each kind of kernels, because they take long and run in parallel.
 
 #[test]
 fn each_step_of_each_plan_for_gpus_is_that_of_the_formulas() {
@@ -125,12 +125,12 @@ fn check_steps((kind, gpu): &(&str, Gpu)) {
             .map(|&(_, activation)| activation)
             .collect();
         for (number, batch) in BATCHES.into_iter().enumerate() {
-            // The book's network with all, the others with every fifth.
+            // The book's network runs with all minibatches, the others with every fifth.
             if index > 0 && (index + number) % 5 != 0 {
                 continue;
             }
             for plan in PLANS {
-                // All inputs of its only layer are more than a head has.
+                // A head cannot have this many inputs, and this network has only one layer.
                 if plan == Fusion::Head && network.0 > 128 && network.1.is_empty() {
                     continue;
                 }
@@ -147,7 +147,7 @@ fn check_steps((kind, gpu): &(&str, Gpu)) {
     }
 }
 
-/// Over the ends of submits and of what is sampled ahead, and however the steps are asked for.
+/// The steps cross the ends of submits and of the rows sampled ahead, and are asked for in different portions.
 #[test]
 fn each_plan_gives_the_same_bits_however_often_it_is_asked() {
     let data = dataset(61, 4);
@@ -170,7 +170,7 @@ fn each_plan_gives_the_same_bits_however_often_it_is_asked() {
     }
 }
 
-/// A fused step makes the forward pass of the next one: it must not be of old parameters.
+/// A fused step already computes the forward pass of the next step: this must not use old parameters.
 #[test]
 fn parameters_changed_between_steps_are_those_of_the_next_step() {
     let data = dataset(784, 10);
@@ -184,8 +184,8 @@ fn parameters_changed_between_steps_are_those_of_the_next_step() {
             trainer.set_parameter(name, tripled.view()).unwrap();
             trainer.steps(1).unwrap()[0]
         });
-        // The losses of both plans after three steps are apart by rounding alone; tripled weights
-        // change them by far more.
+        // After three steps, the losses of both plans differ by rounding only. Tripling the weights changes them by
+        // far more.
         let apart = (losses[0] - losses[1]).abs();
         assert!(apart < 1e-5, "{kind:?}: {losses:?}");
     }
@@ -238,8 +238,8 @@ fn auto_fuses_what_it_can_and_says_why_not() {
     }
 }
 
-/// A minibatch whose rows a fused kernel could not loop over on a software driver, which ends long
-/// loops without a word, is trained layer by layer.
+/// A minibatch with so many rows that a software driver would silently end a fused kernel's loops early is trained
+/// layer by layer.
 #[test]
 fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
     let rows = 40_000;
@@ -265,7 +265,7 @@ fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
     check_step("a batch of 40,000", &mut trainer, &[], &batch);
 }
 
-/// A layer from outside the crate, which no fused kernel knows.
+/// A layer from outside the crate. No fused kernel knows it.
 #[derive(Debug, Clone)]
 pub(super) struct Mine(pub(super) Relu);
 

@@ -1,4 +1,4 @@
-//! Steering that fails changes nothing.
+//! A change of the training that fails must change nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A `Relu` whose passes are parts of products gives the bits of one that has kernels of its own.
+//! A `Relu` that is part of a product gives the same bits as a `Relu` with its own kernels.
 
 use wgrad::kernel::Element;
 use wgrad::ndarray::Array2;
@@ -8,7 +8,7 @@ use wgrad::{Fusion, Gpu, Init, Model, Sequential};
 
 use super::plans::{GPUS, Mine, dataset, trainer};
 
-/// Rows and inputs; outputs of linear layers, or `None` for a `Relu`; dispatches that a step is saved.
+/// The rows; the inputs; the outputs of linear layers, or `None` for a `Relu`; and the dispatches that a step saves.
 type Case = (usize, usize, &'static [Option<usize>], usize);
 
 const CASES: [Case; 9] = [
@@ -18,18 +18,18 @@ const CASES: [Case; 9] = [
         &[Some(300), None, Some(70), None, Some(10)],
         2 + 2,
     ),
-    // On a GPU, in the two largest tiles.
+    // On a GPU, these use the two largest tiles.
     (512, 16, &[Some(512), None, Some(10)], 1 + 1),
     (640, 8, &[Some(6656), None, Some(2)], 1 + 1),
-    // Before the first linear layer nobody asks for a gradient.
+    // Before the first linear layer, no gradient by the input is needed.
     (30, 61, &[None, Some(9), None, Some(4)], 1 + 1),
     (30, 61, &[None, Some(9)], 0),
-    // At the end of a network, no linear layer is behind it.
+    // At the end of a network, no linear layer follows the `Relu`.
     (30, 61, &[Some(17), None, Some(4), None], 2 + 1),
     (30, 61, &[Some(4), None], 1),
-    // One of two is a part of the product before them, the other of that behind.
+    // Of two consecutive `Relu`s, one is part of the product before them, the other of the product after them.
     (30, 61, &[Some(17), None, None, Some(33), Some(4)], 1 + 1),
-    // Widths that grow and shrink: gradients of each take turns in the same memory.
+    // Widths grow and shrink: the gradients take turns in the same memory.
     (
         13,
         5,
@@ -55,7 +55,7 @@ fn spec(inputs: usize, layers: &[Option<usize>], relu: &(impl Layer + Clone)) ->
     })
 }
 
-/// Through a plan whose first and last tensors are the caller's.
+/// Predicts by a plan whose first and last tensors belong to the caller.
 fn planned(gpu: &Gpu, model: &Model, x: &Array2<f32>, outputs: usize) -> Vec<f32> {
     let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32).unwrap();
     let given = zeros("x", x.dim().into());
@@ -89,8 +89,9 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
             let (merged, predicted, dispatches) = run(&spec(inputs, layers, &Relu));
             let (alone, expected, before) = run(&spec(inputs, layers, &Mine(Relu)));
             assert!(merged == alone, "{kind:?}, {case:?}");
-            // Predictions of the first network may come of a fused head, whose sums have another order: of two layers of at
-            // most 64 terms, each off by half a unit in the last place, of numbers that are no larger than what comes out.
+            // The first network's predictions may use a fused head, whose sums have another order. Two layers have
+            // at most 64 terms each; each term has an error of half a unit in the last place, of numbers that are no
+            // larger than the outputs.
             let largest = expected
                 .iter()
                 .fold(1.0, |all: f32, value| all.max(value.abs()));
@@ -107,8 +108,8 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
     }
 }
 
-/// The same of a `Relu` behind a convolution, which is part of it in forward passes; one before a `Linear` is also part of
-/// that in backward passes, of which the first has none.
+/// A `Relu` after a convolution is part of it in forward passes. A `Relu` before a `Linear` is also part of that in
+/// the backward pass; this is the second `Relu`, but not the first.
 #[test]
 fn a_relu_in_convolutions_gives_the_bits_of_one_alone() {
     fn spec(relu: &(impl Layer + Clone)) -> Sequential {

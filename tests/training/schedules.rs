@@ -6,12 +6,11 @@ use wgrad::{Error, Fusion, Sequential, Train, Trainer, cpu};
 use super::tiny;
 use crate::gpu::gpu;
 
-/// Steps whose coefficients are on the GPU at a time.
+/// The number of steps whose coefficients are on the GPU at a time.
 const RING: usize = 16_384;
 
-/// With the first step whose coefficients lie where those of another have lain, the learning rate becomes too small to
-/// change a bit: the loss of an example that is taken in every step then stays. The rates of the first steps would
-/// lower it.
+/// When the ring buffer of coefficients starts again, the learning rate becomes too small to change a bit. Then the
+/// loss of an example that every step takes stays the same. The coefficients of the first steps would lower it.
 #[test]
 fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again() {
     const BEFORE: usize = 4;
@@ -36,20 +35,20 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
         sampling(),
     )
     .unwrap();
-    // A GPU would take seconds for them.
+    // The CPU takes these steps: a GPU would need seconds for them.
     on_cpu.steps(RING - BEFORE).unwrap();
     let saved = on_cpu.to_safetensors().unwrap();
     check("on the CPU", &on_cpu.steps(STEPS).unwrap());
 
     let model = spec.build(gpu()).unwrap();
     let mut trainer = Trainer::new(model, loss, optimizer, &data, 1, sampling()).unwrap();
-    // Their rates are in the ring.
+    // The ring buffer now contains the rates of these steps.
     trainer.steps(STEPS).unwrap();
     trainer.set_safetensors(&saved).unwrap();
     check("on the GPU", &trainer.steps(STEPS).unwrap());
 }
 
-/// What PyTorch's schedulers give, by `tests/golden_runner/learning_rates.py`.
+/// The learning rates of PyTorch's schedulers, written by `tests/golden_runner/learning_rates.py`.
 fn pytorch(scheduler: &str) -> Vec<Value> {
     let table: Value = serde_json::from_str(include_str!("learning_rates.json")).unwrap();
     let cases = table[scheduler].as_array().unwrap().clone();
@@ -82,7 +81,7 @@ fn one_cycle_is_that_of_pytorch() {
         assert_eq!(factors.len() as u64, steps);
         for (step, expected) in (0..).zip(&factors) {
             let found = schedule.factor(step);
-            // Each of five operations on numbers up to 1 is rounded, and a cosine is off by a little more.
+            // Each of five operations on numbers up to 1 is rounded, and a cosine has a little more error.
             let apart = (found - expected).abs();
             assert!(apart < 1e-15, "{cycle:?}, {step}: {found} {expected}");
         }
@@ -118,7 +117,7 @@ fn a_plateau_is_that_of_pytorch() {
         let expected = numbers(&case, "factors");
         assert_eq!(found.len(), expected.len());
         for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-            // The product is that of PyTorch; the last digit of a number in a file may be lost in reading.
+            // The product is PyTorch's. Parsing the file may change the last digit of a number.
             let apart = (found - expected).abs();
             assert!(
                 apart <= 1e-15 * expected,
@@ -128,7 +127,7 @@ fn a_plateau_is_that_of_pytorch() {
     }
 }
 
-/// What diverges is no better than what came before.
+/// A metric of NaN does not count as an improvement.
 #[test]
 fn values_that_are_no_numbers_are_no_better() {
     for mut plateau in [Plateau::lowest(), Plateau::highest()].map(|it| it.patience(1)) {
@@ -174,7 +173,7 @@ fn on_cpu(optimizer: impl Optimizer + 'static) -> cpu::Trainer<f32> {
     cpu::Trainer::new(network, loss, optimizer, &tiny(), 1, sampling).unwrap()
 }
 
-/// The same rates as by `Schedule::step`, by a function: the same bits on each engine.
+/// A function with the same rates as `Schedule::step` gives the same bits, on each engine.
 #[test]
 fn a_function_of_the_step_is_a_schedule() {
     let step = Sgd::new(0.5).scheduled(Schedule::step(3, 0.25));
@@ -219,7 +218,7 @@ fn a_rate_that_is_no_number_or_negative_is_told_before_its_step() {
     }
 }
 
-/// An infinite rate ruins the parameters, and is told with the loss of the next step.
+/// An infinite rate ruins the parameters. The next step's loss shows it.
 #[test]
 fn a_divergence_has_the_rate_of_its_last_update() {
     let huge = Schedule::of("huge at last", |step| match step {

@@ -1,4 +1,4 @@
-//! A training that has diverged saves nothing and goes no further, until its parameters are others.
+//! A training that has diverged cannot be saved or continued until its parameters are replaced.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// SGD with a learning rate that no network survives, by every plan; and Adam, which keeps means.
+/// SGD with a learning rate that makes every network diverge, with every plan; and Adam, which has running means.
 fn trainers() -> Vec<(&'static str, Box<dyn Train>)> {
     let sgd = || Box::new(Sgd::new(1e12));
     vec![
@@ -44,7 +44,7 @@ fn trainers() -> Vec<(&'static str, Box<dyn Train>)> {
     ]
 }
 
-/// Its means hold what no parameters survive.
+/// With this rate, the parameters diverge, and the running means keep the invalid gradients.
 fn adam() -> Box<dyn Optimizer> {
     Box::new(Adam::new(1e30))
 }
@@ -93,14 +93,14 @@ fn the_good_file_stays_and_no_step_is_taken() {
             bits(&trainer.parameters().unwrap()) == bits(&parameters),
             "{case}"
         );
-        // No error: a number, whatever it is.
+        // The evaluation gives a number, whatever it is, and no error.
         trainer.evaluate(&digits().test).unwrap();
         assert_not_saved(case, &*trainer, &path, step);
     }
 }
 
-/// With each way to bring other parameters a step has the loss that it has without the divergence, and what
-/// the optimizer keeps is sound again.
+/// After each way of replacing the parameters, a step has the same loss as without the divergence, and the
+/// optimizer's state is valid again.
 #[test]
 fn other_parameters_make_it_sound_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -145,10 +145,10 @@ fn other_parameters_make_it_sound_again() {
                 assert!(values.into_iter().all(is_sound), "{case}: {name}");
             }
             let losses = trainer.steps(1).unwrap();
-            // At first all classes are about equally likely.
+            // The initial network considers all classes about equally likely.
             assert!((losses[0] - 10f32.ln()).abs() < 0.05, "{case}: {losses:?}");
         }
-        // Wrong ones do not.
+        // Parameters that are refused do not help.
         diverge(case, &mut *trainer);
         assert!(
             trainer.set_parameters(&Parameters::from_iter([])).is_err(),
@@ -158,7 +158,7 @@ fn other_parameters_make_it_sound_again() {
     }
 }
 
-/// Where a program reads losses later than it trains, the divergence is known from then on.
+/// If a program reads losses later than it trains, a divergence counts from the read on.
 #[test]
 fn a_divergence_that_a_future_finds_counts() {
     for plan in [Fusion::Layers, Fusion::Fused] {
@@ -171,7 +171,7 @@ fn a_divergence_that_a_future_finds_counts() {
         let Err(Error::Diverged { step, .. }) = pollster::block_on(losses) else {
             panic!("{plan:?}: no divergence");
         };
-        // The file asked for before was of sound parameters, that after was not.
+        // The file requested before the divergence has sound parameters; the later one does not.
         assert!(pollster::block_on(sound).is_ok(), "{plan:?}");
         for file in [pollster::block_on(file), trainer.to_safetensors()] {
             assert!(
@@ -183,7 +183,7 @@ fn a_divergence_that_a_future_finds_counts() {
         assert!(matches!(refused, Err(Error::Diverged { step: at, .. }) if at == step));
         assert_eq!(trainer.steps_taken(), 60);
 
-        // Losses from before that are read late say nothing of what was resumed.
+        // Old losses that are read late must not affect the resumed training.
         let late = trainer.losses_async(60);
         trainer.set_safetensors(&initial).unwrap();
         assert!(pollster::block_on(late).is_err());
@@ -196,7 +196,7 @@ fn a_divergence_that_a_future_finds_counts() {
     }
 }
 
-/// Losses of parameters that others have replaced are read and count no more.
+/// Losses of parameters that have been replaced can be read, but no longer count.
 #[test]
 fn a_training_that_was_restored_goes_on_whatever_losses_are_read() {
     for (case, mut trainer) in trainers() {
@@ -215,12 +215,12 @@ fn a_training_that_was_restored_goes_on_whatever_losses_are_read() {
     }
 }
 
-/// A file is not written where nobody has read the losses that tell of the divergence.
+/// No file is written even if nobody has read the losses that show the divergence.
 #[test]
 fn a_divergence_that_nobody_has_seen_is_not_saved() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.safetensors");
-    // With this rate parameters stay finite.
+    // With this rate, the parameters stay finite.
     let sgd = || Box::new(Sgd::new(1e6));
     let all: [Box<dyn Train>; 2] = [
         Box::new(on_gpu(sgd(), Fusion::Layers)),
@@ -246,7 +246,7 @@ fn a_divergence_that_nobody_has_seen_is_not_saved() {
     }
 }
 
-/// The rate changes twice before anybody reads the losses.
+/// The rate changes several times before anybody reads the losses.
 #[test]
 fn a_divergence_has_the_rate_of_its_step_whatever_came_later() {
     let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), Fusion::Layers);

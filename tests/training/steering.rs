@@ -1,4 +1,5 @@
-//! Trainings that are steered on the way, beside PyTorch's (`steering.py` here), and saved in the middle.
+//! Trainings with changes on the way, compared with PyTorch's (`steering.py` in this folder), and saved in the
+//! middle.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +15,17 @@ use crate::gpu::gpu;
 
 const STEPS: usize = 30;
 const BATCH: usize = 8;
-/// How far `f64` may be from PyTorch: 30 steps of about a dozen roundings of 1e-16, which are carried on and add up. A
-/// sum over minibatches has a few more, of parts that are smaller.
+/// The largest distance of `f64` from PyTorch: 30 steps with about a dozen roundings of 1e-16 each, which add up.
+/// Sums over minibatches have a few more roundings, of smaller numbers.
 const DOUBLE: f64 = 1e-14;
-/// The same on the CPU in `f32`, whose roundings are 2²⁹ times as large.
+/// The largest distance of the CPU's `f32`, whose roundings are 2²⁹ times as large.
 const SINGLE: f64 = DOUBLE * (1 << 29) as f64;
-/// A GPU may be so many times as far as the CPU is: WGSL lets `tanh` and `sqrt` be off by several ULP.
+/// The largest distance of a GPU, as a multiple of the CPU's: WGSL allows `tanh` and `sqrt` errors of several ULP.
 const TIMES_CPU: f64 = 16.0;
 
 type Values = BTreeMap<String, Vec<f64>>;
 
-/// What the file has.
+/// The contents of the file.
 struct File(SafeTensors<'static>);
 
 impl File {
@@ -57,7 +58,7 @@ impl File {
             .collect()
     }
 
-    /// What PyTorch got, in this crate's layout: weights as (inputs, outputs).
+    /// PyTorch's results in this crate's layout: weights as (inputs, outputs).
     fn values(&self, role: &str) -> Values {
         let prefix = format!("{role}.");
         let names = self.0.names().into_iter();
@@ -85,7 +86,7 @@ impl File {
     }
 }
 
-/// What both trainers can.
+/// The operations of both trainers.
 trait Engine {
     fn new(file: &File, optimizer: Arc<dyn Optimizer>) -> Self;
     fn freeze(&mut self, parameters: &str);
@@ -99,7 +100,7 @@ trait Engine {
     fn averaged(&self) -> Values;
 }
 
-/// A trainer that a file goes on with.
+/// A trainer that can be saved and resumed.
 trait Saved {
     fn save(&self) -> Vec<u8>;
     fn resume(&mut self, file: &[u8]);
@@ -146,7 +147,7 @@ fn values<F: Float>(parameters: &Parameters<F>) -> Values {
     parameters.iter().map(of).collect()
 }
 
-/// The calls that both have by the same names.
+/// The calls that have the same names in both trainers.
 macro_rules! steering {
     () => {
         fn freeze(&mut self, parameters: &str) {
@@ -231,7 +232,7 @@ impl<F: Float> Engine for cpu::Trainer<F> {
     }
 }
 
-/// A training as `steering.py` has it.
+/// The trainings in `steering.py`.
 #[derive(Clone, Copy)]
 enum Case {
     Frozen,
@@ -269,7 +270,7 @@ impl Case {
         }
     }
 
-    /// Steers before the step of this number, from 0.
+    /// Changes the training before the step with this number, counted from 0.
     fn steer(self, engine: &mut impl Engine, step: usize) {
         match (self, step) {
             (Self::Frozen, 0) => engine.freeze("layers.0"),
@@ -309,13 +310,13 @@ impl Case {
     }
 }
 
-/// The first layer at a tenth of the rate, with a decay of its own that leaves out its bias.
+/// The first layer gets a tenth of the rate and its own weight decay, which does not apply to its bias.
 fn set_groups(engine: &mut impl Engine) {
     engine.set_group("layers.0", Group::new().rate(0.1).weight_decay(0.5));
     engine.set_group("*.0.bias", Group::new().rate(0.1).weight_decay(0.0));
 }
 
-/// Losses, parameters and averages at the end, in one row of names.
+/// The losses, and the final parameters and averages, by name.
 fn made<E: Engine>(case: Case, file: &File) -> Values {
     let (engine, losses) = case.run::<E>(file);
     let mut all = Values::from([("losses".to_owned(), losses)]);
@@ -331,7 +332,7 @@ fn prefixed(role: &str, values: Values) -> impl Iterator<Item = (String, Vec<f64
         .map(move |(name, value)| (format!("{role}.{name}"), value))
 }
 
-/// The largest distance of two, which have the same names; one number at least is compared under each.
+/// The largest distance between two results with the same names. Every name must have at least one number.
 #[track_caller]
 fn distance(a: &Values, b: &Values) -> f64 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
@@ -363,7 +364,8 @@ fn is_pytorchs(case: Case) {
         of_gpu <= allowed,
         "{name}, GPU: {of_gpu:e}, above {allowed:e}"
     );
-    // Before the learning rate, the optimizer or the number of minibatches changes, between two changes, and behind both.
+    // Before the learning rate, the optimizer and the number of minibatches change, between two changes, and after
+    // both.
     for middle in [7, 17, 22] {
         goes_on_with_the_same_bits::<Trainer>(case, &file, middle);
         goes_on_with_the_same_bits::<cpu::Trainer<f32>>(case, &file, middle);

@@ -26,7 +26,7 @@ fn nets() -> [(Sequential, Activation); 2] {
     ]
 }
 
-/// Weight (inputs, outputs) and bias (1, outputs) of every linear layer.
+/// Weight (inputs, outputs) and bias (1, outputs) of each linear layer.
 pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
     let all = trainer.model().parameters().unwrap();
     let all = all.iter().map(|(_, values)| {
@@ -42,7 +42,7 @@ pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
     all.chunks(2).map(<[_]>::to_vec).collect()
 }
 
-/// The examples of a step, as the data set has them.
+/// The examples of a step, from the data set.
 pub(super) fn minibatch(
     data: &Dataset,
     sampling: &Sampling,
@@ -51,8 +51,8 @@ pub(super) fn minibatch(
 ) -> (Array2<f64>, Vec<u32>) {
     let mut indices = vec![0; batch];
     sampling.minibatch(data.len(), step, &mut indices);
-    // In single precision, as the network sees it; `unpack4x8unorm` may be off by 3 ULP of that,
-    // for which `PIXELS` stands.
+    // In single precision, as in the network. `unpack4x8unorm` may have an error of 3 ULP, which `PIXELS` accounts
+    // for.
     let pixel =
         |(row, column)| f64::from(f32::from(data.row(indices[row] as usize)[column]) / 255.0);
     let x = Array2::from_shape_fn((batch, data.width()), pixel);
@@ -62,12 +62,12 @@ pub(super) fn minibatch(
     (x, labels.collect())
 }
 
-/// Pixels that are off by 3 ULP, and products of them, add at most this to a relative bound of
-/// 8·√785 roundings.
+/// Pixels with an error of 3 ULP, and products with them, add at most this factor to a relative bound of 8·√785
+/// roundings.
 pub(super) const PIXELS: f64 = 1.0 + 6.0 / 224.0;
 
-/// From the parameters that the GPU has before a step: its loss, and the parameters after it.
-/// `activations` are those behind the linear layers, in order; the last has none.
+/// Compares a step's loss and the updated parameters with the formulas, starting from the GPU's parameters before
+/// the step. `activations` has one entry per linear layer; the last is `None`.
 pub(super) fn check_step(
     case: &str,
     trainer: &mut Trainer,
@@ -104,7 +104,7 @@ pub(super) fn check_step(
     }
 }
 
-/// Each step from where the GPU is, so that errors do not add up and the bound stays tight.
+/// Each step starts from the GPU's own parameters, so that errors do not add up and the bound stays tight.
 #[test]
 fn each_step_is_that_of_the_formulas() {
     let data = digits().train;
@@ -145,7 +145,7 @@ fn fifty_steps_are_those_of_the_reference() {
     }
 }
 
-/// The network that the reference starts from is the one on the GPU.
+/// The reference and the GPU start from the same parameters.
 #[test]
 fn both_start_from_the_same_parameters() {
     for (spec, _) in nets() {

@@ -1,4 +1,4 @@
-//! SGD from outside the crate, whose updates a test sees recorded.
+//! SGD from outside the crate, which lets a test see when updates are recorded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use wgrad::ops::{Optimizer, Sgd, Update};
 use wgrad::plan::Recorder;
 use wgrad::reference::Rule;
 
-/// SGD whose update is recorded once a function has agreed.
+/// SGD that calls a function before it records an update. The function may refuse.
 pub(super) struct Watched {
     sgd: Sgd,
     before: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,

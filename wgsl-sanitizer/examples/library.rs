@@ -1,4 +1,4 @@
-//! Interprets a kernel over buffers, and looks at what is found and at what it computes.
+//! Interprets a kernel with buffers, and shows its findings and its results.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Problem, Settings, Shader, sanitize};
 

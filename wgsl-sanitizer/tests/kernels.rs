@@ -1,4 +1,4 @@
-//! A table of kernels, and exactly what must be reported of each: no false alarm, and none missed.
+//! A table of kernels with the exact findings of each: no false alarm, and no missed problem.
 
 mod kernels {
     pub(crate) mod table;
@@ -59,7 +59,7 @@ fn the_table_has_enough_of_each() {
     }
 }
 
-/// What a table with this first line panics with.
+/// The panic message of a table with this first line.
 fn mistake(line: &str) -> String {
     let source = format!(
         "{line}

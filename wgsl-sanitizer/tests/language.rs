@@ -1,4 +1,4 @@
-//! Kernels that compute something with each construct of the language, whose results are those of the same
+//! Kernels that compute something with each construct of the language. The results must equal those of the same
 //! computation in Rust.
 
 mod language {
@@ -11,7 +11,7 @@ mod language {
 
     use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
-    /// What kernels read, and how they tell results one after another.
+    /// Bindings of the kernels, and a function that appends results.
     const BEFORE: &str = "
         @group(0) @binding(0) var<storage, read> x: array<u32>;
         @group(0) @binding(1) var<storage, read_write> out: array<u32>;
@@ -28,7 +28,7 @@ mod language {
         fn u4(value: vec4u) { u(value.x); u(value.y); u(value.z); u(value.w); }
         ";
 
-    /// Results, as bits.
+    /// The results, as bits.
     #[derive(Default)]
     pub(crate) struct Told(Vec<u32>);
 
@@ -63,7 +63,8 @@ mod language {
         values.iter().map(|value| value.cast_unsigned()).collect()
     }
 
-    /// Runs `main` of a text with these words in `x`; all that it tells must be this, and nothing be wrong with it.
+    /// Runs `main` of a text with these words in `x`. The appended results must be the expected ones, without any
+    /// finding.
     pub(crate) fn check(text: &str, x: &[u32], told: &Told) {
         let source = match text.trim_start().strip_prefix("enable f16;") {
             Some(rest) => format!("enable f16;{BEFORE}{rest}"),

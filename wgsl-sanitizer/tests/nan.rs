@@ -1,4 +1,4 @@
-//! Comparisons with NaN, as IEEE 754 has them and as WGSL lets a device take them.
+//! Comparisons with NaN, as in IEEE 754 and as WGSL allows a device to take them.
 
 use wgsl_sanitizer::{
     Buffer, Dispatch, Error, NanComparisons, Rounding, Settings, Shader, sanitize,
@@ -6,7 +6,8 @@ use wgsl_sanitizer::{
 
 const NAN: f32 = f32::NAN;
 
-/// What an expression of `n`, a NaN, and `one`, 1, is as IEEE 754 has it, where comparisons with NaN are true, and false.
+/// The value of an expression of `n`, a NaN, and `one`, 1: as in IEEE 754, with comparisons true, and with them
+/// false.
 fn values(expression: &str, settings: &Settings) -> Result<[f32; 3], Error> {
     let mut values = [0.0; 3];
     for (value, comparisons) in values.iter_mut().zip(NanComparisons::ways(0)) {
@@ -36,11 +37,11 @@ fn value_of(expression: &str, settings: &Settings) -> Result<f32, Error> {
     Ok(buffers[1].f32s()[0])
 }
 
-/// Values as IEEE 754 has it, where all comparisons are true, and where all are false.
+/// The values as in IEEE 754, with all comparisons true, and with all false.
 fn check(cases: &[(&str, [f32; 3])]) -> Result<(), Error> {
     for (expression, expected) in cases {
         let found = values(expression, &Settings::default())?;
-        // Any NaN is one.
+        // Any NaN equals any other.
         let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
         assert!(
             found.iter().zip(expected).all(is_same),
@@ -95,7 +96,7 @@ fn functions_that_are_defined_by_comparisons() -> Result<(), Error> {
     ])
 }
 
-/// Integers whose bits are those of a NaN, numbers, and functions that compare nothing.
+/// Integers with the bits of a NaN, numbers, and functions that do not compare.
 #[test]
 fn all_else_is_as_it_was() -> Result<(), Error> {
     check(&[
@@ -117,7 +118,7 @@ fn all_else_is_as_it_was() -> Result<(), Error> {
     ])
 }
 
-/// What is moved at random is compared, too.
+/// Random rounding and the setting for NaN work together.
 #[test]
 fn they_go_with_rounding() -> Result<(), Error> {
     let settings = Settings::default().rounding(Rounding::Granted(3));
@@ -132,7 +133,7 @@ fn they_go_with_rounding() -> Result<(), Error> {
     Ok(())
 }
 
-/// Of three comparisons, every choice is made; the place decides it, in whatever order invocations are.
+/// With three comparisons, every combination of choices occurs. A choice depends on the place, not on the order.
 #[test]
 fn places_are_chosen_apart() -> Result<(), Error> {
     let three = "select(0.0, 1.0, n > one) + select(0.0, 2.0, n < one) + select(4.0, 0.0, max(n, one) == 1.0)";

@@ -1,4 +1,4 @@
-//! The program: what it prints and how it ends.
+//! The command-line program: its output and its exit code.
 
 #![cfg(feature = "cli")]
 
@@ -10,7 +10,7 @@ mod program {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    /// A folder of its own for each test, with these files.
+    /// A new folder for each test, with these files.
     pub(crate) struct Folder(PathBuf);
 
     pub(crate) struct Ended {
@@ -30,7 +30,7 @@ mod program {
             folder
         }
 
-        /// Files in a folder in this one.
+        /// Adds files in a subfolder.
         pub(crate) fn write_below(&self, name: &str, files: &[(&str, &str)]) {
             let path = self.0.join(name);
             std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{error}"));
@@ -43,7 +43,7 @@ mod program {
             std::fs::write(self.0.join(name), contents).unwrap_or_else(|error| panic!("{error}"));
         }
 
-        /// Runs the program there, with arguments that blanks separate.
+        /// Runs the program in the folder. Blanks separate the arguments.
         pub(crate) fn run(&self, arguments: &str) -> Ended {
             let output = Command::new(env!("CARGO_BIN_EXE_wgsl-sanitizer"))
                 .current_dir(&self.0)
@@ -58,7 +58,7 @@ mod program {
             }
         }
 
-        /// Runs what is a mistake of the caller: its message.
+        /// Runs the program with a mistake, and returns its message.
         pub(crate) fn mistake(&self, arguments: &str) -> String {
             let ended = self.run(arguments);
             assert_eq!(

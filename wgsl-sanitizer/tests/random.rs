@@ -1,12 +1,12 @@
-//! Random accesses of shared memory: what is reported is compared with all pairs of accesses.
+//! Random accesses of shared memory: the findings are compared with all pairs of accesses.
 
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use wgsl_sanitizer::{Buffer, Dispatch, Kernel, Order, Problem, Settings, Shader, sanitize};
 
-/// Each invocation does what it finds in `todo`: in each step one access, and a barrier of some kind, or of none, after
-/// it. `plain` and `atomic` are one buffer.
+/// Each invocation follows its list in `todo`: each step is one access, followed by a barrier of some kind or by
+/// none. `plain` and `atomic` are bound to the same buffer.
 const SHADER: &str = "
 @group(0) @binding(0) var<storage, read> todo: array<u32>;
 @group(0) @binding(1) var<storage, read_write> plain: array<u32>;
@@ -39,19 +39,20 @@ fn main(@builtin(global_invocation_id) global: vec3u, @builtin(num_workgroups) g
 }
 ";
 
-/// The line of the first case; the others follow.
+/// The line of the first case; the other cases follow.
 const FIRST_LINE: u32 = 15;
 const KINDS: u32 = 6;
 const SIZE: usize = 4;
 
-/// An access: who, what of [`SHADER`]'s cases, where, and how many barriers of each kind were passed before.
+/// An access: the invocation, the case of [`SHADER`], the location, and the barriers of each kind that it had
+/// passed.
 #[derive(Clone, Copy)]
 struct Access {
     workgroup: usize,
     invocation: usize,
     kind: u32,
     at: u32,
-    /// Of the workgroup, of storage.
+    /// Barriers for workgroup memory, and for storage.
     barriers: [usize; 2],
 }
 
@@ -86,7 +87,7 @@ impl Access {
     }
 }
 
-/// A dispatch at random: what `todo` holds, and all accesses.
+/// A random dispatch: the contents of `todo`, and all its accesses.
 fn draw(rng: &mut Rng, workgroups: usize, steps: usize) -> (Vec<u32>, Vec<Access>) {
     // From few accesses, which often do not meet, to many.
     let share = rng.u32(1..10);
@@ -121,7 +122,7 @@ fn draw(rng: &mut Rng, workgroups: usize, steps: usize) -> (Vec<u32>, Vec<Access
     (todo, accesses)
 }
 
-/// The kinds of accesses that race with each other, the smaller one first.
+/// The kinds of two accesses that race, the smaller one first.
 fn pairs(accesses: &[Access]) -> BTreeSet<[u32; 2]> {
     let others = accesses.iter().enumerate().flat_map(|(at, one)| {
         let rest = accesses[at + 1..].iter().filter(|other| one.races(**other));
@@ -172,7 +173,7 @@ fn races_are_those_of_all_pairs_of_accesses() -> Result<(), wgsl_sanitizer::Erro
                 wrong.is_empty(),
                 "round {round}, {order:?}: {wrong:?} are no race"
             );
-            // One finding is enough for each kind of memory: a race may hide another.
+            // One finding per kind of memory is enough, because one race may hide another.
             for is_of_memory in [
                 |pair: &&[u32; 2]| pair[0] < 2,
                 |pair: &&[u32; 2]| pair[0] >= 2,

@@ -1,4 +1,4 @@
-//! README is true: its command prints what it says, and its files are read.
+//! The README is right: its commands print what it says, and its files are valid.
 
 #![cfg(feature = "cli")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const README: &str = include_str!("../README.md");
 
-/// The block of this language.
+/// The code block in this language.
 fn block(language: &str) -> &'static str {
     let (_, rest) = README
         .split_once(&format!("```{language}\n"))
@@ -15,7 +15,7 @@ fn block(language: &str) -> &'static str {
     rest.split_once("```").map_or("", |(block, _)| block)
 }
 
-/// Runs the program beside these files, in a folder of its own: its code and its output.
+/// Runs the program in a new folder with these files. Returns its exit code and its output.
 fn run(name: &str, [shader, toml]: [&str; 2], arguments: &[&str]) -> (Option<i32>, String) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{error}"));
@@ -78,7 +78,7 @@ fn the_licenses_are_those_of_the_workspace() {
         ("LICENSE-APACHE", include_str!("../LICENSE-APACHE")),
     ] {
         let above = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-        // A published crate stands alone.
+        // The published crate does not have the workspace's files.
         if let Ok(above) = std::fs::read_to_string(above) {
             assert_eq!(above, text, "{name}");
         }

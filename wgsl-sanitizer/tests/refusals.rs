@@ -1,4 +1,4 @@
-//! What is not interpreted, and what it is told with.
+//! Shaders that are refused, and the messages.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Error, Kernel, Order, Settings, Shader, sanitize};
 
@@ -7,7 +7,7 @@ fn kernel(text: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
     Shader::parse("a.wgsl", text)?.kernel("main", constants)
 }
 
-/// The message of a text that is not compiled.
+/// The message of a text that does not compile.
 fn refused(text: &str) -> String {
     match kernel(text, &[]) {
         Ok(_) => panic!("it is compiled"),
@@ -194,7 +194,7 @@ fn bindings() {
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
         "@group(1) @binding(3) y: array<vec2<f32>>: bytes 0..260 are bound of buffer 1, which has 256"
     );
-    // What is meant as a range is none.
+    // The reversed range is intended.
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 8..4;
     assert_eq!(
@@ -268,7 +268,7 @@ fn memory_of_more_than_a_gibibyte() {
         "a.wgsl:1:1: `p` of 400000000 bytes, beside 52 others, in each of 1024 invocations, more than 1073741824 in \
          all, is not supported"
     );
-    // 2²⁸ slots of 1024 invocations are 2¹⁸ of each, and the language has 13 of them.
+    // 2²⁸ slots for 1024 invocations are 2¹⁸ for each, of which built-in values take 13.
     let most = (1 << 18) - 13;
     let told = refused(&private("1024", most + 1));
     assert!(
@@ -302,7 +302,7 @@ fn workgroup_memory_of_more_than_64_mebibytes() {
 #[test]
 fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
     let kernel = kernel(BINDINGS, &[])?;
-    // Zeros that nobody touches take no memory.
+    // Zeros that nothing accesses take no memory.
     let mut buffers = [Buffer::zeros(12), Buffer::zeros((1 << 29) + 1)];
     let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(1, 3, 1);
     let report = sanitize(&kernel, &dispatch, &mut buffers, &Settings::default());

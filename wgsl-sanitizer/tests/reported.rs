@@ -1,8 +1,8 @@
-//! Values that WGSL gives where something is reported.
+//! The values that WGSL defines for operations that are reported.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Error, Problem, Report, Settings, Shader, sanitize};
 
-/// Runs `main` with these words in `x`; what is in `y` then.
+/// Runs `main` with these words in `x`. Returns the contents of `y`.
 fn run(text: &str, x: &[u32], settings: &Settings) -> Result<(Report, Vec<u32>), Error> {
     let declared = "
         @group(0) @binding(0) var<storage, read_write> x: array<f32>;

@@ -1,11 +1,11 @@
-//! Results that are off by what WGSL grants.
+//! Random rounding within WGSL's required accuracy.
 
 use half::f16;
 use wgsl_sanitizer::{
     Buffer, Dispatch, Error, Order, Report, Rounding, Settings, Shader, sanitize,
 };
 
-/// Runs `main` on `x` of these words; what is in `y` then, which is as long.
+/// Runs `main` with these words in `x`. Returns the contents of `y`, which is as long.
 fn run(text: &str, x: &[u32], settings: &Settings) -> Result<(Report, Vec<u32>), Error> {
     let declared = "
         @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -52,7 +52,7 @@ fn a_run_is_what_its_seed_says() -> Result<(), Error> {
     Ok(())
 }
 
-/// The results of some runs, each with another seed.
+/// The results of several runs with different seeds.
 fn runs(text: &str, x: &[u32]) -> Result<Vec<Vec<u32>>, Error> {
     let run = |seed| run(text, x, &granted(seed).orders([Order::Forward]));
     (0..16).map(|seed| run(seed).map(|(_, y)| y)).collect()
@@ -77,7 +77,7 @@ fn exact_results_stay() -> Result<(), Error> {
     Ok(())
 }
 
-/// Each operation is moved by itself, so what is left of two large terms is off by much.
+/// Each operation has its own random error, so the difference of two large terms has a large error.
 #[test]
 fn products_of_vectors_and_matrices_are_moved() -> Result<(), Error> {
     for sum in [
@@ -94,7 +94,7 @@ fn products_of_vectors_and_matrices_are_moved() -> Result<(), Error> {
         let most = moved
             .iter()
             .fold(0.0_f32, |most, value| most.max(value.abs()));
-        // A product between 1 and 2 is off by one unit in the last place, and the sum of two is exact.
+        // A product between 1 and 2 is off by one unit in the last place, and the sum of two products is exact.
         assert!(
             most == f32::EPSILON && moved.contains(&0.0),
             "{sum}: {most}"
@@ -126,7 +126,7 @@ fn halves_stay_halves() -> Result<(), Error> {
             for (&moved, &nearest) in y.iter().zip(&nearest) {
                 let [moved, nearest] = [moved, nearest].map(f32::from_bits);
                 assert_eq!(f32::from(f16::from_f32(moved)), moved, "{text}: {moved}");
-                // The exponent of a number is that of its unit, ten below.
+                // The unit's exponent is ten below the number's.
                 let unit = 2.0_f32.powf(nearest.log2().floor() - 10.0);
                 most = most.max((moved - nearest).abs() / unit);
                 several |= moved != nearest;

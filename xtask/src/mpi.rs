@@ -111,7 +111,7 @@ pub(crate) mod tests {
         let fake = Fake::new("linux")?.answers("apt-get --version", "apt 2.6.1");
         let fake = fake.answers("id -u", "0\n");
         let message = setup(&fake).err().map(|failure| failure.message);
-        let and_yet = "apt-get succeeded, but there is still no mpicc";
+        let and_yet = "apt-get succeeded, but still: there is no mpicc";
         assert!(message.is_some_and(|message| message.contains(and_yet)));
         let ran = fake.ran();
         assert!(ran[1].ends_with("libopenmpi-dev openmpi-bin libclang-dev"));

@@ -4,13 +4,13 @@
 //! - `workgroups=4,2`; `zero=off`: workgroup memory is not set to zero; `budget=100` loop iterations;
 //! - `const.n=3`: an `override` constant;
 //! - `order=y,z`: the contents of `y` and `z` depend on the order of invocations;
-//! - `x=64`: a buffer of so many words, which hold 0, 1, 2, … as the variable's type has them (64 where nothing is
-//!   said); `x=zeros:64`, `x=unwritten:64`, `x=1.0,2.5`, `x=7,-1`; `y=@x`: the buffer of `x`; each may be followed by the
-//!   bytes that are bound: `x=64[0..128]`.
+//! - `x=64`: a buffer of 64 words that hold 0, 1, 2, … in the variable's type (the default); `x=zeros:64`,
+//!   `x=unwritten:64`, `x=1.0,2.5`, `x=7,-1`; `y=@x`: the buffer of `x`; each may be followed by the range of bytes
+//!   that is bound: `x=64[0..128]`.
 //!
-//! What must be reported stands at the end of the line that it is about: `//~ race tile A, B:` is a race on `tile`
-//! with the line called `A`, and calls this line `B`. Findings without a second line leave it out; a race
-//! without a second line is one of the line with itself. Lines are called by capital letters within a kernel.
+//! An expected finding stands at the end of its line: `//~ race tile A, B:` is a race on `tile` with the line named
+//! `A`, and names this line `B`. A finding without a second line leaves `A` out; a race without `A` is between two
+//! invocations at this line. Names of lines are capital letters, and are local to a kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,7 +19,7 @@ use wgsl_sanitizer::{
     Binding, Buffer, Dispatch, Finding, Kernel, Order, Problem, Settings, Shader, sanitize,
 };
 
-/// What kind of problem.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Race,
@@ -33,12 +33,12 @@ pub(crate) enum Kind {
     Order,
 }
 
-/// One finding, as far as the table says it.
+/// A finding, as far as the table describes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Expected {
     pub(crate) kind: Kind,
     variable: String,
-    /// Of both sides; in a race the smaller one first. 0 is none.
+    /// The accesses of both sides. For a race, the smaller one comes first; 0 means none.
     lines: [u32; 2],
 }
 
@@ -161,7 +161,7 @@ fn parsed<T: std::str::FromStr>(text: &str, word: &str) -> T {
 
 type Mark = (Kind, String, u32, Option<String>);
 
-/// Names of lines, and what is expected at the ends of lines.
+/// The names of lines, and the findings expected at the ends of lines.
 fn marks(lines: &[(u32, &str)]) -> (BTreeMap<String, u32>, Vec<Mark>) {
     let mut labels = BTreeMap::new();
     let mut marks = Vec::new();
@@ -258,7 +258,7 @@ impl Row {
         Ok(sanitize(kernel, &dispatch, &mut buffers, &settings)?.findings)
     }
 
-    /// What differs from what is expected.
+    /// The differences between the findings and the expected ones.
     pub(crate) fn wrong(&self) -> Option<String> {
         let entry = &self.entry;
         let findings = match self.run(&self.settings.orders) {
@@ -278,10 +278,10 @@ impl Row {
         self.wrong_in_one_order()
     }
 
-    /// One order is enough to see that there is a race: it is told by what orders accesses, not by their values.
+    /// One order is enough to find a race: the missing order between accesses shows it, not their values.
     fn wrong_in_one_order(&self) -> Option<String> {
         let is_race = |one: &Expected| one.kind == Kind::Race;
-        // A race on a value that steers the invocations may hide another.
+        // If a racing value steers the invocations, it may hide another race.
         if self.expected.iter().any(|one| one.kind == Kind::Order) {
             return None;
         }
@@ -305,7 +305,7 @@ impl Row {
     }
 }
 
-/// Contents, and the bytes that are bound.
+/// The contents, and the bound range in bytes.
 fn split_range(text: &str) -> (&str, Option<Range<u64>>) {
     let Some((contents, range)) = text.split_once('[') else {
         return (text, None);
@@ -335,7 +335,7 @@ fn buffer(binding: &Binding, contents: &str) -> Buffer {
     }
     if contents.contains([',', '.', '-']) {
         let word = |text: &str| match text.parse::<i64>() {
-            // Two's complement is meant.
+            // Two's complement is intended.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             Ok(number) if !is_float => number as u32,
             _ => match text.parse::<f32>() {
@@ -349,7 +349,7 @@ fn buffer(binding: &Binding, contents: &str) -> Buffer {
             .map(word);
         return Buffer::from_u32s(&words.collect::<Vec<u32>>());
     }
-    // Exact in single precision.
+    // The number is exact in single precision.
     #[allow(clippy::cast_precision_loss)]
     let word = |index: u32| {
         if is_float {

@@ -1,10 +1,10 @@
-//! Structs, arrays and matrices, and how they lie in buffers.
+//! Structs, arrays and matrices, and their layout in buffers.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
 use super::{Told, check, floats};
 
-/// The index of each word that a kernel reads, by the layout of the WGSL specification (section "Memory Layout").
+/// The index of each word that a kernel reads, by the WGSL specification (section "Memory Layout").
 fn check_layout(declarations: &str, reads: &[(&str, u32)]) {
     let text = format!(
         "{declarations}

@@ -1,10 +1,10 @@
-//! What several invocations make together, and the values that the language gives each of them.
+//! Computations by several invocations, and the built-in values of each.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
 use super::{Told, check};
 
-/// Runs `main` over buffers at bindings 0, 1, … of group 0; what they hold then.
+/// Runs `main` with buffers at bindings 0, 1, … of group 0. Returns their contents afterwards.
 fn run(
     text: &str,
     workgroups: [u32; 3],

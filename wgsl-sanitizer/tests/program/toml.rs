@@ -49,7 +49,7 @@ workgroups = [2, 1, 1]
 bindings = { x = "scaled", "0:2" = "turned" }
 "#;
 
-/// Runs the program with `plan.toml` in a folder of its own, and not from there: code, output, error.
+/// Runs the program from another folder with `plan.toml` in a new one. Returns exit code, output and error output.
 fn run(name: &str, plan: &str, options: &[&str]) -> (Option<i32>, String, String) {
     let folder = Folder::new(name, &[]);
     folder.write_below("files", &[("shader.wgsl", SHADER), ("plan.toml", plan)]);
@@ -120,7 +120,7 @@ fn what_one_dispatch_left_unwritten_another_reads() {
     assert!(second.contains(title), "{out}");
 }
 
-/// A name that is no variable's is one of a buffer all the same.
+/// A name that is no variable's can be a buffer's name.
 #[test]
 fn any_name_of_a_buffer_is_printed() {
     let plan = PLAN.replace("turned", "turned-round");
