@@ -100,7 +100,7 @@ pub enum Error {
         or_lift(limit)
     )]
     Limit {
-        /// What needs it, for example `layers.0.weight (784 × 100000), in bytes`.
+        /// What is too large, and in which unit it is counted: for example `layers.0.weight (784 × 100000), in bytes`.
         what: String,
         /// Name of the limit, spelled as in `wgpu::Limits` if it is one of those.
         limit: &'static str,

@@ -176,7 +176,8 @@ pub mod plumbing {
         pub use crate::ops::row_weights::weigh;
     }
 
-    /// One step of a training, to be measured: whoever runs it leaves the trainer's counters behind.
+    /// The plan of one step of a training, for benchmarks. Running it counts a step on the device, but not in the
+    /// trainer on the host, so do not train on with this trainer afterwards.
     #[must_use]
     pub fn step_plan(trainer: &crate::Trainer) -> Option<&crate::plan::Plan> {
         trainer.step_plan()

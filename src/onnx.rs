@@ -200,7 +200,7 @@ fn all(graph: &Graph) -> impl Iterator<Item = &Parameter> {
     graph.parameters.iter().chain(&graph.state)
 }
 
-/// Writes the file as [`files::write`] does.
+/// Writes the bytes of an ONNX file with [`files::write`], which replaces an existing file as a whole.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(files::write(path, bytes).map_err(OnnxError::Write)?)

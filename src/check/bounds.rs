@@ -103,8 +103,10 @@ pub(crate) fn parity(
     )
 }
 
-/// How far each result moves when every operand moves by a few roundings, for sums of `terms` terms. `change` applies
-/// the function it is given to every number of the operands.
+/// Measures how far each element of the results moves when all operands change a little: the largest distance from
+/// `expected` in [`MOVES`] trials. In a trial, each number of the operands grows or shrinks at random by
+/// `ROUNDINGS·√terms` of itself, where `terms` is the number of terms in a sum. `change` applies the function that
+/// it gets to every number of the operands.
 pub(crate) fn moves<O: Clone>(
     operands: &O,
     terms: usize,

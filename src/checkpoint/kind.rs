@@ -2,12 +2,12 @@
 
 use crate::file_kind::{FileKind, Format};
 
-/// The kind of a file.
+/// What a file that is not a safetensors file seems to be, and what its user can do about it.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// The name of the kind.
+    /// Name of the kind of file, for messages.
     pub(super) found: String,
-    /// How to make a safetensors file from it.
+    /// How to make a safetensors file from it, or which file to use instead.
     pub(super) remedy: &'static str,
 }
 

@@ -86,7 +86,7 @@ impl Changes {
         self.optimizer
     }
 
-    /// Whether the setting under this key may differ.
+    /// Whether the training's setting may differ from the one that the file has under this metadata key.
     fn allow(self, key: &str) -> bool {
         match key {
             "optimizer" | GROUPS_KEY | AVERAGE_KEY | DECAY_KEY => self.optimizer,

@@ -151,8 +151,8 @@ impl Sizes {
         }
     }
 
-    /// For a weight in kernel column `v`: the places in a row whose pixel is inside the image, and the first place's
-    /// pixel.
+    /// For the weights in column `v` of the kernel: the range of places, within a row of places, at which these weights
+    /// lie on a pixel of the image and not on its padding, and the column of that pixel at the first of these places.
     fn inner(&self, v: usize) -> (Range<usize>, usize) {
         let stride = self.window.stride.width;
         let padding = self.window.padding.width;

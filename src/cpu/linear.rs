@@ -80,7 +80,8 @@ impl Linear {
     }
 }
 
-/// The first layer over rows in sparse form. All arrays except the parameters are contiguous in memory, row by row.
+/// The passes for rows in sparse form, which only a network's first layer gets. All arrays except the parameters are
+/// contiguous in memory, row by row.
 impl Linear {
     /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
     pub(super) fn sparse_forward<F: Float>(

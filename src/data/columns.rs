@@ -226,8 +226,8 @@ impl Category {
         self
     }
 
-    /// Treats categories that occur in fewer than `rows` rows of the training part as [`others`](Self::others), and so
-    /// also unknown categories.
+    /// Treats categories that occur in fewer than `rows` rows of the training part like unknown categories. Unknown
+    /// categories are accepted too, as with [`others`](Self::others).
     #[must_use]
     pub fn at_least(mut self, rows: u64) -> Self {
         self.at_least = rows;

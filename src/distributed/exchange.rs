@@ -22,12 +22,18 @@ pub(crate) trait Averaged {
 
 /// Averages the values of all shards over all processes.
 ///
-/// Shards are added in pairs: the sum of a range is the sum of its first half plus that of its second. A process adds
-/// the shards of the largest such ranges that it has in full, its blocks. It then receives the same slice of every
-/// block from all processes, adds the slices in the same tree, and sends its slice of the mean to all. If the number
-/// of processes is a power of 2 that divides the number of shards, each process has one block. Then a step sends as
-/// much as the best known all-reduce, about twice the parameters (Thakur, Rabenseifner, Gropp, "Optimization of
-/// collective communication operations in MPICH", 2005).
+/// The additions form a binary tree: the sum over a range of shards is the sum over its first half plus the sum over
+/// its second half.
+///
+/// 1. Each process computes its own shards. If all shards of a range of the tree are its own, it adds them; the largest
+///    such ranges are its blocks.
+/// 2. Each process is responsible for one slice of the vectors. It receives this slice of every block from the process
+///    that has the block, and adds these slices in the order of the tree.
+/// 3. It multiplies the sum by 1/shards, and sends this slice of the mean to all processes.
+///
+/// If the number of processes is a power of 2 that divides the number of shards, each process has one block. Then a
+/// step sends as much as the best known all-reduce, about twice the parameters (Thakur, Rabenseifner, Gropp,
+/// "Optimization of collective communication operations in MPICH", 2005).
 #[derive(Debug)]
 pub(crate) struct Exchange {
     world: Arc<dyn World>,

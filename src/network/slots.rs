@@ -12,7 +12,7 @@ pub(crate) struct Span {
 pub(crate) struct Slots {
     /// Elements of each block: those of the largest value in it.
     pub(crate) sizes: Vec<usize>,
-    /// The block of each value; `None` for a value that is absent.
+    /// For each value, the index of its block in `sizes`; `None` for a value that has no block of its own.
     pub(crate) of: Vec<Option<usize>>,
 }
 

@@ -59,8 +59,8 @@ impl Adam {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
-    /// [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
+    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -230,8 +230,8 @@ impl AdamW {
         Self(self.0.lazy())
     }
 
-    /// Each step subtracts `learning_rate · weight_decay · parameter` from every weight; from biases only where a
-    /// [`Group`](super::Group) says so.
+    /// Each step subtracts `learning_rate · weight_decay · parameter` from every parameter. Biases, the parameters of a
+    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self(self.0.weight_decay(weight_decay))

@@ -46,8 +46,8 @@ impl RmsProp {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every weight: an L2 penalty. Biases have none, unless a
-    /// [`Group`](super::Group) says otherwise.
+    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
+    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

@@ -105,7 +105,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Records the choice of the step's examples.
+    /// Records the dispatch that draws the indices of the step's examples.
     pub(super) fn choose(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let Minibatches {
             resident, sampling, ..
