@@ -20,7 +20,7 @@ use output::line;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
-use wgrad::data::{Category, Columns, Number, Records, Sampling, Targets};
+use wgrad::data::{Category, Columns, Number, Records, Sampling};
 use wgrad::ops::{Adam, Dropout, Linear, Relu, SoftmaxCrossEntropy};
 use wgrad::{Confusion, Device, EarlyStopping, Metric, Sequential};
 
@@ -57,7 +57,7 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     let test = columns.table(&test)?;
 
     // Class weights that give both classes the same total weight, however rare one is.
-    let Targets::Classes(labels) = train.targets() else {
+    let Some(labels) = train.labels() else {
         return Err("the table has no classes".into());
     };
     let mut weights = vec![0.0; labels.classes()];
@@ -84,7 +84,7 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     trainer.restore_best()?;
 
     let predictions = trainer.predictions(&test)?;
-    if let Targets::Classes(labels) = test.targets() {
+    if let Some(labels) = test.labels() {
         line(Confusion::new(labels, &predictions)?)?;
     }
     trainer.save(model)?;

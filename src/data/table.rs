@@ -170,6 +170,15 @@ impl Table {
         &self.inner.targets
     }
 
+    /// The class of every row, if the targets are classes.
+    #[must_use]
+    pub fn labels(&self) -> Option<&Labels> {
+        match self.targets() {
+            Targets::Classes(labels) => Some(labels),
+            Targets::Values { .. } => None,
+        }
+    }
+
     /// See [`Examples::digest`].
     fn digest(&self) -> &DataDigest {
         self.inner.digest.get_or_init(|| {
@@ -321,10 +330,7 @@ impl Examples {
     pub(crate) fn labels(&self) -> Option<&Labels> {
         match self {
             Self::Bytes(dataset) => Some(dataset.labels()),
-            Self::Table(table) => match table.targets() {
-                Targets::Classes(labels) => Some(labels),
-                Targets::Values { .. } => None,
-            },
+            Self::Table(table) => table.labels(),
         }
     }
 

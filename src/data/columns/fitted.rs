@@ -89,6 +89,28 @@ impl Target {
         }
     }
 
+    /// The names of the classes, in the order of the outputs, if the target is a class.
+    ///
+    /// ```
+    /// use wgrad::Prediction;
+    /// use wgrad::data::{Columns, Records};
+    /// use wgrad::ndarray::array;
+    ///
+    /// let fruits = Records::new("fruits", ["weight", "kind"], [["90", "plum"], ["180", "apple"]])?;
+    /// let columns = Columns::new().number("weight").class("kind").fit(&fruits)?;
+    /// let classes = columns.target().classes().unwrap_or_default();
+    /// let prediction = Prediction::of(array![-1.0f32, 2.0].view());
+    /// assert_eq!(classes[prediction.class as usize], "plum");
+    /// # Ok::<(), wgrad::data::DataError>(())
+    /// ```
+    #[must_use]
+    pub fn classes(&self) -> Option<&[String]> {
+        match self {
+            Self::Classes { classes, .. } => Some(classes),
+            Self::Values { .. } | Self::Labels { .. } => None,
+        }
+    }
+
     pub(super) fn of_values(names: Vec<String>, scales: &[Scale]) -> Self {
         Self::Values {
             names,
