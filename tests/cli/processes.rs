@@ -454,10 +454,9 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
         let output = child.wait_with_output().unwrap();
         assert!(!output.status.success());
         let stderr = text(&output.stderr);
-        assert!(
-            stderr.contains("rank") && stderr.contains("signal 9"),
-            "{stderr}"
-        );
+        // Open MPI says which process was killed, or that one ended because of it, whichever it notices first.
+        let says = ["signal 9", "the job has been aborted"];
+        assert!(says.iter().any(|words| stderr.contains(words)), "{stderr}");
         let runs = |id: &u32| Path::new(&format!("/proc/{id}")).exists();
         while ids.iter().any(runs) {
             assert!(killed.elapsed() < END, "kill {kill}: {ids:?} run on");
