@@ -22,7 +22,7 @@ const ACCEPTED: [&str; 8] = [
 ];
 
 /// The most crates that the library brings without features, itself included.
-const MOST_CRATES: usize = 110;
+const MOST_CRATES: usize = 109;
 
 /// The kept list of all dependencies with their licenses.
 const LIST: &str = "docs/dependencies.txt";
@@ -42,7 +42,12 @@ fn text(value: &Value) -> &str {
 
 /// The packages that a user of the library may build, with any features and on any system: no dependencies of tests.
 fn packages() -> Vec<Value> {
-    let metadata = cargo(&["metadata", "--format-version", "1", "--locked"]);
+    let metadata = cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--all-features",
+    ]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
@@ -96,10 +101,10 @@ fn licenses_are_accepted_and_listed() {
     );
 }
 
-/// `1.89` and `1.89.1` as numbers to compare.
-fn version(text: &str) -> Vec<u32> {
-    let parts = text.split('.').map(|part| part.parse().unwrap());
-    parts.collect()
+/// The first two numbers of `1.89`, `1.89.1` or `1`.
+fn version(text: &str) -> [u32; 2] {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap());
+    [0; 2].map(|_| parts.next().unwrap_or(0))
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn no_dependency_needs_a_newer_rust_than_the_library() {
     for package in &packages {
         if let Some(needed) = package["rust_version"].as_str() {
             assert!(
-                version(needed)[..2] <= own[..],
+                version(needed) <= own,
                 "{} needs Rust {needed}",
                 package["name"]
             );
@@ -133,7 +138,7 @@ fn the_library_alone_brings_few_crates() {
     ]);
     let crates: BTreeSet<&str> = tree.lines().filter(|line| !line.is_empty()).collect();
     assert!(
-        crates.len() < MOST_CRATES,
+        crates.len() <= MOST_CRATES,
         "{} crates: {crates:?}",
         crates.len()
     );

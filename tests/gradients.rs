@@ -483,6 +483,7 @@ fn check_wiring(case: &str, model: &Model, features: usize) -> usize {
 /// makes of these networks, and far below what a wrong tensor would.
 #[test]
 fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them() {
+    let mut wired = 0;
     // Each use is of a layer of its own.
     let others = layers::all().into_iter().zip(layers::all());
     for (case, (second, third)) in layers::all().into_iter().zip(others) {
@@ -502,7 +503,9 @@ fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them
         let count = check_wiring(&layer.name(), &model, 13);
         let own_parameters = layer.spec(&1.into()).unwrap().parameters.len();
         assert_eq!(count, 6 + 3 * own_parameters, "{}", layer.name());
+        wired += 1;
     }
+    assert!(wired >= 18, "{wired} networks");
 }
 
 proptest! {

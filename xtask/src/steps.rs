@@ -16,6 +16,10 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// The oldest Rust that builds the libraries: `rust-version` in their Cargo.toml.
 const OLDEST_RUST: &str = "1.89";
 
+/// What the oldest Rust has to build: the libraries with all features that need no other program.
+const OLDEST_CHECK: &str =
+    "check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx";
+
 /// With this variable set, the test that needs ONNX Runtime fails if there is none, instead of being skipped.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
@@ -142,7 +146,12 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
-        ("libraries alone, with the oldest Rust", Check::OldestRust),
+        // What a user gets without features: the examples and tests have them.
+        (
+            "lints of the libraries alone",
+            run("clippy --release --workspace --lib --no-default-features -- -D warnings"),
+        ),
+        ("libraries with the oldest Rust", Check::OldestRust),
         ("documentation", Check::Run(doc)),
         (
             "public API",
@@ -202,8 +211,7 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks what a user of the libraries builds: the examples and tests have more features. Where the oldest Rust is not
-/// installed and cannot be, the installed one checks them.
+/// Checks the libraries with the oldest Rust. Where it is not installed and cannot be, the installed one checks them.
 fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
     let installed = host.output("rustup", &["run", OLDEST_RUST, "rustc", "--version"]);
     let words = ["toolchain", "install", OLDEST_RUST, "--profile", "minimal"];
@@ -212,7 +220,7 @@ fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
         eprintln!("$ {install}");
         host.run_or_fail(&install).is_ok()
     };
-    let words = "check --release --workspace --lib --no-default-features".split(' ');
+    let words = OLDEST_CHECK.split(' ');
     let check = if is_there {
         Invocation::new(
             "rustup",
@@ -379,11 +387,12 @@ mod tests {
     }
 
     /// All commands before the browser tests, on a machine without MPI.
-    const LIST: [&str; 9] = [
+    const LIST: [&str; 10] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",
+        "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
         "rustup toolchain install 1.89 --profile minimal",
-        "RUSTFLAGS='-D warnings' rustup run 1.89 cargo check --release --workspace --lib --no-default-features",
+        "RUSTFLAGS='-D warnings' rustup run 1.89 cargo check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx",
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace",
         "cargo run --release -p wgrad-public-api -- --check",
         "rustup target add wasm32-unknown-unknown",
@@ -409,8 +418,7 @@ mod tests {
     fn the_installed_rust_checks_where_the_oldest_cannot_be_had() -> io::Result<()> {
         let fake = ready()?.on_run(|_, line| u8::from(line.contains("toolchain install")));
         assert!(check_with_oldest_rust(&fake).is_ok());
-        let line =
-            "RUSTFLAGS='-D warnings' cargo check --release --workspace --lib --no-default-features";
+        let line = format!("RUSTFLAGS='-D warnings' cargo {OLDEST_CHECK}");
         assert_eq!(fake.ran()[1], line);
         let fake = ready()?.answers("rustup run 1.89 rustc --version", "rustc 1.89.0");
         assert!(check_with_oldest_rust(&fake).is_ok());

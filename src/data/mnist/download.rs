@@ -69,9 +69,15 @@ pub fn locate() -> Option<PathBuf> {
     locate_in(env::var_os("MNIST_DIR"), cache_dir())
 }
 
+/// The directory of an environment variable that is set and not empty.
+fn named(variable: Option<OsString>) -> Option<PathBuf> {
+    variable
+        .filter(|named| !named.is_empty())
+        .map(PathBuf::from)
+}
+
 fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf> {
-    let named = named.filter(|named| !named.is_empty()).map(PathBuf::from);
-    named.or_else(|| {
+    self::named(named).or_else(|| {
         cache.filter(|cache| {
             let place = Place::unprefixed(cache);
             FILES.iter().all(|original| place.locate(original).is_ok())
@@ -79,10 +85,11 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
     })
 }
 
-/// Opens MNIST where [`locate`] finds it, or else downloads its 11 MB into [`cache_dir`] first.
+/// Opens MNIST from the directory that the environment variable `MNIST_DIR` names, or else from [`cache_dir`], into which
+/// its 11 MB are downloaded once.
 ///
-/// The download happens once: later calls find it in the cache. Where the system has no cache directory, the files go
-/// into `mnist` in the working directory. [`download`] shows its progress, and takes any directory.
+/// A file in the cache that is missing or broken is downloaded again. Where the system has no cache directory, the files
+/// go into `mnist` in the working directory. [`download`] shows its progress, and takes any directory.
 ///
 /// ```no_run
 /// use wgrad::data::mnist;
@@ -93,10 +100,10 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
 /// ```
 ///
 /// # Errors
-/// Those of [`open`](super::open) for the directory that `MNIST_DIR` names; those of [`download`] elsewhere.
+/// Those of [`open`](super::open), and those of [`download`] where `MNIST_DIR` is not set.
 pub fn open_or_download() -> Result<Split, DataError> {
-    if let Some(directory) = locate() {
-        return super::open(directory);
+    if let Some(named) = named(env::var_os("MNIST_DIR")) {
+        return super::open(named);
     }
     let directory = cache_dir().unwrap_or_else(|| "mnist".into());
     download(&directory, &mut |_| {})?;

@@ -18,7 +18,15 @@ use public_api::{Builder, Error};
 const LIST: &str = "docs/public-api.txt";
 
 fn main() -> ExitCode {
-    let checks = env::args().any(|argument| argument == "--check");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let checks = match &arguments[..] {
+        [] => false,
+        [only] if only == "--check" => true,
+        other => {
+            eprintln!("expected no argument or --check, found {other:?}");
+            return ExitCode::from(2);
+        }
+    };
     match run(checks) {
         Ok(line) => {
             println!("{line}");
@@ -64,17 +72,19 @@ fn run(checks: bool) -> Result<String, String> {
 fn document(root: &Path) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let line = "rustdoc --release -p wgrad --lib --features download,gemm,onnx -- -Zunstable-options --output-format json";
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    // A directory of its own: other builds would run build scripts again for want of this variable.
+    let target = target.join("public-api");
     let mut command = Command::new(cargo);
     command.current_dir(root).args(line.split(' '));
-    // Stable rustdoc writes JSON, too, when it is told that it may.
+    command.env("CARGO_TARGET_DIR", &target);
+    // With this variable, stable rustdoc writes JSON, too.
     command.env("RUSTC_BOOTSTRAP", "1");
-    let status = command
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
+    let status = command.status();
+    let status = status.map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
         return Err(format!("`cargo {line}` failed"));
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(target.join("doc/wgrad.json"))
 }
 
