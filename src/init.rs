@@ -17,7 +17,7 @@ use crate::shape::Shape;
 /// part of. The layer states both in its [`ParameterSpec`](crate::ops::ParameterSpec). For the weight of a
 /// [`Linear`](crate::ops::Linear) they are its inputs and outputs.
 ///
-/// The same seed gives the same values on every platform.
+/// A seed determines all values, on every platform.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Init {

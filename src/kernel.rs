@@ -199,7 +199,7 @@ impl<'k, U> KernelRef<'k, U> {
             .contract_of(self.source.into(), size_of::<U>())
     }
 
-    /// The same kernel without the type of its block, so that code for it is compiled only once.
+    /// Erases the type of the kernel's uniform block, so that code for kernels is compiled only once.
     pub(crate) const fn untyped(&self) -> KernelRef<'k, ()> {
         let Self {
             shader,

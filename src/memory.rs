@@ -14,7 +14,7 @@ use crate::error::memory::ALLOCATOR;
 /// Bytes that other parts of the program take meanwhile: packed blocks of matrix products, messages. Page tables come
 /// on top; they take 1/512 of what they map.
 const BESIDE: u64 = 4 << 20;
-/// The same where the compiler of a software driver runs, too.
+/// Bytes that other parts of the program take where a software driver compiles shaders in the process, too.
 const COMPILER: u64 = 64 << 20;
 /// Addresses for a thread's stack. Only the part that is written takes memory.
 #[cfg(not(target_arch = "wasm32"))]

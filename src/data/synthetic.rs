@@ -23,7 +23,7 @@ const CHUNK: usize = 500;
 
 /// As many digits as in MNIST: 60,000 for training and 10,000 for testing.
 ///
-/// The same seed gives the same bytes everywhere: see [`digits_of`].
+/// A seed determines all bytes, on every platform: see [`digits_of`].
 ///
 /// ```no_run
 /// let split = wgrad::data::synthetic::digits(42);

@@ -284,7 +284,7 @@ impl From<&Examples> for Examples {
 /// A reference to any of them is a `&dyn ToExamples`, which the methods of [`Train`](crate::Train) take. The rows are
 /// shared and not copied.
 pub trait ToExamples {
-    /// The same rows as [`Examples`].
+    /// Returns [`Examples`] that share these rows.
     fn to_examples(&self) -> Examples;
 }
 

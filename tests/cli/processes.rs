@@ -457,6 +457,8 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
         // Open MPI says which process was killed, or that one ended because of it, whichever it notices first.
         let says = ["signal 9", "the job has been aborted"];
         assert!(says.iter().any(|words| stderr.contains(words)), "{stderr}");
+        let own = ["error:", "panicked"];
+        assert!(!own.iter().any(|words| stderr.contains(words)), "{stderr}");
         let runs = |id: &u32| Path::new(&format!("/proc/{id}")).exists();
         while ids.iter().any(runs) {
             assert!(killed.elapsed() < END, "kill {kill}: {ids:?} run on");

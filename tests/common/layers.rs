@@ -9,6 +9,7 @@
 //! | `onnx` | ONNX Runtime makes the same of a network with the layer |
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use wgrad::ops::{
@@ -23,8 +24,8 @@ pub(crate) struct Case {
     pub(crate) layer: Arc<dyn Layer>,
     /// How `check_layer` is called.
     pub(crate) check: LayerCheck,
-    /// The least number of kernels that `check_layer` has to see.
-    pub(crate) kernels: usize,
+    /// How many kernels `check_layer` has to see.
+    pub(crate) kernels: RangeInclusive<usize>,
     /// Minibatches that are interpreted. Together, the cases of a layer reach every block of its kernels.
     pub(crate) sanitized: Vec<TensorShape>,
     /// Minibatches small enough for central differences by every number.
@@ -38,7 +39,7 @@ impl Case {
         Self {
             layer: Arc::new(layer),
             check: LayerCheck::default(),
-            kernels: 2,
+            kernels: 2..=usize::MAX,
             sanitized: Vec::new(),
             small: small.into_iter().map(Into::into).collect(),
             before: Arc::new(Linear::new(5)),
@@ -55,7 +56,7 @@ impl Case {
         self.checked(LayerCheck::default().shapes(fast))
     }
 
-    fn kernels(self, kernels: usize) -> Self {
+    fn kernels(self, kernels: RangeInclusive<usize>) -> Self {
         Self { kernels, ..self }
     }
 
@@ -110,6 +111,7 @@ fn images(layer: impl Layer) -> Case {
     let checked = [(1, [1, 3, 3]), (3, [2, 6, 7]), (2, [3, 9, 4])];
     Case::new(layer, [1, 3].map(|rows| (rows, [2, 5, 4])))
         .checked(LayerCheck::default().shapes(checked))
+        .kernels(2..=2)
         .sanitized(IMAGES)
         .behind(Conv2d::new(3, 2))
 }
@@ -208,7 +210,10 @@ fn windows() -> Vec<Case> {
         ];
         let check = LayerCheck::default().shapes(checked);
         let sanitized = [(3, [2, 7, 9])];
-        images(conv).checked(check).kernels(4).sanitized(sanitized)
+        images(conv)
+            .checked(check)
+            .kernels(4..=4)
+            .sanitized(sanitized)
     };
     let mixed = Conv2d::new(4, [3, 2]).stride([1, 2]).padding(2);
     // The windows of some are larger than the first image.
@@ -227,7 +232,7 @@ fn windows() -> Vec<Case> {
         images(AvgPool2d::new(3).stride([1, 2]).padding(1)),
         images(AvgPool2d::global()),
         // One kernel copies both ways.
-        images(Flatten).kernels(1),
+        images(Flatten).kernels(1..=1),
     ]
 }
 
@@ -247,6 +252,7 @@ fn encodings() -> Vec<Case> {
             _ => &[21],
         };
         harmonics
+            .kernels(2..=2)
             .sanitized(rows.iter().map(|&rows| [rows, 3]))
             .behind(Linear::new(3))
     });
@@ -274,7 +280,7 @@ fn grids() -> Vec<Case> {
             let case = Case::new(grid.clone(), [[1, dimensions], [3, dimensions]]);
             // Five kernels and more, with and without sums in a workgroup's memory.
             case.checked(check)
-                .kernels(5)
+                .kernels(5..=usize::MAX)
                 .sanitized([[77, dimensions]])
                 .behind(Linear::new(dimensions))
         })

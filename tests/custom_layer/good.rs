@@ -25,8 +25,8 @@ fn every_layer_of_the_crate_is_good() {
 
 fn assert_reported(case: &Case, report: &LayerReport) {
     assert_eq!(report.layer, case.layer.name());
-    assert!(report.kernels.len() >= case.kernels, "{report}");
-    assert!(report.sanitized.len() >= case.kernels, "{report}");
+    assert!(case.kernels.contains(&report.kernels.len()), "{report}");
+    assert!(report.sanitized.len() >= *case.kernels.start(), "{report}");
     let is_grid = case.type_name() == "HashGrid";
     // At a border between cells any slope in between is right.
     let rows = report.rows.iter();

@@ -40,10 +40,8 @@ impl<F: Float> Trainer<F> {
     }
 
     fn rule_changed(&mut self) {
-        let optimizer = self.updater.optimizer();
-        let groups = self.updater.groups();
-        let optimizer = Arc::clone(optimizer);
-        let multiples = groups.multiples();
+        let optimizer = Arc::clone(self.updater.optimizer());
+        let multiples = self.updater.groups().multiples();
         let steps = self.steps_taken();
         self.soundness.set_rule(steps, optimizer, multiples);
     }

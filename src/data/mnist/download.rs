@@ -100,14 +100,17 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
 /// ```
 ///
 /// # Errors
-/// Those of [`open`](super::open), and those of [`download`] where `MNIST_DIR` is not set.
+/// The errors of [`open`](super::open); where `MNIST_DIR` is not set, also the errors of [`download`].
 pub fn open_or_download() -> Result<Split, DataError> {
     if let Some(named) = named(env::var_os("MNIST_DIR")) {
         return super::open(named);
     }
     let directory = cache_dir().unwrap_or_else(|| "mnist".into());
-    download(&directory, &mut |_| {})?;
-    super::open(directory)
+    // Opening checks the files; a download would check them once more.
+    super::open(&directory).or_else(|_| {
+        download(&directory, &mut |_| {})?;
+        super::open(&directory)
+    })
 }
 
 /// Downloads the four gzipped files of the original MNIST (11 MB in all) into `directory`.

@@ -78,10 +78,11 @@ impl Machine<'_> {
         let entry = entry(now, here);
         let mut met = None;
         for (slot, cell) in (at..).zip(&mut self.workgroup_cells[at..at + count]) {
-            let found = match is_written || cell.is_written(now) {
-                true => cell.write(now, entry),
+            let found = if is_written || cell.is_written(now) {
+                cell.write(now, entry)
+            } else {
                 // The vector's other components stay unwritten where reads of unwritten memory are reported.
-                false => cell.conflict_of_write(now, here.0),
+                cell.conflict_of_write(now, here.0)
             };
             if let Some(found) = found {
                 met = Some((slot, found));

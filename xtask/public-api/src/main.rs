@@ -80,8 +80,9 @@ fn document(root: &Path) -> Result<PathBuf, String> {
     command.env("CARGO_TARGET_DIR", &target);
     // With this variable, stable rustdoc writes JSON, too.
     command.env("RUSTC_BOOTSTRAP", "1");
-    let status = command.status();
-    let status = status.map_err(|error| format!("cargo: {error}"))?;
+    let status = command
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
         return Err(format!("`cargo {line}` failed"));
     }

@@ -259,13 +259,12 @@ impl<'r, H: Host> Runner<'r, H> {
         while goes_on && (next < count || !slots.is_empty()) {
             while slots.len() < self.jobs && next < count {
                 let lane = lane(next)?;
-                match lane.tests.is_empty() {
+                if lane.tests.is_empty() {
                     // No test has kernels of this shader.
-                    true => goes_on &= done(next, End::default()),
-                    false => {
-                        let start = Instant::now();
-                        slots.push(self.start(next, lane, 0, start)?);
-                    }
+                    goes_on &= done(next, End::default());
+                } else {
+                    let start = Instant::now();
+                    slots.push(self.start(next, lane, 0, start)?);
                 }
                 next += 1;
             }
