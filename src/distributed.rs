@@ -56,21 +56,21 @@ pub trait World: Debug + Send + Sync {
     /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Sends one part of `sent` to each process, in the order of their ranks; all parts have the same length.
-    /// `received` gets the parts that the processes have sent to this one, in the same order: `counts[rank]` numbers
-    /// from each.
+    /// Sends each other process its part of `sent`. All parts have the same length and lie in the order of ranks; this
+    /// process's own part is not sent. `received` gets the parts from the other processes, in the same order:
+    /// `counts[rank]` numbers from each, and 0 from this one.
     ///
     /// # Errors
     /// [`Error::Process`] when a process has left.
     fn all_to_all(&self, sent: &[u32], received: &mut [u32], counts: &[usize])
     -> Result<(), Error>;
 
-    /// Sends `sent` to all processes. `received` gets what each has sent, in the order of their ranks; all send the
-    /// same length.
+    /// Collects the parts of all processes in the memory of each. All parts have the same length and lie in `parts` in
+    /// the order of ranks. On entry, this process's part is in its place; on return, all parts are.
     ///
     /// # Errors
     /// [`Error::Process`] when a process has left.
-    fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error>;
+    fn all_gather(&self, parts: &mut [u32]) -> Result<(), Error>;
 }
 
 /// How a training is divided among processes.
@@ -163,7 +163,8 @@ pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(
 /// What all processes have, in the order of their ranks.
 fn gathered<const N: usize>(world: &dyn World, own: [u32; N]) -> Result<Vec<[u32; N]>, Error> {
     let mut all = vec![[0; N]; world.size()];
-    world.all_gather(&own, all.as_flattened_mut())?;
+    all[world.rank()] = own;
+    world.all_gather(all.as_flattened_mut())?;
     Ok(all)
 }
 

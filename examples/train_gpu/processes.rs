@@ -125,9 +125,9 @@ impl Processes {
         let Some(world) = &self.world else {
             return Ok(vec![number]);
         };
-        let own = [u32::try_from(number).unwrap_or(u32::MAX)];
-        let mut all = vec![0; world.size()];
-        world.all_gather(&own, &mut all)?;
+        let own = u32::try_from(number).unwrap_or(u32::MAX);
+        let mut all = vec![own; world.size()];
+        world.all_gather(&mut all)?;
         Ok(all.into_iter().map(|number| number as usize).collect())
     }
 

@@ -195,11 +195,11 @@ impl Partition {
             let things = own(rank, size, count);
             things.start * width..things.end * width
         };
-        let mut sent = numbers[place(world.rank())].to_vec();
-        sent.resize(most, 0);
-        let mut received = vec![0; size * most];
-        world.all_gather(&sent, &mut received)?;
-        for (rank, of_one) in received.chunks(most.max(1)).enumerate() {
+        let mut parts = vec![0; size * most];
+        let own = &numbers[place(world.rank())];
+        parts[world.rank() * most..][..own.len()].copy_from_slice(own);
+        world.all_gather(&mut parts)?;
+        for (rank, of_one) in parts.chunks(most.max(1)).enumerate() {
             let to = &mut numbers[place(rank)];
             to.copy_from_slice(&of_one[..to.len()]);
         }
@@ -368,8 +368,8 @@ pub(crate) fn distributed_steps_within<T: Replica>(
             unreachable!("it is shared");
         };
         let world = shared.world();
-        let mut of_each = vec![0; world.size()];
-        world.all_gather(&[goes_on], &mut of_each)?;
+        let mut of_each = vec![goes_on; world.size()];
+        world.all_gather(&mut of_each)?;
         if of_each[0] == 0 {
             return Ok(taken);
         }

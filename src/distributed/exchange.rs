@@ -27,9 +27,9 @@ pub(crate) trait Averaged {
 ///
 /// 1. Each process computes its own shards. If all shards of a range of the tree are its own, it adds them; the largest
 ///    such ranges are its blocks.
-/// 2. Each process is responsible for one slice of the vectors. It receives this slice of every block from the process
-///    that has the block, and adds these slices in the order of the tree.
-/// 3. It multiplies the sum by 1/shards, and sends this slice of the mean to all processes.
+/// 2. Each process is responsible for one slice of the vectors. It receives this slice of every other process's blocks,
+///    and adds them to its own in the order of the tree.
+/// 3. It multiplies the sum by 1/shards, and sends this slice of the mean to all other processes.
 ///
 /// If the number of processes is a power of 2 that divides the number of shards, each process has one block. Then a
 /// step sends as much as the best known all-reduce, about twice the parameters (Thakur, Rabenseifner, Gropp,
@@ -46,7 +46,8 @@ pub(crate) struct Exchange {
     packed: Vec<f32>,
     /// Vectors of at least this length are sent from their own memory.
     in_place: usize,
-    received: Vec<f32>,
+    /// Slices of blocks: those of other processes, and those of this process's blocks except the last.
+    slices: Vec<f32>,
 }
 
 /// Division of vectors into messages.
@@ -134,7 +135,7 @@ impl Exchange {
             sums: Vec::new(),
             packed: Vec::new(),
             in_place: IN_PLACE * size,
-            received: Vec::new(),
+            slices: Vec::new(),
         })
     }
 
@@ -158,8 +159,8 @@ impl Exchange {
         self.packed.resize(cut.packed, 0.0);
         // One round for each block of a process; some processes may have fewer blocks.
         let rounds = self.blocks.iter().map(Vec::len).max().unwrap_or_default();
-        // For each message and each process: starts of the slices of the process's blocks.
-        let mut places: Vec<Vec<Vec<usize>>> = Vec::new();
+        // For each message and each process: places of the slices of the process's blocks.
+        let mut places: Vec<Vec<Vec<Place>>> = Vec::new();
         let mut end = 0;
         for round in 0..rounds {
             let block = self.blocks[rank].get(round).cloned();
@@ -173,21 +174,28 @@ impl Exchange {
             for (message, places) in messages.into_iter().zip(&mut places) {
                 let slice = message.len() / size;
                 let start = end;
-                let has_one = |blocks: &Vec<_>| round < blocks.len();
-                let of_each = self
-                    .blocks
-                    .iter()
-                    .map(|of| slice * usize::from(has_one(of)));
-                let counts: Vec<usize> = of_each.collect();
-                for (places, count) in places.iter_mut().zip(&counts) {
-                    places.push(end);
-                    end += count;
+                let mut counts = vec![0; size];
+                for (process, blocks) in self.blocks.iter().enumerate() {
+                    if process != rank && round < blocks.len() {
+                        counts[process] = slice;
+                        places[process].push(Place::Stored(end));
+                        end += slice;
+                    }
                 }
-                self.received.resize(end.max(self.received.len()), 0.0);
+                self.slices
+                    .resize((end + slice).max(self.slices.len()), 0.0);
                 let sent: &[f32] = if block.is_some() { message } else { &[] };
-                let received = bytemuck::cast_slice_mut(&mut self.received[start..end]);
+                let received = bytemuck::cast_slice_mut(&mut self.slices[start..end]);
                 self.world
                     .all_to_all(bytemuck::cast_slice(sent), received, &counts)?;
+                if round + 1 < self.blocks[rank].len() {
+                    // The next block replaces this one in the vectors.
+                    self.slices[end..][..slice].copy_from_slice(&message[rank * slice..][..slice]);
+                    places[rank].push(Place::Stored(end));
+                    end += slice;
+                } else if block.is_some() {
+                    places[rank].push(Place::Own);
+                }
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "rounded once")]
@@ -195,64 +203,80 @@ impl Exchange {
         let mut vectors = of.vectors();
         let messages = cut.messages(&mut vectors, &mut self.packed);
         for (message, places) in messages.into_iter().zip(&places) {
+            let slice = message.len() / size;
             let mut slices = Slices {
                 blocks: &self.blocks,
                 places,
                 done: vec![0; size],
-                length: message.len() / size,
-                received: &mut self.received,
+                own: &mut message[rank * slice..][..slice],
+                stored: &mut self.slices,
             };
-            let start = slices.add(&(0..self.shards), share);
-            let total = &self.received[start..start + message.len() / size];
-            self.world.all_gather(
-                bytemuck::cast_slice(total),
-                bytemuck::cast_slice_mut(message),
-            )?;
+            let total = slices.add(&(0..self.shards), share);
+            assert_eq!(total, Place::Own, "each process has a block");
+            self.world.all_gather(bytemuck::cast_slice_mut(message))?;
         }
         cut.unpack(&self.packed, &mut of.vectors());
         Ok(())
     }
 }
 
-/// The received slices of one message.
+/// Place of one slice of a block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// The slice of this process's last block, in the vectors themselves.
+    Own,
+    /// The stored slice that begins at this number.
+    Stored(usize),
+}
+
+/// Slices of all blocks, for one message.
 struct Slices<'a> {
     blocks: &'a [Vec<Range<usize>>],
-    /// Starts of each process's blocks in `received`.
-    places: &'a [Vec<usize>],
+    /// Places of each process's blocks.
+    places: &'a [Vec<Place>],
     /// Number of each process's blocks that are already added.
     done: Vec<usize>,
-    length: usize,
-    received: &'a mut [f32],
+    own: &'a mut [f32],
+    stored: &'a mut [f32],
 }
 
 impl Slices<'_> {
-    /// Adds up a range of shards and multiplies the sum by `factor`; returns where the sum starts in `received`.
-    fn add(&mut self, range: &Range<usize>, factor: f32) -> usize {
+    /// Adds up a range of shards and multiplies the sum by `factor`; returns the place of the sum. It is the own slice
+    /// if the range contains this process's last block.
+    fn add(&mut self, range: &Range<usize>, factor: f32) -> Place {
+        let length = self.own.len();
         let is_block = |blocks: &Vec<Range<usize>>| blocks.contains(range);
         if let Some(process) = self.blocks.iter().position(is_block) {
-            let start = self.places[process][self.done[process]];
+            let place = self.places[process][self.done[process]];
             self.done[process] += 1;
             if factor != 1.0 {
-                let sum = &mut self.received[start..start + self.length];
+                let sum = match place {
+                    Place::Own => &mut *self.own,
+                    Place::Stored(start) => &mut self.stored[start..][..length],
+                };
                 sum.iter_mut().for_each(|value| *value *= factor);
             }
-            return start;
+            return place;
         }
         let [first, second] = halves(range);
         let first = self.add(&first, 1.0);
         let second = self.add(&second, 1.0);
-        let (before, behind) = self.received.split_at_mut(first.max(second));
-        let low = &mut before[first.min(second)..][..self.length];
-        let high = &mut behind[..self.length];
-        let (sum, other) = if first < second {
-            (low, high)
-        } else {
-            (high, low)
+        // Both orders of two summands give the same bits.
+        let (place, sum, other) = match (first, second) {
+            (Place::Own, Place::Own) => unreachable!("one block is the last"),
+            (Place::Own, Place::Stored(other)) | (Place::Stored(other), Place::Own) => {
+                (Place::Own, &mut *self.own, &self.stored[other..][..length])
+            }
+            (Place::Stored(first), Place::Stored(second)) => {
+                let (before, after) = self.stored.split_at_mut(first.max(second));
+                let low = &mut before[first.min(second)..][..length];
+                (Place::Stored(first.min(second)), low, &after[..length])
+            }
         };
         for (sum, other) in sum.iter_mut().zip(other) {
             *sum = (*sum + *other) * factor;
         }
-        first
+        place
     }
 }
 

@@ -30,8 +30,9 @@ use std::sync::Mutex;
 
 use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};
+use mpi::request;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives};
+use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Source};
 
 use super::World;
 use crate::error::Error;
@@ -137,10 +138,13 @@ impl World for Mpi {
         received: &mut [u32],
         counts: &[usize],
     ) -> Result<(), Error> {
-        let of_sent = vec![count(sent.len() / self.size)?; self.size];
+        let part = count(sent.len() / self.size)?;
+        let mut of_sent = vec![part; self.size];
+        let starts_of_sent = starts(&of_sent)?;
+        of_sent[self.rank] = 0;
         let of_received = counts.iter().map(|&of_one| count(of_one));
         let of_received = of_received.collect::<Result<Vec<_>, _>>()?;
-        let sent = Partition::new(sent, &of_sent[..], starts(&of_sent)?);
+        let sent = Partition::new(sent, of_sent, starts_of_sent);
         let starts = starts(&of_received)?;
         let mut received = PartitionMut::new(received, of_received, starts);
         let _alone = lock(&CALLS);
@@ -148,10 +152,32 @@ impl World for Mpi {
         Ok(())
     }
 
-    fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error> {
-        count(received.len())?;
+    /// A message from each process to each other one: MPI's own all-gather copies this process's part as well, unless
+    /// it works in place, which the crate `mpi` does not offer.
+    fn all_gather(&self, parts: &mut [u32]) -> Result<(), Error> {
+        count(parts.len())?;
+        let part = parts.len() / self.size;
+        if part == 0 {
+            return Ok(());
+        }
+        let (before, rest) = parts.split_at_mut(self.rank * part);
+        let (own, after) = rest.split_at_mut(part);
+        let own = &*own;
+        let of_others = before.chunks_mut(part).chain(after.chunks_mut(part));
         let _alone = lock(&CALLS);
-        SimpleCommunicator::world().all_gather_into(sent, received);
+        let world = SimpleCommunicator::world();
+        let others = (0..world.size()).filter(|&rank| number(rank) != self.rank);
+        request::multiple_scope(2 * self.size, |scope, requests| {
+            for (rank, to) in others.clone().zip(of_others) {
+                let process = world.process_at_rank(rank);
+                requests.add(process.immediate_receive_into(scope, to));
+            }
+            for rank in others {
+                let process = world.process_at_rank(rank);
+                requests.add(process.immediate_send(scope, own));
+            }
+            requests.wait_all(&mut Vec::new());
+        });
         Ok(())
     }
 }

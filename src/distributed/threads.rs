@@ -170,6 +170,9 @@ impl World for Threads {
         )?;
         let mut left = received;
         for (rank, (of_one, &count)) in of_all.iter().zip(counts).enumerate() {
+            if rank == self.rank {
+                continue;
+            }
             let is_same = of_one.is_in_parts && of_one.numbers.len() == count * of_all.len();
             check_call(rank, is_same)?;
             let (to, rest) = left.split_at_mut(count);
@@ -179,17 +182,17 @@ impl World for Threads {
         Ok(())
     }
 
-    fn all_gather(&self, sent: &[u32], received: &mut [u32]) -> Result<(), Error> {
+    fn all_gather(&self, parts: &mut [u32]) -> Result<(), Error> {
+        let part = parts.len() / self.size();
         let of_all = self.meeting.meet(
             self.rank,
             Sent {
                 is_in_parts: false,
-                numbers: sent.to_vec(),
+                numbers: parts[self.rank * part..][..part].to_vec(),
             },
         )?;
-        let to = received.chunks_mut(sent.len().max(1));
-        for (rank, (to, of_one)) in to.zip(&of_all).enumerate() {
-            let is_same = !of_one.is_in_parts && of_one.numbers.len() == sent.len();
+        for (rank, (to, of_one)) in parts.chunks_mut(part.max(1)).zip(&of_all).enumerate() {
+            let is_same = !of_one.is_in_parts && of_one.numbers.len() == part;
             check_call(rank, is_same)?;
             to.copy_from_slice(&of_one.numbers);
         }
