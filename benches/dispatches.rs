@@ -1,13 +1,14 @@
-//! Profiles a step: the time of each of its dispatches alone, and of the whole step, with and without bounds checks:
-//! `cargo bench --bench dispatches`.
+//! Profiles a training step on a GPU: `cargo bench --bench dispatches`. Prints one line for the whole step and one line
+//! per dispatch. All times are medians in µs, in these columns:
 //!
-//! A dispatch alone runs again and again, each time after its predecessor is done. Its time therefore includes the
-//! cost of starting it. Its inputs also lie in caches that the step's other dispatches would have filled with other
-//! data. `within` is the time of the whole step minus the time of the step without this dispatch; it includes all
-//! effects on the neighboring dispatches. `host` is the time that the CPU takes to encode and submit. If it is
-//! nearly all of the time, either the device waits for the CPU, or the device is the CPU: software drivers sometimes
-//! work inside of a submit. `checked` are the same kernels with WebGPU's bounds checks
-//! ([`wgrad::gpu::GpuBuilder::bounds_checks`]). All numbers are medians, in µs.
+//! - `µs`: time of the whole step, or of the dispatch run alone. A dispatch that is run alone is repeated, and each run
+//!   starts after the previous run is done. So this time includes the cost of starting the dispatch. It also profits
+//!   from caches that still hold its inputs; in a step, the other dispatches fill the caches with other data.
+//! - `within`: time of the whole step minus the time of the step without this dispatch. So it includes the effects on
+//!   the neighboring dispatches.
+//! - `host`: time in which the CPU encodes and submits. If it is nearly all of the time, the GPU waits for the CPU, or
+//!   the device is a software driver that computes inside the submit.
+//! - `checked`: time with WebGPU's bounds checks in the kernels ([`wgrad::gpu::GpuBuilder::bounds_checks`]).
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -21,20 +22,21 @@ use wgrad::{Error, Fusion, Gpu};
 
 use common::{Job, digits, flops_per_submit, jobs, trainer};
 
-/// Long enough for the clock's resolution, and to make the cost of a submit negligible.
+/// Shortest duration of a sample. It is long compared with the clock's resolution and the cost of a submit.
 const SAMPLE: Duration = Duration::from_millis(20);
 const SAMPLES: usize = 7;
-/// Dispatches per submit: few, so that the device starts early and the operating system does not take it for hung.
+/// Maximum number of dispatches per submit. It is small, so that the device starts early, and so that the operating
+/// system does not reset the device because a submit takes too long.
 const DISPATCHES: usize = 250;
 
-/// The cost of running a plan once, in µs: in all, and the CPU's part.
+/// The cost of running a plan once, in µs: the whole time, and the part in which the CPU encodes and submits.
 #[derive(Clone, Copy)]
 struct Cost {
     all: f64,
     host: f64,
 }
 
-/// Runs a plan `times` times and waits for the last run.
+/// Runs a plan `times` times and waits for the last run. Returns the mean cost of a run.
 fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     let by_flops =
         usize::try_from(flops_per_submit(gpu) / plan.flops().max(1)).unwrap_or(usize::MAX);
@@ -55,7 +57,7 @@ fn run(gpu: &Gpu, plan: &Plan, times: usize) -> Cost {
     }
 }
 
-/// The number of runs that take as long as a sample should.
+/// Returns how many runs of the plan take at least [`SAMPLE`].
 fn times(gpu: &Gpu, plan: &Plan) -> usize {
     run(gpu, plan, 1);
     let mut times = 1;
@@ -70,7 +72,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The median cost of each plan, on the device with the given index. The plans take turns.
+/// Returns the median cost of each plan. A plan comes with the index of its device in `gpus`. The samples of the plans
+/// alternate, so that changes of the clock rate affect all of them equally.
 fn costs<const PLANS: usize>(gpus: &[Gpu; 2], plans: [(usize, &Plan); PLANS]) -> [Cost; PLANS] {
     let times = plans.map(|(at, plan)| times(&gpus[at], plan));
     let samples: Vec<_> = (0..SAMPLES)
@@ -104,7 +107,8 @@ fn table(gpus: &[Gpu; 2], job: &Job, fusion: Fusion) -> Result<(), Error> {
     let [Some(step), Some(step_checked)] = plans else {
         return Ok(());
     };
-    // Measured first: a dispatch alone takes the same step again and again, until weights overflow.
+    // Measure the whole step first. The repeated runs of a single dispatch below apply the same update again and again,
+    // until the weights overflow.
     let [trusted, checked] = costs(gpus, [(0, step), (1, step_checked)]);
     println!(
         "{:>10.2} {:>10} {:>10.2} {:>10.2}  the step",

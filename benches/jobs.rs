@@ -1,17 +1,17 @@
-//! Jobs 1, 2 and 4 of the comparison with other libraries (`benches/peers/README.md`), run as by its peers: `cargo
-//! bench --bench jobs -- --job 2 --device cpu --steps 60`.
+//! Measures `wgrad` in jobs 1, 2 and 4 of the comparison with other libraries, its peers (`benches/peers/README.md`):
+//! `cargo bench --bench jobs -- --job 2 --device cpu --steps 60`.
 //!
-//! The network and the data set are prepared once. A measurement starts with a warm-up, because clocks and caches
-//! cool down while other programs are measured. Then it trains from the initial weights. The measured time ends with
-//! the readback of all losses. With `--serve`, each line of standard input starts one measurement. A measurement
-//! prints a line of `key=value` pairs:
+//! The network and the data set are prepared once. Each measurement starts with warm-up steps, because clock rates and
+//! caches change while other programs are measured. Then it trains from the initial weights. The measured time includes
+//! the readback of all losses. With `--serve`, each line of standard input starts one measurement. A measurement prints
+//! a line of `key=value` pairs:
 //!
 //! ```text
 //! peer=… device=… job=… steps=… train_s=… warmup_s=… steps_per_s=… test_accuracy=…
 //! ```
 //!
-//! Job 4 appends ` forward_s=…`: the time of forward pass and loss for as many rows as the training has, estimated
-//! from the evaluation of the test set.
+//! Job 4 appends ` forward_s=…`: the seconds that forward pass and loss take for all rows of the training. They are
+//! estimated from the time to evaluate the test set.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -30,22 +30,22 @@ use wgrad::{Device, Error, Train};
 use common::{jobs, training};
 use program::{DataArgs, Failure, line};
 
-/// Trains a job of the comparison and says how fast.
+/// Runs a job of the comparison with other libraries and prints its speed.
 #[derive(Debug, Parser)]
 #[command(name = "jobs")]
 struct Args {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Which training
+    /// Number of the job
     #[arg(long, default_value_t = 1, value_parser = job_number)]
     job: u16,
 
-    /// Minibatches of a training
+    /// Number of steps of a training
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
 
-    /// What computes
+    /// Device that trains
     #[arg(long, value_enum, default_value_t = DeviceChoice::Gpu)]
     device: DeviceChoice,
 
@@ -53,7 +53,7 @@ struct Args {
     #[arg(long)]
     serve: bool,
 
-    /// Passed by cargo
+    /// Ignored; `cargo bench` passes it
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -74,7 +74,8 @@ impl DeviceChoice {
 }
 
 impl Args {
-    /// A GPU warms up with all steps, until it reaches its clock rate. CPU peers warm up with as few steps as this.
+    /// Number of warm-up steps. A GPU takes as many as the training, so that it reaches its full clock rate. The CPU
+    /// takes as few as the peers on the CPU.
     fn warm_up_steps(&self) -> usize {
         let most = match (self.device, self.job) {
             (DeviceChoice::Gpu, _) => u32::MAX,
@@ -85,7 +86,7 @@ impl Args {
     }
 }
 
-/// Job 3 is a matrix product, and an example's task (`matmul`).
+/// Parses the number of a job. Job 3 measures matrix products; the example `matmul` runs it.
 fn job_number(word: &str) -> Result<u16, String> {
     match word {
         "1" => Ok(1),
@@ -100,13 +101,13 @@ fn main() -> ExitCode {
     program::run(|| answer(&args))
 }
 
-/// Measures once, or once for each line of standard input.
+/// Measures once, or with `--serve` once for each line of standard input.
 fn answer(args: &Args) -> Result<(), Failure> {
     let ((), data) = program::load(&args.data, true, || Ok(()))?;
     line(data.description())?;
     let split = data.split;
     let mut prepared = Prepared::new(args, &split)?;
-    // Evaluation compiles its own kernels: this happens before the measurement.
+    // Evaluate before the measurement, because the first evaluation compiles its kernels.
     prepared.engine.evaluate(&split.test)?;
     if !args.serve {
         return line(prepared.measure(args, &split.test)?);
@@ -124,9 +125,9 @@ fn answer(args: &Args) -> Result<(), Failure> {
 /// A training that has warmed up and can start again.
 struct Prepared {
     engine: Box<dyn Train>,
-    /// The device's name in the printed line, without blanks.
+    /// The device's name in the printed line, with `_` instead of blanks.
     device: String,
-    /// The training before its first step: weights, optimizer state, and the next minibatch.
+    /// Checkpoint of the training before its first step, as a safetensors file.
     initial: Vec<u8>,
     batch: usize,
     warmup_s: f64,
@@ -168,7 +169,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// Runs and measures a whole training. Returns the printed line.
+    /// Runs and measures a whole training. Returns the line to print.
     fn measure(&mut self, args: &Args, test: &Dataset) -> Result<String, Failure> {
         self.begin()?;
         let started = Instant::now();
@@ -199,7 +200,7 @@ impl Prepared {
     }
 }
 
-/// A training that diverged is not a measurement.
+/// Fails if the mean of the last 20 losses shows that the training has diverged.
 fn check_losses(losses: &[f32]) -> Result<(), Failure> {
     let last = &losses[losses.len().saturating_sub(20)..];
     let mean = last.iter().sum::<f32>() / last.len() as f32;

@@ -1,7 +1,7 @@
 //! Speed of the kernels by shape, and cost of a dispatch: `cargo bench --bench kernels`.
 //!
-//! Elements per second are floating-point operations per second: `Gelem/s` means GFLOP/s. For the dispatches they
-//! are dispatches per second.
+//! In the output, an "element" is a floating-point operation, so `Gelem/s` means GFLOP/s. In the measurement of
+//! dispatches, an "element" is a dispatch.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -25,7 +25,7 @@ fn gpu() -> Gpu {
     gpu
 }
 
-/// Random values: on zeros, a GPU draws less power and therefore runs faster.
+/// Returns a tensor of random values. With zeros, a GPU would draw less power and therefore run faster.
 fn random(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Tensor {
     let tensor = Tensor::zeros(gpu, label, shape, Element::F32).expect("room for a tensor");
     let mut state = 1u32;
@@ -38,7 +38,7 @@ fn random(gpu: &Gpu, label: &str, shape: [usize; 2]) -> Tensor {
     tensor
 }
 
-/// The time of `times` executions of a plan, from the first submit to the end of the last.
+/// Measures `times` runs of a plan, from the first submit until the last run is done.
 fn time(gpu: &Gpu, plan: &Plan, times: u64, per_submit: u64) -> Duration {
     let start = Instant::now();
     let mut left = times;
@@ -52,7 +52,8 @@ fn time(gpu: &Gpu, plan: &Plan, times: u64, per_submit: u64) -> Duration {
     start.elapsed()
 }
 
-/// Rows × inputs × outputs: the book's layers, the last layer of a wider network, then squares.
+/// Returns shapes of linear layers as `[rows, inputs, outputs]`: the layers of the book's network, the last layer of a
+/// wider network, then square shapes.
 fn shapes(gpu: &Gpu) -> Vec<[usize; 3]> {
     let squares: &[usize] = match gpu.kind() {
         AdapterKind::Hardware => &[256, 512, 1024, 2048, 4096, 8192],
@@ -109,7 +110,7 @@ fn products(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A chain in which each dispatch reads the result of its predecessor.
+/// Measures a chain of dispatches, in which each dispatch reads the result of the previous one.
 fn dispatches(criterion: &mut Criterion) {
     const CHAIN: u64 = 1000;
     let gpu = gpu();

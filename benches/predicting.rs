@@ -1,5 +1,5 @@
-//! Predicts one or a few rows with the book's network, by a predictor that is reused: `cargo bench --bench
-//! predicting`.
+//! Measures predictions of 1, 16 and 256 rows with the book's network. The predictor is created once and reused:
+//! `cargo bench --bench predicting`.
 #![allow(clippy::expect_used, missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -10,7 +10,7 @@ use wgrad::{Gpu, Predictor, TwoLayerNet, cpu};
 /// Rows per call.
 const ROWS: [usize; 3] = [1, 16, 256];
 
-/// Digits, whose pixels are mostly 0, and rows without any 0.
+/// Returns two sets of named input rows: digits, whose pixels are mostly 0, and rows without any 0.
 fn rows() -> [(&'static str, Array2<f32>); 2] {
     let digits = synthetic::digits(1).test;
     let pixel = |(row, column): (usize, usize)| f32::from(digits.row(row)[column]) / 255.0;
@@ -31,7 +31,8 @@ fn predicting(criterion: &mut Criterion) {
     for (kind, all) in rows() {
         let mut group = criterion.benchmark_group(format!("784-50-10, {kind}"));
         for rows in ROWS {
-            // Rows take turns: from a single row, the processor would learn where its zeros are.
+            // Predict different rows in each call. With one row, the CPU's branch prediction would learn where its
+            // zeros are.
             let mut batches = all.axis_chunks_iter(Axis(0), rows).cycle();
             group.throughput(Throughput::Elements(rows as u64));
             group.bench_function(format!("CPU, {rows}"), |bencher| {

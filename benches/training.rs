@@ -1,9 +1,11 @@
-//! Training steps on the GPU, with both kinds of plans, and on the CPU; and the time from the start of a device to
-//! its first step: `cargo bench --bench training`. With `-- head` it only measures a network of neural graphics,
-//! with its head fused and layer by layer: it prints the size of the plans with the kernels for GPUs and for
-//! software drivers, and measures the speed with the adapter's own kernels.
+//! Measures training steps on the GPU, with fused dispatches and layer by layer, and on the CPU. Also measures the time
+//! from opening a device to the end of its first step: `cargo bench --bench training`.
 //!
-//! Elements per second are steps per second.
+//! `cargo bench --bench training -- head` only measures a network of neural graphics, with its head (the linear layers
+//! at its end) fused and layer by layer. It prints the number of dispatches and the memory of both plans, with the
+//! kernels for GPUs and with those for software drivers. It measures the speed with the kernels for this adapter.
+//!
+//! In the output, an "element" is a step.
 #![allow(clippy::expect_used, missing_docs)]
 
 mod common;
@@ -19,7 +21,7 @@ use wgrad::{Device, Error, Fusion, Gpu, Sequential, Train, Trainer};
 
 use common::{SAMPLING, digits, jobs, trainer, training};
 
-/// Steps that are timed together, by job.
+/// Steps per timed call, for each of the [`jobs`].
 const STEPS: [usize; 3] = [200, 2, 2];
 
 fn steps(criterion: &mut Criterion) {
@@ -103,8 +105,8 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Opens a new device each time. The driver may cache compiled shaders on disk, as it does when a program is started
-/// again.
+/// Measures the time to open a new device and take its first step. The driver may read compiled shaders from its cache
+/// on disk, as at the second start of a program.
 fn start(criterion: &mut Criterion) {
     let digits = digits();
     let [job, ..] = jobs();

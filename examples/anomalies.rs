@@ -1,5 +1,5 @@
-//! An autoencoder that finds anomalies. It learns to reproduce the readings of a working pump through a narrow layer,
-//! and reproduces readings badly that do not fit together.
+//! An autoencoder that finds anomalies. It learns to reproduce the sensor readings of a working pump through a layer of
+//! only three units. It reproduces readings badly if they do not fit together, and these count as anomalies.
 //!
 //! ```text
 //! cargo run --release --example anomalies
@@ -23,14 +23,14 @@ use wgrad::ops::{Adam, Linear, MeanSquaredError, Tanh};
 use wgrad::{Device, EarlyStopping, Metric, Sequential, Targets};
 
 const SENSORS: usize = 12;
-/// Number of causes that the readings depend on: for example, speed, load and temperature.
+/// Number of hidden variables on which all readings depend, for example speed, load and temperature.
 const CAUSES: usize = 3;
 
 fn main() -> ExitCode {
     output::run(find)
 }
 
-/// Readings of a working pump: each is a function of the causes, with noise.
+/// Draws `rows` rows of readings of a working pump. Each reading is a function of the hidden variables, plus noise.
 fn readings(rows: usize, random: &mut ChaCha8Rng) -> Array2<f32> {
     let causes = Uniform::new(-1.0f32, 1.0)
         .map(|uniform| Array2::from_shape_simple_fn((rows, CAUSES), || uniform.sample(random)));
@@ -48,7 +48,7 @@ fn readings(rows: usize, random: &mut ChaCha8Rng) -> Array2<f32> {
 fn find() -> Result<(), Box<dyn Error>> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let [train, valid, mut test] = [4_000, 500, 1_000].map(|rows| readings(rows, &mut random));
-    // In every tenth row, one sensor has the reading of another row. By itself, this reading is normal.
+    // In every tenth row, replace one sensor's reading by that of another row. The reading alone looks normal.
     let is_anomaly = |row: usize| row.is_multiple_of(10);
     for row in (0..test.nrows()).filter(|&row| is_anomaly(row)) {
         let other = (row + 5) % test.nrows();
@@ -77,7 +77,7 @@ fn find() -> Result<(), Box<dyn Error>> {
     }
     trainer.restore_best()?;
 
-    // The largest error of a row: how far its worst-fitting reading is from the network's output.
+    // For each row, the largest absolute difference between a reading and the network's output for it.
     let mut distances = |rows: &Array2<f32>| -> Result<Array1<f32>, wgrad::Error> {
         let distances = (trainer.predict(rows.view())? - rows).mapv(f32::abs);
         Ok(distances.map_axis(Axis(1), |row| {

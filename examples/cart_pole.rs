@@ -26,17 +26,19 @@ use wgrad::ndarray::{Array2, s};
 use wgrad::ops::{Adam, Linear, MeanSquaredError, SoftmaxCrossEntropy, Tanh};
 use wgrad::{Error, Sequential, Targets};
 
-/// Carts driven at the same time, and steps per cart between two updates.
+/// Number of carts that are simulated at the same time, and number of steps per cart between two updates.
 const CARTS: usize = 32;
 const STEPS: usize = 32;
 const ALL: usize = CARTS * STEPS;
-/// Generalized advantage estimation: the discount γ per step, and the decay λ of later surprises.
+/// Parameters of generalized advantage estimation: the discount γ per step, and the decay λ of the temporal-difference
+/// errors of later steps.
 const DISCOUNT: f32 = 0.99;
 const TRACE: f32 = 0.95;
-/// Training ends when the mean length of 100 episodes reaches this number of steps, both in training and in evaluation.
+/// Training ends when the mean length of 100 episodes reaches this number of steps, first in training and then in an
+/// evaluation.
 const LONG: f64 = 475.0;
 const MOST_UPDATES: u64 = 3_000;
-/// The most steps of an episode.
+/// Maximum number of steps per episode.
 const LONGEST: u32 = 500;
 
 /// Learns to balance a pole on a cart.
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     output::run(|| learn(args.seed))
 }
 
-/// A cart on a track, with a pole standing on it.
+/// A simulated cart on a track, with a pole standing on it.
 struct Cart {
     /// Position in m, velocity in m/s, angle in rad, angular velocity in rad/s.
     state: [f32; 4],
@@ -65,8 +67,8 @@ impl Cart {
         Self { state, steps: 0 }
     }
 
-    /// Pushes for 1/50 s, to the right or to the left. Returns whether the pole still stands and the cart is on the
-    /// track.
+    /// Simulates one step of 1/50 s, in which the cart is pushed to the right or to the left. Returns whether the pole
+    /// still stands and the cart is still on the track.
     fn push(&mut self, right: bool) -> bool {
         const GRAVITY: f32 = 9.8;
         const MASS_OF_POLE: f32 = 0.1;
@@ -87,7 +89,7 @@ impl Cart {
     }
 }
 
-/// The carts' states, one row per cart.
+/// Returns the states of the carts, shape (carts, 4).
 fn rows(carts: &[Cart]) -> Array2<f32> {
     Array2::from_shape_fn((carts.len(), 4), |(row, at)| carts[row].state[at])
 }
@@ -119,8 +121,8 @@ fn learn(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
     ))?)
 }
 
-/// Drives the carts for some steps, records the lengths of finished episodes, and trains policy and critic for one
-/// step.
+/// Simulates each cart for [`STEPS`] steps, appends the lengths of finished episodes to `lengths`, and trains policy
+/// and critic for one step on the result.
 fn update(
     policy: &mut Trainer<f32>,
     critic: &mut Trainer<f32>,
@@ -140,11 +142,11 @@ fn update(
             let right = random.random::<f32>() < 1.0 / (1.0 + (of[0] - of[1]).exp());
             let stands = cart.push(right);
             actions[at] = right.into();
-            // Scaled so that a pole that never falls has the value 1.
+            // Scale the reward so that the discounted sum for a pole that never falls is 1.
             rewards[at] = 1.0 - DISCOUNT;
             ended[at] = !stands || cart.steps == LONGEST;
             if ended[at] {
-                // If the step limit ended the episode, the critic estimates the rest.
+                // If the step limit ended the episode, add the critic's estimate of the later rewards.
                 if stands {
                     let rest = critic.network().predict(rows(from_ref(cart)).view())?;
                     rewards[at] += DISCOUNT * rest[(0, 0)];
@@ -167,7 +169,7 @@ fn update(
         let came = rewards[at] + DISCOUNT * (value + TRACE * advantage);
         (returns[(at, 0)], advantages[at]) = (came, came - expected[(at, 0)]);
     }
-    // Normalize the advantages, so that the scale of the rewards does not matter.
+    // Divide the advantages by their root mean square, so that the scale of the rewards does not matter.
     let squares: f32 = advantages.iter().map(|of| of * of).sum();
     let scale = (squares / ALL as f32).sqrt().max(1e-6);
     let weights: Vec<f32> = advantages.iter().map(|of| of / scale).collect();
@@ -176,13 +178,13 @@ fn update(
     Ok(())
 }
 
-/// Mean of the last 100 lengths; 0 if there are fewer.
+/// Mean of the last 100 lengths; 0 if there are fewer than 100.
 fn mean(lengths: &[u32]) -> f64 {
     let last = lengths.last_chunk::<100>();
     last.map_or(0.0, |last| f64::from(last.iter().sum::<u32>()) / 100.0)
 }
 
-/// Mean length of 100 new episodes, in which the likelier action is always taken.
+/// Simulates 100 new episodes, in which the policy always takes the more probable action. Returns their mean length.
 fn evaluate(policy: &Network<f32>, random: &mut ChaCha8Rng) -> Result<f64, Error> {
     let mut carts: Vec<_> = (0..100).map(|_| Cart::new(random)).collect();
     let mut lengths = Vec::new();

@@ -1,4 +1,5 @@
-//! A custom loss: its WGSL, its formula, a call that checks one against the other, and a training with the loss.
+//! A custom loss: its WGSL kernel, the same formula in Rust, a call that compares the two, and a training with the
+//! loss.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
 
 use std::io::Write as _;
@@ -59,8 +60,8 @@ static KERNEL: Kernel<Settings> = Kernel::new(
 )
 .fields(fields!(Settings: rows, columns, share));
 
-/// The "pinball" loss of quantile regression: the network learns outputs that this share of the targets does not
-/// exceed.
+/// The "pinball" loss of quantile regression. The network learns outputs that a fraction `share` of the targets does
+/// not exceed.
 #[derive(Debug, Clone, Copy)]
 struct Quantile {
     share: f32,
@@ -109,7 +110,7 @@ impl Loss for Quantile {
     }
 }
 
-/// The same formula on the CPU. The kernel is compared with it, and the CPU engine runs it.
+/// The same formula on the CPU. The check compares the kernel with it, and the CPU engine runs it.
 impl<F: Float> reference::Loss<F> for Quantile {
     fn forward_backward(&self, mut pass: reference::LossPass<'_, F>) -> F {
         let Targets::Values(targets) = pass.targets else {
@@ -135,7 +136,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     let loss = Quantile { share: 0.9 };
     writeln!(out, "{}", check_loss(&gpu, &loss)?)?;
-    // Waiting times by time of day: most of them are short, and some are long.
+    // Synthetic waiting times that depend on the time of day. Most of them are short, and some are long.
     let hours = Array2::from_shape_fn((1_000, 1), |(row, _)| row as f32 / 1_000.0);
     let waits = Array2::from_shape_fn((1_000, 1), |(row, _)| {
         let chance = (row * 617 % 1_000) as f32 / 1_000.0;

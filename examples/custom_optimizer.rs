@@ -1,4 +1,5 @@
-//! A custom optimizer: its WGSL, its formula, a call that checks one against the other, and a training on both engines.
+//! A custom optimizer, Lion: its WGSL kernel, the same formula in Rust, a call that compares the two, and a training on
+//! both engines.
 //!
 //! Chen et al., "Symbolic discovery of optimization algorithms", 2023.
 #![allow(clippy::cast_possible_truncation)] // no tensor has 2³² elements
@@ -63,7 +64,8 @@ static UPDATE: Kernel<Settings> = Kernel::new(
 )
 .fields(fields!(Settings: elements, slots, rate, weight_decay, beta1, beta2));
 
-/// Lion: each step moves every parameter by the learning rate, in the direction of a momentum's sign.
+/// The optimizer Lion. Each step moves every parameter by the learning rate. The direction is the sign of a moving
+/// average of the gradients.
 #[derive(Debug, Clone, Copy)]
 struct Lion {
     learning_rate: f32,
@@ -140,7 +142,7 @@ impl<F: Float> reference::Optimizer<F> for Lion {
         let decay = at.decay(self.weight_decay.into());
         let update = |p: &mut F, m: &mut F, &g: &F| {
             let mean = beta1 * *m + (F::one() - beta1) * g;
-            // `signum` maps 0 to 1, but the direction of 0 is 0.
+            // Handle 0 separately: Rust's `signum` maps 0 to 1, while WGSL's `sign` maps 0 to 0.
             let direction = if mean == F::zero() {
                 mean
             } else {

@@ -1,5 +1,6 @@
-//! The gradient check of "Deep Learning from Scratch", chapter 5, on the first three training images. It compares the
-//! gradients of the book's network by backpropagation with central differences, and with those of the GPU.
+//! The gradient check of "Deep Learning from Scratch", chapter 5, on the first three training images. It computes the
+//! gradients of the book's network by backpropagation, and compares them with central differences and with the
+//! gradients of the GPU.
 //!
 //! ```text
 //! cargo run --release --example gradient_check
@@ -25,9 +26,9 @@ use common::{DataArgs, Failure, line};
 
 const IMAGES: usize = 3;
 const HIDDEN: usize = 50;
-/// The largest mean difference allowed between central differences and backpropagation.
+/// Maximum allowed mean difference between central differences and backpropagation.
 const NUMERICAL: f64 = 1e-7;
-/// The largest mean difference allowed between the GPU and the reference.
+/// Maximum allowed mean difference between the GPU's gradients and backpropagation in f64.
 const ON_GPU: f64 = 1e-6;
 
 /// Compares backpropagation with central differences, and the GPU with the f64 reference: for the two-layer network of
@@ -69,7 +70,7 @@ fn check(args: &Args) -> Result<(), Failure> {
     judge(&report)
 }
 
-/// The first images of a data set, with pixels from 0 to 1, and their labels.
+/// Returns the first images of a data set, with pixels from 0 to 1, and their labels.
 fn first_images(dataset: &Dataset) -> Result<(Array2<f32>, Labels), Error> {
     let rows = IMAGES.min(dataset.len());
     let pixel = |(row, column)| f32::from(dataset.row(row)[column]) / 255.0;
@@ -80,7 +81,7 @@ fn first_images(dataset: &Dataset) -> Result<(Array2<f32>, Labels), Error> {
 }
 
 fn judge(report: &GradientReport) -> Result<(), Failure> {
-    // Written so that NaN fails.
+    // A NaN difference must fail, so test for `<=` and not for its opposite.
     let is_within = |difference: f64, most: f64| difference <= most;
     for row in &report.rows {
         if !is_within(row.gpu.mean, ON_GPU) {

@@ -1,5 +1,6 @@
-//! Training and inference inside a wgpu program, with its own device, queue, buffers and command encoder. A frame
-//! trains for a few steps and predicts in the frame's own submit; nothing waits.
+//! Training and inference inside a wgpu program, on the program's own device, queue, buffers and command encoder. Each
+//! frame submits a few training steps, and encodes a forward pass into the frame's own command encoder. No frame waits
+//! for the GPU.
 //!
 //! ```text
 //! cargo run --release --example in_your_program
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn learn() -> Result<(), Box<dyn Error>> {
-    // As in every wgpu program.
+    // Open a device in the usual way of wgpu programs.
     let instance = wgpu::Instance::default();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
@@ -57,7 +58,7 @@ fn learn() -> Result<(), Box<dyn Error>> {
         BufferUsages::MAP_READ | BufferUsages::COPY_DST,
     );
 
-    // A network that learns a wave, on that device.
+    // Build a network on that device. It learns a sine wave from a table of points.
     let gpu = Gpu::from_wgpu(device.clone(), queue.clone());
     let points: Vec<f32> = (0..POINTS).map(|i| i as f32 / 128.0 - 1.0).collect();
     let wave: Vec<f32> = points.iter().map(|x| (4.0 * x).sin()).collect();
@@ -73,7 +74,7 @@ fn learn() -> Result<(), Box<dyn Error>> {
     let optimizer = Adam::new(0.02);
     let mut trainer = Trainer::new(model, MeanSquaredError, optimizer, &table, 64, sampling)?;
 
-    // A forward pass between the program's own buffers.
+    // Plan a forward pass that reads and writes the program's own buffers.
     let x = Tensor::in_buffer(&gpu, "input", &input, 0, bytes, [POINTS, 1], Element::F32)?;
     let y = Tensor::in_buffer(&gpu, "output", &output, 0, bytes, [POINTS, 1], Element::F32)?;
     let forward = trainer.model().forward_plan(&x, &y)?;

@@ -1,4 +1,4 @@
-//! A network learns an image: it maps coordinates to colours. This is the classic demonstration of neural graphics.
+//! A network learns an image: it maps coordinates to colors. This is the classic demonstration of neural graphics.
 //!
 //! ```text
 //! cargo run --release --example learn_image -- --image photo.jpg --out pictures
@@ -6,9 +6,11 @@
 //!
 //! Coordinates are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022),
 //! or with `--encoding frequency` by sines and cosines (Mildenhall et al., "`NeRF`", 2020). Without an encoding, a
-//! small network learns only smooth shapes. As the picture sharpens, it is written as `step-….png`. Each line reports
-//! the mean loss, the peak signal-to-noise ratio (PSNR) of the whole picture in dB, and the samples per second of the
-//! training steps. The last line describes the final picture.
+//! small network learns only smooth shapes.
+//!
+//! After each eighth of the steps, the program writes the picture learned so far as `step-….png` and prints a line: the
+//! mean loss, the peak signal-to-noise ratio (PSNR) of the whole picture in dB, and the training samples per second.
+//! The last line describes the final picture.
 
 #[path = "common/graphics.rs"]
 mod graphics;
@@ -32,7 +34,7 @@ use wgrad::{Error, Init, Sequential, Train, files};
 use graphics::{DeviceChoice, take};
 use output::line;
 
-/// Rows per prediction.
+/// Maximum number of pixels per prediction.
 const ROWS: usize = 1 << 16;
 
 /// Learns an image.
@@ -50,7 +52,7 @@ struct Args {
     /// Number of resolutions of the hash grid
     #[arg(long, default_value_t = 16)]
     levels: usize,
-    /// Most entries per resolution of the hash grid, a power of two
+    /// Maximum number of entries per resolution of the hash grid, a power of two
     #[arg(long, default_value_t = 1 << 15)]
     table_size: usize,
     #[arg(long, default_value_t = 1_000)]
@@ -130,7 +132,7 @@ fn learn(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The encoding, followed by two hidden layers of 64 units.
+/// Returns the network: the encoding, followed by two hidden layers of 64 units.
 fn network(args: &Args) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     let place = Sequential::input(2);
@@ -153,7 +155,8 @@ fn network(args: &Args) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached.
+/// Returns `Adam` with the settings of the hash grid paper. Lazy updates leave a table entry unchanged if no sample of
+/// the minibatch used it.
 fn optimizer(args: &Args) -> impl wgrad::ops::Optimizer + use<> {
     let rate = match args.encoding {
         Encoding::HashGrid => 1e-2,
@@ -180,7 +183,7 @@ fn save(args: &Args, picture: &RgbImage, name: &str) -> Result<(), Box<dyn std::
     Ok(files::write(path, png.get_ref())?)
 }
 
-/// The center of every pixel, (pixels, 2), from 0 to 1.
+/// Returns the coordinates of every pixel's center, shape (pixels, 2), from 0 to 1.
 fn places(image: &RgbImage) -> Array2<f32> {
     let (width, height) = image.dimensions();
     let places = image.enumerate_pixels().flat_map(|(x, y, _)| {
@@ -193,7 +196,7 @@ fn places(image: &RgbImage) -> Array2<f32> {
     rows
 }
 
-/// Red, green and blue of every pixel, (pixels, 3), from 0 to 1.
+/// Returns red, green and blue of every pixel, shape (pixels, 3), from 0 to 1.
 fn colours(image: &RgbImage) -> Array2<f32> {
     let pixels = (image.width() * image.height()) as usize;
     let bytes = image.as_raw();
@@ -220,7 +223,7 @@ fn predict(trainer: &mut dyn Train, x: &Array2<f32>, like: &RgbImage) -> Result<
     }))
 }
 
-/// Peak signal-to-noise ratio, 10·log₁₀(255² / mean squared error).
+/// Returns the peak signal-to-noise ratio in dB: 10·log₁₀(255² / mean squared error).
 fn decibels(image: &RgbImage, target: &RgbImage) -> f64 {
     let pairs = image.as_raw().iter().zip(target.as_raw());
     let squares = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
@@ -228,7 +231,8 @@ fn decibels(image: &RgbImage, target: &RgbImage) -> f64 {
     10.0 * (255.0 * 255.0 / mean).log10()
 }
 
-/// A sun over hills, with haze. Like a photograph, it has smooth slopes, hard edges, and detail at every scale.
+/// Returns the color at a position in a picture of a sun over hazy hills. Like a photograph, the picture has smooth
+/// gradients, hard edges, and detail at every scale.
 fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
     let hill = |height: f32, frequency: f32, phase: f32| {
         height
@@ -269,8 +273,8 @@ fn paint([x, y]: [f32; 2]) -> Rgb<u8> {
     Rgb(colour.map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8))
 }
 
-/// Noise of eight octaves, about −1 to 1. Each octave has half the amplitude of the one before. The amplitudes of
-/// photographs fall with the frequency in the same way (Field, "Relations between the statistics of natural images",
+/// Noise of eight octaves, about −1 to 1. Each octave has half the amplitude of the previous octave. In photographs,
+/// the amplitude falls with the frequency in the same way (Field, "Relations between the statistics of natural images",
 /// 1987).
 fn detail([x, y]: [f32; 2]) -> f32 {
     let octaves = (0..8u32).map(|octave| {

@@ -13,8 +13,9 @@
 //! device=… variant=… shape=MxKxN gflops=… ms=… repeats=…
 //! ```
 //!
-//! `x` has M rows of K numbers, and `w` has K rows of N. The variant is the kernel on a GPU. The time is the median of
-//! the repeats. A repeat computes as many products as take 50 ms; on a GPU, it ends when the last of them is done.
+//! `x` has M rows and K columns, and `w` has K rows and N columns. `variant` names the GPU kernel. `ms` is the time per
+//! product in milliseconds, the median of the repeats. Each repeat computes as many products as take at least 50 ms. On
+//! a GPU, a repeat ends when its last product is done.
 
 #[path = "common/output.rs"]
 mod output;
@@ -37,11 +38,11 @@ use wgrad::{Error, Gpu};
 
 use output::{Failure, line};
 
-/// Shortest time of a repeat, so that the clock's resolution and the submission do not matter.
+/// Minimum duration of a repeat. It is long compared with the clock's resolution and the cost of a submit.
 const REPEAT: Duration = Duration::from_millis(50);
-/// Products per submit.
+/// Maximum number of products per submit.
 const SUBMIT: usize = 1000;
-/// Elements of each result that are compared with `f64`.
+/// Approximate number of elements of each result that are compared with sums in `f64`.
 const CHECKED: usize = 200;
 
 /// Measures the matrix products of a linear layer.
@@ -71,7 +72,7 @@ struct Args {
 }
 
 impl Args {
-    /// The variants to measure; `None` is the layer's choice.
+    /// Returns the variants to measure. `None` stands for the variant that the layer chooses for the shape.
     fn variants(&self) -> Vec<Option<Variant>> {
         match &self.variants[..] {
             [] => vec![None],
@@ -150,7 +151,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks a product, times it, and prints its line.
+/// Computes a product, checks the result, measures the time, and prints the line.
 fn report(
     args: &Args,
     Shape { m, k, n }: Shape,
@@ -187,7 +188,7 @@ fn median_seconds(product: &mut dyn Product, repeats: u16) -> Result<f64, Error>
     Ok(seconds[seconds.len() / 2])
 }
 
-/// Operands are never zero: a processor multiplies zeros with less power.
+/// Random operands. They are not zero, because a processor needs less power to multiply zeros and might run faster.
 struct Operands {
     x: Array2<f32>,
     parameters: [Array2<f32>; 2],
@@ -210,7 +211,7 @@ impl Operands {
         [self.x.nrows(), self.parameters[0].ncols()]
     }
 
-    /// Compares elements spread over `y` with sums in `f64`.
+    /// Compares some elements, spread evenly over `y`, with sums in `f64`.
     fn check(&self, y: &[f32]) -> Result<(), Failure> {
         let [w, b] = &self.parameters;
         let columns = w.ncols();
@@ -224,10 +225,10 @@ impl Operands {
             let (sum, absolute) = terms.fold((0.0, 0.0), |(sum, absolute), term| {
                 (sum + term, absolute + term.abs())
             });
-            // Bound on the rounding error for any order of summation.
+            // Upper bound on the rounding error of a sum in `f32`, for any order of summation.
             let tolerance = (w.nrows() + 2) as f64 * f64::from(f32::EPSILON) * absolute;
             let difference = (f64::from(y[at]) - sum).abs();
-            // Written so that NaN fails.
+            // A NaN difference must fail, so test for `<=` and not for its opposite.
             let is_right = difference <= tolerance;
             if !is_right {
                 return Err(Failure::Message(format!(
@@ -257,7 +258,7 @@ struct OnGpu<'a> {
 }
 
 impl<'a> OnGpu<'a> {
-    /// Without a variant, uses the one that the layer chooses for this shape.
+    /// Without a variant, uses the variant that the layer chooses for this shape.
     fn new(gpu: &'a Gpu, operands: &Operands, variant: Option<Variant>) -> Result<Self, Error> {
         let upload = |label: &str, matrix: &Array2<f32>| {
             let shape = [matrix.nrows(), matrix.ncols()];
@@ -291,7 +292,8 @@ impl<'a> OnGpu<'a> {
 
 impl Product for OnGpu<'_> {
     fn compute(&mut self, count: usize) -> Result<(), Error> {
-        // With more dispatches per submit, each one costs more. At most two submits are in flight.
+        // Split the products into submits of at most SUBMIT dispatches, because each dispatch costs more in a larger
+        // submit. At most two submits are in flight.
         let mut before = None;
         for first in (0..count).step_by(SUBMIT) {
             let submission = self.gpu.submit(&self.plan, SUBMIT.min(count - first))?;

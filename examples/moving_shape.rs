@@ -1,12 +1,14 @@
-//! A network follows a moving shape. In every frame, a kernel of the program makes the samples to train on.
+//! A network follows a moving shape inside a wgpu program. In every frame, a kernel of the program computes the samples
+//! that the network trains on.
 //!
 //! ```text
 //! cargo run --release --example moving_shape
 //! ```
 //!
-//! A frame is one submit: the kernel, a few training steps on its samples, and a forward pass over a small picture.
-//! Nothing is read back and nothing waits until the last frame is done. In the same way, a program can train on
-//! anything it renders or simulates: radiance, distances, a field. The last line counts the calls of wgpu.
+//! A frame is one submit: the kernel, a few training steps on its samples, and a forward pass over the pixels of a
+//! small picture. The program reads nothing back and waits for nothing until the last frame is done. In the same way, a
+//! program can train on anything it renders or simulates: radiance, distances, a field. The last line counts the calls
+//! of wgpu.
 
 #[path = "common/calls.rs"]
 mod calls;
@@ -26,13 +28,14 @@ use output::line;
 
 const FRAMES: u32 = 300;
 const STEPS_PER_FRAME: usize = 4;
-/// Workgroups of 64 points, per frame.
+/// Number of workgroups of the kernel per frame. Each workgroup computes 64 points.
 const WORKGROUPS: u32 = 8;
 const POINTS: usize = 64 * WORKGROUPS as usize;
-/// Columns and rows of the picture, in characters, which are twice as high as wide.
+/// Columns and rows of the picture in characters. A character is twice as high as wide, so the picture is square.
 const PICTURE: [usize; 2] = [64, 32];
 
-/// Makes random points in the square from −1 to 1, and their signed distances to a rounded box that circles and turns.
+/// The program's kernel. Computes random points in the square from −1 to 1, and their signed distances to a rounded
+/// box. The box circles around the center and rotates.
 const SAMPLES: &str = "
     @group(0) @binding(0) var<storage, read> frame: u32;
     @group(0) @binding(1) var<storage, read_write> points: array<vec2f>;
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
 
 fn follow() -> Result<(), Box<dyn std::error::Error>> {
     calls::count()?;
-    // As in every wgpu program.
+    // Open a device in the usual way of wgpu programs.
     let instance = wgpu::Instance::default();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
@@ -81,7 +84,7 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
     let grid = Tensor::zeros(&gpu, "grid", [pixels, 2], Element::F32)?;
     let picture = Tensor::zeros(&gpu, "picture", [pixels, 1], Element::F32)?;
 
-    // The kernel that makes the samples.
+    // Compile the program's kernel, and bind its tensors.
     let source = wgpu::ShaderSource::Wgsl(SAMPLES.into());
     let samples = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some("samples"),
@@ -105,7 +108,7 @@ fn follow() -> Result<(), Box<dyn std::error::Error>> {
         entries: &entries,
     });
 
-    // A network that learns from the samples, and its picture.
+    // Build a network that trains on the kernel's samples, and plan the forward pass that computes the picture.
     let spec = Sequential::input(2)
         .layer(Linear::new(48))
         .layer(Tanh)

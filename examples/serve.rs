@@ -1,5 +1,5 @@
-//! Serves a model on the CPU in a separate process. It reads rows of a CSV from standard input, and writes the
-//! prediction for each row to standard output. A row that cannot be read is reported on standard error and skipped.
+//! Predicts with a saved model on the CPU. Reads CSV rows from standard input, and writes the prediction for each row
+//! to standard output. Reports an invalid row on standard error and skips it.
 //!
 //! ```text
 //! cargo run --release --example table
@@ -31,7 +31,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let columns = predictor.network().columns().cloned();
     let columns = columns.ok_or("the model has no columns: train it on a table with columns")?;
 
-    // Rows of a wrong length are reported below, like other mistakes.
+    // Accept rows of any length here. The encoder below reports rows of a wrong length like other errors.
     let mut reader = csv::ReaderBuilder::new();
     let mut reader = reader.flexible(true).from_reader(io::stdin().lock());
     let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();

@@ -1,12 +1,13 @@
-//! Trains on a CSV file of any size in bounded memory: reads it in blocks of lines, and shuffles within a window.
+//! Trains on a CSV file of any size in bounded memory. Reads the file in blocks of lines, and shuffles the rows within
+//! a window of fixed size.
 //!
 //! ```text
 //! cargo run --release --example stream_csv -- --rows 10000000
 //! ```
 //!
-//! If the file does not exist, it is written first, with synthetic numbers: `--columns` features per line, followed by
-//! the value to predict. `--made` trains on such rows without a file. The last line reports losses, rows per second
-//! and, on Linux, the peak memory of the process.
+//! If the file does not exist, the program first writes one with synthetic numbers. Each line has `--columns` features,
+//! followed by the value to predict. With `--made`, the program trains on such rows without a file. The last line
+//! reports losses, rows per second and, on Linux, the peak memory of the process.
 
 #[path = "common/output.rs"]
 mod output;
@@ -27,7 +28,7 @@ use wgrad::{Device, Sequential, Train};
 
 use output::line;
 
-/// Rows per block.
+/// Rows per block that is read or generated at a time.
 const BLOCK: usize = 4_096;
 
 /// Trains on a CSV file that need not fit in memory.
@@ -100,7 +101,7 @@ fn train(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The number of steps, and the mean losses of the first and the last few hundred steps.
+/// The number of steps, and the mean loss over the first and over the last 500 steps or fewer.
 struct Losses {
     steps: usize,
     first: f32,
@@ -128,7 +129,7 @@ fn to_the_end(trainer: &mut dyn Train) -> Result<Losses, Box<dyn Error>> {
     }
 }
 
-/// An iterator over blocks of lines of a file.
+/// An iterator over the blocks of a CSV file. Each block is a [`Table`] of up to [`BLOCK`] rows.
 struct Blocks {
     lines: BufReader<File>,
     columns: usize,
@@ -154,7 +155,7 @@ impl Blocks {
         })
     }
 
-    /// Reads up to `BLOCK` rows, one after another.
+    /// Reads up to [`BLOCK`] rows. Returns their numbers in row-major order, or an empty vector at the end of the file.
     fn read(&mut self) -> Result<Vec<f32>, String> {
         let wanted = self.columns + 1;
         let mut rows = Vec::with_capacity(BLOCK * wanted);
@@ -198,14 +199,15 @@ impl Iterator for Blocks {
     }
 }
 
-/// Makes a table of rows whose last number is the one to predict.
+/// Makes a table of rows in row-major order. The last number of a row is the value to predict, the others are features.
 fn table(rows: &[f32], columns: usize) -> Result<Table, Box<dyn Error + Send + Sync>> {
     let rows = ArrayView2::from_shape((rows.len() / (columns + 1), columns + 1), rows)?;
     let (x, y) = rows.split_at(wgrad::ndarray::Axis(1), columns);
     Ok(Table::regression("rows", x, y)?)
 }
 
-/// A synthetic row: features from −1 to 1, then the sine of twice the first feature plus half the second feature.
+/// Appends a synthetic row to `to`: features from −1 to 1, then the value to predict. The value is sin(2·x₀) + x₁/2,
+/// where x₀ and x₁ are the first two features.
 fn made_row(row: usize, columns: usize, to: &mut Vec<f32>) {
     let first = to.len();
     #[expect(
@@ -255,7 +257,7 @@ fn write_csv(path: &Path, rows: usize, columns: usize) -> Result<(), String> {
     file.flush().map_err(failed)
 }
 
-/// Peak memory of the process in MB, where the system reports it.
+/// Returns the peak memory of the process in MB. Returns `None` on systems without Linux's `/proc`.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

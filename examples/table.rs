@@ -1,5 +1,5 @@
-//! From a table to a model: trains on a CSV with missing values, categories, and one failure in fifty rows. Writes a
-//! file that `examples/serve.rs` loads.
+//! Trains a classifier on a CSV file and saves the model, which `examples/serve.rs` loads. The file has missing values
+//! and categories, and only about one row in fifty is a failure.
 //!
 //! ```text
 //! cargo run --release --example table                          # draws machines.csv first
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     let records = Records::from_csv(csv)?;
-    // Training, validation and test data have the same share of failures.
+    // Split so that training, validation and test data have the same fraction of failures.
     let [rest, test] = records.split_by("failed", 0.8, 1)?;
     let [train, valid] = rest.split_by("failed", 0.85, 1)?;
     let columns = Columns::new()
@@ -56,7 +56,7 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     let valid = columns.table(&valid)?;
     let test = columns.table(&test)?;
 
-    // Class weights that give both classes the same total weight, however rare one is.
+    // Weight the classes so that both have the same total weight, although failures are rare.
     let Some(labels) = train.labels() else {
         return Err("the table has no classes".into());
     };
@@ -100,8 +100,8 @@ fn learn(csv: &Path, model: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Draws machines of three sites and many models. Some of them fail: those that are hot, old or shake, and sooner those
-/// of certain models.
+/// Writes a CSV file of synthetic machines at three sites and of many models. A machine fails if the sum of its heat,
+/// its vibration, its age and some noise exceeds a threshold. Machines of certain models fail at a lower sum.
 fn draw(csv: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut text = "temperature,vibration,hours,site,model,failed\n".to_owned();

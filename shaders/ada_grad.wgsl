@@ -1,4 +1,4 @@
-// AdaGrad (Duchi, Hazan, Singer 2011), as torch.optim.Adagrad without learning rate decay.
+// AdaGrad (Duchi, Hazan, Singer 2011), the same as torch.optim.Adagrad without learning rate decay.
 // η is the learning rate of the step, λ the weight decay.
 //
 //   g = gradient + λ·p
@@ -7,15 +7,15 @@
 
 struct Settings {
     elements: u32,
-    slots: u32, // number of steps in `coefficients`
+    slots: u32, // number of steps whose coefficients are in `coefficients`
     rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     epsilon: f32,
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and sums
-@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), like parameters and sums
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η is the first of each four
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // s

@@ -1,5 +1,5 @@
-// Adam (Kingma, Ba 2015) and AdamW (Loshchilov, Hutter 2019), as in torch.optim. η is the
-// learning rate of the step, λ the weight decay; t counts steps from 1.
+// Adam (Kingma, Ba 2015) and AdamW (Loshchilov, Hutter 2019), as in torch.optim. η is the learning rate of the step, λ
+// the weight decay, and t the number of the step, counted from 1.
 //
 //   Adam     g = gradient + λ·p
 //   AdamW    g = gradient,  p ← p − η·λ·p
@@ -9,15 +9,16 @@
 //
 // Lazy updates leave p, m and v unchanged where the gradient is 0.
 //
-// The host computes the two corrections in f64: in f32, a power would be inexact where 1 − βᵗ is small.
+// The host computes 1/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ) in f64, because in f32 the power βᵗ would be too inexact where 1 − βᵗ
+// is small.
 
 struct Settings {
     elements: u32,
-    slots: u32, // number of steps in `coefficients`
+    slots: u32, // number of steps whose coefficients are in `coefficients`
     rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
-    is_decoupled: u32, // AdamW
-    is_lazy: u32,      // leaves p, m and v unchanged where the gradient is 0
+    is_decoupled: u32, // 1: AdamW
+    is_lazy: u32,      // 1: lazy updates
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
@@ -25,7 +26,7 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters, means and squares
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), like parameters, means and squares
 @group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η, 1/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ)
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
@@ -45,7 +46,8 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
         if (i < settings.elements) {
             var p = parameters[i];
             var g = gradients[i];
-            // Tests the bits, because a comparison may take NaN for 0. The shift drops the sign, because −0 is 0.
+            // Test the bits of g, because a driver may compile a comparison so that NaN equals 0. The shift drops the
+            // sign bit, so that −0 counts as 0.
             if (settings.is_lazy == 1u && (bitcast<u32>(g) << 1u) == 0u) {
                 continue;
             }
@@ -55,7 +57,7 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
                 g += settings.weight_decay * p;
             }
             let m = means[i] + settings.one_minus_beta1 * (g - means[i]);
-            // (1 − β₂)·g comes first: g² of a large gradient overflows f32.
+            // Multiply by 1 − β₂ before squaring, because g² of a large gradient overflows f32.
             let v = fma(settings.one_minus_beta2 * g, g, settings.beta2 * squares[i]);
             means[i] = m;
             squares[i] = v;

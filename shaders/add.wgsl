@@ -1,17 +1,17 @@
-// Element-wise sums: of values, and of gradients that arrive by several paths.
+// Elementwise sums of two tensors, and sums of the gradients that reach a tensor by several paths.
 //
 //   add          y = a + b
-//   accumulate   total = total + part      a gradient that arrives after others
-//   copy         total = part              the first of several gradients
-//   scale        total = factor · total    the mean of several gradients
+//   accumulate   total = total + part      adds a further gradient
+//   copy         total = part              stores the first of several gradients
+//   scale        total = factor · total    turns a sum of gradients into their mean
 
 struct Shape {
     elements: u32,
-    factor: f32, // scale
+    factor: f32, // used by scale
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>; // (elements), as all arrays here
+@group(0) @binding(1) var<storage, read> a: array<f32>; // (elements), like all arrays here
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 

@@ -3,16 +3,18 @@
 //   z            = logits[r] − max(logits[r])                 (so that e^z never overflows)
 //   l[c]         = log Σ_k e^z[k] − z[c]                      (negative logarithm of the probability of class c)
 //   q[c]         = weights[c] · (smoothing / classes + (1 − smoothing) · onehot(label)[c])
-//   weight_sum   = Σ_r weights[label of r], or the number of rows if that is 0     (sum_weights)
+//   weight_sum   = Σ_r weights[label of r], or the number of rows if this sum is 0   (sum_weights)
 //   losses[r]    = Σ_c q[c] · l[c] · rows / weight_sum                                (forward_backward)
 //   dlogits[r,c] = (Σ_k q[k] · e^z[c] / Σ_k e^z[k] − q[c]) / weight_sum
 //
 // So the mean of the losses is Σ_r Σ_c q[c] · l[c] / weight_sum.
 //
-// sum_weights is one workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums, in a fixed
-// order. forward_backward has one invocation per row. Drivers may assume that no value is infinite or NaN, so the bits
-// of the logits are tested: a row with such a logit has the loss NaN. A row whose label names no class has the loss NaN
-// and the weight 0. A loss of finite logits that is too large for f32 is infinite.
+// sum_weights runs as one workgroup. Each of its 64 invocations sums every 64th row; then a tree reduction adds the 64
+// sums. So the order of the additions is fixed. forward_backward has one invocation per row.
+//
+// The loss of a row is NaN if one of its logits is infinite or NaN. The shader tests the bits of the logits, because
+// drivers may assume that no value is infinite or NaN. If a row's label is not below `classes`, the row has the loss
+// NaN and the weight 0. If all logits are finite but the loss is too large for f32, the loss is infinite.
 
 struct Shape {
     rows: u32,
@@ -52,7 +54,7 @@ fn sum_weights(@builtin(local_invocation_index) local: u32) {
 @group(0) @binding(5) var<storage, read_write> losses: array<f32>;   // (1, rows)
 @group(0) @binding(6) var<storage, read_write> dlogits: array<f32>;  // (rows, classes)
 
-// q[c] of a row with this label.
+// q[c] of a row with the label `label`.
 fn share(c: u32, label: u32) -> f32 {
     let uniform_part = shape.smoothing / f32(shape.classes);
     return weights[c] * (uniform_part + select(0.0, 1.0 - shape.smoothing, c == label));
@@ -86,7 +88,7 @@ fn forward_backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) c
     var loss = 0.0;
     for (var c = 0u; c < shape.classes; c++) {
         let q = share(c, label);
-        // A class with q = 0 adds 0, even if its loss is infinite.
+        // A class with q = 0 adds 0, even if its l[c] is infinite.
         loss += select(0.0, q * (log_sum - (logits[first + c] - largest)), q > 0.0);
         dlogits[first + c] = scale * (all_shares * (dlogits[first + c] / sum) - q);
     }

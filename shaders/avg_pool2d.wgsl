@@ -1,9 +1,9 @@
-// Average pooling over images. Padding counts as zeros.
+// Average pooling over images. Pixels in the padding count as zeros.
 //
 //   forward    y[i,j] = Σ x[p] / pixels        over the pixels p of window (i, j)
 //   backward   dx[p]  = Σ dy[i,j] / pixels     over the windows that cover p
 //
-// pool_window.wgsl precedes this file.
+// pool_window.wgsl precedes this file and defines the windows.
 
 // Pixels per window, including those in the padding.
 fn pixels() -> f32 {

@@ -1,4 +1,4 @@
-// The forward pass of batch_norm_shape.wgsl.
+// The forward pass of batch normalization. batch_norm_shape.wgsl, which precedes this file, has the formulas.
 
 @group(0) @binding(2) var<storage, read_write> moments: array<f32>; // (pieces, channels, 2): mean, Σ (x − mean)²
 
@@ -19,7 +19,7 @@ fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
         let deviation = x[walk.at] - near;
         deviations += vec2f(deviation, deviation * deviation);
     }
-    // Corrects both moments by the rounding error of the first mean.
+    // The first mean has a rounding error, which is the mean of the deviations. Correct both moments by it.
     let all = summed(local, deviations);
     if (local < shape.width && channel < shape.channels) {
         let at = 2u * (piece * shape.channels + channel);
@@ -29,12 +29,12 @@ fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 }
 
 @group(0) @binding(1) var<storage, read> measured: array<f32>;             // moments
-@group(0) @binding(2) var<storage, read_write> mean: array<f32>;           // (1, channels), as the following
+@group(0) @binding(2) var<storage, read_write> mean: array<f32>;           // (1, channels), like the following arrays
 @group(0) @binding(3) var<storage, read_write> inverse: array<f32>;
 @group(0) @binding(4) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(5) var<storage, read_write> running_var: array<f32>;
 
-// Merges the moments of the pieces by the formula of Chan, Golub and LeVeque (1979).
+// Merges the moments of a channel's pieces by the formula of Chan, Golub and LeVeque (1979).
 @compute @workgroup_size(64)
 fn merge(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
          @builtin(local_invocation_index) local: u32) {
@@ -76,7 +76,7 @@ fn take_running(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count
     }
 }
 
-@group(0) @binding(2) var<storage, read> channel_mean: array<f32>; // (1, channels), as the following three
+@group(0) @binding(2) var<storage, read> channel_mean: array<f32>; // (1, channels), like the following three arrays
 @group(0) @binding(3) var<storage, read> channel_inverse: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;

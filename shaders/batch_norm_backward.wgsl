@@ -1,4 +1,4 @@
-// The backward pass of batch_norm_shape.wgsl.
+// The backward pass of batch normalization. batch_norm_shape.wgsl, which precedes this file, has the formulas.
 
 @group(0) @binding(2) var<storage, read> mean: array<f32>;    // (1, channels)
 @group(0) @binding(3) var<storage, read> inverse: array<f32>; // (1, channels)
@@ -47,7 +47,7 @@ fn merge_gradients(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) co
     dbias[channel] = sum.y;
 }
 
-@group(0) @binding(5) var<storage, read> weight: array<f32>;    // (1, channels), as the following two
+@group(0) @binding(5) var<storage, read> weight: array<f32>;    // (1, channels), like the following two arrays
 @group(0) @binding(6) var<storage, read> of_weight: array<f32>; // dweight
 @group(0) @binding(7) var<storage, read> of_bias: array<f32>;   // dbias
 @group(0) @binding(8) var<storage, read_write> dx: array<f32>;  // (rows, channels, positions)

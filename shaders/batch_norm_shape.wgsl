@@ -1,4 +1,4 @@
-// Batch normalization (Ioffe and Szegedy, 2015) of each channel over n = rows · positions values, as in PyTorch:
+// Batch normalization (Ioffe and Szegedy, 2015), as in PyTorch. Each channel has n = rows · positions values:
 //
 //   y        = weight · x̂ + bias       with x̂ = (x − mean) · inverse, inverse = 1 / √(variance + eps)
 //   variance = Σ (x − mean)² / n       the running variance divides by max(n − 1, 1) instead
@@ -6,25 +6,25 @@
 //   dweight  = Σ dy · x̂,  dbias = Σ dy
 //   dx       = weight · inverse · (dy − share · (dbias + x̂ · dweight))   with share = 1 / n
 //
-// Outside of training, mean and variance are the running ones. They do not depend on x, so share = 0.
+// Outside of training, the running mean and variance are used. They do not depend on x, so share = 0.
 //
-// The values of a channel, row after row, are cut into pieces; the cuts depend only on the shape. A workgroup sums one
-// piece of `width` channels, with 256 / width invocations per channel. Then one invocation merges the pieces of a
-// channel in order. So the same values give the same bits. A piece sums the squared deviations from its own mean, so
-// that a mean far from 0 costs no precision.
+// The values of a channel, row after row, are split into pieces of fixed size. A workgroup sums one piece of `width`
+// channels, with 256 / width invocations per channel. Then one invocation merges the sums of a channel's pieces, in the
+// order of the pieces. So the same values always give the same bits. For each piece, the squared deviations from the
+// mean of the piece are summed. So a mean far from 0 costs no precision.
 
 struct Shape {
-    values: u32,    // per channel: n
+    values: u32,    // values per channel, n
     channels: u32,
     positions: u32,
     width: u32,     // channels per workgroup: a power of two up to 16
-    pieces: u32,    // per channel
+    pieces: u32,    // pieces per channel
     piece: u32,     // values per piece; the last piece may have fewer
-    hop: u32,       // step of an invocation's index in x when it advances by 256 / width values of its channel
-    shift: u32,     // the same step of its position
-    elements: u32,  // of x
-    stride_position: u32, // step of an element's position when its index in x grows by 256
-    stride_channel: u32,  // the same step of its channel
+    hop: u32,       // growth of an index in x when the invocation advances by 256 / width values of its channel
+    shift: u32,     // growth of the position at the same time
+    elements: u32,  // elements of x
+    stride_position: u32, // growth of an element's position when its index in x grows by 256
+    stride_channel: u32,  // growth of the element's channel at the same time
     eps: f32,
     momentum: f32,
     share: f32,
@@ -35,7 +35,7 @@ struct Shape {
 
 var<workgroup> partial: array<vec2f, 256>;
 
-// The sums of `mine` over all invocations of the same channel.
+// Returns the sum of `mine` over all invocations of the same channel.
 fn summed(local: u32, mine: vec2f) -> vec2f {
     partial[local] = mine;
     workgroupBarrier();
@@ -50,7 +50,7 @@ fn summed(local: u32, mine: vec2f) -> vec2f {
     return sum;
 }
 
-// The walk of one invocation over its values in a piece.
+// The state of an invocation that iterates over its values in a piece.
 struct Walk {
     at: u32, // index in x
     position: u32,
@@ -63,7 +63,7 @@ fn begin(channel: u32, piece: u32, local: u32) -> Walk {
     let value = first + local / shape.width;
     let position = value % shape.positions;
     let at = (value / shape.positions * shape.channels + channel) * shape.positions + position;
-    // Channels past the last one have no values.
+    // Invocations of channels past the last channel have no values.
     let end = select(0u, min(first + shape.piece, shape.values), channel < shape.channels);
     return Walk(at, position, value, end);
 }
@@ -75,17 +75,17 @@ fn next(walk: Walk) -> Walk {
     if (position < shape.positions) {
         return Walk(at, position, value, walk.end);
     }
-    // Skips the other channels, to the next row.
+    // Skip the other channels, to the same channel of the next row.
     let between = (shape.channels - 1u) * shape.positions;
     return Walk(at + between, position - shape.positions, value, walk.end);
 }
 
-// Number of values in a piece, also for channels past the last one.
+// Number of values in a piece. It is the same for all channels.
 fn count_of(piece: u32) -> f32 {
     return f32(min(shape.piece, shape.values - piece * shape.piece));
 }
 
-// The walk of one invocation over four values of any channels, 256 apart.
+// The state of an invocation that iterates over four elements of x, 256 apart, in any channels.
 struct Element {
     at: u32, // index in x
     position: u32,

@@ -1,20 +1,21 @@
-// Gradient clipping by global norm (Pascanu, Mikolov, Bengio, 2013), as torch.nn.utils.clip_grad_norm_:
+// Gradient clipping by global norm (Pascanu, Mikolov, Bengio, 2013), the same as torch.nn.utils.clip_grad_norm_:
 //
-//   sum_squares   sums[first + j] = Σ g_i² over i ≡ j modulo parts
+//   sum_squares   sums[first + j] = Σ g_i² over all i with i mod parts = j
 //   combine       factor[0] = min(1, max_norm / (√(Σ sums) + 10⁻⁶))
 //   scale         g ← factor[0] · g
 //
-// The square of a gradient above 10¹⁹ overflows f32. So a sum is two numbers: Σ g² over gradients up to 2⁴⁰, and
-// Σ (2⁻⁸⁰·g)² over larger ones. If there are larger ones, the factor may be one for 2⁻⁸⁰·g, and then factor[1] is 1: a
-// factor for g itself could be so small that a GPU flushes it to 0. With an infinite gradient the factor is 0. With NaN
-// it is NaN; that is tested by bits, because drivers may assume that no value is NaN.
+// The square of a gradient above 10¹⁹ overflows f32. So each sum has two parts: Σ g² over gradients up to 2⁴⁰, and
+// Σ (2⁻⁸⁰·g)² over larger gradients. With very large gradients, the factor for g could be so small that a GPU flushes
+// it to 0. Then factor[1] is 1, and factor[0] is the factor for 2⁻⁸⁰·g; otherwise factor[1] is 0.
 //
-// Every sum has a fixed order, so that the same gradients give the same bits.
+// If a gradient is infinite, the factor is 0. If a gradient is NaN, the factor is NaN. The shader finds NaN by the
+// bits, because drivers may assume that no value is NaN. All sums are added in a fixed order, so the same gradients
+// give the same bits.
 
 struct Settings {
-    elements: u32, // number of gradients; combine: number of sums
-    first: u32,    // sum_squares: index of its first sum
-    parts: u32,    // sum_squares: number of its sums
+    elements: u32, // number of gradients; in combine, number of sums
+    first: u32,    // in sum_squares, index of the first sum that it writes
+    parts: u32,    // in sum_squares, number of sums that it writes
     max_norm: f32,
 }
 
@@ -22,7 +23,7 @@ struct Settings {
 @group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements)
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>; // (parts of all blocks of gradients, 2)
 
-// 2⁴⁰ and 2⁻⁸⁰.
+// LARGE = 2⁴⁰, DOWN = 2⁻⁸⁰.
 const LARGE = 1099511627776.0;
 const DOWN = 8.271806125530277e-25;
 
@@ -49,11 +50,11 @@ fn sum_squares(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count:
 
 var<workgroup> partial: array<vec2f, 64>;
 
-// The factor, and 1 if it applies to 2⁻⁸⁰·g, else 0.
+// Returns factor[0] and factor[1]: see above.
 fn factor_of(sum: vec2f) -> vec2f {
     let norm = sqrt(sum.x);
     if (sum.y > 0.0) {
-        // All values are in units of 2⁸⁰, where 10⁻⁶ is negligible.
+        // Here, norms are in units of 2⁸⁰, so the 10⁻⁶ in the formula is negligible.
         let small = DOWN * norm;
         let of_small = settings.max_norm / sqrt(sum.y + small * small);
         return select(vec2f(of_small, 1.0), vec2f(1.0, 0.0), of_small * DOWN > 1.0);

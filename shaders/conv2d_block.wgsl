@@ -1,10 +1,10 @@
-// The products of conv2d_view.wgsl for lavapipe: no workgroup memory, no barriers. A file with the entry points
-// follows this one. It also has `pixel`, which reads an element of the images.
+// The products of conv2d_view.wgsl for the software driver lavapipe, without workgroup memory and barriers. A file with
+// the entry points follows this one. It also defines `pixel`, which reads an element of the images.
 //
-// On lavapipe a load costs as much as dozens of multiplications. So each invocation holds a block of
-// POSITIONS × COLUMNS sums of neighboring positions, and loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS
-// products. The driver unrolls loops of constant length and keeps `sums` in registers. The pixels under a weight are
-// located once for all channels.
+// On lavapipe, a load costs as much as dozens of multiplications. So each invocation computes a block of
+// POSITIONS × COLUMNS sums of neighboring positions. It loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS
+// products. The driver unrolls loops of constant length and keeps `sums` in registers. The indices of the pixels under
+// a weight of the kernel are computed once for all channels.
 
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // (outputs, channels, kernel_height, kernel_width)
 @group(0) @binding(3) var<storage, read_write> product: array<f32>; // y or dx
@@ -21,8 +21,8 @@ fn first_column(workgroup: u32, view: View) -> u32 {
     return workgroup % ((view.columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
-// Along one axis, for one position: the source coordinate under the first weight of the kernel, and the remainder
-// modulo the stride (0 in the forward pass).
+// For one position, along one axis: returns the coordinate of the source element under the first weight of the kernel,
+// and the remainder of the division by the stride (0 in the forward pass).
 fn origin(at: u32, stride: u32, padding: u32, is_gradient: bool) -> vec2u {
     let of_gradient = vec2u((at + padding) / stride, (at + padding) % stride);
     return select(vec2u(at * stride - padding, 0u), of_gradient, is_gradient);
@@ -32,7 +32,7 @@ fn first_position(workgroup: u32, local: u32, view: View) -> u32 {
     return (workgroup / ((view.columns + COLUMNS - 1u) / COLUMNS) * LANES + local) * POSITIONS;
 }
 
-// Sums one block. Past an edge it repeats the last position or column; those elements are not stored.
+// Computes the sums of one block. Positions and columns past the last one are clamped to it, and are not stored.
 fn multiply(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     var row: array<u32, POSITIONS>;
     var y: array<vec2u, POSITIONS>;
@@ -78,7 +78,7 @@ fn multiply(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     }
 }
 
-// Stores the elements of one block that lie within the product.
+// Stores the elements of one block, except those outside of the product.
 fn store(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     let pixels = view.height * view.width;
     for (var i = 0u; i < POSITIONS; i++) {
@@ -92,7 +92,7 @@ fn store(first: u32, column: u32, view: View, sums: ptr<function, Sums>) {
     }
 }
 
-// Makes one block of y. `row` is the number of elements per row of x; `scale` divides the elements of x.
+// Computes one block of y. `row` is the number of elements per row of x. The elements of x are divided by `scale`.
 fn forward_block(workgroup: u32, local: u32, row: u32, scale: f32) {
     let view = forward_view(row);
     let first = first_position(workgroup, local, view);

@@ -1,9 +1,10 @@
-// The gradient by the weights for lavapipe, as parts of its sums:
+// The weight gradient of a convolution for lavapipe, as partial sums:
 //
 //   backward_weight   parts[s,o,k] = Σ_{r,i,j} dy[r,o,i,j] · x[r,c,p,q]   over the places (r, i, j) of part s
 //
-// with k = (c, u, v). If the layer has a bias, one more k follows, whose pixel is always 1. conv2d_parts.wgsl adds the
-// parts. As in conv2d_block.wgsl, each invocation holds a block of sums: here WEIGHTS × OUTPUTS.
+// with k = (c, u, v), the index of a weight of an output. A place (r, i, j) is row r of the minibatch with the kernel
+// at (i, j). If the layer has a bias, one more k follows, and its pixel is always 1. conv2d_parts.wgsl adds the parts.
+// As in conv2d_block.wgsl, each invocation computes a block of sums, here of WEIGHTS × OUTPUTS.
 
 const WEIGHTS = 13u;
 const OUTPUTS = 16u;
@@ -21,7 +22,7 @@ fn weight_block(workgroup: u32, local: u32, row: u32, scale: f32) {
     if (output >= shape.outputs) {
         return;
     }
-    // For each weight: index, y and x of its pixel at place (0, 0) of row 0.
+    // For each weight: index, y and x of the pixel that it covers with the kernel at (0, 0), in row 0 of the minibatch.
     var at: array<u32, WEIGHTS>;
     var y: array<u32, WEIGHTS>;
     var x: array<u32, WEIGHTS>;

@@ -1,6 +1,6 @@
 // Convolution of images of bytes, as the first layer of a network, for lavapipe. conv2d_block.wgsl and
-// conv2d_block_weight.wgsl explain the method. x = byte / 255; a word has four bytes, lowest byte first, and each row
-// starts a new word. There is no gradient by x, because the first layer needs none.
+// conv2d_block_weight.wgsl explain the method. Each pixel is x = byte / 255. A word has four bytes, lowest byte first,
+// and each row of the minibatch starts a new word. There is no input gradient, because the first layer needs none.
 
 @group(0) @binding(1) var<storage, read> left: array<u32>; // (rows, words)
 
@@ -8,7 +8,7 @@ fn pixel(at: u32) -> f32 {
     return byte(left[at / 4u], at % 4u);
 }
 
-// Bytes from one row to the next.
+// Number of bytes per row of the minibatch, rounded up to whole words.
 fn row_of_bytes() -> u32 {
     return (shape.channels * shape.height * shape.width + 3u) / 4u * 4u;
 }

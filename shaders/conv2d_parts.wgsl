@@ -1,14 +1,14 @@
-// The gradient by the weights from its parts, which are added in a fixed order:
+// Adds the parts of the weight gradient of a convolution, in a fixed order:
 //
 //   sum             dw[o,k] = Σ_s parts[s,o,k]
 //   sum_with_bias   as sum, and db[o] = Σ_s parts[s,o,weights]
 //
-// A workgroup makes 16 sums with 16 invocations each. An invocation adds every 16th part.
+// A workgroup computes 16 sums with 16 invocations per sum. An invocation adds every 16th part.
 
 struct Shape {
     parts: u32,
     outputs: u32,
-    weights: u32, // per output, without the bias
+    weights: u32, // weights per output, without the bias
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -21,12 +21,13 @@ const LANES = 16u;
 
 var<workgroup> partial: array<f32, 256>; // (LANES, SUMS)
 
-// The sum of element `at` over all parts, which have `elements` elements each. Only the first 16 invocations get it.
+// Returns the sum of element `at` over all parts. Each part has `elements` elements. Only the first 16 invocations get
+// the sum.
 fn total(at: u32, elements: u32, local: u32) -> f32 {
     let place = min(at, elements - 1u);
     var sum = 0.0;
     for (var s = local / SUMS; s < shape.parts; s += 4u * LANES) {
-        // Four loads are in flight at once. Past the last part, it is read again and the value dropped.
+        // Four loads are in flight at once. Indices past the last part are clamped to it, and their values are dropped.
         let four = s + LANES * vec4u(0u, 1u, 2u, 3u);
         let from_ = min(four, vec4u(shape.parts - 1u)) * elements + place;
         let read = vec4f(parts[from_.x], parts[from_.y], parts[from_.z], parts[from_.w]);

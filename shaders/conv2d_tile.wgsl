@@ -1,14 +1,15 @@
 // The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. A file with the entry
-// points follows this one. It also says how a tile is loaded: `Cursor`, `Fetched`, `fetch` and `put`.
+// points follows this one. It also defines how a tile is loaded: `Cursor`, `Fetched`, `fetch` and `put`.
 //
-// A workgroup makes one tile of a product left·right. It walks along the summed dimension in slabs of 16. Its 128
-// invocations copy a slab to workgroup memory while the next one is already being loaded from storage. Each invocation
-// sums 4 positions × 4 columns. Pixels outside of an image are copied as 0, so nothing is ever unfolded in storage.
+// A workgroup computes one tile of a product left·right. It iterates over the summed dimension in slabs of 16 elements.
+// Its 128 invocations copy a slab to workgroup memory while they already load the next slab from storage. Each
+// invocation computes the sums of 4 positions × 4 columns. Pixels outside of an image are copied as 0. So the images
+// need not be unfolded (im2col) in storage.
 //
 // A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighboring
-// invocations read and write neighboring floats of storage, and still load vectors from workgroup memory. Steps are
-// written out and vectors are indexed by constants, because a driver may not unroll a loop and may then keep the values
-// that the loop indexes in memory.
+// invocations read and write neighboring floats of storage, and still load vectors from workgroup memory. The loops are
+// unrolled by hand and vectors are indexed by constants. Otherwise a driver might not unroll a loop, and might keep the
+// vectors that the loop indexes in memory instead of registers.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy: see conv2d_shape.wgsl
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // w or dy
@@ -19,14 +20,15 @@ const COLUMNS = 32u;
 const SLAB = 16u;
 const DOWN = 16u;  // invocations along the positions of a tile
 const ACROSS = 8u; // invocations along the columns of a tile
-// One more than the vectors in a row of a tile: so invocations that write to the same column use different banks.
+// Row lengths in vectors: one more than the tile's rows have, so that invocations that write to the same column use
+// different memory banks.
 const LEFT_PITCH = 17u;
 const RIGHT_PITCH = 9u;
 
 var<workgroup> left_tile: array<vec4f, 272>;  // (SLAB, LEFT_PITCH)
 var<workgroup> right_tile: array<vec4f, 144>; // (SLAB, RIGHT_PITCH)
 
-// The four positions that an invocation sums, or that it copies.
+// The four positions, 16 apart from `first` on, whose sums an invocation computes or which it copies.
 fn four_positions(first: u32) -> vec4u {
     return first + DOWN * vec4u(0u, 1u, 2u, 3u);
 }
@@ -35,7 +37,7 @@ fn four_columns(first: u32) -> vec4u {
     return first + ACROSS * vec4u(0u, 1u, 2u, 3u);
 }
 
-// Adds the product of each position's value and each column's value.
+// Adds step k of the slab to the sums: the product of each position's value and each column's value.
 fn add_step(sums: mat4x4f, k: u32, local: u32) -> mat4x4f {
     let positions = left_tile[k * LEFT_PITCH + local % DOWN];
     let columns = right_tile[k * RIGHT_PITCH + local / DOWN];
@@ -51,7 +53,8 @@ fn add_four_steps(before: mat4x4f, k: u32, local: u32) -> mat4x4f {
     return sums;
 }
 
-// The sums of an invocation: one column of the matrix per column of the tile.
+// Returns the sums of an invocation: 4 positions × 4 columns. A column of the matrix has the sums of one column of the
+// tile.
 fn multiply(local: u32, slabs: u32, begin: Cursor) -> mat4x4f {
     var cursor = begin;
     var sums = mat4x4f();
@@ -59,7 +62,7 @@ fn multiply(local: u32, slabs: u32, begin: Cursor) -> mat4x4f {
     for (var slab = 0u; slab < slabs; slab++) {
         put(local, fetched);
         workgroupBarrier();
-        // After the last slab, the fetched values are not used.
+        // This loads the next slab. After the last slab, the loaded values are not used.
         fetched = fetch(&cursor);
         sums = add_four_steps(sums, 0u, local);
         sums = add_four_steps(sums, 4u, local);

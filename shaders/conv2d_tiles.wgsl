@@ -1,5 +1,5 @@
-// The products of conv2d_view.wgsl for GPUs. conv2d_tile.wgsl explains the method. The summed dimension is (d, u, v):
-// channels of the summed images, rows and columns of the kernel.
+// The products of conv2d_view.wgsl for GPUs. conv2d_tile.wgsl explains the method. The summed dimension is (d, u, v): d
+// is the channel of the summed images, u the row and v the column of the kernel.
 
 @group(0) @binding(4) var<storage, read> bias: array<f32>; // (1, outputs), used by forward
 
@@ -10,18 +10,18 @@ struct Walk {
     v: u32,
 }
 
-// What an invocation copies next: elements of four positions at two indices of a slab, eight apart, and weights of four
-// columns at one index.
+// State of an invocation's loads. From each slab, it loads the elements of four positions at two indices of the summed
+// dimension, eight apart, and the weights of four columns at one index.
 struct Cursor {
     view: View,
     pixel: vec4u, // index of the element under the first weight of the kernel
-    y: vec4u,     // its y: far below the image if the position does not exist
+    y: vec4u,     // the element's y; NOWHERE if the position does not exist
     x: vec4u,
-    y_left: vec4u, // remainders of y and x modulo the stride
+    y_left: vec4u, // remainders of y and x divided by the stride
     x_left: vec4u,
     first: Walk,
     second: Walk,
-    weight: vec4u, // index of each column's weight at (0, 0, 0)
+    weight: vec4u, // index of each column's weight at (d, u, v) = (0, 0, 0)
     has_column: vec4<bool>,
     of_weight: vec2u, // d, and the weight's index in the kernel
 }
@@ -43,8 +43,8 @@ struct Origins {
     left: vec4u,
 }
 
-// Along one axis, for four positions: the source coordinates under the first weight of the kernel, and the remainders
-// modulo the stride (0 in the forward pass).
+// For four positions, along one axis: returns the coordinates of the source elements under the first weight of the
+// kernel, and the remainders of the division by the stride (0 in the forward pass).
 fn origins(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> Origins {
     let is_gradients = vec4<bool>(is_gradient);
     return Origins(select(at * stride - padding, (at + padding) / stride, is_gradients),
@@ -65,7 +65,7 @@ fn walk_from(k: u32) -> Walk {
     return Walk(k / of_kernel, weight / shape.kernel_width, weight % shape.kernel_width);
 }
 
-// The index one slab further: v and u carry over like the digits of an odometer.
+// Returns the index one slab further: v carries over into u, and u into d, like the digits of an odometer.
 fn slab_on(from_: Walk) -> Walk {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let v = from_.v + SLAB % of_kernel % shape.kernel_width;
@@ -91,7 +91,8 @@ fn cursor_of(workgroup: u32, local: u32, view: View) -> Cursor {
                   column < vec4u(view.columns), vec2u(local % SLAB / of_kernel, local % SLAB % of_kernel));
 }
 
-// Indices of four positions' elements at an index of the summed dimension, and whether they lie within the image.
+// For four positions and one index of the summed dimension: the indices of the elements to load, and whether each
+// element lies within its image.
 struct Elements {
     at: vec4u,
     is_inside: vec4<bool>,
@@ -107,7 +108,8 @@ fn elements_of(cursor: Cursor, walk: Walk) -> Elements {
     return Elements(select(vec4u(), cursor.pixel + step, is_inside), is_inside);
 }
 
-// No loaded value is used before `put`: so all loads are in flight at once while a slab is multiplied.
+// Loads the next slab. No loaded value is used before `put`, so all loads are in flight while the current slab is
+// multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
     let first = elements_of(next, next.first);

@@ -1,29 +1,30 @@
-// The gradient by the weights for GPUs, as parts of its sums. conv2d_tile.wgsl explains the method.
+// The weight gradient of a convolution for GPUs, as partial sums. conv2d_tile.wgsl explains the method.
 //
 //   backward_weight   parts[s,o,k] = Σ_{r,i,j} dy[r,o,i,j] · x[r,c,p,q]   over the places (r, i, j) of part s
 //
-// with k = (c, u, v). If the layer has a bias, one more k follows, whose pixel is always 1. conv2d_parts.wgsl adds the
-// parts. The positions of conv2d_tile.wgsl are the weights k here; its columns are the outputs.
+// with k = (c, u, v), the index of a weight of an output. A place (r, i, j) is row r of the minibatch with the kernel
+// at (i, j). If the layer has a bias, one more k follows, and its pixel is always 1. conv2d_parts.wgsl adds the parts.
+// The "positions" of conv2d_tile.wgsl are the weights k here, and its "columns" are the outputs.
 
-// The next place of an invocation, which takes every 16th place, and what it copies there: the pixels of two groups of
-// four weights, eight apart, and the gradients of four outputs.
+// State of an invocation's loads. An invocation takes every 16th place. At each place, it loads the pixels under two
+// groups of four weights, eight apart, and the gradients of four outputs.
 struct Cursor {
     place: vec3u, // row, y and x
-    at: u32,      // its index
+    at: u32,      // index of the place
     end: u32,
     first: Weights,
     second: Weights,
-    output: vec4u, // indices of four outputs' gradients at place (0, 0) of row 0
+    output: vec4u, // indices of four outputs' gradients at place (i, j) = (0, 0) of row 0
     has_output: vec4<bool>,
 }
 
-// Four weights: indices of their pixels at place (0, 0) of row 0, with y and x of those pixels.
+// Four weights: index, y and x of the pixel under each weight at place (i, j) = (0, 0) of row 0.
 struct Weights {
     pixel: vec4u,
     y: vec4u,
     x: vec4u,
     is_weight: vec4<bool>,
-    outside: vec4f, // value instead of a pixel outside of the image: 1 for a bias, else 0
+    outside: vec4f, // value that replaces a pixel outside of the image: 1 for a bias, else 0
 }
 
 struct Fetched {
@@ -33,11 +34,11 @@ struct Fetched {
     in_first: vec4<bool>, // whether the pixel lies within its image
     in_second: vec4<bool>,
     in_right: vec4<bool>,
-    beside_first: vec4f, // value instead of a pixel outside
+    beside_first: vec4f, // value that replaces a pixel outside of the image
     beside_second: vec4f,
 }
 
-// The tile of a workgroup: part, first output, first weight.
+// Returns the part, the first output and the first weight of a workgroup's tile.
 fn tile_of(workgroup: u32) -> vec3u {
     let weights = weights_of_output();
     let across = (weights + POSITIONS - 1u) / POSITIONS;
@@ -45,12 +46,12 @@ fn tile_of(workgroup: u32) -> vec3u {
     return vec3u(workgroup / tiles, workgroup % tiles / across * COLUMNS, workgroup % across * POSITIONS);
 }
 
-// Weights per output, with the bias.
+// Number of weights per output, including the bias.
 fn weights_of_output() -> u32 {
     return shape.channels * shape.kernel_height * shape.kernel_width + shape.bias;
 }
 
-// Begin and end of the places of a part that this dispatch sums.
+// Returns begin and end of the places that this dispatch sums for a part.
 fn span_of(part: u32) -> vec2u {
     let places = shape.rows * shape.out_height * shape.out_width;
     let begin = min(places, part * shape.share + shape.begin);
@@ -75,7 +76,7 @@ fn cursor_of(tile: vec3u, span: vec2u, local: u32) -> Cursor {
                   output < vec4u(shape.outputs));
 }
 
-// Indices of four weights' pixels at a place, and whether they lie within the image.
+// For four weights at one place: the indices of the pixels to load, and whether each pixel lies within its image.
 struct Pixels {
     at: vec4u,
     is_inside: vec4<bool>,
@@ -90,7 +91,8 @@ fn pixels_of(weights: Weights, cursor: Cursor) -> Pixels {
     return Pixels(select(vec4u(), weights.pixel + step, is_inside), is_inside);
 }
 
-// No loaded value is used before `put`: so all loads are in flight at once while a slab is multiplied.
+// Loads the next slab. No loaded value is used before `put`, so all loads are in flight while the current slab is
+// multiplied.
 fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
     var next = *cursor;
     let first = pixels_of(next.first, next);
@@ -105,7 +107,7 @@ fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
         vec4f(right[output.x], right[output.y], right[output.z], right[output.w]),
         first.is_inside, second.is_inside, has_output, next.first.outside, next.second.outside,
     );
-    // Sixteen places further: x and y carry over like the digits of an odometer.
+    // Advance by 16 places: x carries over into y, and y into the row, like the digits of an odometer.
     next.at += SLAB;
     next.place.z += SLAB % shape.out_width;
     let over_x = next.place.z >= shape.out_width;
@@ -132,7 +134,7 @@ fn store_four(to: vec4u, is_weight: vec4<bool>, sums: vec4f) {
     if (is_weight.w) { store(to.w, sums.w); }
 }
 
-// Stores a sum, or adds it to the sums of earlier dispatches.
+// Stores a sum; if earlier dispatches have summed other places of the part, adds it to their sum.
 fn store(to: u32, sum: f32) {
     if (shape.begin > 0u) {
         product[to] += sum;

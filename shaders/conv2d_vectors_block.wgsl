@@ -1,9 +1,9 @@
-// The products of conv2d_view.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, which
-// precedes this file, says why sums are named variables.
+// The products of conv2d_view.wgsl for the software driver SwiftShader, without workgroup memory and barriers.
+// software_vectors.wgsl, which precedes this file, explains why each sum is a variable with a name.
 //
-// Each invocation holds a block of 8×8 sums of neighboring positions and columns, and loads 8 + 8 values for 64
-// products. One loop runs along channel, row and column of the kernel: SwiftShader moves sums through memory at the end
-// of a loop.
+// Each invocation computes a block of 8×8 sums of neighboring positions and columns, and loads 8 + 8 values for 64
+// products. A single loop runs over channel, row and column of the kernel. Nested loops would be slower, because
+// SwiftShader stores the sums in memory at the end of each loop.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy: see conv2d_shape.wgsl
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // (outputs, channels, kernel_height, kernel_width)
@@ -13,8 +13,8 @@
 const SIDE = 8u;
 const LANES = 8u;
 
-// For four positions: index of the row's first element, source y and x under the first weight of the kernel, and their
-// remainders modulo the stride.
+// For four positions: index of the first element of the row, y and x of the source element under the first weight of
+// the kernel, and the remainders of y and x divided by the stride.
 struct Positions {
     row: vec4u,
     y: vec4u,
@@ -23,7 +23,7 @@ struct Positions {
     left_x: vec4u,
 }
 
-// 8 positions × 8 columns; a column of a matrix is one position.
+// Sums of 8 positions × 8 columns. A column of a matrix has the sums of one position.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,
@@ -43,8 +43,8 @@ fn block_of(workgroup: u32, local: u32, view: View) -> Block {
     return Block((workgroup / across * LANES + local) * SIDE, workgroup % across * SIDE);
 }
 
-// Along one axis, for four positions: the source coordinates under the first weight of the kernel, and the remainders
-// modulo the stride (0 in the forward pass).
+// For four positions, along one axis: returns the coordinates of the source elements under the first weight of the
+// kernel, and the remainders of the division by the stride (0 in the forward pass).
 fn origin(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> array<vec4u, 2> {
     let moved = at + padding;
     return array<vec4u, 2>(
@@ -53,7 +53,7 @@ fn origin(at: vec4u, stride: u32, padding: u32, is_gradient: bool) -> array<vec4
     );
 }
 
-// Past the last position, it is repeated; those sums are not stored.
+// Four positions from `first` on. Positions past the last one are clamped to it, and their sums are not stored.
 fn positions_of(first: u32, view: View) -> Positions {
     let at = min(first + FOUR, vec4u(shape.rows * view.height * view.width - 1u));
     let line = at / view.width;
@@ -62,7 +62,8 @@ fn positions_of(first: u32, view: View) -> Positions {
     return Positions(line / view.height * view.row, y[0], x[0], y[1], x[1]);
 }
 
-// The elements of four positions under a weight of the kernel in a channel. `down` and `along` are the weight's shifts.
+// Loads the elements of four positions under a weight of the kernel, in one channel. `down` and `along` are the results
+// of `shift` for the weight.
 fn load_pixels(positions: Positions, down: vec2u, along: vec2u, channel: u32, view: View) -> vec4f {
     let y = positions.y + down.x;
     let x = positions.x + along.x;
@@ -81,7 +82,7 @@ fn load_right(at: vec4u) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// Sums one block. Past an edge it repeats the last position or column.
+// Computes the sums of one block. Positions and columns past the last one are clamped to it.
 fn multiply(block: Block, view: View) -> Sums {
     let upper = positions_of(block.position, view);
     let lower = positions_of(block.position + 4u, view);
@@ -89,7 +90,7 @@ fn multiply(block: Block, view: View) -> Sums {
     let far = min(block.column + 4u + FOUR, vec4u(view.columns - 1u)) * view.column_step;
     let depth = view.depth * shape.kernel_height * shape.kernel_width;
     var sums = Sums();
-    var at = vec3u(); // channel, and row and column of the kernel
+    var at = vec3u(); // channel, row of the kernel, column of the kernel
     for (var k = 0u; k < depth; k++) {
         let down = shift(at.y, shape.dilation_height, shape.stride_height, view.is_gradient);
         let along = shift(at.z, shape.dilation_width, shape.stride_width, view.is_gradient);
@@ -121,7 +122,7 @@ fn store_one(at: u32, value: f32, is_there: bool) {
     }
 }
 
-// Stores the values of one position in four columns.
+// Stores the values of one position and four columns.
 fn store_position(position: u32, column: u32, view: View, values: vec4f) {
     let pixels = view.height * view.width;
     let at = position / pixels * view.columns * pixels + position % pixels + column * pixels;
@@ -152,7 +153,7 @@ fn finished_column(b: vec4f, sum: vec4f) -> vec4f {
     return select(y, rectified_y, shape.relu == 1u);
 }
 
-// Elements of y from sums whose first column is `column`.
+// Converts sums whose first column is `column` to elements of y: adds the bias and applies the ReLU.
 fn finished(column: u32, sums: mat4x4f) -> mat4x4f {
     let at = min(column + FOUR, vec4u(shape.outputs - 1u));
     let b = vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);

@@ -1,7 +1,7 @@
-// The gradient by the weights for SwiftShader, in blocks of 8 weights × 8 outputs. conv2d_block_weight.wgsl has the
-// mathematics and defines the parts of the sums.
+// The weight gradient of a convolution for SwiftShader, in blocks of 8 weights × 8 outputs. conv2d_block_weight.wgsl
+// has the formula and defines the parts of the sums.
 
-// For four weights: index, y and x of each weight's pixel at place (0, 0) of row 0.
+// For four weights: index, y and x of the pixel under each weight with the kernel at (0, 0), in row 0 of the minibatch.
 struct Weights {
     at: vec4u,
     y: vec4u,
@@ -9,7 +9,7 @@ struct Weights {
     is_bias: vec4<bool>,
 }
 
-// Past the last weight, it is repeated.
+// Four weights from `first` on. Weights past the last one are clamped to it.
 fn weights_of(first: u32) -> Weights {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let last = shape.channels * of_kernel - 1u;
@@ -21,7 +21,8 @@ fn weights_of(first: u32) -> Weights {
     return Weights(at, y, x, first + FOUR == vec4u(last + 1u));
 }
 
-// The pixels under four weights at a place whose pixels lie `moved` elements after those of place (0, 0) of row 0.
+// Loads the pixels under four weights at one place. The pixels of this place have indices that are larger by `moved`
+// than those of place (0, 0) of row 0.
 fn load_under(weights: Weights, down: u32, along: u32, moved: u32) -> vec4f {
     let is_inside = (weights.y + down < vec4u(shape.height)) & (weights.x + along < vec4u(shape.width));
     let at = select(vec4u(), weights.at + moved, is_inside);
@@ -39,7 +40,7 @@ fn store_sum(to: u32, sum: f32, is_there: bool) {
     }
 }
 
-// Stores the sums of a weight and four outputs; the sum of the first output goes to `at`.
+// Stores the sums of one weight and four outputs. The sum of the first output is stored at index `at`.
 fn store_weight(at: u32, is_there: bool, output: u32, columns: u32, sums: vec4f) {
     store_sum(at, sums.x, is_there && output < shape.outputs);
     store_sum(at + columns, sums.y, is_there && output + 1u < shape.outputs);

@@ -1,19 +1,19 @@
-// Common code of the products whose sums run along the kernel. Each makes images from images:
+// Common code of the products that sum over the kernel. Each product computes images from images:
 //
 //   forward          y[r,o,i,j]  = b[o] + Σ_{c,u,v} w[o,c,u,v] · x[r,c,p,q]
 //   backward_input   dx[r,c,p,q] = Σ_{o,u,v} w[o,c,u,v] · dy[r,o,i,j]
 //                    over the places (i, j) whose weight (u, v) covers (p, q)
 
 struct View {
-    height: u32,      // of the images made
+    height: u32,      // height of the computed images
     width: u32,
-    columns: u32,     // channels of those images
-    from_height: u32, // of the images summed
+    columns: u32,     // channels of the computed images
+    from_height: u32, // height of the summed images
     from_width: u32,
-    depth: u32,       // channels of those images
-    row: u32,         // elements per row of those images
-    column_step: u32, // stride from a weight to the one of the next column
-    depth_step: u32,  // stride from a weight to the one of the next summed channel
+    depth: u32,       // channels of the summed images
+    row: u32,         // elements per row of the summed images
+    column_step: u32, // stride from a weight to the same weight of the next column
+    depth_step: u32,  // stride from a weight to the same weight of the next summed channel
     is_gradient: bool,
 }
 
@@ -30,9 +30,10 @@ fn backward_view() -> View {
                 of_kernel, shape.channels * of_kernel, true);
 }
 
-// Along one axis: the distance of a weight from the kernel's first one, to be added to an origin, and its remainder
-// modulo the stride. A position has an element under the weight if its own remainder is equal. Coordinates above or
-// left of an image wrap around to huge numbers, which lie outside of it.
+// Along one axis: returns the distance of a weight from the first weight of the kernel, and the remainder of the
+// division by the stride. Callers add the distance to the result of `origin`. A position has an element under the
+// weight if its remainder equals this one. Coordinates above or left of an image wrap around to huge numbers, which are
+// outside of the image.
 fn shift(weight: u32, dilation: u32, stride: u32, is_gradient: bool) -> vec2u {
     let distance = weight * dilation;
     let of_gradient = vec2u(0u - distance / stride, distance % stride);

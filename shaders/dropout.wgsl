@@ -1,10 +1,12 @@
 // Dropout with probability p (Srivastava et al., 2014), scaled during training as in PyTorch.
 //
-//   drop      y = x / (1 − p) where an element is kept, else 0     dx from dy in the same way
-//   pass_on   y = x, outside of training                           dx from dy in the same way
+//   drop      y = x / (1 − p) where an element is kept, else 0     in training
+//   pass_on   y = x                                                outside of training
 //
-// Element i of step t is kept if the first word of threefry(key, (t, i)) is at least p · 2³². So both passes and
-// src/reference/dropout.rs keep the same elements. threefry.wgsl precedes this file.
+// The backward pass uses the same entry points to compute dx from dy.
+//
+// Element i of step t is kept if the first word of threefry(key, (t, i)) is at least p · 2³². So the forward pass, the
+// backward pass and src/reference/dropout.rs keep the same elements. threefry.wgsl precedes this file.
 
 struct Settings {
     key0: u32,

@@ -1,19 +1,19 @@
-// A table row for each index, as torch.nn.Embedding:
+// Looks up a row of a table for each index, like torch.nn.Embedding:
 //
 //   forward          y[i] = weight[x[i]]
 //   backward_weight  dweight[e] = Σ dy[i] over all i with x[i] = e, in order of i
 //   backward_input   dx = 0, because an index has no gradient
 //
-// An index is an integer below `count`, stored as f32. If x[i] is anything else, y[i] is NaN, which makes the loss NaN,
-// and dy[i] is ignored.
+// An index is an integer from 0 to `count` − 1, stored as f32. If x[i] is any other number, y[i] is NaN, which makes
+// the loss NaN, and dy[i] is ignored.
 
 struct Shape {
-    indices: u32, // of the minibatch
+    indices: u32, // number of indices in the minibatch
     count: u32,
     width: u32,
-    begin: u32,   // backward_weight: number of this dispatch's first index
-    end: u32,     // backward_weight: number after its last index
-    first: u32,   // backward_weight: number of this dispatch's first workgroup
+    begin: u32,   // in backward_weight, the first i whose x[i] this dispatch handles
+    end: u32,     // in backward_weight, the end of these i
+    first: u32,   // in backward_weight, index of this dispatch's first workgroup
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -21,9 +21,9 @@ struct Shape {
 @group(0) @binding(2) var<storage, read> weight: array<f32>;     // (count, width)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;    // (rows, indices per row, width)
 
-// The index that a float represents, or `count` if it represents none. The bits are tested, because drivers may assume
-// that no value is NaN: the bits of floats from 0 on are in ascending order, and those of NaN and of negative floats
-// are greater.
+// Returns the index that a float represents, or `count` if the float is not a valid index. The shader compares the
+// bits, because drivers may assume that no value is NaN. The bits of floats from 0 on are in ascending order, and the
+// bits of NaN and of negative floats are greater.
 fn index_of(value: f32) -> u32 {
     let given = bitcast<u32>(value);
     let bits = select(given, 0u, given == 0x80000000u); // −0 is 0.
@@ -52,11 +52,12 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(2) var<storage, read> dy: array<f32>;            // (rows, indices per row, width)
 @group(0) @binding(3) var<storage, read_write> dweight: array<f32>; // (count, width)
 
-// One bit for each of 2,048 indices: whether it names the workgroup's row of the table.
+// One bit for each of 2,048 indices: 1 if the index is the workgroup's row of the table.
 var<workgroup> found: array<u32, 64>;
 
-// A workgroup makes 64 columns of one row of dweight. Of every 2,048 indices, each invocation first tests 32; then it
-// sums its column over all indices found. The first dispatch writes the sums, later ones add to them.
+// A workgroup computes 64 columns of one row of dweight, one column per invocation. It handles 2,048 indices at a time:
+// each invocation first tests 32 of them and sets their bits in `found`. Then each invocation adds dy to its column for
+// all indices found. The first dispatch writes the sums, and later dispatches add to them.
 @compute @workgroup_size(64)
 fn backward_weight(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                    @builtin(local_invocation_index) local: u32) {

@@ -3,13 +3,14 @@
 //   forward    y[r,d,l,0] = sin(2^l·π·x[r,d])         y[r,d,l,1] = cos(2^l·π·x[r,d])
 //   backward   dx[r,d]    = Σ_l 2^l·π·(dy[r,d,l,0]·y[r,d,l,1] − dy[r,d,l,1]·y[r,d,l,0])
 //
-// WGSL allows errors of 2^-11 in sin and cos, and any error beyond ±π. So the angle is counted in turns, t = 2^(l−1)·x.
-// This is exact, and so are the distance f of t from the nearest integer and the distance p of f from the nearest
-// quarter q. As |p| ≤ 1/8, two polynomials give sin(2πp) and cos(2πp) with a relative error of at most 3·2^-24.
-// q decides which of the two is the sine, and their signs.
+// WGSL allows errors of 2^-11 in sin and cos for angles from −π to π, and any error for other angles. So this shader
+// computes both itself. It measures the angle in full turns, t = 2^(l−1)·x, which is exact. Let f be the signed
+// distance of t from the nearest integer, and p the signed distance of f from the nearest multiple q of 1/4. Both are
+// exact, too. Since |p| ≤ 1/8, two polynomials give sin(2πp) and cos(2πp) with a relative error of at most 3·2^-24. q
+// decides which of the two is the sine of the angle, and the signs.
 
 struct Shape {
-    elements: u32, // of x
+    elements: u32, // elements of x
     octaves: u32,  // L
 }
 
@@ -21,10 +22,10 @@ fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// Sine and cosine of 2^l·π·value; NaN if value is infinite or NaN.
+// Returns sine and cosine of 2^l·π·value, or NaN if value is infinite or NaN.
 fn wave(value: f32, octave: u32) -> vec2f {
     let size = bitcast<u32>(value) & 0x7fffffffu;
-    // From 2^24 on, a float is an even number, so t is an integer.
+    // From 2^24 on, every float is an even integer. Then t is an integer, so 0 replaces it.
     let turns = select(0.0, value, size < 0x4b800000u) * power_of_two(i32(octave) - 1);
     let f = turns - round(turns);
     let quarter = round(4.0 * f);

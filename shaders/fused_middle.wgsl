@@ -1,19 +1,20 @@
-// The first dispatch of a fused step for GPUs. fused_middle_shared.wgsl, which precedes this file, has the
-// mathematics. All of it is local to a row. A workgroup takes a few rows; their outputs and δ lie in
-// workgroup memory. A step of a small network is a chain of waits for memory. So several invocations share
-// the terms of a sum, and weights, biases and labels are loaded before they are needed.
+// The first dispatch of a fused step for GPUs. fused_middle_shared.wgsl, which precedes this file, has the formulas.
+// All values of a row depend only on the same row. A workgroup handles a few rows, and keeps their outputs and δ in
+// workgroup memory. A step of a small network is slow because of many dependent memory accesses, not because of its
+// arithmetic. So several invocations share the terms of a sum, and weights, biases and labels are loaded before they
+// are needed.
 //
-// Other workgroups gather the bytes of the next minibatch: many slices read each byte, and reading rows
-// scattered over a data set costs a walk through page tables.
+// Further workgroups copy the rows of the next minibatch to adjacent memory. In the second dispatch, many workgroups
+// read each of these bytes, and reading rows that are scattered over a data set would cost accesses to page tables.
 
-// Maximum number of outputs of all layers, for all rows of a workgroup.
+// Maximum number of outputs of all layers and all rows of a workgroup.
 const ROOM = 1800u;
 // Maximum number of rows per workgroup.
 const MOST_ROWS = 32u;
 // Maximum number of invocations that share one sum.
 const MOST_PARTS = 16u;
 
-// Outputs of all layers (rows, columns); from ROOM on, their δ (rows, columns).
+// Outputs of all layers (rows, columns); from index ROOM on, the δ of these outputs (rows, columns).
 var<workgroup> values: array<f32, 2 * ROOM>;
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> row_labels: array<u32, MOST_ROWS>;
@@ -22,13 +23,13 @@ fn are_finite(four: vec4f) -> bool {
     return all((bitcast<vec4u>(four) & vec4u(0x7f800000u)) != vec4u(0x7f800000u));
 }
 
-// Four of `count` values that start at `at`; past the last one, it is repeated.
+// Loads four of `count` values that start at `at`. Indices past the last value are clamped to it.
 fn four_values(at: u32, four: vec4u, count: u32) -> vec4f {
     let place = at + min(four, vec4u(count - 1u));
     return vec4f(values[place.x], values[place.y], values[place.z], values[place.w]);
 }
 
-// The largest logit of a row, whose logits start at `at` in `values`.
+// Returns the largest logit of a row. The row's logits start at index `at` of `values`.
 fn largest_of(at: u32, classes: u32) -> f32 {
     var largest = values[at];
     for (var first = 0u; first < classes; first += 4u) {
@@ -38,7 +39,7 @@ fn largest_of(at: u32, classes: u32) -> f32 {
     return largest;
 }
 
-// The sum of exponentials of a row, and whether all of its logits are finite.
+// The sum of e^(logit − largest logit) over a row, and whether all logits of the row are finite.
 struct Normalizer {
     sum: f32,
     is_finite: bool,
@@ -56,8 +57,9 @@ fn normalizer_of(at: u32, classes: u32, largest: f32) -> Normalizer {
     return Normalizer((sum.x + sum.y) + (sum.z + sum.w), is_finite);
 }
 
-// Losses of all rows of the workgroup, and δ of the last layer. An invocation has one class of one row. There
-// are few classes, so each invocation computes the sum over them itself, without waiting for others.
+// Computes the losses of all rows of the workgroup, and δ of the last layer. Each invocation handles one class of one
+// row. There are few classes, so each invocation computes the sum over the classes itself, without waiting for other
+// invocations.
 fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     let classes = outputs_of(layers - 1u);
     let shift = shift_of(classes);
@@ -84,21 +86,22 @@ fn softmax_cross_entropy(first: u32, rows: u32, local: u32) {
     workgroupBarrier();
 }
 
-// The invocations of a layer have a power of two of outputs per row, some of which do not exist: so no
-// division is needed, which takes as long as a dozen additions. This is the logarithm of that power.
+// Returns the base-2 logarithm of a layer's outputs per row, rounded up. Invocations are assigned to 2^shift outputs
+// per row, some of which do not exist. So row and output are computed by shifts. A division would take as long as a
+// dozen additions.
 fn shift_of(width: u32) -> u32 {
     return 32u - countLeadingZeros(width - 1u);
 }
 
-// The logarithm of the number of sums that are made at a time.
+// Returns the base-2 logarithm of the number of sums that the workgroup computes at a time.
 fn lanes_of(shift: u32) -> u32 {
     return min(shift + firstTrailingBit(group), 8u);
 }
 
-// An invocation's share of the sums that are made at a time.
+// An invocation's part of the sums that the workgroup computes at a time.
 struct Share {
-    lane: u32,  // number of its sum
-    part: u32,  // number of its first term; it takes every `parts`-th from there on
+    lane: u32,  // index of the invocation's sum
+    part: u32,  // index of its first term; it adds every `parts`-th term from there on
     parts: u32,
 }
 
@@ -111,25 +114,25 @@ struct Product {
     width: u32,  // sums per row
     terms: u32,  // terms per sum
     weight: u32, // index of the first sum's first weight
-    across: u32, // stride from a weight to the one of the next sum
-    along: u32,  // stride from a weight to the one of the next term
-    start: u32,  // start of row 0's terms in `values`
+    across: u32, // stride from a weight to the same term's weight in the next sum
+    along: u32,  // stride from a weight to the next term's weight
+    start: u32,  // index of the first factor of row 0 in `values`
 }
 
-// z of a layer after the first, from the outputs of the layer below.
+// Describes z of a layer after the first: the product of the previous layer's outputs and this layer's weights.
 fn forward_product(layer: u32) -> Product {
     let outputs = outputs_of(layer);
     return Product(outputs, inputs_of(layer), mlp.layer[layer].weight, 1u, outputs, column_of(layer - 1u));
 }
 
-// The gradient by the inputs of a layer, from its δ.
+// Describes the gradient with respect to a layer's inputs: the product of its δ and its transposed weights.
 fn backward_product(layer: u32) -> Product {
     let outputs = outputs_of(layer);
     return Product(inputs_of(layer), outputs, mlp.layer[layer].weight, outputs, 1u, ROOM + column_of(layer));
 }
 
-// The weights of four terms of a sum, `parts` apart; past the last term they are 0. There is no branch between
-// the loads, so that all are in flight at once.
+// Loads the weights of four terms of a sum, which are `parts` terms apart. Past the last term, the weights are 0. There
+// is no branch between the loads, so that all are in flight at once.
 fn four_weights(product: Product, sum: u32, first: u32, parts: u32) -> vec4f {
     let term = first + parts * vec4u(0u, 1u, 2u, 3u);
     let at = product.weight + sum * product.across + min(term, vec4u(product.terms - 1u)) * product.along;
@@ -137,8 +140,8 @@ fn four_weights(product: Product, sum: u32, first: u32, parts: u32) -> vec4f {
     return select(vec4f(), read, term < vec4u(product.terms));
 }
 
-// The values that an invocation loads for its first sum. They are loaded one layer ahead, so that they have
-// arrived when they are used.
+// The weights and the bias that an invocation needs first in a layer. They are loaded during the previous layer, so
+// that no invocation waits for them.
 struct Ahead {
     weights: vec4f,
     bias: f32,
@@ -165,14 +168,14 @@ fn ahead_of_backward(layer: u32, local: u32) -> Ahead {
     return Ahead(ahead_of(backward_product(layer), local), 0.0);
 }
 
-// Four parts of z₁ for one output of one row; past the last slice they are 0.
+// Loads the parts of z₁ of four slices, for one output of one row. Past the last slice, the parts are 0.
 fn four_slices(slice: vec4u, at: u32) -> vec4f {
     let place = min(slice, vec4u(slices() - 1u)) * batch * width_1 + at;
     let read = vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
     return select(vec4f(), read, slice < vec4u(slices()));
 }
 
-// An invocation's share of z₁ for one output of one row: the sum over its slices' parts.
+// Returns an invocation's part of z₁ for one output of one row: the sum over every `share.parts`-th slice.
 fn part_of_first(share: Share, row: u32, output: u32) -> f32 {
     let at = row * width_1 + output;
     let step = share.parts;
@@ -188,7 +191,7 @@ fn part_of_first(share: Share, row: u32, output: u32) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// An invocation's share of a sum, for one row of the workgroup. `first` has the weights of its first four terms.
+// Returns an invocation's part of a sum, for one row of the workgroup. `first` has the weights of its first four terms.
 fn part_of_sum(product: Product, share: Share, first: vec4f, row: u32, sum: u32) -> f32 {
     var w = first;
     var total = vec4f();
@@ -203,7 +206,7 @@ fn part_of_sum(product: Product, share: Share, first: vec4f, row: u32, sum: u32)
     return (total.x + total.y) + (total.z + total.w);
 }
 
-// A whole sum, from the invocations' parts.
+// Returns a whole sum: adds the parts of all invocations that share it.
 fn sum_of_parts(share: Share, lanes: u32) -> f32 {
     var sum = vec4f();
     for (var part = 0u; part < share.parts; part += 4u) {
@@ -238,7 +241,8 @@ fn forward_first(first: u32, rows: u32, bias: f32, local: u32) {
     }
 }
 
-// Loads for the step after a layer: the next layer, or the backward pass.
+// Loads what is needed first after the forward pass of `layer`: for the next layer or, after the last layer, for the
+// backward pass.
 fn ahead_of_next(layer: u32, local: u32) -> Ahead {
     if (layer + 1u < layers) {
         return ahead_of_forward(layer + 1u, local);
@@ -246,8 +250,8 @@ fn ahead_of_next(layer: u32, local: u32) -> Ahead {
     return ahead_of_backward(layer, local);
 }
 
-// Outputs of a layer after the first, if the layer exists. `ahead` has the values loaded for it; it returns
-// those loaded for the next one.
+// Computes the outputs of a layer after the first, if the layer exists. `ahead` has the values that were loaded for
+// this layer. Returns the values loaded for the next layer.
 fn forward_later(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     if (layer >= layers) {
         return ahead;
@@ -279,7 +283,8 @@ fn forward_later(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     return next;
 }
 
-// δ of the layer below, from δ of this layer, if this layer exists.
+// Computes δ of the previous layer from δ of this layer, if this layer exists. Takes and returns values loaded ahead,
+// like forward_later.
 fn backward_layer(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     if (layer >= layers) {
         return ahead;
@@ -313,7 +318,8 @@ fn backward_layer(layer: u32, rows: u32, ahead: Ahead, local: u32) -> Ahead {
     return next;
 }
 
-// Gathers one word of the minibatch after this one, in place of this one's word, which moves to the second half.
+// Moves one word of the current minibatch to the second half of `minibatch`, and loads the same word of the next
+// minibatch into the first half.
 fn copy_word(at: u32) {
     if (at < batch * words()) {
         let row = at / words();
@@ -338,7 +344,7 @@ fn middle(
     }
     let first = index * group;
     let rows = min(group, batch - first);
-    // Everything that does not depend on a sum is loaded before the wait for the first sum.
+    // Load everything that does not depend on a sum before waiting for the first sum.
     let bias = bias_of(0u, local);
     var ahead = Ahead();
     if (layers > 1u) {
@@ -349,8 +355,8 @@ fn middle(
         label = labels[(step_now[0] & mlp.list_mask) * batch + first + local];
     }
     forward_first(first, rows, bias, local);
-    // The second layer has its own call before the loop. NVIDIA's driver does not unroll loops over layers, so it
-    // does not know the sizes inside. Most fused networks have two layers.
+    // Call the second layer outside of the loop, where its sizes are constants for the compiler. NVIDIA's driver does
+    // not unroll loops over layers. Most fused networks have only two layers.
     ahead = forward_later(1u, rows, ahead, local);
     for (var layer = 2u; layer < layers; layer++) {
         ahead = forward_later(layer, rows, ahead, local);

@@ -1,5 +1,6 @@
-// One layer for one row, in the first dispatch of a fused step for lavapipe. fused_middle_software.wgsl, which precedes
-// this file, has the rest. lavapipe unrolls loops of constant length and so keeps arrays in registers.
+// Computes one layer for one row, in the first dispatch of a fused step for the software driver lavapipe.
+// fused_middle_software.wgsl, which precedes this file, has the rest of the dispatch. lavapipe unrolls loops of
+// constant length, and can therefore keep arrays in registers.
 
 // Number of sums that an invocation computes at a time.
 const SUMS = 10u;
@@ -40,7 +41,7 @@ fn layer_forward(layer: u32, row: u32) {
     }
 }
 
-// δ of the layer below, from δ of this layer.
+// Computes δ of the previous layer from δ of this layer.
 fn layer_backward(layer: u32, row: u32) {
     let inputs = mlp.layer[layer].inputs;
     let outputs = mlp.layer[layer].outputs;

@@ -1,13 +1,14 @@
-// The first dispatch of a fused step for drivers that run on a CPU: the mathematics of fused_middle_shared.wgsl,
-// without workgroup memory and without barriers. fused_middle_registers.wgsl or fused_middle_vectors.wgsl follows this
-// file and computes one layer for one row.
+// The first dispatch of a fused step for software drivers, without workgroup memory and barriers.
+// fused_middle_shared.wgsl has the formulas. fused_middle_registers.wgsl or fused_middle_vectors.wgsl follows this file
+// and computes one layer for one row.
 //
-// Each invocation has one row. Its outputs and δ lie in `scratch`, where no other invocation touches them.
-// `mlp` is not a uniform: with one, lavapipe would recompile the kernel at every change of pipeline.
+// Each invocation handles one row. It stores the row's outputs and δ in `scratch`, where no other invocation reads or
+// writes them. `mlp` is a storage buffer, because with a uniform buffer lavapipe would recompile the kernel at every
+// change of pipeline.
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
 
-// The loss of one row, from the logits at `at`. Stores δ at `delta`.
+// Returns the loss of one row. The row's logits start at index `at` of `scratch`. Stores δ from index `delta` on.
 fn softmax_cross_entropy(at: u32, delta: u32, classes: u32, label: u32) -> f32 {
     var largest = scratch[at];
     var finite = true;

@@ -1,5 +1,6 @@
-// One layer for one row, in the first dispatch of a fused step for SwiftShader. Two files precede this one:
-// software_vectors.wgsl says why sums are named variables; fused_middle_software.wgsl has the rest of the dispatch.
+// Computes one layer for one row, in the first dispatch of a fused step for the software driver SwiftShader. Two files
+// precede this one. software_vectors.wgsl explains why each sum is a variable with a name, and
+// fused_middle_software.wgsl has the rest of the dispatch.
 
 // Number of sums that an invocation computes at a time.
 const SUMS = 4u;
@@ -51,7 +52,7 @@ fn store_delta(layer: u32, x: u32, sum: f32, is_there: bool) {
     }
 }
 
-// δ of the layer below, from δ of this layer.
+// Computes δ of the previous layer from δ of this layer.
 fn layer_backward(layer: u32, row: u32) {
     let inputs = mlp.layer[layer].inputs;
     let outputs = mlp.layer[layer].outputs;

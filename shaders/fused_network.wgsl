@@ -1,14 +1,15 @@
 // The sizes of the network, for both kernels of a fused step for GPUs. This file follows fused_mlp.wgsl and
 // precedes fused_middle.wgsl and fused_slices.wgsl.
 //
-// Sizes are constants of the pipeline. So the driver folds divisions and conditions, and no kernel waits for
-// a setting: on an H200 a step takes 9.2 µs, compared with 10.5 µs with the sizes in `mlp`. Only the kernels
-// for software drivers read the sizes in `mlp`.
+// The sizes are pipeline-overridable constants. So the driver evaluates divisions and conditions at compile time, and
+// no kernel waits for a load of a size. On an H200, a step takes 9.2 µs; with the sizes in `mlp`, it takes 10.5 µs.
+// Only the kernels for software drivers read the sizes in `mlp`.
 
 override batch: u32;   // rows of the minibatch
-override layers: u32;  // linear layers
+override layers: u32;  // number of linear layers
 override group: u32;   // rows per workgroup of `middle`, a power of two
-// Inputs of an example, then outputs of each layer; 0 for layers that do not exist.
+// width_0 is the number of inputs of an example, and width_n the number of outputs of layer n, counted from 1. The
+// width is 0 for layers that do not exist.
 override width_0: u32;
 override width_1: u32;
 override width_2: u32;
@@ -21,7 +22,7 @@ override width_8: u32;
 
 @group(0) @binding(0) var<uniform> mlp: Mlp;
 
-// Number of inputs, and of outputs, in a tile of a weight.
+// A tile of a weight has SIDE inputs and SIDE outputs.
 const SIDE = 16u;
 
 fn width(at: u32) -> u32 {
@@ -46,7 +47,7 @@ fn outputs_of(layer: u32) -> u32 {
     return width(layer + 1u);
 }
 
-// Start of a layer's outputs in a row of all layers' outputs.
+// Returns the start of a layer's outputs in a row of all layers' outputs.
 fn column_of(layer: u32) -> u32 {
     switch (layer) {
         case 0u: { return 0u; }
@@ -61,12 +62,12 @@ fn column_of(layer: u32) -> u32 {
     }
 }
 
-// Outputs of all layers together.
+// Number of outputs per row of all layers together.
 fn columns() -> u32 {
     return width_1 + width_2 + width_3 + width_4 + width_5 + width_6 + width_7 + width_8;
 }
 
-// Words per example, of four bytes each.
+// Number of words of four bytes per example.
 fn words() -> u32 {
     return (width_0 + 3u) / 4u;
 }
@@ -75,8 +76,9 @@ fn slices() -> u32 {
     return (width_0 + SIDE - 1u) / SIDE;
 }
 
-// `scratch` has parts of z₁ (slices, batch, outputs of layer 0), outputs (batch, columns), δ (batch, columns)
-// and losses (1, batch). The starts of all but the first:
+// `scratch` has four arrays, one after another: parts of z₁ (slices, batch, outputs of layer 0), outputs (batch,
+// columns), δ (batch, columns) and losses (1, batch). These functions return the starts of the second to the fourth
+// array.
 fn outputs_start() -> u32 {
     return slices() * batch * width_1;
 }

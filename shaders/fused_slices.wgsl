@@ -1,24 +1,24 @@
-// The second dispatch of a fused step for GPUs. fused_slices_shared.wgsl, which precedes this file, has the
-// mathematics. A workgroup of `backward_forward` handles a tile of a weight, or 16 biases, or the log of losses.
+// The second dispatch of a fused step for GPUs. fused_slices_shared.wgsl, which precedes this file, has the formulas. A
+// workgroup of `backward_forward` handles a tile of a weight, or 16 biases, or the history of losses.
 
 const QUARTERS = 4u;
-// Rows of the minibatch in workgroup memory at a time. The book's minibatch has 100.
+// Rows of the minibatch in workgroup memory at a time. The minibatch in the book has 100 rows.
 const SLAB = 100u;
-// Start of the updated tile (SIDE, SIDE) in `right`, after the sums of all invocations.
+// Start of the updated tile (SIDE, SIDE) in `right`. The sums of all invocations come before it.
 const UPDATED = 1024u;
 
-// Inputs of a tile, four per vector: (SLAB, QUARTERS).
+// Inputs of a tile, (SLAB, QUARTERS) vectors of four inputs.
 var<workgroup> left: array<vec4f, SLAB * QUARTERS>;
-// δ of a tile's outputs: (SLAB, SIDE); afterwards the sums and the updated tile.
+// First δ of a tile's outputs, (SLAB, SIDE); later the sums of all invocations and the updated tile.
 var<workgroup> right: array<f32, SLAB * SIDE>;
 
-// A tile, and an invocation's part of it: it sums the gradients by the weights of four inputs and one output over
-// every fourth row, and it updates one of those four weights.
+// A tile, and an invocation's part of it. The invocation sums the gradients of four weights, of four inputs and one
+// output, over every fourth row. Then it updates one of these four weights.
 struct Tile {
     layer: u32,
-    input: u32,   // first of the tile
-    output: u32,  // first of the tile
-    turn: u32,    // which of four rows is summed, and which of four inputs is updated
+    input: u32,   // first input of the tile
+    output: u32,  // first output of the tile
+    turn: u32,    // 0 to 3: the first row to sum, and the input whose weight is updated
     quarter: u32,
     lane: u32,
 }
@@ -35,15 +35,15 @@ fn tile_of(layer: u32, index: u32, local: u32) -> Tile {
     );
 }
 
-// One column of four rows of outputs or δ; `at` is its index in the first row of the slab. There is no branch between
-// the loads, so that all are in flight at once. Past the last row, it is read again.
+// Loads one column of four rows of outputs or δ. `at` is the column's index in the first row of the slab. There is no
+// branch between the loads, so that all are in flight at once. Rows past the last one are clamped to it.
 fn fetch_rows(at: u32, row: vec4u, rows: u32) -> vec4f {
     let place = at + min(row, vec4u(rows - 1u)) * columns();
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-// An invocation's loads from a slab of δ: one output in every 16th row. Past the last output, it is read again; those
-// sums are not stored.
+// What an invocation loads from a slab of δ: one output in every 16th row. Outputs past the last one are clamped to it;
+// their sums are not stored.
 struct Right {
     upper: vec4f,
     lower: vec4f,
@@ -69,14 +69,14 @@ fn put_right(values: Right, rows: u32, local: u32) {
     }
 }
 
-// An invocation's loads from a slab of inputs: two vectors.
+// What an invocation loads from a slab of inputs: two vectors of four inputs.
 struct Left {
     upper: vec4f,
     lower: vec4f,
 }
 
-// Vector `at` of a slab of bytes that starts at row `first` of `minibatch`. Past the last row or word, it is read
-// again: then the sums are not stored, or the weights are 0.
+// Loads vector `at` of a slab of bytes that starts at row `first` of `minibatch`. Rows and words past the last one are
+// clamped to it. This is harmless, because their sums are not stored, or their weights are 0.
 fn bytes_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let word = min(tile.input / 4u + at % QUARTERS, words() - 1u);
@@ -87,8 +87,8 @@ fn fetch_bytes(tile: Tile, first: u32, rows: u32, local: u32) -> Left {
     return Left(bytes_at(tile, first, rows, local), bytes_at(tile, first, rows, local + 256u));
 }
 
-// Vector `at` of a slab of outputs of the layer below. Past the last row or output, it is read again; those sums are
-// not stored.
+// Loads vector `at` of a slab of the previous layer's outputs. Rows and outputs past the last one are clamped to it;
+// their sums are not stored.
 fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     let row = first + min(at / QUARTERS, rows - 1u);
     let input = tile.input + 4u * (at % QUARTERS) + vec4u(0u, 1u, 2u, 3u);
@@ -97,7 +97,8 @@ fn outputs_at(tile: Tile, first: u32, rows: u32, at: u32) -> vec4f {
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-// Inputs of a slab from a row on. Those of the first layer are bytes, stored after those of the next minibatch.
+// Loads the inputs of a slab that starts at `row`. The inputs of the first layer are bytes in the second half of
+// `minibatch`; the first half has the next minibatch.
 fn fetch_left(tile: Tile, row: u32, rows: u32, local: u32) -> Left {
     if (tile.layer == 0u) {
         return fetch_bytes(tile, batch + row, rows, local);
@@ -114,12 +115,12 @@ fn put_left(values: Left, rows: u32, local: u32) {
     }
 }
 
-// The term of one row in the gradient by the weights of four inputs and one output.
+// Returns the terms of one row in the gradients of four weights: of four inputs and one output.
 fn term(tile: Tile, row: u32) -> vec4f {
     return left[row * QUARTERS + tile.quarter] * right[row * SIDE + tile.lane];
 }
 
-// Σ a·δ over this invocation's rows, for its four inputs.
+// Returns the invocation's part of the gradients of its four weights: Σ a·δ over its rows.
 fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
     var rows = min(SLAB, batch);
     var next_left = fetch_left(tile, 0u, rows, local);
@@ -130,7 +131,7 @@ fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
         put_left(next_left, rows, local);
         put_right(next_right, rows, local);
         workgroupBarrier();
-        // These loads are in flight while this slab is summed.
+        // Load the next slab; these loads are in flight while this slab is summed.
         if (row + SLAB < batch) {
             let next_rows = min(SLAB, batch - row - SLAB);
             next_left = fetch_left(tile, row + SLAB, next_rows, local);
@@ -151,13 +152,14 @@ fn part_of_gradient(tile: Tile, local: u32) -> vec4f {
     return sum;
 }
 
-// Updated weights of four inputs of the tile and this invocation's output.
+// Returns the updated weights of four inputs of the tile and of this invocation's output.
 fn updated(tile: Tile, quarter: u32) -> vec4f {
     let at = UPDATED + 4u * quarter * SIDE + tile.lane;
     return vec4f(right[at], right[at + SIDE], right[at + 2u * SIDE], right[at + 3u * SIDE]);
 }
 
-// The updated tile's part of the next z₁. `first` has this invocation's loads from the first slab of inputs.
+// Computes the part of the next step's z₁ that the updated tile contributes. `first` has what this invocation has
+// loaded from the first slab of inputs.
 fn forward_tile(tile: Tile, first: Left, local: u32) {
     let outputs = width_1;
     let output = tile.output + tile.lane;
@@ -185,12 +187,12 @@ fn forward_tile(tile: Tile, first: Left, local: u32) {
     }
 }
 
-// The invocation's loads from the next minibatch with which `forward_tile` begins.
+// Loads an invocation's inputs from the first slab of the next minibatch, for `forward_tile`.
 fn first_of_next(tile: Tile, local: u32) -> Left {
     return fetch_bytes(tile, 0u, min(SLAB, batch), local);
 }
 
-// The input, within the tile, whose weight an invocation updates. Weights past an edge of the matrix are 0.
+// Returns the input, counted within the tile, whose weight an invocation updates.
 fn input_of(tile: Tile) -> u32 {
     return 4u * tile.quarter + tile.turn;
 }
@@ -205,7 +207,8 @@ fn place(tile: Tile) -> u32 {
     return mlp.layer[tile.layer].weight + input * outputs_of(tile.layer) + tile.output + tile.lane;
 }
 
-// Updates a tile. The weight, which is needed last, is loaded first.
+// Updates the weights of a tile. Weights outside of the matrix are 0. Each invocation loads its weight first, so that
+// the load is done when the gradient is known.
 fn update_tile(tile: Tile, local: u32) {
     var w = 0.0;
     if (is_within(tile)) {
@@ -216,7 +219,7 @@ fn update_tile(tile: Tile, local: u32) {
         right[256u * i + local] = sum[i];
     }
     workgroupBarrier();
-    // The gradient is the sum of four parts, one for each turn of rows.
+    // The gradient is the sum of four parts; each part is the sum over every fourth row.
     let at = 256u * tile.turn + local % 64u;
     w -= mlp.learning_rate * ((right[at] + right[at + 64u]) + (right[at + 128u] + right[at + 192u]));
     if (is_within(tile)) {
@@ -228,7 +231,7 @@ fn update_tile(tile: Tile, local: u32) {
     workgroupBarrier();
 }
 
-// Updates 16 biases. For each bias, 16 invocations share the sum over the rows: an invocation takes every 16th row.
+// Updates 16 biases. For each bias, 16 invocations share the sum over the rows: an invocation sums every 16th row.
 fn update_biases(index: u32, local: u32) {
     let column = index * SIDE + local % SIDE;
     var sum = vec4f();

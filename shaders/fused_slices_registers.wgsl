@@ -1,22 +1,24 @@
-// The blocks of a fused step's second dispatch for lavapipe: the mathematics of fused_slices_shared.wgsl, without
-// workgroup memory and without barriers. fused_slices_software.wgsl, which precedes this file, has the entry point.
+// Blocks of weights in the second dispatch of a fused step for the software driver lavapipe, without workgroup memory
+// and barriers. fused_slices_shared.wgsl has the formulas, and fused_slices_software.wgsl, which precedes this file,
+// has the entry point.
 //
-// On lavapipe a load costs as much as dozens of multiplications. So an invocation has a block of W₁ with 200 weights.
-// For each row, it adds to 200 sums after 5 loads of four bytes and 10 loads of δ, and computes the 200 products of the
-// next step after 5 more loads. lavapipe unrolls loops of constant length and so keeps arrays in registers.
+// On lavapipe, a load costs as much as dozens of multiplications. So an invocation handles a block of W₁ with 200
+// weights. For each row, it loads 5 words of four bytes and 10 values of δ, and adds to 200 sums. For the next step, it
+// loads 5 words per row and computes 200 products. lavapipe unrolls loops of constant length, and can therefore keep
+// arrays in registers.
 
-// Sizes of a block of W₁, whose inputs are words of four bytes, and of a block of a later weight.
+// Size of a block of W₁ (INPUTS, in WORDS words of four bytes, by OUTPUTS), then size of a block of a later weight.
 const WORDS = 5u;
 const INPUTS = 20u; // 4 · WORDS
 const OUTPUTS = 10u;
 const LATER_INPUTS = 8u;
 const LATER_OUTPUTS = 2u;
-// Biases per invocation.
+// Number of biases that an invocation updates.
 const BIASES = 8u;
 
 alias Block = array<array<f32, OUTPUTS>, INPUTS>;
 
-// Past the last input of an example, its last word is read again; the weights there are 0.
+// Loads the words of an example from `input` on. Words past the last one are clamped to it; their weights are 0.
 fn load_words(example: u32, input: u32) -> array<u32, WORDS> {
     var four: array<u32, WORDS>;
     for (var k = 0u; k < WORDS; k++) {
@@ -25,7 +27,7 @@ fn load_words(example: u32, input: u32) -> array<u32, WORDS> {
     return four;
 }
 
-// The block's part of the next z₁.
+// Computes the part of the next step's z₁ that the block contributes.
 fn forward_block(start: vec2u, block: Block) {
     let outputs = mlp.layer[0].outputs;
     let rows = mlp.rows;
@@ -142,8 +144,8 @@ fn update_biases(block: u32) {
     }
 }
 
-// Runs only before the first step of a call. An invocation has one output of one slice: the sums are those of
-// `forward_block`, and the kernel compiles quickly.
+// Computes the parts of z₁ before the first step of a call. An invocation handles one output of one slice. It computes
+// the same sums as `forward_block`, but this simpler kernel compiles faster.
 @compute @workgroup_size(8)
 fn forward(
     @builtin(workgroup_id) id: vec3u,

@@ -1,18 +1,19 @@
-// The entry point of a fused step's second dispatch for drivers that run on a CPU, and the code common to all of them.
-// fused_slices_registers.wgsl or fused_slices_vectors.wgsl follows this file and computes the blocks: INPUTS × OUTPUTS
-// of W₁, LATER_INPUTS × LATER_OUTPUTS of the later weights, and BIASES biases.
+// The entry point of a fused step's second dispatch for software drivers, and code common to these drivers.
+// fused_slices_registers.wgsl or fused_slices_vectors.wgsl follows this file. It computes blocks of INPUTS × OUTPUTS
+// weights of W₁, of LATER_INPUTS × LATER_OUTPUTS later weights, and of BIASES biases.
 //
-// `mlp` is not a uniform: with one, lavapipe would recompile the kernel at every change of pipeline.
+// `mlp` is a storage buffer, because with a uniform buffer lavapipe would recompile the kernel at every change of
+// pipeline.
 
 @group(0) @binding(0) var<storage, read> mlp: Mlp;
 
-// The first input and the first output of a block of W₁.
+// Returns the first input and the first output of a block of W₁.
 fn start_of(block: u32) -> vec2u {
     let across = (mlp.layer[0].outputs + OUTPUTS - 1u) / OUTPUTS;
     return vec2u(block / across * INPUTS, block % across * OUTPUTS);
 }
 
-// Updates the bias of a column, counted over the outputs of all layers. `sum` is its gradient.
+// Updates the bias of a column; columns are counted over the outputs of all layers. `sum` is the bias gradient.
 fn update_bias(column: u32, sum: f32) {
     if (column < mlp.columns) {
         var layer = 0u;

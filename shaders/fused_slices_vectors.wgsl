@@ -1,20 +1,20 @@
-// The blocks of a fused step's second dispatch for SwiftShader: the mathematics of fused_slices_shared.wgsl, without
-// workgroup memory and without barriers. Two files precede this one: software_vectors.wgsl says why sums are named
-// variables; fused_slices_software.wgsl has the entry point.
+// Blocks of weights in the second dispatch of a fused step for the software driver SwiftShader, without workgroup
+// memory and barriers. fused_slices_shared.wgsl has the formulas. Two files precede this one: software_vectors.wgsl
+// explains why each sum is a variable with a name, and fused_slices_software.wgsl has the entry point.
 //
-// An invocation has a block of W₁ with 112 weights. For each row, it adds to 112 sums after 7 loads of four bytes and 4
-// loads of δ, and computes the 112 products of the next step after 7 more loads.
+// An invocation handles a block of W₁ with 112 weights. For each row, it loads 7 words of four bytes and 4 values of δ,
+// and adds to 112 sums. For the next step, it loads 7 words per row and computes 112 products.
 
-// Sizes of a block of W₁, whose inputs are words of four bytes, and of a block of a later weight.
+// Size of a block of W₁ (INPUTS, in WORDS words of four bytes, by OUTPUTS), then size of a block of a later weight.
 const INPUTS = 28u; // 4 · WORDS
 const WORDS = 7u;
 const OUTPUTS = 4u;
 const LATER_INPUTS = 4u;
 const LATER_OUTPUTS = 4u;
-// Biases per invocation.
+// Number of biases that an invocation updates.
 const BIASES = 4u;
 
-// A matrix has the four inputs of one word; a column of it belongs to one input.
+// Values of a block of W₁. Each matrix has the four inputs of one word, one column per input.
 struct Block {
     a: mat4x4f,
     b: mat4x4f,
@@ -35,7 +35,7 @@ struct Inputs {
     g: vec4f,
 }
 
-// Past the last input of an example, its last word is read again; the weights there are 0.
+// Loads the four inputs of a word of an example. Words past the last one are clamped to it; their weights are 0.
 fn load_word(example: u32, word: u32) -> vec4f {
     return unpack4x8unorm(minibatch[example * mlp.words + min(word, mlp.words - 1u)]);
 }
@@ -69,7 +69,7 @@ fn add_row(sums: Block, x: Inputs, dy: vec4f) -> Block {
     );
 }
 
-// Updates a weight and returns it; past an edge, it is 0.
+// Updates a weight and returns it. A weight outside of the matrix is 0.
 fn update_weight(at: u32, sum: f32, is_there: bool) -> f32 {
     var w = 0.0;
     if (is_there) {
@@ -118,7 +118,7 @@ fn store_part(at: u32, value: f32, is_there: bool) {
     }
 }
 
-// The block's part of the next z₁.
+// Computes the part of the next step's z₁ that the block contributes.
 fn forward_block(start: vec2u, w: Block) {
     let outputs = mlp.layer[0].outputs;
     let rows = mlp.rows;
@@ -183,7 +183,7 @@ fn update_biases(block: u32) {
     update_bias(column.w, sums.w);
 }
 
-// Weights of four inputs and one output; past the last input they are 0.
+// Loads the weights of four inputs and one output. They are 0 past the last input.
 fn load_weights(input: u32, output: u32) -> vec4f {
     let row = input + FOUR;
     let inputs = mlp.layer[0].inputs;
@@ -192,7 +192,7 @@ fn load_weights(input: u32, output: u32) -> vec4f {
     return select(vec4f(), read, row < vec4u(inputs));
 }
 
-// Runs only before the first step of a call. An invocation has one output of one slice.
+// Computes the parts of z₁ before the first step of a call. An invocation handles one output of one slice.
 @compute @workgroup_size(8)
 fn forward(
     @builtin(workgroup_id) id: vec3u,

@@ -1,20 +1,20 @@
-// The minibatch, from the data set in GPU memory.
+// Copies a minibatch from the data set in GPU memory.
 //
 //   batch_labels[r] = labels[indices[first + r]]
 //   floats          x[r,c] = bytes[indices[first + r], c] / 255, in [0, 1]
-//   words           x[r,c] = bytes[indices[first + r], c], still as bytes, for a first layer that takes bytes
+//   words           x[r,c] = bytes[indices[first + r], c], as bytes, for a first layer that reads bytes
 //
-//   rows            x[r,c] = all[indices[first + r], c], of floats: features or target values
+//   rows            x[r,c] = all[indices[first + r], c], from floats: features or target values
 //   classes         labels_out[r] = all_labels[indices[first + r]], for one minibatch or several
 //
 // A word has four bytes, lowest byte first, and each row of the data set starts a new word.
-// One workgroup per row; in `classes`, one invocation per row.
+// There is one workgroup per row, except in `classes`, which has one invocation per row.
 
 struct Shape {
-    rows: u32,    // of the minibatch
-    columns: u32, // features
-    words: u32,   // per row of the data set: columns / 4, rounded up
-    first: u32,   // number of the minibatch's first index
+    rows: u32,    // rows of the minibatch
+    columns: u32, // features per row
+    words: u32,   // words per row of the data set: columns / 4, rounded up
+    first: u32,   // position of the minibatch's first index in `indices`
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

@@ -4,8 +4,8 @@
 //
 //   Φ(−a) = e^(−a²/2) · P(t)
 //
-// (the form of Abramowitz and Stegun, 26.2.17). This P is fitted for the least *relative* error, which
-// is 2.5e-8 up to a = 15. For negative x nothing cancels, unlike in 1 + erf.
+// This is the form of Abramowitz and Stegun, 26.2.17. P is fitted for the smallest *relative* error, which is 2.5e-8
+// for a up to 15. For negative x there is no cancellation, unlike in 1 + erf.
 
 struct Gaussian {
     distribution: f32,
@@ -13,7 +13,8 @@ struct Gaussian {
 }
 
 fn gaussian(x: f32) -> Gaussian {
-    // Beyond 15 both underflow f32, and a² could overflow. (`min` may lose a NaN; the caller's factor x restores it.)
+    // For a > 15, Φ(−a) and φ(a) underflow f32, and a² could overflow. (`min` may lose a NaN; the caller multiplies by
+    // x, which restores it.)
     let a = min(abs(x), 15.0);
     let e = exp(-0.5 * (a * a));
     let t = 1.0 / (1.0 + 0.27 * a);

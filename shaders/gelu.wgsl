@@ -1,16 +1,16 @@
-// Gaussian error linear unit; Φ and φ are the normal distribution function and density.
+// Gaussian error linear unit. Φ is the normal distribution function, and φ its density.
 //
 //   forward    y  = x · Φ(x),   Φ(x) = (1 + erf(x/√2)) / 2
 //   backward   dx = dy · (Φ(x) + x · φ(x))
 //
-// gaussian.wgsl, which precedes this file, has both.
+// gaussian.wgsl, which precedes this file, computes Φ and φ.
 
 struct Shape {
     elements: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), as all arrays here; in both passes
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), like all arrays here; in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

@@ -1,22 +1,24 @@
-// A point's features from a multiresolution hash grid, and the gradient by the point:
+// Computes the features of points by a multiresolution hash grid, and the gradient with respect to the points:
 //
 //   forward         y[level] = Σ_corner weight(corner) · table[entry(corner)]
 //   backward_input  dx[d]    = Σ_level N · Σ_corner ±(Π_{e≠d} of weight(corner)) · product(corner)
 //                   with product(corner) = Σ_features dy[level] · table[entry(corner)]
 //
-// weight(corner) = Π_d of fraction[d] at an upper corner and 1 − fraction[d] at a lower one; ± is + at an upper corner
-// in d. A coordinate outside of 0…1 is clamped, so its dx is 0. A row with a NaN gives NaN in both passes.
+// N is the number of cells along an axis of the level. weight(corner) is the product over all axes d of fraction[d], if
+// the corner is the upper one along d, or 1 − fraction[d], if it is the lower one. ± is + for an upper corner along d.
+// A coordinate outside of 0…1 is clamped, so its dx is 0. If a coordinate is NaN, all results of its row are NaN in
+// both passes.
 
 @group(0) @binding(2) var<storage, read> table: array<f32>;     // (entries, features)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;   // (rows, levels, features)
 
-// The factor of a corner's weight along each axis.
+// Returns the factors of a corner's weight, one for each axis.
 fn weights(cell: Cell, corner: u32) -> vec3f {
     let is_upper = ((vec3u(corner) >> vec3u(0u, 1u, 2u)) & vec3u(1u)) == vec3u(1u);
     return vec3f(select(vec3u(ONE) - cell.fraction, cell.fraction, is_upper)) / f32(ONE);
 }
 
-// A workgroup takes 256 rows of one level. Consecutive workgroups take the levels of the same rows.
+// A workgroup handles 256 rows of one level. Consecutive workgroups handle the other levels of the same rows.
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -32,7 +34,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     var sums = array<f32, 8>();
     for (var corner = 0u; corner < (1u << dimensions); corner++) {
         let along = weights(cell, corner);
-        // Without a third dimension, its factor is 1.
+        // In two dimensions, along.z is 1.
         let weight = along.x * along.y * along.z;
         let first = entry_of(level, cell, corner) * features;
         for (var f = 0u; f < features; f++) {

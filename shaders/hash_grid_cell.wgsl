@@ -7,7 +7,7 @@
 //            = (x ⊕ 2654435761 · y ⊕ 805459861 · z) mod entries         of a hashed level's corner
 //
 // Positions are integers in units of 2⁻³¹ of a cell, fractions in units of 2⁻²⁴. So all devices round them equally.
-// A coordinate from 2⁻⁷ on is represented exactly; a smaller one is cut off after 31 binary places.
+// Coordinates of 2⁻⁷ and above are represented exactly. Smaller coordinates are truncated to multiples of 2⁻³¹.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (rows, dimensions)
 
@@ -24,12 +24,12 @@ fn point(row: u32) -> vec3f {
 const ONE = 16777216u;
 
 struct Cell {
-    at: vec3u,       // lowest corner; 0 in a third dimension that does not exist
+    at: vec3u,       // lowest corner of the cell; in two dimensions, at.z is 0
     fraction: vec3u, // in units of 2⁻²⁴
 }
 
-// Cell and fraction of a coordinate in 0…1. Products of 16 bits by 16 bits fit in a word. A position has 47 bits;
-// `high` holds the upper 32 of them.
+// Returns cell and fraction of a coordinate from 0 to 1. The product of 32 bits and 16 bits is computed in two halves,
+// because WGSL's integers have only 32 bits. A position has 47 bits, and `high` has the upper 32 bits.
 fn place(x: f32, n: u32) -> vec2u {
     let fixed = u32(x * 2147483648.0);
     let low = (fixed & 0xffffu) * n;
@@ -39,7 +39,7 @@ fn place(x: f32, n: u32) -> vec2u {
 }
 
 fn cell_of(x: vec3f, n: u32) -> Cell {
-    // The callers handle rows with a NaN; here such a coordinate counts as 0.
+    // The callers handle rows with a NaN. Here, a NaN coordinate becomes 0, so that the cell is valid.
     let inside = clamp(select(x, vec3f(), are_nan(x)), vec3f(), vec3f(1.0));
     let places = array(place(inside.x, n), place(inside.y, n), place(inside.z, n));
     return Cell(
@@ -52,7 +52,7 @@ fn are_nan(x: vec3f) -> vec3<bool> {
     return vec3<bool>(is_nan(x.x), is_nan(x.y), is_nan(x.z));
 }
 
-// The entry of a corner: bit d of `corner` says whether it is the upper one in dimension d.
+// Returns the table entry of a corner. Bit d of `corner` is 1 if it is the upper corner along axis d.
 fn entry_of(level: vec4u, cell: Cell, corner: u32) -> u32 {
     let at = cell.at + ((vec3u(corner) >> vec3u(0u, 1u, 2u)) & vec3u(1u));
     let side = level.y + 1u;

@@ -1,5 +1,5 @@
-// The contributions of rows to the gradient by the table of a multiresolution hash grid, whose mathematics is in
-// hash_grid_unit.wgsl. A row with a NaN contributes nothing.
+// Adds the contributions of all rows to the table gradient of a multiresolution hash grid. hash_grid_unit.wgsl explains
+// the method. A row with a NaN coordinate contributes nothing.
 
 @group(0) @binding(2) var<storage, read> dy: array<f32>;                  // (rows, levels, features)
 @group(0) @binding(3) var<storage, read> measured: array<u32>;            // (slots, levels): bits of the largest |dy|
@@ -9,7 +9,8 @@
 
 var<workgroup> largest_here: atomic<u32>;
 
-// The largest |dy| of a level in all slots, as bits.
+// Returns the bits of the largest |dy| of a level, over all slots. A slot has the result of one workgroup of `measure`
+// in hash_grid_table.wgsl.
 fn largest_in(level: u32, local: u32) -> u32 {
     if (local == 0u) {
         atomicStore(&largest_here, 0u);
@@ -22,7 +23,8 @@ fn largest_in(level: u32, local: u32) -> u32 {
     return atomicLoad(&largest_here);
 }
 
-// value · fraction, rounded. The product of 31 bits by 25 bits is computed in halves of 16 bits.
+// Returns value · fraction, rounded to an integer. The product of 31 bits and 25 bits is computed in halves of 16 bits,
+// because WGSL's integers have only 32 bits.
 fn share(value: i32, fraction: u32) -> i32 {
     let magnitude = u32(abs(value));
     let a = vec2u(magnitude & 0xffffu, magnitude >> 16u);
@@ -32,7 +34,7 @@ fn share(value: i32, fraction: u32) -> i32 {
     return select(product, -product, value < 0);
 }
 
-// The contributions of one gradient to the corners of its cell.
+// Returns the contributions of one gradient to the corners of its cell: splits it along one axis after the other.
 fn contributions(whole: i32, fraction: vec3u) -> array<i32, 8> {
     var parts = array<i32, 8>();
     parts[0] = whole;
@@ -54,7 +56,7 @@ fn entries_of(level: vec4u, cell: Cell) -> array<u32, 8> {
     return entries;
 }
 
-// Adds 2³² · upper + lower to a sum.
+// Adds 2³² · upper + lower to the sum at index `to`.
 fn add(to: u32, lower: u32, upper: i32) {
     let before = atomicAdd(&low[to], lower);
     let over = upper + i32(before + lower < lower);
@@ -63,7 +65,7 @@ fn add(to: u32, lower: u32, upper: i32) {
     }
 }
 
-// A workgroup takes 256 rows of one level. The first `small` levels are left to scatter_small.
+// A workgroup handles 256 rows of one level. scatter_small handles the first `small` levels instead.
 @compute @workgroup_size(256)
 fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -97,11 +99,11 @@ fn scatter(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 // Rows per workgroup of scatter_small.
 const ROWS = 2048u;
 
-// Sums of a level's table, two words per number.
+// Sums of one level's table entries, two words per sum.
 var<workgroup> sums: array<atomic<u32>, 4080>;
 
-// Levels with few entries, each of which gets contributions from many rows. A workgroup sums a whole level in its own
-// memory.
+// Handles levels with few entries. There, each entry gets contributions from many rows, and atomic additions in storage
+// would be slow. So a workgroup sums the contributions of its rows to the whole level in workgroup memory first.
 @compute @workgroup_size(256)
 fn scatter_small(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                  @builtin(local_invocation_index) local: u32) {

@@ -3,17 +3,17 @@
 struct Shape {
     rows: u32,
     levels: u32,
-    small: u32,    // number of first levels whose sums fit in workgroup memory
-    slots: u32,    // workgroups that search for the largest gradient
-    columns: u32,  // levels · features
+    small: u32,    // number of levels, from the first one on, whose sums fit in workgroup memory
+    slots: u32,    // number of workgroups that search for the largest |dy|
+    columns: u32,  // outputs per row: levels · features
     numbers: u32,  // numbers in the table: entries · features
-    first: u32,    // number of this dispatch's first workgroup
+    first: u32,    // index of this dispatch's first workgroup
     unused: u32,
-    // For each level: first entry, N, number of entries, and whether it is hashed.
+    // For each level: first entry, N (cells along an axis), number of entries, and 1 if the level is hashed.
     of_level: array<vec4u, 32>,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
 override dimensions: u32; // 2 or 3
-override features: u32;   // per level: 1 to 8
+override features: u32;   // features per level: 1 to 8

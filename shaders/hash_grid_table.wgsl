@@ -1,5 +1,5 @@
-// The steps before and after hash_grid_scatter.wgsl in the gradient by the table of a multiresolution hash grid: the
-// largest |dy| of each level, and the conversion of the sums to floats. hash_grid_unit.wgsl has the mathematics.
+// Two kernels for the table gradient of a multiresolution hash grid. Before hash_grid_scatter.wgsl, `measure` finds the
+// largest |dy| of each level. After it, `finish` converts the sums to floats. hash_grid_unit.wgsl explains the method.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;                // (rows, levels, features)
 @group(0) @binding(2) var<storage, read_write> found: array<u32>;       // (slots, levels): bits of the largest |dy|
@@ -8,8 +8,8 @@
 
 var<workgroup> largest: array<atomic<u32>, 32>;
 
-// Finds the largest |dy| of each level as bits, which are in the same order as the numbers, and clears the sums. An
-// invocation stays in its column.
+// Finds the largest |dy| of each level, and clears the sums. The bits of |dy| are compared as integers, because they
+// have the same order as the numbers. An invocation handles only elements of one column of dy.
 @compute @workgroup_size(256)
 fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
            @builtin(local_invocation_index) local: u32) {
@@ -42,7 +42,8 @@ fn measure(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
 @group(0) @binding(3) var<storage, read> high_sums: array<i32>;           // (entries, features)
 @group(0) @binding(4) var<storage, read_write> dtable: array<f32>;        // (entries, features)
 
-// unit · sum, rounded once with halves away from 0: up to 62 bits become the 24 bits of a float.
+// Returns unit · sum. The sum has up to 62 bits, and is rounded only once to the 24 bits of a float, with halves away
+// from 0.
 fn value_of(low: u32, high: i32, unit: i32) -> f32 {
     var words = vec2u(low - ZERO, bitcast<u32>(high - i32(low < ZERO)));
     let is_negative = words.y >= ZERO;
@@ -51,7 +52,7 @@ fn value_of(low: u32, high: i32, unit: i32) -> f32 {
         words.x += 1u;
         words.y += u32(words.x == 0u);
     }
-    // The leading 32 bits of the magnitude, which is below 2⁶³, and of these the leading 24.
+    // Take the leading 32 bits of the magnitude, which is below 2⁶³, and round them to the leading 24 bits.
     let cut = 32u - countLeadingZeros(words.y);
     let word = ((words.y << 1u) << (31u - cut)) + (words.x >> cut);
     let places = 8u - min(8u, countLeadingZeros(word));

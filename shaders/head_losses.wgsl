@@ -1,6 +1,6 @@
-// Activations and losses in the kernels of a network's head. A loss also computes δ of the last layer, which replaces
-// the layer's outputs; it has one invocation per row. loss_terms.wgsl and softmax_cross_entropy.wgsl state the
-// formulas. As there, the bits of numbers are tested for infinities and NaN.
+// Activations and losses for the kernels of a network's head. loss_terms.wgsl and softmax_cross_entropy.wgsl have the
+// formulas of the losses. A loss also computes δ of the last layer, and stores it in place of the layer's outputs.
+// Losses have one invocation per row. As in those files, bits are tested to find infinities and NaN.
 
 const LINEAR = 0u;
 const RELU = 1u;
@@ -14,8 +14,9 @@ const HUBER = 1u;
 const BINARY_CROSS_ENTROPY = 2u;
 const RELATIVE = 3u;
 
-// Replaces a value by its activation. A ReLU is part of the product instead. The input of a GELU is kept, one layer's
-// width earlier, because the derivative cannot be computed from the output.
+// Applies the layer's activation to the value at `at`. ReLU is not handled here, because forward_layer applies it. For
+// GELU, the input is stored, too, `outputs` elements before the output, because GELU's derivative cannot be computed
+// from its output.
 fn activate(layer: u32, at: u32) {
     let z = value(at);
     switch head.layer[layer].activation {
@@ -35,7 +36,7 @@ fn activate(layer: u32, at: u32) {
     }
 }
 
-// The derivative of a layer's activation, from the activation's output at `at`.
+// Returns the derivative of a layer's activation, computed from the activation's output at `at`.
 fn derivative(layer: u32, at: u32) -> f32 {
     let a = value(at);
     switch head.layer[layer].activation {

@@ -1,6 +1,7 @@
 // The backward pass and the entry points of a network's head. This file follows head_rows.wgsl.
 
-// Replaces the outputs of an activation by f′. A ReLU does not need this: its outputs show the derivative.
+// Replaces the outputs of an activation by its derivatives f′. ReLU does not need this, because its derivative is 1
+// where its output is above 0, else 0.
 fn derive(layer: u32, rows: u32, local: u32) {
     let outputs = head.layer[layer].outputs;
     for (var at = local; at < rows * outputs; at += INVOCATIONS) {
@@ -10,8 +11,8 @@ fn derive(layer: u32, rows: u32, local: u32) {
     synchronize();
 }
 
-// The gradient by the inputs of a layer, through the activation before it; it replaces the inputs. Neighboring
-// invocations take neighboring rows and the same weights.
+// Computes the gradient with respect to the input of the activation before a layer, and stores it in place of the
+// layer's inputs. Neighboring invocations handle neighboring rows and the same weights.
 fn backward_layer(layer: u32, rows: u32, kind: u32, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;
@@ -57,7 +58,7 @@ fn backward_layer(layer: u32, rows: u32, kind: u32, local: u32) {
     synchronize();
 }
 
-// Before layer 0 there is a ReLU or no activation.
+// Returns the activation before a layer. Before layer 0, it is RELU or LINEAR.
 fn activation_before(layer: u32) -> u32 {
     if (layer == 0u) {
         return head.rectified;

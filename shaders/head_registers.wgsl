@@ -1,12 +1,13 @@
-// The head of a network on lavapipe, which has no fast workgroup memory and runs eight invocations in lockstep. So the
-// values of a block lie in storage, and an invocation holds large tiles: a load costs as much as dozens of
-// multiplications. The driver unrolls loops of constant length and keeps tiles in registers.
+// Sizes, bindings and memory access for a network's head on the software driver lavapipe. lavapipe has no fast
+// workgroup memory and runs eight invocations in lockstep. A load costs as much as dozens of multiplications. So the
+// values of a block are in storage, and an invocation computes large tiles. The driver unrolls loops of constant length
+// and keeps tiles in registers.
 
 const INVOCATIONS = 8u;
-// Sums per invocation in a product with the rows.
+// Tile of an invocation in the forward pass and in the backward pass to the inputs: ROWS × COLUMNS sums.
 const ROWS = 10u;
 const COLUMNS = 8u;
-// Sums per invocation in a gradient by weights.
+// Tile of an invocation in a weight gradient: WEIGHT_INPUTS × WEIGHT_OUTPUTS sums.
 const WEIGHT_INPUTS = 8u;
 const WEIGHT_OUTPUTS = 8u;
 

@@ -1,27 +1,27 @@
-// A multilayer perceptron over rows of floats, fused: forward, loss and backward of a block of rows in one workgroup.
-// head_tiles.wgsl (for GPUs) or head_registers.wgsl (for lavapipe) has the bindings, the place of the values and the
-// sizes of tiles.
+// The fused head of a network: a multilayer perceptron on rows of floats. One workgroup computes forward pass, loss and
+// backward pass of a block of rows. head_tiles.wgsl (for GPUs) or head_registers.wgsl (for lavapipe) defines the
+// bindings, the storage of the values and the sizes of tiles.
 //
 //   z_l = a_{l−1}·W_l + b_l     a_l = f_l(z_l)     with a_0 = x
 //   δ_L = ∂loss/∂a_L ∘ f_L′(z_L)                 δ_l = (δ_{l+1}·W_{l+1}ᵀ) ∘ f_l′(z_l)     dx = δ_1·W_1ᵀ
 //   dW_l = Σ_rows a_{l−1}ᵀ·δ_l                   db_l = Σ_rows δ_l
 //
-// Workgroup w of n takes the blocks w, w + n, … and adds its rows' gradients by the parameters in slot w; the same
-// invocation always adds an element. head_sum.wgsl adds the slots in order. So the same rows give the same bits on one
-// device.
+// Workgroup w of n handles the blocks w, w + n, … and adds the parameter gradients of its rows in slot w. Each element
+// of a slot is always added by the same invocation. head_sum.wgsl adds the slots in order. So the same rows give the
+// same bits on the same device.
 //
-// A row of values has a_0, a_1, …, a_L. Once dW_l is summed, a_{l−1} is needed only for f_{l−1}′, which is a function
-// of a_{l−1} itself, or of z_{l−1}, which a GELU keeps. After that, δ_{l−1} replaces a_{l−1}.
+// A row of values has a_0, a_1, …, a_L. After dW_l is summed, a_{l−1} is needed only to compute f_{l−1}′ (for GELU, the
+// stored z_{l−1} is used). After that, δ_{l−1} is stored in place of a_{l−1}.
 
 alias RowSums = array<array<f32, COLUMNS>, ROWS>;
 alias WeightSums = array<array<f32, WEIGHT_OUTPUTS>, WEIGHT_INPUTS>;
 
-// Number of tiles of `size` that cover `count`.
+// Returns the number of tiles of `size` elements that cover `count` elements.
 fn tiles_of(count: u32, size: u32) -> u32 {
     return (count + size - 1u) / size;
 }
 
-// Start of a layer's inputs in a row of values.
+// Returns the start of a layer's inputs in a row of values.
 fn input_column(layer: u32) -> u32 {
     if (layer == 0u) {
         return 0u;
@@ -38,9 +38,10 @@ fn load_rows(first: u32, rows: u32, local: u32) {
     synchronize();
 }
 
-// a_l. The columns of a tile are not adjacent, so that neighboring invocations read neighboring weights. Past an edge,
-// the last row or column is summed again and not stored. A driver that unrolls the loops over a tile copies each call
-// once per sum. So only the ReLU, which is short, is part of the product.
+// Computes the outputs a_l of a layer. The columns of a tile are not adjacent, so that neighboring invocations read
+// neighboring weights. Rows and columns past the last one are clamped to it, and their sums are not stored. A driver
+// that unrolls the loops over a tile copies the code of the activation once per sum. So only ReLU, whose code is short,
+// is applied in these loops.
 fn forward_layer(layer: u32, rows: u32, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;
@@ -108,7 +109,8 @@ fn forward_block(first: u32, rows: u32, local: u32) {
     }
 }
 
-// The gradients of these rows by the parameters of a layer. They are the first in their slot, or are added to it.
+// Computes the parameter gradients of a layer over the rows of the block. Stores them in the slot if this is the first
+// block of the workgroup, otherwise adds them to the slot.
 fn add_gradients(layer: u32, rows: u32, slot: u32, is_first: bool, local: u32) {
     let inputs = head.layer[layer].inputs;
     let outputs = head.layer[layer].outputs;

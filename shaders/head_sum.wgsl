@@ -1,9 +1,9 @@
-// The gradients by the parameters of a network's head: the sums over the slots that head_rows.wgsl has filled.
+// Sums the parameter gradients of a network's head over the slots that head_rows.wgsl has filled:
 //
 //   gradients[p] = Σ_w slots[w, p]
 //
-// A workgroup takes 32 elements. For each element, eight invocations add every eighth slot, then one invocation adds
-// their sums: in the same order on every device.
+// A workgroup handles 32 elements. For each element, eight invocations each add every eighth slot. Then one invocation
+// adds their eight sums. The order of the additions is the same on every device.
 
 const COLUMNS = 32u;
 const PARTS = 8u;
@@ -14,7 +14,8 @@ const PARTS = 8u;
 
 var<workgroup> parts: array<f32, 256>;
 
-// Index among the parameters of an element of a slot, or NO_BIAS for the bias of a layer without one.
+// Converts the index of an element in a slot to its index in the parameters. Returns NO_BIAS for the bias gradient of a
+// layer without bias.
 fn place_of(at: u32) -> u32 {
     var layer = 0u;
     while (layer + 1u < head.layers && head.layer[layer + 1u].start <= at) {

@@ -1,13 +1,14 @@
-// The head of a network on GPUs. A block's values lie in workgroup memory, and an invocation holds small tiles.
+// Sizes, bindings and memory access for a network's head on GPUs. The values of a block are in workgroup memory, and an
+// invocation computes small tiles.
 
 const INVOCATIONS = 256u;
-// Sums per invocation in a product with the rows.
+// Tile of an invocation in the forward pass and in the backward pass to the inputs: ROWS × COLUMNS sums.
 const ROWS = 4u;
 const COLUMNS = 2u;
-// Sums per invocation in a gradient by weights.
+// Tile of an invocation in a weight gradient: WEIGHT_INPUTS × WEIGHT_OUTPUTS sums.
 const WEIGHT_INPUTS = 4u;
 const WEIGHT_OUTPUTS = 4u;
-// Maximum number of values in the rows of a block.
+// Maximum number of values in all rows of a block.
 const ROOM = 4096u;
 
 @group(0) @binding(0) var<uniform> head: Head;

@@ -1,4 +1,4 @@
-// Huber loss over all outputs; the kernel is in loss_rows.wgsl.
+// Huber loss over all outputs. The kernel is in loss_rows.wgsl.
 //
 //   d           = y[r,c] − t[r,c]
 //   losses[r]   = Σ_c h(d) / outputs     with h(d) = d² / 2               where |d| ≤ delta

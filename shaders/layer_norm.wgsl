@@ -1,14 +1,16 @@
-// Layer normalization (Ba, Kiros and Hinton, 2016) of each row over its n columns, as torch.nn.LayerNorm:
+// Layer normalization (Ba, Kiros and Hinton, 2016) of each row over its n columns, the same as torch.nn.LayerNorm:
 //
 //   y       = weight · x̂ + bias    with x̂ = (x − mean) · inverse, inverse = 1 / √(Σ (x − mean)² / n + eps)
 //   dweight = Σ_rows dy · x̂,  dbias = Σ_rows dy
 //   dx      = inverse · (g − (Σ g + x̂ · Σ g · x̂) / n)   with g = dy · weight
 //
-// `lanes` invocations share a row, a power of two up to 256; a workgroup has 256 / lanes rows. The mean is computed
-// first, then the squared deviations from it are summed, so that a mean far from 0 costs no precision.
+// `lanes` invocations work on the same row; `lanes` is a power of two up to 256. A workgroup has 256 / lanes rows. The
+// mean is computed first. Then the squared deviations from the mean are summed, so that a mean far from 0 costs no
+// precision.
 //
-// backward_input stores g in dx for a while. If it computed g again, a GPU could fuse that with the subtraction. The
-// difference would then contain the rounding error of g, times 1/√eps in a row of equal values.
+// backward_input stores g in dx and reads it again for the final subtraction. If it computed g twice, a GPU could fuse
+// the second product with the subtraction (fma). Then the difference would contain the rounding error of g, and in a
+// row of equal values `inverse` would multiply this error by 1/√eps.
 
 struct Shape {
     rows: u32,
@@ -27,7 +29,7 @@ struct Shape {
 
 var<workgroup> partial: array<vec2f, 256>;
 
-// The sums of `mine` over all invocations of the same row.
+// Returns the sums of `mine` over all invocations of the same row.
 fn summed(local: u32, mine: vec2f) -> vec2f {
     let lane = local % shape.lanes;
     partial[local] = mine;
@@ -48,7 +50,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
            @builtin(local_invocation_index) local: u32) {
     let row = (id.x + id.y * count.x) * (256u / shape.lanes) + local / shape.lanes;
     let lane = local % shape.lanes;
-    // Rows past the last one have no columns.
+    // Invocations of rows past the last row have no columns.
     let end = select(0u, shape.columns, row < shape.rows);
     let first = row * shape.columns;
     let n = f32(shape.columns);
@@ -62,7 +64,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
         let deviation = x[first + c] - near;
         deviations += vec2f(deviation, deviation * deviation);
     }
-    // Corrects both moments by the rounding error of the first mean.
+    // The first mean has a rounding error, which is the mean of the deviations. Correct both moments by it.
     let all = summed(local, deviations);
     let center = near + all.x / n;
     let scale = inverseSqrt(max(all.y - all.x * all.x / n, 0.0) / n + shape.eps);
@@ -109,7 +111,7 @@ fn backward_input(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) cou
 @group(0) @binding(5) var<storage, read_write> dweight: array<f32>;  // (1, columns)
 @group(0) @binding(6) var<storage, read_write> dbias: array<f32>;    // (1, columns)
 
-// A workgroup takes 16 columns with 16 invocations each. An invocation sums every 16th row.
+// A workgroup sums 16 columns with 16 invocations per column. An invocation sums every 16th row.
 @compute @workgroup_size(256)
 fn backward_parameters(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                        @builtin(local_invocation_index) local: u32) {

@@ -1,7 +1,7 @@
 // Leaky rectified linear unit.
 //
 //   forward    y  = x  where x > 0, else negative_slope · x
-//   backward   dx = dy where x > 0, else negative_slope · dy    (at 0 with the slope, as in PyTorch)
+//   backward   dx = dy where x > 0, else negative_slope · dy    (at x = 0 the slope applies, as in PyTorch)
 
 struct Slope {
     elements: u32,
@@ -9,7 +9,7 @@ struct Slope {
 }
 
 @group(0) @binding(0) var<uniform> slope: Slope;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), as all arrays here; in both passes
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), like all arrays here; in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

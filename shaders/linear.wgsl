@@ -1,7 +1,7 @@
 // The products of linear_product.wgsl for GPUs: tiles of 32×32 outputs in workgroup memory.
 //
-// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs of 16,
-// which its 256 invocations copy to workgroup memory. Each invocation sums 2×2 outputs.
+// Each workgroup computes one tile of the product left·right. It iterates over the summed dimension in slabs of 16
+// elements, which its 256 invocations copy to workgroup memory. Each invocation computes 2×2 outputs.
 
 const TILE = 32u;
 const SLAB = 16u;
@@ -32,7 +32,8 @@ fn load_slab(place: Place, a: View, b: View, slab: u32) {
     let row = row_of_tile(place, b.columns);
     let column = column_of_tile(place, b.columns);
     for (var at = place.local; at < SLAB * TILE; at += INVOCATIONS) {
-        // Neighboring invocations read neighboring elements, whether `a` is stored by rows or by columns.
+        // Choose the elements so that neighboring invocations read neighboring elements, whether `a` is stored in
+        // row-major or column-major order.
         let by_depth = a.column_step == 1u;
         let depth = select(at / TILE, at % SLAB, by_depth);
         let across = select(at % TILE, at / SLAB, by_depth);
@@ -58,7 +59,7 @@ fn load_slab(place: Place, a: View, b: View, slab: u32) {
     }
 }
 
-// The 2×2 outputs of this invocation: (r, c), (r, c + 16), (r + 16, c), (r + 16, c + 16).
+// Computes the four outputs of this invocation, at (r, c), (r, c + 16), (r + 16, c) and (r + 16, c + 16) of the tile.
 fn multiply(place: Place, a: View, b: View) -> vec4f {
     let r = place.local / SIDE;
     let c = place.local % SIDE;
@@ -76,8 +77,8 @@ fn multiply(place: Place, a: View, b: View) -> vec4f {
     return sum;
 }
 
-// The outputs as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
-// read again; those outputs are not stored.
+// Converts outputs to the gradient with respect to a ReLU's input; x is the ReLU's output. Indices past the last row or
+// column are clamped to it; those outputs are not stored.
 fn masked(place: Place, sum: vec4f) -> vec4f {
     let r = row_of_tile(place, shape.inputs) + place.local / SIDE;
     let c = column_of_tile(place, shape.inputs) + place.local % SIDE;

@@ -1,14 +1,14 @@
-// The outputs of an invocation: 8×4. linear_blocks.wgsl precedes this file.
+// Blocks of 8×4 outputs per invocation. linear_blocks.wgsl precedes this file.
 
 const COLUMN_GROUPS = 1u;
 
-// Outputs of an invocation: two groups of four rows by one group of four columns.
+// Row and column indices of an invocation's outputs: two groups of four rows by one group of four columns.
 struct Block {
     rows: array<vec4u, 2>,
     columns: vec4u,
 }
 
-// Sums of a block. They are indexed only by constants, so that they stay in registers.
+// Sums of a block. They are indexed only by constants, so that the driver keeps them in registers.
 struct Sums {
     upper: mat4x4f,
     lower: mat4x4f,

@@ -1,14 +1,14 @@
-// The outputs of an invocation: 8×8. linear_blocks.wgsl precedes this file.
+// Blocks of 8×8 outputs per invocation. linear_blocks.wgsl precedes this file.
 
 const COLUMN_GROUPS = 2u;
 
-// Outputs of an invocation: two groups of four rows by two groups of four columns.
+// Row and column indices of an invocation's outputs: two groups of four rows by two groups of four columns.
 struct Block {
     rows: array<vec4u, 2>,
     columns: array<vec4u, 2>,
 }
 
-// Sums of a block. They are indexed only by constants, so that they stay in registers.
+// Sums of a block. They are indexed only by constants, so that the driver keeps them in registers.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,

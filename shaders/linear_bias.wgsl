@@ -1,11 +1,11 @@
-// The gradient by the weights, alone or together with the gradient by the bias. The workgroups of the bias follow those
-// of the tiles, so that no tile waits for them.
+// The entry points of the weight gradient, without or with the bias gradient. The workgroups of the bias gradient have
+// the last indices, after all tiles of the weight gradient, so that they do not delay the tiles.
 //
 //   db = Σ_rows dy    db[o] = Σ_r dy[r,o]
 //
-// A workgroup takes 16 columns. A column has BIAS_PARTS invocations, which each sum every BIAS_PARTS-th row. This file
-// follows linear_product.wgsl, whose `right` is dy here. A file with INVOCATIONS, the number of tiles (`tiles_of`) and
-// the code for one tile (`gradient_by_weight`) follows this one.
+// A workgroup sums 16 columns of dy, with BIAS_PARTS invocations per column. Each of them sums every BIAS_PARTS-th row.
+// This file follows linear_product.wgsl, whose `right` is dy here. The file that follows this one defines INVOCATIONS,
+// the number of tiles (`tiles_of`) and the code for one tile (`gradient_by_weight`).
 
 @group(0) @binding(4) var<storage, read_write> db: array<f32>; // (1, outputs)
 
@@ -19,7 +19,7 @@ fn backward_bias(workgroup: u32, local: u32) {
     let place = min(column, shape.outputs - 1u);
     var sum = 0.0;
     for (var row = local / BIAS_COLUMNS; row < shape.rows; row += 4u * BIAS_PARTS) {
-        // Four loads are in flight at once. Past the last row, it is read again and the value dropped.
+        // Four loads are in flight at once. Indices past the last row are clamped to it, and their values are dropped.
         let rows = row + BIAS_PARTS * vec4u(0u, 1u, 2u, 3u);
         let at = min(rows, vec4u(shape.rows - 1u)) * shape.outputs + place;
         let read = vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);

@@ -1,39 +1,40 @@
-// The products of linear_product.wgsl for GPUs, if they are large: tiles of ROWS×COLUMNS outputs.
+// The products of linear_product.wgsl for GPUs and large matrices: tiles of ROWS×COLUMNS outputs.
 //
-// Each workgroup makes one tile of the product left·right. It walks along the summed dimension in slabs, which its
-// invocations copy to workgroup memory. Each invocation loads three or four vectors from there per step. A vector of a
-// slab holds four lines (rows of `left`, columns of `right`) that are a quarter of the tile apart. So neighboring
-// invocations read and write neighboring floats, which a GPU joins into whole transactions, and still load vectors from
-// workgroup memory.
+// Each workgroup computes one tile of the product left·right. It iterates over the summed dimension in slabs, which its
+// invocations copy to workgroup memory. In each step, one index k of the summed dimension, an invocation loads three or
+// four vectors from workgroup memory. A vector of a slab holds the elements of four lines that are a quarter of the
+// tile apart. A line is a row of `left` or a column of `right`. So neighboring invocations read and write neighboring
+// floats of storage, which a GPU combines into full memory transactions, and still load vectors from workgroup memory.
 //
-// At least eight steps are written out, because a driver may not unroll even a short loop: that costs a quarter of the
-// speed.
+// Eight steps are unrolled by hand, because a driver may not unroll even a short loop, and then the kernel is a quarter
+// slower.
 //
-// Two files follow this one. linear_8x8.wgsl or linear_8x4.wgsl has the outputs of an invocation: COLUMN_GROUPS, Block,
-// Sums and the functions on them. linear_large.wgsl or linear_medium.wgsl has the sizes of tile and slab (ROWS,
-// COLUMNS, SLAB), an invocation's copies of a slab (Shares, Values, shares_of, load, put), and the steps of a slab
-// (add_slab).
+// Two files follow this one. linear_8x8.wgsl or linear_8x4.wgsl defines the outputs of an invocation: COLUMN_GROUPS,
+// Block, Sums and the functions on them. linear_large.wgsl or linear_medium.wgsl defines the sizes of tile and slab
+// (ROWS, COLUMNS, SLAB), an invocation's copies of a slab (Shares, Values, shares_of, load, put), and the steps of a
+// slab (add_slab).
 
 const ROW_FOURS = ROWS / 4u;                 // vectors down a tile
 const COLUMN_FOURS = COLUMNS / 4u;           // vectors across a tile
 const DOWN = ROW_FOURS / 2u;                 // invocations down a tile
 const ACROSS = COLUMN_FOURS / COLUMN_GROUPS; // invocations across a tile
 const INVOCATIONS = DOWN * ACROSS;
-// One vector more than a row: so invocations that write to the same column use different banks.
+// Row lengths of the tiles in vectors. They have one vector more than needed, so that invocations that write to the
+// same column use different memory banks.
 const LEFT_PITCH = ROW_FOURS + 1u;
 const RIGHT_PITCH = COLUMN_FOURS + 1u;
 
-// Vector f of a slab's row holds the tile's rows f, f + ROW_FOURS, f + 2·ROW_FOURS, f + 3·ROW_FOURS, or the
-// corresponding columns.
+// Vector f in a row of `left_tile` holds the tile's rows f, f + ROW_FOURS, f + 2·ROW_FOURS and f + 3·ROW_FOURS. Vector
+// f in a row of `right_tile` holds the corresponding columns.
 var<workgroup> left_tile: array<vec4f, SLAB * LEFT_PITCH>;
 var<workgroup> right_tile: array<vec4f, SLAB * RIGHT_PITCH>;
 
-// A vector that an invocation copies from each slab of a factor.
+// Describes a vector that an invocation copies from each slab of a factor (`left` or `right`).
 struct Share {
-    lines: vec4u, // starts of the lines
+    lines: vec4u, // index of the first element of each of the four lines
     depth: u32,
     depth_step: u32,
-    to: u32,      // index in the tile
+    to: u32,      // index in left_tile or right_tile
 }
 
 // Position of an invocation in its tile.
@@ -51,8 +52,8 @@ fn tiles_of(rows: u32, columns: u32) -> u32 {
     return ((rows + ROWS - 1u) / ROWS) * ((columns + COLUMNS - 1u) / COLUMNS);
 }
 
-// 32 neighboring invocations are arranged as 4×8. So per step they load 4 + 8 different vectors from each group of
-// lines; as 2×16, they would load 2 + 16.
+// Returns the position of an invocation in its tile. 32 neighboring invocations are arranged as 4×8, so per step they
+// load only 4 + 8 different vectors from each group of lines. Arranged as 2×16, they would load 2 + 16.
 fn place_of(local: u32) -> Place {
     let group = local / 32u;
     let lane = local % 32u;
@@ -60,14 +61,14 @@ fn place_of(local: u32) -> Place {
     return Place(group / across * 4u + lane / 8u, group % across * 8u + lane % 8u);
 }
 
-// The four lines of a vector whose first line is `line`; a row of the slab has `fours` vectors.
+// Returns the four lines of a vector whose first line is `line`. A row of the slab has `fours` vectors.
 fn four_from(line: u32, fours: u32) -> vec4u {
     return line + vec4u(0u, fours, 2u * fours, 3u * fours);
 }
 
-// Vector `index` of a slab with `fours` vectors per row. Neighboring invocations read neighboring elements,
-// whether the factor is stored by rows or by columns. Past the last line, it is read again; those outputs are not
-// stored.
+// Describes vector `index` of a slab with `fours` vectors per row. Vectors are numbered so that neighboring invocations
+// read neighboring elements, whether the factor is stored in row-major or column-major order. Lines past the last line
+// are clamped to it; their outputs are not stored.
 fn share_of(factor: Factor, first: u32, fours: u32, index: u32) -> Share {
     let by_depth = factor.depth_step == 1u;
     let depth = select(index / fours, index % SLAB, by_depth);
@@ -84,8 +85,8 @@ fn right_share(factor: Factor, tile: Tile, index: u32) -> Share {
     return share_of(factor, tile.column, COLUMN_FOURS, index);
 }
 
-// Past the end of the sum, the last element is read again; those steps are not made. No loaded value is used
-// before `put`: so all loads are in flight at once while a slab is multiplied.
+// Loads a vector of a slab. Indices past the end of the sum are clamped to the last element, and their steps are
+// skipped later. No loaded value is used before `put`, so all loads are in flight while the current slab is multiplied.
 fn load_left(share: Share, slab: u32, depth: u32) -> vec4f {
     let at = share.lines + min(slab + share.depth, depth - 1u) * share.depth_step;
     return vec4f(left[at.x], left[at.y], left[at.z], left[at.w]);
@@ -96,7 +97,7 @@ fn load_right(share: Share, slab: u32, depth: u32) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// The product of each row's value and each column's value.
+// Returns the product of each row's value and each column's value.
 fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
     return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
 }
@@ -114,8 +115,8 @@ fn add_eight_steps(before: Sums, first: u32, place: Place) -> Sums {
     return sums;
 }
 
-// Four sums as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
-// read again; those outputs are not stored.
+// Converts four sums to the gradient with respect to a ReLU's input; x is the ReLU's output. Indices past the last row
+// or column are clamped to it; those outputs are not stored.
 fn masked_row(row: u32, columns: vec4u, sums: vec4f) -> vec4f {
     let at = min(row, shape.rows - 1u) * shape.inputs + min(columns, vec4u(shape.inputs - 1u));
     let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);
@@ -150,7 +151,7 @@ fn store_quarter(rows: vec4u, columns: vec4u, sums: mat4x4f, a: Factor, b: Facto
     store_row(rows.w, columns, sums[3], a.lines, b.lines);
 }
 
-// The outputs of an invocation; the sums begin with `start`.
+// Computes the sums of an invocation, starting with the values in `start`.
 fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, start: Sums, local: u32) -> Sums {
     let place = place_of(local);
     let shares = shares_of(tile, a, b, local);

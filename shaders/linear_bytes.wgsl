@@ -1,11 +1,11 @@
-// First linear layer, over images of bytes, for lavapipe.
+// The first linear layer of a network for inputs stored as bytes, for the software driver lavapipe.
 //
 //   forward          y  = x·w + b      y[r,o]  = b[o] + (Σ_i byte[r,i]·w[i,o]) / 255
 //   backward_weight  dw = xᵀ·dy        dw[i,o] = (Σ_r byte[r,i]·dy[r,o]) / 255
 //
-// with x = byte / 255. A word has four bytes, lowest byte first, and each row starts a new word. The method is that of
-// linear_registers.wgsl; but one load brings four values of x, so a block has more rows than columns. There is no
-// gradient by x, because the first layer needs none.
+// with x = byte / 255. A word has four bytes, lowest byte first, and each row starts a new word. linear_registers.wgsl
+// explains the method. Here, one load reads four values of x, so a block has more rows than columns. There is no input
+// gradient, because the first layer needs none.
 
 @group(0) @binding(1) var<storage, read> x: array<u32>;        // (rows, words)
 @group(0) @binding(2) var<storage, read> w: array<f32>;        // (inputs, outputs)
@@ -13,7 +13,7 @@
 @group(0) @binding(4) var<storage, read> bias: array<f32>;     // (1, outputs)
 
 const ROWS = 28u;
-const WORDS = 7u; // ROWS / 4
+const WORDS = 7u; // words whose 4 · WORDS = ROWS inputs are the rows of a block of dw
 const COLUMNS = 13u;
 
 fn column_blocks() -> u32 {

@@ -1,9 +1,10 @@
-// The products of linear_product.wgsl for GPUs, if there are few outputs with long sums: tiles of 8×8 outputs.
+// The products of linear_product.wgsl for GPUs, for few outputs with long sums: tiles of 8×8 outputs.
 //
-// Few outputs would give too few large tiles for a GPU, and each slab of a sum costs a trip to memory and two
-// barriers. So the tiles are small, and their slabs are 128 deep. The sum is split within the workgroup into 16 parts.
-// A part has 16 invocations with 2×2 outputs each, and takes every 16th step. At the end the parts are added in
-// workgroup memory, always in the same order.
+// With few outputs, large tiles would be too few to use the whole GPU. So the tiles are small. Each slab of a sum costs
+// the latency of memory and two barriers, so the slabs are long: 128 elements of the summed dimension. Each sum is
+// split into 16 parts within the workgroup. A part is computed by 16 invocations with 2×2 outputs each, and has every
+// 16th step, one index k of the summed dimension. At the end, the parts are added in workgroup memory, always in the
+// same order.
 
 const INVOCATIONS = 256u;
 const TILE = 8u;
@@ -11,20 +12,22 @@ const PAIRS = 4u; // pairs of rows, or of columns, in a tile
 const SLAB = 128u;
 const HALF_SLAB = 64u;
 const PARTS = 16u;
-// One pair more than a row: so invocations that write to the same column use different banks.
+// Row length of the tiles in pairs: one pair more than needed, so that invocations that write to the same column use
+// different memory banks.
 const PITCH = PAIRS + 1u;
 
-// Pair p of a slab's row holds the tile's rows p and p + 4, or the corresponding columns.
+// Pair p in a row of `left_tile` holds the tile's rows p and p + 4; in `right_tile`, it holds the columns p and p + 4.
 var<workgroup> left_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> right_tile: array<vec2f, SLAB * PITCH>;
 var<workgroup> parts: array<f32, PARTS * TILE * TILE>;
 
-// What one invocation copies from each slab of a factor: a pair of lines, at two depths.
+// Describes what one invocation copies from each slab of a factor (`left` or `right`): the elements of two lines, each
+// at two indices (depths) of the summed dimension. A line is a row of `left` or a column of `right`.
 struct Share {
-    lines: vec2u, // starts of the lines
-    depth: u32,   // the first depth; the second is half a slab further
+    lines: vec2u, // index of the first element of each line
+    depth: u32,   // the first depth; the second depth is half a slab further
     depth_step: u32,
-    to: u32,      // index in the tile
+    to: u32,      // index in left_tile or right_tile
 }
 
 fn tile_of(workgroup: u32, columns: u32) -> Tile {
@@ -36,8 +39,8 @@ fn tiles_of(rows: u32, columns: u32) -> u32 {
     return ((rows + TILE - 1u) / TILE) * ((columns + TILE - 1u) / TILE);
 }
 
-// Neighboring invocations read neighboring elements, whether the factor is stored by rows or by columns. Past the
-// last line, it is read again; those outputs are not stored.
+// Chooses an invocation's elements so that neighboring invocations read neighboring elements, whether the factor is
+// stored in row-major or column-major order. Lines past the last line are clamped to it; their outputs are not stored.
 fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     let by_depth = factor.depth_step == 1u;
     let depth = select(local / PAIRS, local % HALF_SLAB, by_depth);
@@ -46,8 +49,8 @@ fn share_of(factor: Factor, first: u32, local: u32) -> Share {
     return Share(lines * factor.line_step, depth, factor.depth_step, depth * PITCH + pair);
 }
 
-// There is no branch between the loads, so that all are in flight at once. Past the end of the sum, the values
-// are 0.
+// Loads an invocation's elements of a slab. There is no branch between the loads, so that all are in flight at once.
+// Elements past the end of the sum are 0.
 fn load_left(share: Share, depth: u32, slab: u32) -> vec4f {
     let k = slab + share.depth + vec2u(0u, HALF_SLAB);
     let upper = share.lines + min(k.x, depth - 1u) * share.depth_step;
@@ -64,14 +67,14 @@ fn load_right(share: Share, depth: u32, slab: u32) -> vec4f {
     return select(vec4f(), values, k.xxyy < vec4u(depth));
 }
 
-// The terms of one step in the sums of 2×2 outputs.
+// Returns the terms that step k adds to the sums of 2×2 outputs.
 fn products(k: u32, down: u32, across: u32) -> vec4f {
     let x = left_tile[k * PITCH + down];
     let y = right_tile[k * PITCH + across];
     return x.xxyy * y.xyxy;
 }
 
-// This invocation's part of 2×2 outputs, rows d and d + 4 of the tile, columns a and a + 4.
+// Computes this invocation's part of the sums of 2×2 outputs: rows d and d + 4, columns a and a + 4 of the tile.
 fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     let part = local / (PAIRS * PAIRS);
     let down = local / PAIRS % PAIRS;
@@ -87,7 +90,7 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
         right_tile[of_right.to] = next_right.xy;
         right_tile[of_right.to + HALF_SLAB * PITCH] = next_right.zw;
         workgroupBarrier();
-        // These loads are in flight while this slab is multiplied.
+        // Load the next slab; these loads are in flight while this slab is multiplied.
         next_left = load_left(of_left, depth, slab + SLAB);
         next_right = load_right(of_right, depth, slab + SLAB);
         for (var k = part; k < SLAB; k += 4u * PARTS) {
@@ -101,7 +104,8 @@ fn multiply(tile: Tile, a: Factor, b: Factor, depth: u32, local: u32) -> vec4f {
     return sums;
 }
 
-// One output: `start` plus all parts of its sum. Each of the first 64 invocations gets one output and stores it.
+// Returns `start` plus all parts of one output's sum. Each of the first 64 invocations gets one output of the tile, and
+// the other invocations get 0.
 fn total(start: f32, sums: vec4f, local: u32) -> f32 {
     let part = local / (PAIRS * PAIRS);
     let first = part * TILE * TILE + local / PAIRS % PAIRS * TILE + local % PAIRS;
@@ -120,8 +124,8 @@ fn total(start: f32, sums: vec4f, local: u32) -> f32 {
     return sum;
 }
 
-// An output as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x` is
-// read again; that output is not stored.
+// Converts an output to the gradient with respect to a ReLU's input; x is the ReLU's output. Indices past the last row
+// or column are clamped to it; that output is not stored.
 fn masked(tile: Tile, sum: f32, local: u32) -> f32 {
     let row = min(tile.row + local / TILE, shape.rows - 1u);
     let column = min(tile.column + local % TILE, shape.inputs - 1u);

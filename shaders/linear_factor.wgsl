@@ -1,7 +1,7 @@
-// How linear_deep.wgsl and linear_blocks.wgsl, which follow this file, index matrices.
+// Describes matrices for linear_deep.wgsl and linear_blocks.wgsl, which follow this file.
 
-// A factor of the product. In line l (a row of `left`, a column of `right`), the element at depth k has the index
-// l·line_step + k·depth_step.
+// A factor of the product: `left` or `right`. A line is a row of `left` or a column of `right`. The element of line l
+// at index k of the summed dimension (its depth) has the index l·line_step + k·depth_step.
 struct Factor {
     lines: u32,
     line_step: u32,
@@ -9,6 +9,6 @@ struct Factor {
 }
 
 struct Tile {
-    row: u32,    // of the first output
+    row: u32,    // row of the tile's first output
     column: u32,
 }

@@ -1,11 +1,12 @@
-// The largest products: tiles of 128×128 outputs, by 256 invocations. linear_blocks.wgsl and linear_8x8.wgsl precede
-// this file. Slabs of 16 would exceed the 16 KiB of workgroup memory that every browser grants.
+// For the largest products: tiles of 128×128 outputs with 256 invocations. linear_blocks.wgsl and linear_8x8.wgsl
+// precede this file. The slabs have 8 elements, because slabs of 16 would exceed 16 KiB, the workgroup memory that
+// every browser grants.
 
 const ROWS = 128u;
 const COLUMNS = 128u;
 const SLAB = 8u;
 
-// What one invocation copies from each slab.
+// The vectors that one invocation copies from each slab.
 struct Shares {
     left: Share,
     right: Share,

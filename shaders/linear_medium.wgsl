@@ -1,11 +1,11 @@
-// Large products that have too few tiles of the largest size: tiles of 64×64 outputs, by 128 invocations.
-// linear_blocks.wgsl and linear_8x4.wgsl precede this file.
+// For large products that have too few tiles of 128×128 outputs to use the whole GPU: tiles of 64×64 outputs with 128
+// invocations. linear_blocks.wgsl and linear_8x4.wgsl precede this file.
 
 const ROWS = 64u;
 const COLUMNS = 64u;
 const SLAB = 16u;
 
-// What one invocation copies from each slab.
+// The vectors that one invocation copies from each slab.
 struct Shares {
     left: array<Share, 2>,
     right: array<Share, 2>,
@@ -46,7 +46,8 @@ fn put(shares: Shares, values: Values) {
     right_tile[shares.right[1].to] = values.right[1];
 }
 
-// The loop has two rounds. So the code is half as long, and a GPU fetches less of it after other kernels ran.
+// The loop has two iterations instead of 16 unrolled steps. So the code is half as long, and a GPU has to fetch fewer
+// instructions after it has run other kernels.
 fn add_slab(sums: Sums, place: Place) -> Sums {
     var all = sums;
     for (var k = 0u; k < SLAB; k += 8u) {

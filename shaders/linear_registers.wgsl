@@ -1,7 +1,7 @@
-// The products of linear_product.wgsl for lavapipe: no workgroup memory, no barriers.
+// The products of linear_product.wgsl for the software driver lavapipe, without workgroup memory and barriers.
 //
-// On lavapipe a load costs as much as dozens of multiplications. So each invocation holds a block of
-// ROWS × COLUMNS sums and loads ROWS + COLUMNS values for ROWS · COLUMNS products. The driver unrolls loops of
+// On lavapipe, a load costs as much as dozens of multiplications. So each invocation computes a block of
+// ROWS × COLUMNS sums, and loads ROWS + COLUMNS values for ROWS · COLUMNS products. The driver unrolls loops of
 // constant length and keeps `sums` in registers.
 
 const ROWS = 20u;
@@ -17,8 +17,8 @@ fn first_column(block: u32, columns: u32) -> u32 {
     return block % ((columns + COLUMNS - 1u) / COLUMNS) * COLUMNS;
 }
 
-// Sums one block of left·right; the sums of column j begin with start[j]. Past an edge, it sums the last row or
-// column again; those outputs are not stored.
+// Computes the sums of one block of left·right. The sums of column j start with start[j]. Rows and columns past the
+// last one are clamped to it; their outputs are not stored.
 fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>, sums: ptr<function, Sums>) {
     let r0 = first_row(block, b.columns);
     let c0 = first_column(block, b.columns);
@@ -50,8 +50,8 @@ fn multiply(block: u32, a: View, b: View, start: array<f32, COLUMNS>, sums: ptr<
     }
 }
 
-// Turns a block into the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of
-// `x` is read again.
+// Converts a block to the gradient with respect to a ReLU's input; x is the ReLU's output. Rows and columns past the
+// last one are clamped to it.
 fn mask(block: u32, sums: ptr<function, Sums>) {
     let r0 = first_row(block, shape.inputs);
     let c0 = first_column(block, shape.inputs);
@@ -139,7 +139,7 @@ fn backward_weight(
     store(block, x_transposed, dy, &sums);
 }
 
-// The gradient by the bias, for all software drivers: db[o] = Σ_r dy[r,o]
+// The bias gradient for all software drivers: db[o] = Σ_r dy[r,o]
 @group(0) @binding(1) var<storage, read> dy: array<f32>;       // (rows, outputs)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (1, outputs)
 

@@ -1,11 +1,12 @@
-// The products of linear_product.wgsl for SwiftShader: no workgroup memory, no barriers. software_vectors.wgsl, which
-// precedes this file, says why sums are named variables.
+// The products of linear_product.wgsl for the software driver SwiftShader, without workgroup memory and barriers.
+// software_vectors.wgsl, which precedes this file, explains why each sum is a variable with a name.
 //
-// Each invocation holds a block of 8×8 sums and loads 8 + 8 values for 64 products.
+// Each invocation computes a block of 8×8 sums, and loads 8 + 8 values for 64 products.
 
 const SIDE = 8u;
 
-// Eight neighboring rows of `left` or columns of `right`: their numbers, and their values at one depth.
+// Eight neighboring lines, rows of `left` or columns of `right`. Places has the indices of the lines. Values has one
+// element of each line, at the same index of the summed dimension.
 struct Places {
     near: vec4u,
     far: vec4u,
@@ -16,7 +17,7 @@ struct Values {
     far: vec4f,
 }
 
-// Outputs of a block; a column of a matrix is a row of outputs.
+// Sums of a block. A column of a matrix has the sums of one row.
 struct Sums {
     upper_left: mat4x4f,
     upper_right: mat4x4f,
@@ -24,7 +25,7 @@ struct Sums {
     lower_right: mat4x4f,
 }
 
-// The first output of a block.
+// Row and column of a block's first output.
 struct Block {
     row: u32,
     column: u32,
@@ -35,7 +36,7 @@ fn block_of(index: u32, columns: u32) -> Block {
     return Block(index / across * SIDE, index % across * SIDE);
 }
 
-// Past the last line, it is repeated; those outputs are not stored.
+// Returns eight lines from `first` on. Lines past the last line are clamped to it; their outputs are not stored.
 fn places_of(first: u32, lines: u32) -> Places {
     return Places(min(first + FOUR, vec4u(lines - 1u)), min(first + 4u + FOUR, vec4u(lines - 1u)));
 }
@@ -48,7 +49,7 @@ fn load_right(at: vec4u) -> vec4f {
     return vec4f(right[at.x], right[at.y], right[at.z], right[at.w]);
 }
 
-// Sums one block of left·right; the sums of each column begin with its value in `start`.
+// Computes the sums of one block of left·right. The sums of a column start with the column's value in `start`.
 fn multiply(block: Block, a: View, b: View, start: Values) -> Sums {
     let rows = places_of(block.row, a.rows);
     let columns = places_of(block.column, b.columns);
@@ -101,8 +102,8 @@ fn store(block: Block, a: View, b: View, sums: Sums) {
     store_quarter(block.row + 4u, block.column + 4u, a, b, sums.lower_right);
 }
 
-// Four values as the gradient by a ReLU's input, where x is the ReLU's output. Past an edge, the last element of `x`
-// is read again.
+// Converts four values to the gradient with respect to a ReLU's input; x is the ReLU's output. Rows past the last one
+// are clamped to it.
 fn masked_row(row: u32, columns: vec4u, values: vec4f) -> vec4f {
     let at = min(row, shape.rows - 1u) * shape.inputs + columns;
     let read = vec4f(x[at.x], x[at.y], x[at.z], x[at.w]);

@@ -1,14 +1,14 @@
-// First linear layer, over images of bytes, for SwiftShader: the mathematics of linear_bytes.wgsl. Sums are named
-// variables; software_vectors.wgsl, which precedes this file, says why. There is no gradient by x, because the first
-// layer needs none.
+// The first linear layer of a network for inputs stored as bytes, for the software driver SwiftShader.
+// linear_bytes.wgsl has the formulas. software_vectors.wgsl, which precedes this file, explains why each sum is a
+// variable with a name. There is no input gradient, because the first layer needs none.
 
 @group(0) @binding(1) var<storage, read> x: array<u32>;        // (rows, words)
 @group(0) @binding(2) var<storage, read> w: array<f32>;        // (inputs, outputs)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;  // (rows, outputs)
 @group(0) @binding(4) var<storage, read> bias: array<f32>;     // (1, outputs)
 
-// A block of y has ROWS × COLUMNS = 32 sums. For four inputs, it needs 8 loads of four bytes and 16 loads of weights. A
-// block of dw has the inputs of WORDS words and COLUMNS outputs.
+// A block of y has ROWS × COLUMNS = 32 sums. For four inputs, it needs 8 loads of words of four bytes, and 16 loads of
+// weights. A block of dw has the weights of 4 · WORDS inputs and COLUMNS outputs.
 const ROWS = 8u;
 const WORDS = 7u;
 const COLUMNS = 4u;
@@ -21,12 +21,12 @@ fn column_blocks() -> u32 {
     return (shape.outputs + COLUMNS - 1u) / COLUMNS;
 }
 
-// Four columns from `first` on; past the last column, it is repeated.
+// Returns four columns from `first` on. Columns past the last one are clamped to it.
 fn columns_from(first: u32) -> vec4u {
     return min(first + FOUR, vec4u(shape.outputs - 1u));
 }
 
-// The inputs of a word in four rows, one matrix column per row; past the last row, it is repeated.
+// Loads the four inputs of a word in four rows, one matrix column per row. Rows past the last one are clamped to it.
 fn load_rows(row: u32, word: u32) -> mat4x4f {
     let at = min(row + FOUR, vec4u(shape.rows - 1u)) * words() + word;
     return mat4x4f(
@@ -37,7 +37,7 @@ fn load_rows(row: u32, word: u32) -> mat4x4f {
     );
 }
 
-// Weights of an input in four columns; past the last input they are 0.
+// Loads the weights of one input in four columns. They are 0 past the last input.
 fn load_weights(input: u32, columns: vec4u) -> vec4f {
     let at = min(input, shape.inputs - 1u) * shape.outputs + columns;
     let read = vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
@@ -68,7 +68,7 @@ fn store_rows(row: u32, column: u32, sums: mat4x4f) {
     store_row(row + 3u, column, b + sums[3]);
 }
 
-// Sums of a block of y; each matrix has four rows.
+// Sums of a block of y. Each matrix has the sums of four rows.
 struct Rows {
     a: mat4x4f,
     b: mat4x4f,
@@ -130,12 +130,12 @@ fn store_inputs(input: u32, column: u32, sums: mat4x4f) {
     store_input(input + 3u, column, sums[3]);
 }
 
-// The inputs of a word in a row; past the last word, it is repeated; those sums are not stored.
+// Loads the four inputs of a word in one row. Words past the last one are clamped to it; their sums are not stored.
 fn load_word(row: u32, word: u32) -> vec4f {
     return unpack4x8unorm(x[row * words() + min(word, words() - 1u)]);
 }
 
-// Sums of a block of dw; each matrix has the four inputs of a word.
+// Sums of a block of dw. Each matrix has the sums of the four inputs of one word.
 struct Words {
     a: mat4x4f,
     b: mat4x4f,

@@ -1,4 +1,4 @@
-// How the shaders of linear products that follow this file index matrices.
+// Describes matrices for the shaders of linear products, which follow this file.
 
 // A matrix (rows, columns) whose element (r, c) has the index r·row_step + c·column_step.
 struct View {

@@ -1,4 +1,4 @@
-// The logistic function 1 / (1 + e⁻ˣ), computed from e^−|x|, so that nothing overflows.
+// The logistic function 1 / (1 + e⁻ˣ). It is computed from e^−|x|, which never overflows.
 
 fn logistic(x: f32) -> f32 {
     let e = exp(-abs(x));

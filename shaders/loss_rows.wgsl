@@ -1,12 +1,14 @@
-// A loss of values: loss and gradient in one pass over a row, by term(y, t) of the file that follows this one:
+// The kernel of losses over values (not classes). It computes loss and gradient in one pass over a row. The file that
+// follows this one defines the loss by a function term(y, t):
 //
 //   losses[r]   = Σ_c term(y[r,c], t[r,c]).loss / outputs
 //   dy[r,c]     = scale · term(y[r,c], t[r,c]).slope
 //
-// One invocation per row. The bits of outputs and targets are tested, because drivers may assume that no value is
-// infinite or NaN. If one is invalid for the loss, the loss of its row is NaN, and so is its gradient. A loss of valid
-// values that is too large for f32 is infinite. loss_terms.wgsl precedes this file; the file that follows has Shape
-// with rows, outputs and scale.
+// There is one invocation per row. If an output or its target is invalid for the loss, for example NaN, the loss of the
+// row and the gradient of that output are NaN. The terms find such values by their bits, because drivers may assume
+// that no value is infinite or NaN. If all values are valid but the loss is too large for f32, the loss is infinite.
+//
+// loss_terms.wgsl precedes this file. The file that follows also defines Shape, with rows, outputs and scale.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> y: array<f32>;             // (rows, outputs)

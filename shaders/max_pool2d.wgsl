@@ -2,20 +2,21 @@
 //
 //   forward          y[i,j] = max x[p]             over the pixels p of window (i, j)
 //   backward         dx[p]  = Σ dy[i,j]            over the windows whose winner is p
-//   backward_apart   as backward, for windows that do not overlap: each pixel is in at most one
+//   backward_apart   the same sum if windows do not overlap, so that each pixel is in at most one window
 //
-// `winner` is the number of the largest pixel in its window, counted row by row: the first of equal values. A NaN
-// counts as the largest; the first NaN wins. Values are compared by their bits, because drivers may assume that no
-// value is NaN.
+// `winner` is the index of the largest pixel within its window, counted row by row. Of equal pixels, the first one
+// wins. NaN counts as larger than any number, and the first NaN wins. The shader compares bits, because drivers may
+// assume that no value is NaN.
 //
-// If x is the output of a ReLU (`relu` is 1), dx is the gradient by the ReLU's input: 0 unless the winner is above 0.
-// pool_window.wgsl precedes this file.
+// If x is the output of a ReLU (`relu` is 1), dx is the gradient with respect to the ReLU's input: a window whose
+// largest pixel is 0 or less passes no gradient on. pool_window.wgsl precedes this file and defines the windows.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;             // (planes, image)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;       // (planes, output)
 @group(0) @binding(3) var<storage, read_write> winner: array<f32>;  // (planes, output)
 
-// An integer that is larger for larger values. It is equal for both zeros, and largest for NaN.
+// Maps a value to an integer, so that larger values have larger integers. 0 and −0 have the same integer, and NaN has
+// the largest.
 fn order_of(value: f32) -> i32 {
     let bits = bitcast<u32>(value);
     let magnitude = i32(bits & 0x7fffffffu);
@@ -32,7 +33,7 @@ fn forward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec
     }
     let at = place_of(n, shape.output);
     let covered = pixels_of(at.yz);
-    // −∞, the least value: if all values are −∞, the first pixel wins.
+    // Start with −∞ and the first pixel, so that the first pixel wins if all values are −∞.
     var infinite = 0xff800000u;
     var largest = bitcast<f32>(infinite);
     var order = order_of(largest);
@@ -87,8 +88,8 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
     dx[n] = sum;
 }
 
-// An invocation has a window, and writes the pixels from its corner to the next window's corner; the last windows write
-// all pixels to the edge.
+// Each invocation handles one window and writes dx for the window's pixels. The last windows also write dx for the
+// pixels between the window and the edge of the image.
 @compute @workgroup_size(256)
 fn backward_apart(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
                   @builtin(local_invocation_index) local: u32) {

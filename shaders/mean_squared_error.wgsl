@@ -1,9 +1,9 @@
-// Mean squared error over all outputs, loss and gradient in one pass over a row.
+// Mean squared error over all outputs. Computes loss and gradient in one pass over a row.
 //
 //   losses[r]     = Σ_c (y[r,c] − t[r,c])² / outputs
 //   dy[r,c]       = scale · (y[r,c] − t[r,c])       with scale = 2 / (rows · outputs)
 //
-// One invocation per row.
+// There is one invocation per row.
 
 struct Shape {
     rows: u32,

@@ -1,21 +1,22 @@
-// Sums over the rows of a minibatch, in a fixed order, so that the same rows give the same bits.
+// Sums losses and correct predictions over the rows of a minibatch. The order of the additions is fixed, so the same
+// rows give the same bits.
 //
 //   log_step   history[t mod capacity] = Σ_r losses[r] / rows, then t ← t + 1
-//   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is that of their label)
+//   evaluate   totals[slot] = (Σ_r losses[r], number of rows whose largest logit is the logit of their label)
 //   evaluate_probabilities
-//              totals[slot] = (Σ_r losses[r], number of outputs where logit > 0 and target > 0.5 agree)
+//              totals[slot] = (Σ_r losses[r], number of outputs for which (logit > 0) = (target > 0.5))
 //   sum_losses totals[slot] = (Σ_r losses[r], 0), if there are no labels
 //   count_step t ← t + 1, for a step without a loss
 //
-// One workgroup: each of 64 invocations sums every 64th row, then a tree adds the 64 sums.
-// Of equal logits the first counts as the largest. NaN counts as the largest only if all logits are NaN: then class 0
-// does. In evaluate_probabilities, a NaN is never right. Logits are compared by their bits, because drivers may
-// assume that no value is NaN.
+// Each kernel runs as one workgroup. Each of its 64 invocations sums every 64th row; then a tree reduction adds the 64
+// sums. Of equal logits, the first counts as the largest. NaN counts as smaller than any number; if all logits of a row
+// are NaN, class 0 is predicted. In evaluate_probabilities, a NaN logit is never correct. The shader compares the bits
+// of logits, because drivers may assume that no value is NaN.
 
 struct Shape {
     rows: u32,
     classes: u32,
-    slot: u32,     // row of totals; log_step: capacity of the history; count_step: 1
+    slot: u32,     // row of totals; in log_step, capacity of the history; in count_step, 1
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -54,7 +55,8 @@ fn log_step(@builtin(local_invocation_index) local: u32) {
 @group(0) @binding(3) var<storage, read> labels: array<u32>;       // (1, rows)
 @group(0) @binding(4) var<storage, read_write> totals: array<f32>; // (slots, 2)
 
-// An integer that is larger for larger values. It is equal for both zeros, and lowest for NaN, below −∞.
+// Maps a value to an integer, so that larger values have larger integers. 0 and −0 have the same integer. NaN has the
+// lowest integer, below −∞.
 fn order_of(value: f32) -> i32 {
     let bits = bitcast<u32>(value);
     let magnitude = i32(bits & 0x7fffffffu);

@@ -1,6 +1,6 @@
-// Parameters that move toward other parameters.
+// Moves parameters toward other parameters. If share is 1, own becomes exactly equal to other:
 //
-//   mix_in   own = own + share · (other − own)   exactly own = other if share is 1
+//   mix_in   own = own + share · (other − own)
 
 struct Settings {
     elements: u32,

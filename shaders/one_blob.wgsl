@@ -1,11 +1,12 @@
-// One-blob encoding (Müller et al. 2019): a Gaussian around each input, evaluated at the centers of K bins in 0…1. Its
-// standard deviation is the width of a bin, its height 1.
+// One-blob encoding (Müller et al. 2019). The range 0…1 has K bins. An input is encoded by the values at the bin
+// centers of a Gaussian around the input. The Gaussian has the height 1, and its standard deviation is the width of a
+// bin.
 //
 //   forward    y[r,d,k] = e^(−u²/2)     with u = K·x[r,d] − (k + ½)
 //   backward   dx[r,d]  = −K · Σ_k dy[r,d,k] · u · e^(−u²/2)
 
 struct Shape {
-    elements: u32, // of x
+    elements: u32, // elements of x
     bins: u32,     // K
 }
 
@@ -13,8 +14,8 @@ struct Shape {
 @group(0) @binding(1) var<storage, read> x: array<f32>;       // (rows, inputs), in both passes
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // (rows, inputs, K)
 
-// u and the Gaussian. Beyond 15 the Gaussian underflows f32, and u² could overflow. `clamp` may lose a NaN; the last
-// line restores it.
+// Returns u and the value of the Gaussian. For |u| > 15, the Gaussian underflows f32, and u² could overflow. `clamp`
+// may lose a NaN; the last line restores it.
 fn blob(value: f32, bin: u32) -> vec2f {
     let u = clamp(f32(shape.bins) * value - (f32(bin) + 0.5), -15.0, 15.0);
     var not_a_number = 0x7fc00000u;

@@ -1,8 +1,9 @@
-// Windows of pooling over planes of pixels. Each channel of each row is a plane. This file precedes the pooling
-// shaders.
+// The windows of pooling layers. Each channel of each row of the minibatch is a plane of pixels. This file precedes the
+// pooling shaders.
 //
-// Window (i, j) of a plane covers kernel.x rows of pixels from i·stride.x − padding.x on, and kernel.y columns from
-// j·stride.y − padding.y on, as far as they lie in the image. Each window covers at least one pixel.
+// Window (i, j) of a plane starts at row i·stride.x − padding.x and column j·stride.y − padding.y. It has kernel.x rows
+// and kernel.y columns of pixels, without those outside of the image. Each window covers at least one pixel of the
+// image.
 
 struct Shape {
     image: vec2u,   // height and width of a plane of x
@@ -10,20 +11,20 @@ struct Shape {
     kernel: vec2u,
     stride: vec2u,
     padding: vec2u,
-    elements: u32,  // number of invocations with work
-    relu: u32,      // 1: max pooling's dx is the gradient by the input of the ReLU before it
+    elements: u32,  // number of invocations that compute something
+    relu: u32,      // 1: in max pooling, dx is the gradient with respect to the input of the ReLU before the layer
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 
-// Plane, row and column of an element. `extents` are height and width of the planes.
+// Returns plane, row and column of an element. `extents` are height and width of the planes.
 fn place_of(element: u32, extents: vec2u) -> vec3u {
     let line = element / extents.y;
     let plane = line / extents.x;
     return vec3u(plane, line - plane * extents.x, element - line * extents.y);
 }
 
-// Index of the first pixel in a row of a plane.
+// Returns the index of the first pixel in a row of a plane.
 fn line_of(plane: u32, row: u32, extents: vec2u) -> u32 {
     return (plane * extents.x + row) * extents.y;
 }
@@ -33,14 +34,14 @@ struct Range {
     end: vec2u,
 }
 
-// The pixels of the image that a window covers.
+// Returns the pixels of the image that a window covers.
 fn pixels_of(window: vec2u) -> Range {
-    let corner = window * shape.stride; // in the image with its padding
+    let corner = window * shape.stride; // upper left corner, counted in the image with its padding
     let first = max(corner, shape.padding) - shape.padding;
     return Range(first, min(corner + shape.kernel, shape.image + shape.padding) - shape.padding);
 }
 
-// The windows that cover a pixel.
+// Returns the windows that cover a pixel.
 fn windows_of(pixel: vec2u) -> Range {
     let padded = pixel + shape.padding;
     let behind = (padded - shape.kernel) / shape.stride + 1u; // number of windows that end before the pixel

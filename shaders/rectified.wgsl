@@ -1,6 +1,6 @@
-// The rectified linear unit: the value itself if it is above 0 or NaN, else 0. The bits are tested, because a driver
-// may assume that no value is NaN and compile a comparison to a maximum with 0, which loses NaN. The bit patterns from
-// −0 to −∞ are the numbers that become 0.
+// The rectified linear unit. Returns the value if it is above 0 or NaN, else 0. The function tests the bits, because a
+// driver may assume that no value is NaN. It could then compile a comparison with 0 to a maximum, which loses NaN. The
+// values with the bits of −0 to −∞ become 0.
 
 fn rectified(value: f32) -> f32 {
     return select(value, 0.0, bitcast<u32>(value) - 0x80000000u <= 0x7f800000u);

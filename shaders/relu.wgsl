@@ -3,14 +3,14 @@
 //   forward    y  = x  where x > 0, else 0
 //   backward   dx = dy where y > 0, else 0     (no gradient at 0, as in the book and PyTorch)
 //
-// rectified.wgsl precedes this file.
+// rectified.wgsl, which precedes this file, has the forward formula.
 
 struct Shape {
     elements: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), as all arrays here
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), like all arrays here
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

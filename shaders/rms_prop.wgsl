@@ -1,5 +1,5 @@
-// RMSProp (Hinton, lecture 6e, 2012), as torch.optim.RMSprop, not centered and without momentum. η is
-// the learning rate of the step, λ the weight decay, α the smoothing constant.
+// RMSProp (Hinton, lecture 6e, 2012), the same as torch.optim.RMSprop without centering and without momentum. η is the
+// learning rate of the step, λ the weight decay, and α the smoothing constant.
 //
 //   g = gradient + λ·p
 //   s ← α·s + (1 − α)·g²
@@ -7,7 +7,7 @@
 
 struct Settings {
     elements: u32,
-    slots: u32, // number of steps in `coefficients`
+    slots: u32, // number of steps whose coefficients are in `coefficients`
     rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     epsilon: f32,
@@ -16,8 +16,8 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and squares
-@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), like parameters and squares
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η is the first of each four
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>; // s
@@ -32,7 +32,7 @@ fn update(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3
         if (i < settings.elements) {
             let p = parameters[i];
             let g = gradients[i] + settings.weight_decay * p;
-            // (1 − α)·g comes first: g² of a large gradient overflows f32.
+            // Multiply by 1 − α before squaring, because g² of a large gradient overflows f32.
             let s = fma(settings.one_minus_alpha * g, g, settings.alpha * squares[i]);
             squares[i] = s;
             parameters[i] = p - rate * g / (sqrt(s) + settings.epsilon);

@@ -1,9 +1,9 @@
-// Weights of rows, applied after a loss.
+// Multiplies the losses and gradients of rows by the rows' weights. This kernel runs after the kernel of the loss.
 //
 //   weigh   losses[r] = w[r] · losses[r],  dy[r, c] = w[r] · dy[r, c]
 
 struct Shape {
-    elements: u32, // of dy: rows · columns
+    elements: u32, // elements of dy: rows · columns
     columns: u32,
 }
 

@@ -1,23 +1,22 @@
-// Chooses the examples of the minibatches for the next step and the steps after it: row r of step t
-// gets the index
+// Chooses the examples of the minibatches for the next steps. Row r of the minibatch of step t gets the index
 //
 //   with_replacement   threefry(key, (t, r)) mod examples
 //   shuffled           permutation(epoch, position): each example once per epoch
 //   listed             list[t mod steps][r]
 //   range              first + r, for evaluation
 //
-// Each index depends only on the settings, t and r. src/data/sampling.rs computes the same indices in Rust.
+// Each index depends only on the settings, on t and on r. src/data/sampling.rs computes the same indices in Rust.
 // threefry.wgsl precedes this file.
 
 struct Settings {
     key0: u32,
     key1: u32,
     examples: u32,
-    rows: u32,     // per minibatch
-    minibatches: u32, // made per dispatch, a power of two; the one of step t has the index t mod minibatches
-    steps: u32,    // shuffled: steps per epoch; listed: rows of the list
-    first: u32,    // range: the first index
-    half_bits: u32, // shuffled: 2^(2·half_bits) ≥ examples
+    rows: u32,     // rows per minibatch
+    minibatches: u32, // minibatches per dispatch, a power of two; step t uses the minibatch t mod minibatches
+    steps: u32,    // in shuffled, steps per epoch; in listed, number of minibatches in the list
+    first: u32,    // in range, the first index
+    half_bits: u32, // in shuffled, half the bits of an index: 2^(2·half_bits) ≥ examples
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
@@ -29,8 +28,9 @@ fn key() -> vec2u {
     return vec2u(settings.key0, settings.key1);
 }
 
-// A Feistel network permutes 0 … 2^(2·half_bits) − 1. It is repeated until the value is below `examples`:
-// this gives a permutation of 0 … examples − 1. On average it takes fewer than four repetitions.
+// Permutes the numbers 0 to examples − 1, and returns the number at `position`. A Feistel network permutes the numbers
+// 0 to 2^(2·half_bits) − 1. It is applied to its result again until the result is below `examples`. On average, fewer
+// than four repetitions are needed.
 fn permute(epoch: u32, position: u32) -> u32 {
     let mask = (1u << settings.half_bits) - 1u;
     var value = position;
@@ -50,7 +50,7 @@ fn permute(epoch: u32, position: u32) -> u32 {
     return value;
 }
 
-// The number of an invocation. More than 65,535 workgroups are folded into two dimensions.
+// Returns the index of an invocation. A dispatch of more than 65,535 workgroups has two dimensions.
 fn invocation(id: vec3u, count: vec3u, local: u32) -> u32 {
     return (id.x + id.y * count.x) * 64u + local;
 }

@@ -1,12 +1,12 @@
-// Stochastic gradient descent, as torch.optim.SGD without dampening. λ is the weight decay, μ the
-// momentum, η the learning rate of the step.
+// Stochastic gradient descent, the same as torch.optim.SGD without dampening. λ is the weight decay, μ the momentum,
+// and η the learning rate of the step.
 //
 //   update      p ← p − η·g            with g = gradient + λ·p
 //   momentum    v ← μ·v + g,  p ← p − η·v        (Nesterov: p ← p − η·(g + μ·v))
 
 struct Settings {
     elements: u32,
-    slots: u32, // number of steps in `coefficients`
+    slots: u32, // number of steps whose coefficients are in `coefficients`
     rate: f32,  // factor on the learning rate of the step
     weight_decay: f32,
     momentum: f32,
@@ -14,8 +14,8 @@ struct Settings {
 }
 
 @group(0) @binding(0) var<uniform> settings: Settings;
-@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), as parameters and velocities
-@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η first
+@group(0) @binding(1) var<storage, read> gradients: array<f32>; // (elements), like parameters and velocities
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>; // (slots, 4): η is the first of each four
 @group(0) @binding(3) var<storage, read> step_count: array<u32>; // (1, 1)
 @group(0) @binding(4) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(5) var<storage, read_write> velocities: array<f32>; // v

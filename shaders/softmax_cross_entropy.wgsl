@@ -1,13 +1,12 @@
-// Softmax with cross-entropy loss, both in one pass over a row.
+// Softmax with cross-entropy loss. Computes loss and gradient in one pass over a row.
 //
 //   z        = logits[r] − max(logits[r])             (so that e^z never overflows)
 //   loss[r]  = log Σ_c e^z[c] − z[label]
 //   dlogits  = scale · (e^z / Σ_c e^z − onehot(label))  with scale = 1 / rows
 //
-// One invocation per row. The bits of the logits are tested, because drivers may assume that no value is
-// infinite or NaN: a row with such a logit has the loss NaN, whatever the arithmetic gives. A row whose
-// label names no class has the loss NaN, too. A loss of finite logits that is too large for f32 is
-// infinite.
+// There is one invocation per row. The loss of a row is NaN if one of its logits is infinite or NaN, or if its label is
+// not below `classes`. The shader tests the bits of the logits, because drivers may assume that no value is infinite or
+// NaN. If all logits are finite but the loss is too large for f32, the loss is infinite.
 
 struct Shape {
     rows: u32,

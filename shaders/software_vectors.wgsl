@@ -1,11 +1,12 @@
-// Common code of the kernels for SwiftShader. This driver does not unroll loops, and it keeps an array in memory if a
-// loop indexes it. A load costs as much as twenty products. Sums that exceed its 16 registers by too much cost double.
-// So the kernels hold up to 112 sums in vectors and matrices, which are named variables.
+// Common code of the kernels for the software driver SwiftShader. SwiftShader does not unroll loops, and it keeps an
+// array in memory if a loop indexes the array. A load costs as much as twenty multiplications. A kernel takes twice the
+// time if its sums exceed the 16 registers by far. So the kernels keep up to 112 sums in vectors and matrices, each of
+// which is a variable with its own name.
 
-// Offsets of four neighbors.
+// Offsets of four adjacent elements.
 const FOUR = vec4u(0u, 1u, 2u, 3u);
 
-// Element (column c, row r) is x[c]·y[r].
+// Returns the matrix whose element in column c and row r is x[c]·y[r].
 fn outer(x: vec4f, y: vec4f) -> mat4x4f {
     return mat4x4f(x.x * y, x.y * y, x.z * y, x.w * y);
 }

@@ -1,4 +1,5 @@
-// Real spherical harmonics of a direction v = (x, y, z): polynomials of degree l, 2l + 1 of each degree.
+// Real spherical harmonics of a direction v = (x, y, z). They are polynomials in x, y and z; 2l + 1 of them have the
+// degree l.
 //
 //   forward    y[r,i] = N(l,|m|) · Π(l,|m|)(z) · C_m(x,y)     with i = l² + l + m and m from −l to l
 //   backward   dx[r]  = Σ_i dy[r,i] · ∇y[r,i]
@@ -7,8 +8,13 @@
 //   C_m(x,y)  = Re (x + iy)^m if m ≥ 0, else Im (x + iy)^|m|
 //   N(l,m)    = (−1)^m · √((2l+1)/4π · (l−m)!/(l+m)!), times √2 if m > 0
 //
-// Derivatives: Π(l,m)′ = Π(l,m+1); of (x + iy)^m, m·(x + iy)^(m−1) by x and i·m·(x + iy)^(m−1) by y. Π comes from
-//   Π(m,m) = 1·3·5…(2m−1),   (l−m)·Π(l,m) = (2l−1)·z·Π(l−1,m) − (l+m−1)·Π(l−2,m).
+// The derivatives are
+//
+//   ∂Π(l,m)/∂z = Π(l,m+1),   ∂(x + iy)^m/∂x = m·(x + iy)^(m−1),   ∂(x + iy)^m/∂y = i·m·(x + iy)^(m−1)
+//
+// Π is computed by the recurrence
+//
+//   Π(m,m) = 1·3·5…(2m−1),   (l−m)·Π(l,m) = (2l−1)·z·Π(l−1,m) − (l+m−1)·Π(l−2,m)
 
 struct Shape {
     rows: u32,
@@ -51,7 +57,7 @@ fn norm(place: Place) -> f32 {
     return norms[place.l * (place.l + 1u) / 2u + place.m];
 }
 
-// Π(l,m)(z), which is 0 where m > l.
+// Returns Π(l,m)(z), which is 0 for m > l.
 fn legendre(l: u32, m: u32, z: f32) -> f32 {
     var before = 0.0;
     var value = select(1.0, 0.0, m > l);
@@ -66,7 +72,7 @@ fn legendre(l: u32, m: u32, z: f32) -> f32 {
     return value;
 }
 
-// (x + iy)^m.
+// Returns (x + iy)^m as (real part, imaginary part).
 fn power(v: vec2f, m: u32) -> vec2f {
     var value = vec2f(1.0, 0.0);
     for (var k = 0u; k < m; k++) {
@@ -113,7 +119,7 @@ fn backward(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: ve
         let along = legendre(place.l, place.m, v.z);
         let slope = legendre(place.l, place.m + 1u, v.z);
         let around = part(power(v.xy, place.m), place.is_imaginary);
-        // If m is 0, nothing depends on x and y.
+        // If m is 0, the output does not depend on x and y, and `below` is 0.
         let below = f32(place.m) * power(v.xy, max(place.m, 1u) - 1u);
         let by_x = part(below, place.is_imaginary);
         let by_y = part(vec2f(-below.y, below.x), place.is_imaginary);

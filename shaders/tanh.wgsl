@@ -8,7 +8,7 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), as all arrays here
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (elements), like all arrays here
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

@@ -1,5 +1,5 @@
-// Threefry-2x32 with 20 rounds: a counter and a key in, 64 random bits out. This file precedes shaders
-// that draw random numbers. src/random.rs computes the same numbers in Rust.
+// Threefry-2x32 with 20 rounds: a random number generator that maps a counter and a key to 64 random bits. This file
+// precedes shaders that draw random numbers. src/random.rs computes the same numbers in Rust.
 // Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 
 fn rotate_left(value: u32, bits: u32) -> u32 {

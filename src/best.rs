@@ -1,8 +1,8 @@
-//! The values kept at the lowest metric so far: one rule for both engines.
+//! The values that were stored at the lowest metric so far: one rule for both engines.
 
 use crate::error::Error;
 
-/// The values kept at the lowest metric so far.
+/// The values that were stored at the lowest metric so far, and this metric.
 #[derive(Debug)]
 pub(crate) struct Best<T> {
     kept: Option<Kept<T>>,
@@ -22,9 +22,9 @@ impl<T> Default for Best<T> {
 }
 
 impl<T> Best<T> {
-    /// Keeps values if their metric is lower than that of the values kept so far, or if none are kept; `step` is the
-    /// number of steps taken. A NaN is never lower. Returns whether the values are kept. `keep` makes them, and may
-    /// reuse the room of those kept before; if it fails, nothing is kept.
+    /// Stores values if their metric is lower than that of the stored values, or if there are none yet. `step` is the
+    /// number of steps taken. A NaN metric is never lower. Returns whether it stored the values. `keep` makes them; it
+    /// receives the values stored before and may reuse their memory. If `keep` fails, nothing is stored.
     pub(crate) fn keep_if_lower(
         &mut self,
         metric: f64,
@@ -45,15 +45,15 @@ impl<T> Best<T> {
         Ok(true)
     }
 
-    /// Metric and step of the kept values.
+    /// The metric of the stored values, and the number of steps taken before they were stored.
     pub(crate) fn place(&self) -> Option<(f64, u64)> {
         self.kept.as_ref().map(|kept| (kept.metric, kept.step))
     }
 
-    /// The kept values.
+    /// The stored values.
     ///
     /// # Errors
-    /// [`Error::Setting`] when nothing is kept.
+    /// [`Error::Setting`] when no values are stored.
     pub(crate) fn values(&self) -> Result<&T, Error> {
         let values = self.kept.as_ref().map(|kept| &kept.values);
         values.ok_or_else(|| {
@@ -62,7 +62,7 @@ impl<T> Best<T> {
         })
     }
 
-    /// Drops the kept values.
+    /// Drops the stored values.
     pub(crate) fn forget(&mut self) {
         self.kept = None;
     }
@@ -77,7 +77,7 @@ mod tests {
     fn the_lowest_is_kept() -> Result<(), Error> {
         let mut best = Best::default();
         assert!(best.values().is_err() && best.place().is_none());
-        // The first of equal metrics is kept; a NaN is neither kept first nor replaces another.
+        // Of equal metrics, the first is stored. A NaN is never stored.
         let metrics = [f64::NAN, 2.0, 2.0, f64::NAN, 3.0, 1.0, f64::NEG_INFINITY];
         let expected = [false, true, false, false, false, true, true];
         for (step, (metric, expected)) in (0..).zip(metrics.into_iter().zip(expected)) {

@@ -1,5 +1,5 @@
-//! Shared by the checks of layers, losses and optimizers: random operands, runs between guard bands, and bounds for the
-//! difference of two results.
+//! Code that the checks of layers, losses and optimizers share: random operands, runs with guard bands, and bounds for
+//! the difference of two results.
 
 mod bounds;
 mod kernels;
@@ -23,7 +23,8 @@ pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
 pub(crate) use slope::{looked_at, slope};
 
-/// Minibatches as (rows, features): the smallest, odd ones, some around a workgroup of 64, some of several workgroups.
+/// Shapes of minibatches as (rows, features): the smallest, odd ones, some near a workgroup of 64, some of several
+/// workgroups.
 pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [1, 1],
     [1, 2],
@@ -37,19 +38,19 @@ pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [101, 53],
 ];
 
-/// A minibatch with more elements than one dispatch dimension has invocations, in workgroups of 64.
+/// A minibatch with more elements than one dispatch dimension has invocations, for workgroups of 64.
 pub(crate) const FOLDED: [usize; 2] = [2053, 2053];
 
-/// Most values that a minibatch may have for its gradient to be compared with central differences.
+/// Maximum number of values of a minibatch whose gradient is compared with central differences.
 const DIFFERENCED: usize = 64;
 
-/// The kind of a comparison.
+/// The kind of comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Check {
-    /// A pass on the GPU in `f32` against the reference in `f64`.
+    /// Compares a pass on the GPU, in `f32`, with the `f64` reference.
     Parity(Pass),
-    /// The reference's gradient against central differences of its values, in `f64`.
+    /// Compares the reference's gradient with central differences of its results, in `f64`.
     Gradient,
 }
 
@@ -59,13 +60,14 @@ pub enum Check {
 pub struct Comparison {
     /// The kind of the comparison.
     pub check: Check,
-    /// Name of the tensor. For a layer: `y`, `dx`, a value of its state, or the gradient of a parameter such as
-    /// `dweight`. For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient` or the name of its
+    /// Name of the tensor. For a layer: `y`, `dx`, the name of a state, or the gradient of a parameter, such as
+    /// `dweight`. For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient`, or the name of a
     /// state.
     pub tensor: String,
-    /// Number of rows of the minibatch and their shape; for an optimizer, those of the parameter.
+    /// Shape of the minibatch; for an optimizer, shape of the parameter.
     pub minibatch: TensorShape,
-    /// How the layer was called; `None` for a loss or an optimizer.
+    /// Whether the layer ran as in an evaluation, as in training, or as the first layer; `None` for a loss or an
+    /// optimizer.
     pub call: Option<Call>,
     /// Difference of the element that comes nearest to its bound.
     pub difference: f64,
@@ -73,7 +75,7 @@ pub struct Comparison {
     pub bound: f64,
 }
 
-/// Writes the table of a report: the checked name, its kernels and its comparisons.
+/// Writes the table of a report: the name of the layer, loss or optimizer, its kernels and the comparisons.
 pub(crate) fn write_table(
     f: &mut fmt::Formatter<'_>,
     name: &str,
@@ -122,17 +124,18 @@ pub(crate) fn write_table(
     Ok(())
 }
 
-/// The most values that a minibatch to difference may have: [`DIFFERENCED`], or those of the smallest minibatch if all
-/// have more.
+/// The maximum number of values of a minibatch that is compared with central differences: [`DIFFERENCED`], or the size
+/// of the smallest minibatch if all are larger.
 pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone) -> usize {
     let smallest = minibatches.map(|shape| shape.len()).min();
     smallest.unwrap_or(0).max(DIFFERENCED)
 }
 
-/// Copies in `f64` of an operand that exist at the same time: the operand itself, moved, and as it was drawn.
+/// Number of `f64` copies of an operand that exist at the same time: the operand, the perturbed operand, and the
+/// operand as it was drawn.
 pub(crate) const OPERAND: u64 = 3;
-/// Copies of a result: the expected one, the moved one, its distance, the largest distance so far, and the one in
-/// `f32`.
+/// Number of copies of a result that exist at the same time: the expected result, the result of the perturbed operands,
+/// their distance, the largest distance so far, and the result in `f32`.
 pub(crate) const RESULT: u64 = 5;
 
 /// The memory for one tensor of a minibatch.
@@ -140,7 +143,7 @@ pub(crate) const RESULT: u64 = 5;
 pub(crate) struct Footprint<'a> {
     pub(crate) name: &'a str,
     pub(crate) shape: TensorShape,
-    /// Copies in `f64` that exist while the minibatch is compared.
+    /// Number of `f64` copies that exist while the minibatch is compared.
     pub(crate) copies: u64,
 }
 
@@ -149,13 +152,13 @@ impl Footprint<'_> {
         bytes_of::<f64>(self.copies.saturating_mul(self.shape.len() as u64))
     }
 
-    /// Bytes while other minibatches are compared: for its drawn values and the GPU's result.
+    /// Bytes that the tensor takes while other minibatches are compared: its drawn values and the GPU's result.
     fn bytes_held(&self) -> u64 {
         bytes_of::<[f32; 2]>(self.shape.len() as u64)
     }
 }
 
-/// Checks that the host has the memory for these minibatches, which are compared one at a time.
+/// Checks that the host has enough memory for these minibatches, which are compared one after another.
 pub(crate) fn check_memory(
     gpu: &Gpu,
     name: &str,
@@ -164,7 +167,7 @@ pub(crate) fn check_memory(
     let held = total(minibatches.iter().flatten().map(Footprint::bytes_held));
     let compared = |tensors: &[Footprint<'_>]| total(tensors.iter().map(Footprint::bytes));
     let compared = minibatches.iter().map(|tensors| compared(tensors)).max();
-    // The first of several tensors of the largest size: the others may follow from it.
+    // If several tensors are the largest, name the first: its size may determine that of the others.
     let tensors = minibatches.iter().flatten().rev();
     let Some(largest) = tensors.max_by_key(|tensor| tensor.shape.len()) else {
         return Ok(());

@@ -1,13 +1,19 @@
-//! Weights, and optionally the state of a training, in a safetensors file.
+//! Files with the weights of a network and, optionally, the state of a training, in the safetensors format.
 //!
-//! Tensors have the network's own names, `layers.0.weight` or `layers.0.bias`. The state of a layer, such as
-//! `layers.1.running_mean`, is saved and loaded with the weights. Tensors have PyTorch's layout, so `torch.nn.Linear`
-//! takes them unchanged: its weight is (outputs, inputs), the transpose of the kernels' weight ([`Layout`]). The
-//! optimizer's state is named `optimizer.<what>.layers.0.weight` and so on. This crate writes everything as `f32`. It
-//! also reads files of other programs with weights in `f16` or `bf16`, and in `f64` if the values are exact in `f32`.
+//! # Tensors
+//! Tensors have the same names as in the network, such as `layers.0.weight` and `layers.0.bias`. The state of a layer,
+//! such as `layers.1.running_mean`, is saved and loaded with the weights. The optimizer's state is named
+//! `optimizer.<name of the state>.layers.0.weight` and so on.
 //!
+//! Tensors have PyTorch's layout, so `torch.nn.Linear` can load them unchanged. Its weight has the shape (outputs,
+//! inputs), which is the transpose of the weight in this crate's kernels ([`Layout`]).
+//!
+//! This crate writes all tensors as `f32`. From files of other programs, it also reads weights in `f16` and `bf16`, and
+//! in `f64` if an `f32` represents each value exactly.
+//!
+//! # Metadata of a network
 //! The metadata contain `format` (`wgrad 2`), `network` (a description in one line), `structure`, and `sha256`, a
-//! digest of everything else in the file. `structure` is the network as JSON;
+//! digest of everything else in the file. `structure` is the network as JSON.
 //! [`cpu::Network::load`](crate::cpu::Network::load), [`Model::load`](crate::Model::load) and
 //! [`Sequential::load`](crate::Sequential::load) build the network from it:
 //!
@@ -23,40 +29,53 @@
 //! }
 //! ```
 //!
-//! `inputs` are the shapes of an example. `values` follow the inputs; all are numbered from 0 in this order. Each value
-//! is made from earlier ones, given by their numbers: a `layer` applied to value `of`, an earlier layer used `again`
-//! (by its index among the layers), an `other` layer from outside of this crate (by its name), a `sum` of two values,
-//! or a `concat` of several. `names` are the names given to values. `columns` is present if the network was made for
-//! the columns of a table ([`Sequential::of`](crate::Sequential::of)): it is the output of
+//! `inputs` has the shape of each input, for one example. `values` has all other values, in order of computation.
+//! Inputs and values are numbered together, from 0, in this order. Each value is computed from earlier ones, which are
+//! given by their numbers:
+//!
+//! - `layer`: a layer of this crate, applied to the value `of`;
+//! - `other`: a layer from outside this crate, which is given by its name;
+//! - `again`: another use of an earlier layer, which is given by its index among the layers;
+//! - `sum`: the sum of two values;
+//! - `concat`: the concatenation of several values.
+//!
+//! `names` maps the names that were given to values to their numbers.
+//!
+//! The metadata also contain `columns` if the network was made for the columns of a table
+//! ([`Sequential::of`](crate::Sequential::of)): the output of
 //! [`FittedColumns::to_json`](crate::data::FittedColumns::to_json).
 //!
 //! The layers are `Linear` {`outputs`, `bias`}, `Conv2d` {`outputs`, `window`, `dilation`, `bias`}, `MaxPool2d` and
 //! `AvgPool2d` (windows), `GlobalAvgPool2d`, `BatchNorm` {`eps`, `momentum`}, `LayerNorm` {`eps`}, `Embedding`
 //! {`count`, `width`}, `Frequency` {`octaves`}, `OneBlob` {`bins`}, `SphericalHarmonics` {`degrees`}, `HashGrid`
 //! {`levels`, `features_per_level`, `table_size`, `base_resolution`, `growth`}, `Dropout` {`p`}, `LeakyRelu`
-//! {`negative_slope`}, and by name alone `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A window is {`kernel`, `stride`,
-//! `padding`}; each of these, and `dilation`, is a pair of height and width.
+//! {`negative_slope`}, and, without settings, `Relu`, `Gelu`, `Sigmoid`, `Tanh`, `Flatten`. A window is {`kernel`,
+//! `stride`, `padding`}; each of these, and `dilation`, is a pair of height and width.
 //!
-//! The metadata of a training also contain what its steps need to go on where they stopped:
+//! # Metadata of a training
+//! The metadata of a training also contain the settings that determine its next steps:
 //!
-//! - `seed` (of the network), `step`, `batch`, `examples_sha256`, `sampling`;
+//! - `seed` (of the network), `step` (the number of steps taken), `batch`, `examples_sha256`, `sampling`;
 //! - `optimizer` and `loss`, as [`Optimizer::describe`](crate::ops::Optimizer::describe) and
 //!   [`Loss::describe`](crate::ops::Loss::describe) write them: name, settings, schedule;
-//! - `groups` and `moving_average`, if there are any, and `decay` (which parameters decay by default), if the optimizer
-//!   decays;
-//! - `optimizer_began`, the step at which the optimizer's state started with zeros, if that is not 0;
-//! - `examples`, the number of examples, as information for people;
-//! - on a stream, `window` (the number of the window of the next minibatch) and, if it is not 0, `rows_of_window` (how
-//!   many rows of that window were already trained on).
+//! - `groups` and `moving_average`, if they are used;
+//! - `decay`, if the optimizer has weight decay: the parameters to which it applies by default;
+//! - `optimizer_began`, if it is not 0: the step at which the optimizer's state started from zero;
+//! - `examples`: the number of examples, which is not compared;
+//! - for a training on a stream, `window`: the number of the window that contains the next minibatch;
+//! - for a training on a stream, `rows_of_window`, if it is not 0: the number of rows of this window that were already
+//!   used.
 //!
-//! If the rows are given to each step, or lie in tensors of a program, `batch` and `sampling` are `none`. A training
-//! goes on from a file only if all these settings are the same, except for the [`Changes`] that it allows;
-//! [`Model::load_weights`](crate::Model::load_weights) takes just the weights. So set groups, frozen parameters,
-//! minibatches per step and a moving average before a training goes on from a file. The same training always writes the
-//! same bytes.
+//! If the program passes the rows of each step, or stores them in its own tensors, `batch` and `sampling` are `none`.
 //!
-//! A file counts as written by this crate only if its `format` says so. Other programs may use any of these keys for
-//! their own purposes; from their files only the tensors are read. [`import`] renames the tensors.
+//! A training resumes from a file only if it has the same settings, except for the [`Changes`] that it allows. So set
+//! groups, frozen parameters, minibatches per step and a moving average first. `step`, `optimizer_began` and
+//! `rows_of_window` are not compared but loaded. [`Model::load_weights`](crate::Model::load_weights) loads only the
+//! weights. The same training always writes the same bytes.
+//!
+//! # Files of other programs
+//! If the `format` of a file does not begin with `wgrad`, another program has written it. Then only the tensors are
+//! read, because another program may use the same metadata keys for other purposes. [`import`] renames the tensors.
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -96,14 +115,15 @@ pub(crate) use open::{Opened, open};
 pub use position::Changes;
 pub(crate) use position::{Position, Start};
 
-/// Name of the moving averages of parameters, beside the names of the optimizer's state.
+/// Name of the moving averages of parameters. They are stored like another state of the optimizer.
 pub(crate) const AVERAGE: &str = "moving_average";
 
-/// Maximum size of a header in bytes, with room for names far longer than usual.
+/// Maximum size of a header in bytes. It allows names that are much longer than usual.
 #[cfg(not(target_arch = "wasm32"))]
 const HEADER_ROOM: u64 = 16 << 20;
 
-/// The optimizer's state under each name: for every parameter, in network order, its values, row-major.
+/// The optimizer's state: each item has the name of a state and, for every parameter in network order, the state's
+/// values in row-major order.
 pub(crate) type State = Vec<(&'static str, Vec<Vec<f32>>)>;
 
 /// The contents of a file.
@@ -111,7 +131,7 @@ pub(crate) type State = Vec<(&'static str, Vec<Vec<f32>>)>;
 pub(crate) struct Contents {
     pub(crate) parameters: Parameters,
     pub(crate) state_of_layers: Parameters,
-    /// State of every parameter, as in [`State`], under the requested names; `None` for state that starts anew.
+    /// For each requested name, the state of every parameter, as in [`State`]; `None` for state that starts from zero.
     pub(crate) state: Vec<Option<Vec<Vec<f32>>>>,
     pub(crate) start: Start,
 }
@@ -128,7 +148,7 @@ fn shape_in_file(parameter: &ParameterSpec) -> Vec<usize> {
     }
 }
 
-/// A text from a file, made fit for a message: it may be long or contain line breaks.
+/// Prepares a text from a file for a message: shortens it, and escapes line breaks and other control characters.
 fn shown(text: &str) -> String {
     const MOST: usize = 200;
     let mut shown = String::new();
@@ -149,8 +169,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Maximum size in bytes of a checkpoint of this network: parameters, optimizer state, the state of its layers, and a
-/// header. Some of the values may be `f64`.
+/// Maximum size of a checkpoint of this network, in bytes: parameters, optimizer state, the layers' state and a header.
+/// Other programs may have written the values as `f64`.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn largest(graph: &Graph) -> u64 {
     let values = graph.parameter_count().saturating_add(state_count(graph));
@@ -159,7 +179,7 @@ pub(crate) fn largest(graph: &Graph) -> u64 {
         .saturating_add(HEADER_ROOM)
 }
 
-/// Number of values in the state of the network's layers.
+/// Number of elements in the state of all layers.
 fn state_count(graph: &Graph) -> u64 {
     let sizes = graph
         .state
@@ -168,8 +188,8 @@ fn state_count(graph: &Graph) -> u64 {
     total(sizes)
 }
 
-/// Checks that the host has room for a checkpoint with `values` values per parameter, `copied` of which are copied
-/// first. The checkpoint exists twice as bytes: by tensor, and as the file.
+/// Checks that the host has enough memory to encode a checkpoint that stores `values` values per parameter element,
+/// `copied` of which are copied first. All bytes exist twice at a time: tensor by tensor, and as the whole file.
 pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Result<(), Error> {
     let count = graph.parameter_count();
     let of_parameters = count.saturating_mul((copied + 2 * values) as u64);
@@ -178,7 +198,7 @@ pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Resul
     memory::check(what, bytes_of::<f32>(all))
 }
 
-/// Encodes the whole file. `parameters` and `state_of_layers` must be complete and in network order.
+/// Encodes a checkpoint file. `parameters` and `state_of_layers` must be complete and in network order.
 pub(crate) fn encode(
     graph: &Graph,
     parameters: &Parameters,
@@ -224,16 +244,17 @@ pub(crate) fn encode(
     Ok(header::write(&tensors, metadata)?)
 }
 
-/// A training that goes on from a file.
+/// A training that resumes from a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed<'a> {
-    /// Names of the state that is kept of every parameter.
+    /// Names of the optimizer's state tensors, of which every parameter has one each.
     pub(crate) roles: &'a [&'static str],
     pub(crate) position: &'a Position,
     pub(crate) changes: Changes,
 }
 
-/// Reads a file's contents, if all of it belongs to this network and, if one is given, to this training.
+/// Decodes a checkpoint file. Fails if something in it does not belong to this network or, if `training` is given, to
+/// this training.
 pub(crate) fn decode(
     graph: &Graph,
     training: Option<Resumed<'_>>,
@@ -265,7 +286,7 @@ fn decode_file(
     let state = roles.iter().map(|role| taken.kept(role, begins_anew));
     let state = state.collect::<Result<Vec<_>, _>>()?;
     for (name, view) in &file.tensors {
-        // The weights alone may be taken from a file that also has the state of a training.
+        // If only weights are loaded, or the optimizer may change, ignore optimizer state in the file.
         let is_left_out = begins_anew && name.starts_with(OPTIMIZER);
         if !taken.known.contains(name) && !is_left_out {
             let name = shown(name);
@@ -280,15 +301,15 @@ fn decode_file(
         state_of_layers,
         state,
         start: Start {
-            // If the file lacks some of the state, all of it counts as new.
+            // If the file lacks some of the optimizer's state, the whole state counts as started at this step.
             began: if lacks_some { start.step } else { start.began },
             ..start
         },
     })
 }
 
-/// Checks that the file says that it belongs to this network and, for a training that goes on, has the state of a
-/// training. A file of another program says neither.
+/// Checks that a file of this crate belongs to this network. If a training resumes, also checks that the file was
+/// written by this version of the crate. A file of another program is accepted, except for resuming.
 fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), CheckpointError> {
     if !file.is_ours() {
         return if is_resumed {
@@ -313,11 +334,11 @@ fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), 
     Ok(())
 }
 
-/// The tensors to take from a file.
+/// Loads tensors from a file.
 struct Taken<'a> {
     graph: &'a Graph,
     file: &'a File<'a>,
-    /// All names, including those of the optimizer's state.
+    /// The names of all tensors that may be loaded, including those of the optimizer's state.
     known: BTreeSet<String>,
 }
 
@@ -337,7 +358,7 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Takes parameters, or the state of layers.
+    /// Loads all parameters, or the state of all layers.
     fn named(&self, all: &[Parameter]) -> Result<Parameters, CheckpointError> {
         let values = all.iter().map(|Parameter { name, spec }| {
             let values = self.values(name.clone(), spec)?;
@@ -346,7 +367,8 @@ impl<'a> Taken<'a> {
         values.collect()
     }
 
-    /// Takes the state of all parameters under one name. `None` if it may start anew and the file has none of it.
+    /// Loads the optimizer state named `role` of all parameters. `None` if the file does not have it and `begins_anew`
+    /// allows this.
     fn kept(
         &self,
         role: &str,
@@ -366,7 +388,7 @@ impl<'a> Taken<'a> {
         values.map(Some)
     }
 
-    /// Takes a tensor's values, row-major in the parameter's own shape.
+    /// Loads the values of a tensor, in row-major order of the parameter's shape in this crate.
     fn values(&self, name: String, parameter: &ParameterSpec) -> Result<Vec<f32>, CheckpointError> {
         let expected = shape_in_file(parameter);
         let tensors = &self.file.tensors;
@@ -406,7 +428,7 @@ fn bytes_in_file(parameter: &ParameterSpec, value: ArrayViewD<'_, f32>) -> Vec<u
     match parameter.layout {
         Layout::AsIs => value.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Layout::Transposed => {
-            // ndarray reads an array of known rank several times as fast in another order than its own.
+            // ndarray iterates over a transposed array several times as fast if its rank is known at compile time.
             let matrix = value.into_dimensionality::<Ix2>().expect("two extents");
             let values = matrix.t();
             values
@@ -417,7 +439,7 @@ fn bytes_in_file(parameter: &ParameterSpec, value: ArrayViewD<'_, f32>) -> Vec<u
     }
 }
 
-/// A view of row-major values in the parameter's own shape.
+/// A view of row-major values in the shape of the parameter.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn view<'a>(parameter: &ParameterSpec, values: &'a [f32]) -> ArrayViewD<'a, f32> {
     let view = ArrayViewD::from_shape(parameter.shape.extents(), values);

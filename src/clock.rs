@@ -1,4 +1,4 @@
-//! The clock, which works in a browser too: the standard library has none there.
+//! A clock that also works in a browser, where the standard library has none.
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use std::time::Instant;

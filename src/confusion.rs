@@ -8,24 +8,24 @@ use crate::data::Labels;
 use crate::error::Error;
 use crate::reference::Float;
 
-/// With more classes a matrix would take more than 128 MiB.
+/// Maximum number of classes of a matrix, which then takes 128 MiB.
 const MOST_CLASSES: usize = 4_096;
-/// With more classes a line of `Display` would have no room for the counts.
+/// Maximum number of classes for which `Display` prints the counts: more would make its lines too long.
 const MOST_COLUMNS: usize = 20;
 
 /// A network's prediction for one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prediction {
-    /// The class of the largest logit; the first of equal ones. NaN is never the largest; if all are NaN, the class is
-    /// 0.
+    /// The class with the largest logit. If several logits are equally large, the first of them counts. NaN is never
+    /// the largest; if all logits are NaN, the class is 0.
     pub class: u32,
-    /// Probability of the class, by softmax of the logits, 0…1; NaN when a logit is not finite.
+    /// The probability of this class, 0…1, computed by softmax of the logits; NaN when a logit is not finite.
     pub probability: f64,
 }
 
 impl Prediction {
-    /// Makes a prediction from the logits of an example: `1 / Σ_c exp(z_c − z_largest)`. With no logits, it is class 0
-    /// and NaN.
+    /// Makes a prediction from the logits of one example. The probability is `1 / Σ_c exp(z_c − z_largest)`. Without
+    /// logits, the class is 0 and the probability is NaN.
     ///
     /// ```
     /// use wgrad::Prediction;
@@ -51,8 +51,9 @@ impl Prediction {
     }
 }
 
-/// A confusion matrix: how often examples of each class were predicted as each class. `Display` prints a table with a
-/// row for every class: its examples, its [`ClassMetrics`], and, for up to 20 classes, its predicted classes.
+/// A confusion matrix: it counts how often examples of each class were predicted as each class. `Display` prints a
+/// table with one row per class: the number of examples, its [`ClassMetrics`], and, for up to 20 classes, how often
+/// each class was predicted.
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -79,27 +80,27 @@ pub struct Confusion {
     counts: Array2<usize>,
 }
 
-/// How well a network recognizes a class, with the definitions of scikit-learn. 0/0 counts as 0, which is
-/// scikit-learn's default too.
+/// Measures how well a network recognizes one class, defined as in scikit-learn. 0/0 counts as 0, which is also
+/// scikit-learn's default.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ClassMetrics {
-    /// Examples of this class.
+    /// Number of examples of this class.
     pub examples: usize,
-    /// Share of the predictions of this class that are right; 0 when it is never predicted.
+    /// Fraction of the predictions of this class that are right; 0 when it is never predicted.
     pub precision: f64,
-    /// Share of the examples of this class that are predicted as this class; 0 when there are none.
+    /// Fraction of the examples of this class that are predicted as this class; 0 when it has no examples.
     pub recall: f64,
-    /// Harmonic mean of precision and recall, `2 · hits / (examples + predictions)`; 0 when both are 0.
+    /// Harmonic mean of precision and recall: `2 · hits / (examples + predictions)`; 0 when both are 0.
     pub f1: f64,
 }
 
 impl Confusion {
-    /// Counts predictions by the labels of the same examples.
+    /// Counts the predictions for each label. Prediction `i` belongs to the example of label `i`.
     ///
     /// # Errors
-    /// [`Error::Count`] when there are more or fewer predictions than labels, [`Error::Setting`] when a predicted class
-    /// is not a class of the labels, or the labels have more than 4,096 classes.
+    /// [`Error::Count`] when the numbers of predictions and labels differ, [`Error::Setting`] when a predicted class is
+    /// not a class of the labels, or the labels have more than 4,096 classes.
     pub fn new(labels: &Labels, predictions: &[Prediction]) -> Result<Self, Error> {
         let classes = labels.classes();
         if labels.len() != predictions.len() {
@@ -132,9 +133,9 @@ impl Confusion {
         Ok(Self { counts })
     }
 
-    /// Counts labels that do not exclude each other: for each label a table of classes 0 (it does not apply) and 1 (it
-    /// applies). `outputs` are logits, (rows, labels): above 0 predicts 1; anything else, NaN included, predicts 0.
-    /// `targets` are 0 or 1.
+    /// Counts predictions of independent labels. Each label has a table of its own, with class 0 (the label does not
+    /// apply) and class 1 (it applies). `outputs` are logits (rows, labels): a logit above 0 predicts class 1; any
+    /// other, NaN included, predicts class 0. `targets` are 0 or 1.
     ///
     /// ```
     /// use wgrad::Confusion;
@@ -182,19 +183,19 @@ impl Confusion {
         Ok(counts.into_iter().map(of_label).collect())
     }
 
-    /// The matrix, (classes, classes): a row for each label, a column for each predicted class.
+    /// The matrix of counts, (classes, classes): one row per label, one column per predicted class.
     #[must_use]
     pub fn counts(&self) -> ArrayView2<'_, usize> {
         self.counts.view()
     }
 
-    /// Share of all examples whose prediction is their label, 0…1; 0 when there are no examples.
+    /// Fraction of all examples whose prediction is right, 0…1; 0 when there are no examples.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
         share(self.counts.diag().sum(), self.counts.sum())
     }
 
-    /// The metrics of every class, in order.
+    /// The metrics of every class, in class order.
     #[must_use]
     pub fn per_class(&self) -> Vec<ClassMetrics> {
         let of_label = self.counts.sum_axis(Axis(1));
@@ -211,7 +212,7 @@ impl Confusion {
     }
 }
 
-/// The harmonic mean of precision and recall, from the hits, examples and predictions of a class.
+/// The harmonic mean of precision and recall, computed from the numbers of hits, examples and predictions of a class.
 pub(crate) fn f1(hits: usize, examples: usize, taken: usize) -> f64 {
     share(2 * hits, examples + taken)
 }
@@ -255,7 +256,7 @@ impl fmt::Display for Confusion {
     }
 }
 
-/// Number of rows whose largest logit is that of their label.
+/// Counts the rows whose largest logit is that of their label.
 pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> usize {
     assert_eq!(logits.nrows(), labels.len(), "rows and labels");
     let pairs = logits.outer_iter().zip(labels);
@@ -264,7 +265,7 @@ pub(crate) fn correct<F: Float>(logits: ArrayView2<'_, F>, labels: &[u32]) -> us
         .count()
 }
 
-/// Number of outputs that are above 0 exactly where their target is above 0.5. NaN never counts.
+/// Counts the outputs that are above 0 exactly if their target is above 0.5. A NaN output never counts.
 pub(crate) fn correct_labels<F: Float>(
     logits: ArrayView2<'_, F>,
     targets: ArrayView2<'_, F>,
@@ -276,8 +277,8 @@ pub(crate) fn correct_labels<F: Float>(
     pairs.filter(is_right).count()
 }
 
-/// Index of the largest value of a row; the first of equal ones. NaN is never the largest; if all are NaN, the index is
-/// 0.
+/// Index of the largest value of a row; of equally large values, the first. NaN is never the largest; if all values are
+/// NaN, the index is 0.
 pub(crate) fn largest<F: Float>(row: ArrayView1<'_, F>) -> usize {
     let mut best = 0;
     for (class, &logit) in row.iter().enumerate() {

@@ -5,9 +5,9 @@ use crate::network::Sequential;
 use crate::ops::{Conv2d, Dropout, Linear, MaxPool2d, Relu, Size2};
 use crate::shape::Shape;
 
-/// The network of chapter 7: `Conv2d → Relu → MaxPool2d(2×2) → Linear → Relu → Linear`, weights `std`·N(0, 1), biases
-/// 0. With its default settings it has 433,890 parameters. The book's text reports an accuracy of 98.96 % on MNIST's
-/// test images.
+/// The network of chapter 7: `Conv2d → Relu → MaxPool2d(2×2) → Linear → Relu → Linear`. Weights are drawn from
+/// `std`·N(0, 1); biases are 0. With the default settings, it has 433,890 parameters. The book reports an accuracy of
+/// 98.96 % on MNIST's test images.
 ///
 /// ```
 /// use wgrad::SimpleConvNet;
@@ -50,7 +50,7 @@ impl SimpleConvNet {
         self
     }
 
-    /// Sets the number of filters and their size. Default: 30 of 5×5.
+    /// Sets the number of filters and their size. Default: 30 filters of 5×5.
     #[must_use]
     pub fn filters(mut self, filters: usize, kernel: impl Into<Size2>) -> Self {
         self.filters = filters;
@@ -79,7 +79,7 @@ impl SimpleConvNet {
         self
     }
 
-    /// The network as a description, for either engine.
+    /// Describes the network, for either engine.
     #[must_use]
     pub fn spec(&self) -> Sequential {
         let init = Init::Normal { std: self.std };
@@ -94,8 +94,8 @@ impl SimpleConvNet {
     }
 }
 
-/// The network of chapter 8: six convolutions of 3×3 and two fully connected layers, each of these followed by dropout.
-/// All weights start with He initialization. The book's text reports an accuracy of 99.38 % on MNIST's test images.
+/// The network of chapter 8: six 3×3 convolutions and two fully connected layers; dropout follows each fully connected
+/// layer. All weights have He initialization. The book reports an accuracy of 99.38 % on MNIST's test images.
 ///
 /// ```
 /// use wgrad::DeepConvNet;
@@ -152,7 +152,7 @@ impl DeepConvNet {
         self
     }
 
-    /// The network as a description, for either engine.
+    /// Describes the network, for either engine.
     #[must_use]
     pub fn spec(&self) -> Sequential {
         let conv = |outputs, padding| {
@@ -161,7 +161,7 @@ impl DeepConvNet {
         };
         let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
         let mut network = Sequential::input(self.input);
-        // The fourth convolution has a padding of 2: 14 pixels become 16, which pooling halves twice.
+        // The fourth convolution has a padding of 2, so that 14 pixels become 16, which two poolings can halve.
         for [first, second] in [[(16, 1), (16, 1)], [(32, 1), (32, 2)], [(64, 1), (64, 1)]] {
             for (outputs, padding) in [first, second] {
                 network = network.layer(conv(outputs, padding)).layer(Relu);

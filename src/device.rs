@@ -1,4 +1,4 @@
-//! The device that a training runs on.
+//! The device on which a training runs.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::ops::{Loss, Optimizer};
 use crate::train::Train;
 use crate::trainer::Trainer;
 
-/// A GPU or the CPU, and the reason why it was chosen: `Display` prints both.
+/// A GPU or the CPU, with the reason for this choice. `Display` prints both.
 ///
 /// ```
 /// use wgrad::Device;
@@ -37,17 +37,17 @@ const SOFTWARE: &str = "a software driver, which runs the shaders on the process
     for tests";
 
 impl Device {
-    /// The best GPU of this machine, or else the CPU engine, which is faster than a software driver that runs the
-    /// shaders on the CPU.
+    /// Chooses the best GPU of this machine. If there is none, chooses the CPU engine, which is faster than a software
+    /// driver (a driver that runs the shaders on the CPU).
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn auto() -> Self {
         Self::auto_among(0, 1)
     }
 
-    /// [`auto`](Self::auto) for one of several processes on this machine; `place` is the process's number, from 0. Each
-    /// process takes a GPU of its own, as long as there are enough that are as good as the best one.
-    /// [`because`](Self::because) says if processes share a GPU.
+    /// [`auto`](Self::auto) for one of several processes on this machine. `place` is the number of the process, from 0.
+    /// Each process takes a GPU of its own while there are enough GPUs as good as the best one. If processes share a
+    /// GPU, [`because`](Self::because) says so.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn auto_among(place: usize, processes: usize) -> Self {
@@ -68,7 +68,8 @@ impl Device {
         Self { gpu: None, because }
     }
 
-    /// The best GPU of this machine, or else a software driver: whatever runs the shaders.
+    /// Chooses the best GPU of this machine. If there is none, chooses a software driver, so that the shaders run in
+    /// any case.
     ///
     /// # Errors
     /// The errors of [`Gpu::new`].
@@ -92,10 +93,10 @@ impl Device {
         Ok(Self::among(gpu, because, (place, processes)))
     }
 
-    /// Adds to the reason which of the GPUs it is, and whether other processes use it too.
+    /// Adds the number of the GPU to the reason, and whether other processes share this GPU.
     #[cfg(not(target_arch = "wasm32"))]
     fn among(gpu: Gpu, because: &str, (place, processes): (usize, usize)) -> Self {
-        // A single process need not know this, and starts faster without listing all adapters again.
+        // A single process starts faster if it does not list all adapters again.
         if processes == 1 {
             return Self::with_gpu(gpu, because);
         }
@@ -105,7 +106,7 @@ impl Device {
         Self::with_gpu(gpu, because)
     }
 
-    /// This GPU, with a reason to show.
+    /// Makes a device from this GPU; `because` is the reason to display.
     #[must_use]
     pub fn with_gpu(gpu: Gpu, because: impl Into<String>) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl Device {
         }
     }
 
-    /// The CPU, with a reason to show.
+    /// Makes a device from the CPU; `because` is the reason to display.
     #[must_use]
     pub fn cpu(because: impl Into<String>) -> Self {
         Self {
@@ -129,19 +130,20 @@ impl Device {
         self.gpu.as_ref()
     }
 
-    /// The reason why this device was chosen.
+    /// The reason for the choice of this device.
     #[must_use]
     pub fn because(&self) -> &str {
         &self.because
     }
 
-    /// Name of the adapter, or `cpu`.
+    /// The name of the adapter, or `cpu`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.gpu.as_ref().map_or("cpu", |gpu| &gpu.info().name)
     }
 
-    /// A training on this device, with its fastest plan: see [`Trainer::new`] and [`cpu::Trainer::new`].
+    /// Creates a training on this device: see [`Trainer::new`] and [`cpu::Trainer::new`]. Steps are fused where that is
+    /// faster ([`Fusion::Auto`](crate::Fusion::Auto)).
     ///
     /// # Errors
     /// The errors of these functions and of [`Sequential::build`] or [`Sequential::on_cpu`].
@@ -170,7 +172,7 @@ impl Device {
         })
     }
 
-    /// A training on this device, on rows that are given to each step: see [`Trainer::online`] and
+    /// Creates a training on this device, on rows that the program passes to each step: see [`Trainer::online`] and
     /// [`cpu::Trainer::online`].
     ///
     /// # Errors
@@ -187,7 +189,8 @@ impl Device {
         })
     }
 
-    /// A training on this device, on a stream of rows: see [`Trainer::streamed`] and [`cpu::Trainer::streamed`].
+    /// Creates a training on this device, on a stream of rows: see [`Trainer::streamed`] and
+    /// [`cpu::Trainer::streamed`].
     ///
     /// # Errors
     /// The errors of these functions and of [`Sequential::build`] or [`Sequential::on_cpu`].
@@ -215,7 +218,7 @@ impl Device {
     }
 }
 
-/// The reason why a process has its GPU, of `gpus` equally good ones.
+/// The reason to display for the GPU of process `place`, if the machine has `gpus` equally good GPUs.
 #[cfg(not(target_arch = "wasm32"))]
 fn among(because: &str, place: usize, processes: usize, gpus: usize) -> String {
     let own = place % gpus;

@@ -1,10 +1,12 @@
-//! Training by several processes: each computes the gradients of some minibatches of a step, and all of them update by
-//! the same mean. [`Train::distribute`](crate::Train::distribute) starts it.
+//! Data-parallel training by several processes. In each step, every process computes the gradients of some minibatches.
+//! Then all processes update their parameters by the mean gradient. [`Train::distribute`](crate::Train::distribute)
+//! starts it.
 //!
-//! The processes share the minibatches of a step, which [`accumulate`](crate::Train::accumulate)`(shards)` sets: each
-//! minibatch is a shard. The shards are the same minibatches that a single process would draw, because sampling is a
-//! function of seed, step and row. The host adds their gradients in pairs, in an order that depends only on the number
-//! of shards. So 1, 2 and 4 processes on equal devices give the same bits, which `MPI_SUM` of floats would not.
+//! [`accumulate`](crate::Train::accumulate)`(shards)` sets the number of minibatches per step. Here, each minibatch is
+//! called a shard, and each process computes some of the shards. They are the same minibatches that a single process
+//! would draw, because sampling depends only on seed, step and row. The host adds the shards' gradients in pairs, in an
+//! order that depends only on the number of shards. Therefore 1, 2 and 4 processes on equal devices give the same bits.
+//! `MPI_SUM` of floats would not.
 //!
 //! ```
 //! use wgrad::data::{Sampling, synthetic};
@@ -47,33 +49,35 @@ pub(crate) use data_parallel::{
 };
 pub use threads::Threads;
 
-/// The processes that train together, as one of them sees them. All processes must call the same methods in the same
-/// order.
+/// Communication of one process with all processes that train together. All processes must call the same methods in the
+/// same order.
 pub trait World: Debug + Send + Sync {
-    /// The number of this process, from 0.
+    /// This process's rank: its number among the processes, from 0.
     fn rank(&self) -> usize;
 
     /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Sends each other process its part of `sent`. All parts have the same length and lie in the order of ranks; this
-    /// process's own part is not sent. `received` gets the parts from the other processes, in the same order:
-    /// `counts[rank]` numbers from each, and 0 from this one.
+    /// Sends a part of `sent` to each other process and receives a part from each other process, like `MPI_Alltoallv`.
+    /// `sent` has one part per process, in the order of the ranks; all these parts have the same length. This process's
+    /// own part is not sent. `received` gets the other processes' parts, in the order of the ranks: `counts[rank]`
+    /// elements from each. The count of this process itself is 0.
     ///
     /// # Errors
-    /// [`Error::Process`] when a process has left.
+    /// [`Error::Process`] when another process has ended.
     fn all_to_all(&self, sent: &[u32], received: &mut [u32], counts: &[usize])
     -> Result<(), Error>;
 
-    /// Collects the parts of all processes in the memory of each. All parts have the same length and lie in `parts` in
-    /// the order of ranks. On entry, this process's part is in its place; on return, all parts are.
+    /// Collects the parts of all processes in each of them, like `MPI_Allgather` in place. `parts` has one part per
+    /// process, in the order of the ranks; all parts have the same length. On entry, this process has written its own
+    /// part; on return, all parts are there.
     ///
     /// # Errors
-    /// [`Error::Process`] when a process has left.
+    /// [`Error::Process`] when another process has ended.
     fn all_gather(&self, parts: &mut [u32]) -> Result<(), Error>;
 }
 
-/// How a training is divided among processes.
+/// Settings of a distributed training: the processes, and whether they average gradients or parameters.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     pub(crate) world: Arc<dyn World>,
@@ -81,7 +85,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// All processes update by the mean gradient of every step.
+    /// Averages gradients: in each step, all processes update by the mean gradient over all shards.
     pub fn new(world: impl World + 'static) -> Self {
         Self {
             world: Arc::new(world),
@@ -89,14 +93,16 @@ impl Distribution {
         }
     }
 
-    /// Averages parameters instead of gradients: each process takes `steps` steps by the gradients of its own shards.
-    /// Then the parameters and the optimizer's state are averaged over the processes (Lin, Stich, Patel, Jaggi, "Don't
-    /// use large mini-batches, use local SGD", 2018). This sends messages `steps` times less often. The training
-    /// differs from that of one process, and its bits depend on the number of processes. Losses that `steps` returns
-    /// are means over the processes; the losses that are kept ([`Train::losses`](crate::Train::losses)) are those of
-    /// this process's shards. Frozen parameters are not sent.
+    /// Averages parameters instead of gradients (local SGD). Each process takes `steps` steps by the gradients of its
+    /// own shards. Then the processes average their parameters and optimizer states (Lin, Stich, Patel, Jaggi, "Don't
+    /// use large mini-batches, use local SGD", 2018). So they exchange messages only every `steps` steps.
     ///
-    /// Post-local SGD of the same paper starts with averaged gradients, while parameters change the most:
+    /// The results differ from the training by one process, and depend on the number of processes.
+    /// [`Train::steps`](crate::Train::steps) returns losses that are means over all processes.
+    /// [`Train::losses`](crate::Train::losses) returns the losses of this process's shards only. Frozen parameters are
+    /// not exchanged.
+    ///
+    /// The same paper's post-local SGD begins with averaged gradients, while the parameters change fastest:
     ///
     /// ```
     /// use wgrad::distributed::{Distribution, Threads};
@@ -119,16 +125,16 @@ impl Distribution {
     }
 }
 
-/// The error for a step that processes cannot share.
+/// The error for a kind of step, `what`, that cannot be distributed among processes.
 pub(crate) fn not_distributed(what: &str) -> Error {
     let expected = "one on a data set (steps, advance or advance_within), whose minibatches the processes share";
     Error::setting("step of a distributed training", expected, what)
 }
 
-/// Checks that all processes have the same bytes.
+/// Checks that all processes pass the same `bytes`, by comparing SHA-256 hashes. `what` names the bytes in the error.
 ///
 /// # Errors
-/// [`Error::Setting`] on all processes; it names the first process whose bytes differ from those of process 0.
+/// [`Error::Setting`] in all processes. It names the first process whose bytes differ from those of process 0.
 pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<(), Error> {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let all: Vec<[u32; 8]> = gathered(world, bytemuck::cast(digest))?;
@@ -143,7 +149,8 @@ pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<
     same(what, &all, found)
 }
 
-/// Checks that all processes say the same about something, in the first 256 bytes.
+/// Checks that all processes pass the same text in `words`; only its first 256 bytes are compared. `what` names the
+/// text in the error.
 ///
 /// # Errors
 /// The errors of [`check_same`].
@@ -160,7 +167,7 @@ pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(
     same(what, &all, found)
 }
 
-/// What all processes have, in the order of their ranks.
+/// Collects `own` from all processes, in the order of their ranks.
 fn gathered<const N: usize>(world: &dyn World, own: [u32; N]) -> Result<Vec<[u32; N]>, Error> {
     let mut all = vec![[0; N]; world.size()];
     all[world.rank()] = own;

@@ -1,4 +1,4 @@
-//! Stops a training that no longer improves.
+//! Stopping a training that no longer improves.
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::data::Examples;
@@ -7,7 +7,7 @@ use crate::metric::Metric;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::train::Train;
 
-/// Says when a training no longer improves by a [`Metric`] on examples outside of its training data, and keeps its best
+/// Stops a training when a [`Metric`] no longer improves on examples outside of the training data. Stores the best
 /// parameters.
 ///
 /// ```
@@ -36,7 +36,7 @@ pub struct EarlyStopping {
     least: f64,
     evaluations: Option<usize>,
     best: Option<f64>,
-    /// The last metric that counted as better.
+    /// The last metric that counted as an improvement.
     reference: Option<f64>,
     latest: Option<f64>,
     since_best: usize,
@@ -44,7 +44,7 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Stops after `patience` evaluations in a row (at least 1) without an improvement over the best before them.
+    /// Stops after `patience` evaluations in a row, at least 1, that do not improve on the best evaluation before them.
     #[must_use]
     pub const fn new(metric: Metric, patience: usize) -> Self {
         Self {
@@ -60,14 +60,14 @@ impl EarlyStopping {
         }
     }
 
-    /// Counts only an improvement by more than `least`: a finite number, 0 or above. Default: 0. Parameters are kept
-    /// after any improvement.
+    /// Sets how much the metric must improve for an evaluation to count: by more than `least`, a finite number of at
+    /// least 0. Default: 0. The parameters are stored after any improvement, however small.
     #[must_use]
     pub const fn least(self, least: f64) -> Self {
         Self { least, ..self }
     }
 
-    /// Stops after `most` evaluations in any case.
+    /// Stops after `most` evaluations even if the metric still improves.
     #[must_use]
     pub const fn evaluations(self, most: usize) -> Self {
         Self {
@@ -76,9 +76,9 @@ impl EarlyStopping {
         }
     }
 
-    /// Evaluates a training, keeps its parameters if they are the best so far
-    /// ([`Trainer::keep_if_best`](crate::Trainer::keep_if_best)), and returns whether the training should go on. A
-    /// metric that is NaN is never better.
+    /// Evaluates a training and stores its parameters if they are the best so far
+    /// ([`Trainer::keep_if_best`](crate::Trainer::keep_if_best)). Returns whether the training should continue. A NaN
+    /// metric is never an improvement.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is invalid, and the errors of [`Trainer::metric`](crate::Trainer::metric) and
@@ -92,7 +92,7 @@ impl EarlyStopping {
         self.check()?;
         let metric = trainer.metric(self.metric, &examples.into())?;
         if self.made == 0 {
-            // The parameters that an earlier training kept may be the best by another metric.
+            // The parameters stored by an earlier training may be the best by another metric.
             trainer.forget_best();
         }
         trainer.keep_if_best(self.lower_is_better(metric))?;
@@ -100,7 +100,7 @@ impl EarlyStopping {
     }
 
     /// Takes the metric of the next evaluation, for a program that evaluates by itself. Returns whether the training
-    /// should go on.
+    /// should continue.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is invalid.
@@ -133,13 +133,13 @@ impl EarlyStopping {
         self.metric
     }
 
-    /// The best metric so far, which is that of the kept parameters.
+    /// The best metric so far: the metric of the stored parameters.
     #[must_use]
     pub const fn best(&self) -> Option<f64> {
         self.best
     }
 
-    /// The metric of the last evaluation.
+    /// The metric of the latest evaluation.
     #[must_use]
     pub const fn latest(&self) -> Option<f64> {
         self.latest
@@ -186,7 +186,7 @@ mod tests {
         let metrics = [0.5, 0.6, 0.6, 0.7, 0.65, 0.7, 0.9];
         assert_eq!(ends_after(accuracy(), &metrics), 6);
         assert_eq!(ends_after(accuracy().evaluations(3), &metrics), 3);
-        // Both are better than 0.5, but by no more than 0.15.
+        // Both are better than 0.5, but not by more than 0.15.
         assert_eq!(
             ends_after(accuracy().least(0.15), &[0.5, 0.6, 0.65, 0.9]),
             3
@@ -206,7 +206,7 @@ mod tests {
         let mut stopping = EarlyStopping::new(Metric::Accuracy, 2).least(0.1);
         assert!(stopping.observe(0.5).unwrap() && stopping.observe(0.55).unwrap());
         assert_eq!(stopping.best(), Some(0.55));
-        // Better than 0.5 by more than 0.1: 0.55 did not count, so it is not the reference.
+        // 0.62 is better than 0.5 by more than 0.1. It is compared with 0.5 because 0.55 did not count.
         assert!(stopping.observe(0.62).unwrap());
         assert!(stopping.observe(0.6).unwrap() && !stopping.observe(0.61).unwrap());
         assert_eq!(stopping.best(), Some(0.62));

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, with its messages.
+//! The errors of this crate and their messages.
 
 mod binding;
 mod buffer;
@@ -40,8 +40,8 @@ pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 pub(crate) use words::{joined, number};
 
-/// Everything that can go wrong, as facts: what was being done, what was expected and what was found. The message also
-/// says what to do about it.
+/// An error of this crate. The fields hold the facts: what the program was doing, what was expected and what was found.
+/// The message also says how to fix the error.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -58,11 +58,11 @@ pub enum Error {
     #[error(transparent)]
     Onnx(#[from] OnnxError),
 
-    /// A kernel could not be interpreted, so the sanitizer knows nothing about it.
+    /// The sanitizer could not interpret a kernel, so the kernel was not checked.
     #[cfg(not(target_arch = "wasm32"))]
     #[error("{kernel} was not sanitized: {reason}")]
     Sanitize {
-        /// Shader and entry point.
+        /// Shader and entry point, for example `relu::forward`.
         kernel: String,
         /// The interpreter's message.
         reason: String,
@@ -93,20 +93,20 @@ pub enum Error {
         reason: String,
     },
 
-    /// Something needs more than the device allows.
+    /// A request exceeds a limit of the device or of this crate.
     #[error(
         "{what} needs {needed}, but {} allows {available} ({limit}). Make it smaller{}",
         if *limit == ELEMENTS { "this crate" } else { "this device" },
         or_lift(limit)
     )]
     Limit {
-        /// What is too large, and in which unit it is counted: for example `layers.0.weight (784 × 100000), in bytes`.
+        /// What is too large, with the unit of the amounts: for example `layers.0.weight (784 × 100000), in bytes`.
         what: String,
         /// Name of the limit, spelled as in `wgpu::Limits` if it is one of those.
         limit: &'static str,
-        /// How much is needed.
+        /// Needed amount, in the unit that `what` names.
         needed: u64,
-        /// How much there is.
+        /// Largest allowed amount, in the same unit.
         available: u64,
     },
 
@@ -119,9 +119,9 @@ pub enum Error {
         remedy(limit)
     )]
     Memory {
-        /// What needs it, for example `a training of 4,346,934,160 parameters`.
+        /// What needs the memory, for example `a training of 4,346,934,160 parameters`.
         what: String,
-        /// Bytes needed in total.
+        /// Total number of bytes needed.
         needed: u64,
         /// Bytes available.
         available: u64,
@@ -134,17 +134,17 @@ pub enum Error {
         "the GPU ran out of memory while {doing}. Use a smaller network, batch or data set, or close other programs"
     )]
     OutOfMemory {
-        /// What was being done.
+        /// What the program was doing.
         doing: String,
     },
 
-    /// The device is gone: unplugged, reset by its driver, or destroyed.
+    /// The device was lost: it was unplugged, reset by its driver, or destroyed.
     #[error(
         "the GPU device was lost while {doing}: {}. Its data is lost: make a new Gpu and start again",
         on_one_line(reason)
     )]
     DeviceLost {
-        /// What was being done.
+        /// What the program was doing.
         doing: String,
         /// The driver's message.
         reason: String,
@@ -157,7 +157,7 @@ pub enum Error {
         after.as_secs_f32()
     )]
     Timeout {
-        /// What was being done.
+        /// What the program was doing.
         doing: String,
         /// How long the program waited.
         after: Duration,
@@ -166,26 +166,26 @@ pub enum Error {
     /// wgpu refused a command.
     #[error("wgpu reported an error while {doing}: {}", on_one_line(message))]
     Gpu {
-        /// What was being done.
+        /// What the program was doing.
         doing: String,
         /// wgpu's message.
         message: String,
     },
 
-    /// A tensor or plan belongs to another device.
+    /// A tensor or plan was made with another [`Gpu`](crate::Gpu).
     #[error(
         "{what} belongs to another Gpu than the one it is used with. Make it with that Gpu, or share one Gpu: Gpu::new \
          and Gpu::from_wgpu return a new Gpu, a clone is the same Gpu"
     )]
     OtherGpu {
-        /// The label of the tensor, or the kernels of the plan.
+        /// Label of the tensor, or names of the plan's kernels.
         what: String,
     },
 
     /// A setting is outside of its allowed range.
     #[error("{name} must be {expected}; it is {found}")]
     Setting {
-        /// The setting, for example `batch`.
+        /// Name of the setting, for example `batch`.
         name: String,
         /// The allowed values.
         expected: String,
@@ -193,27 +193,27 @@ pub enum Error {
         found: String,
     },
 
-    /// Two things that must have the same shape differ.
+    /// A tensor or array does not have the expected shape.
     #[error("{what}: expected shape {expected}, found {found}. {remedy}")]
     Shape {
-        /// The thing that has the shape.
+        /// Name of the tensor or array.
         what: String,
-        /// Number of rows and their shape, as expected.
+        /// Expected number of rows and shape of each row.
         expected: Box<TensorShape>,
-        /// Number of rows and their shape, as found.
+        /// Actual number of rows and shape of each row.
         found: Box<TensorShape>,
-        /// What to do about it.
+        /// How to fix it.
         remedy: &'static str,
     },
 
-    /// There are more or fewer of something than there should be.
+    /// A count is too large or too small.
     #[error("{what}: expected {expected}, found {found}")]
     Count {
-        /// The things that are counted, for example `parameters of the network`.
+        /// What is counted, for example `parameters of the network`.
         what: String,
-        /// How many there should be.
+        /// Expected count.
         expected: usize,
-        /// How many there are.
+        /// Actual count.
         found: usize,
     },
 
@@ -226,33 +226,34 @@ pub enum Error {
         mistake: BindingFault,
     },
 
-    /// A buffer from outside the crate cannot be used in this way.
+    /// A buffer that another part of the program created cannot be used as requested.
     #[error("{doing} is not possible, because the buffer of {label} {fault}")]
     Buffer {
-        /// The label of the tensor, or of the buffer if no tensor is known.
+        /// Label of the tensor, or label of the buffer if the tensor is not known.
         label: String,
-        /// What was being done, for example `reading y`.
+        /// What the program was doing, for example `reading y`.
         doing: String,
-        /// The reason.
+        /// Why the buffer cannot be used.
         fault: BufferFault,
     },
 
-    /// Examples have classes where values are needed, or the other way round.
+    /// A data set has the wrong kind of targets: classes instead of values, or values instead of classes.
     #[error("data set \"{examples}\" has {}, but {needed}. {remedy}", found.name())]
     Targets {
         /// Name of the data set.
         examples: String,
-        /// What the data set has.
+        /// The kind of targets in the data set.
         found: TargetKind,
-        /// What needs the other kind, for example `the loss SoftmaxCrossEntropy compares classes`.
+        /// Why another kind is needed, for example `the loss SoftmaxCrossEntropy compares classes`.
         needed: String,
-        /// What to do about it.
+        /// How to fix it.
         remedy: &'static str,
     },
 
-    /// The iterator of a [`Stream`](crate::data::Stream) returned an error instead of a block. All steps of complete
-    /// windows before this block are taken, and the rows of the interrupted window are kept: the next call goes on with
-    /// the block after it.
+    /// The iterator of a [`Stream`](crate::data::Stream) returned an error instead of a block of rows.
+    ///
+    /// The training has taken all steps on the complete shuffling windows before this block. The rows of the incomplete
+    /// window stay in memory. To continue with the next block, request steps again.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "cannot read block {block} of the stream: {source}. This call took {} before it; to go on with the next block, \
@@ -264,13 +265,14 @@ pub enum Error {
         block: u64,
         /// The iterator's error.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// The losses of the steps of the same call before the error; at most the last 16,384, where the call returns
-        /// no losses.
+        /// Losses of the steps that the failed call took before the error. For calls that return no losses, at most the
+        /// last 16,384.
         losses: Vec<f32>,
     },
 
-    /// The rows of a block of a [`Stream`](crate::data::Stream) do not fit the network and its loss. The block is
-    /// skipped; otherwise everything is as in [`Stream`](Self::Stream).
+    /// The rows of a block of a [`Stream`](crate::data::Stream) do not fit the network and its loss.
+    ///
+    /// The block is skipped. The training continues in the same way as after [`Error::Stream`](Self::Stream).
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "block {block} of the stream: expected {expected}, found {found}. This call took {} before it; make all blocks \
@@ -284,8 +286,8 @@ pub enum Error {
         expected: String,
         /// The rows of the block.
         found: String,
-        /// The losses of the steps of the same call before the error; at most the last 16,384, where the call returns
-        /// no losses.
+        /// Losses of the steps that the failed call took before the error. For calls that return no losses, at most the
+        /// last 16,384.
         losses: Vec<f32>,
     },
 
@@ -295,52 +297,52 @@ pub enum Error {
     #[error(transparent)]
     Check(#[from] CheckError),
 
-    /// The fused plan was requested but is not possible.
+    /// [Fused](crate::Fusion) training steps were requested but are not possible.
     #[error(
         "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses"
     )]
     Plan(Unfused),
 
-    /// A process of a [distributed](crate::distributed) training has left it, because of an error of its own.
+    /// Another process of a [distributed](crate::distributed) training has stopped because of an error.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(
         "process {rank} has left the training: its own message says why. Start all processes again from the last \
          checkpoint"
     )]
     Process {
-        /// The rank of that process.
+        /// Rank of the stopped process.
         rank: usize,
     },
 
-    /// Training diverged: the loss is infinite or NaN, or a loss of classes has reached 2²⁴. Up to there an `f32`
-    /// distinguishes losses that differ by 1.
+    /// Training diverged: the loss is infinite or NaN, or a loss over classes has reached 2²⁴. Above 2²⁴, an `f32`
+    /// cannot distinguish losses that differ by 1.
     #[error("training diverged: the loss of step {step} is {loss:e}. {remedy}")]
     Diverged {
-        /// The first step, counted from 1, whose minibatch had such a loss.
+        /// The first step, counted from 1, whose loss diverged.
         step: u64,
-        /// That loss: infinite or NaN, or, for classes, at least 2²⁴.
+        /// The loss of that step: infinite or NaN, or, for classes, at least 2²⁴.
         loss: f32,
-        /// The learning rate, by its schedule, of the last update before that loss; if there was no update, that of the
-        /// step itself.
+        /// Scheduled learning rate of the last update before that step. If there was no earlier update, the learning
+        /// rate of the step itself.
         learning_rate: f32,
-        /// The losses of the same call before it.
+        /// Losses of the earlier steps of the same call.
         losses: Vec<f32>,
-        /// What to do about it, given the settings and the data of this training.
+        /// How to fix it, given the settings and the data of this training.
         remedy: String,
     },
 
-    /// A diverged training cannot be saved.
+    /// The training was not saved, because it has [diverged](Self::Diverged).
     #[error(
         "not saved: the training diverged at step {step}. Use a file that was saved before: give its weights with \
          set_weights to a training with a lower learning rate"
     )]
     NotSaved {
-        /// The first step, counted from 1, whose loss was not sound.
+        /// The first step, counted from 1, whose loss diverged.
         step: u64,
     },
 }
 
-/// Prints the message, which says what to do: a `main` that returns an error prints this.
+/// Prints the same message as `Display`, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -348,7 +350,7 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// Names the thing that an invalid setting belongs to.
+    /// Adds to a [`Setting`](Self::Setting) error what the setting belongs to: the name becomes `name of place`.
     pub(crate) fn of(self, place: &str) -> Self {
         match self {
             Self::Setting {
@@ -391,13 +393,13 @@ impl Error {
     }
 }
 
-/// The limit that no device can raise: kernels index with `u32`.
+/// The name of the limit on the elements of a tensor. No device can raise it, because kernels index with `u32`.
 pub(crate) const ELEMENTS: &str = "elements of a tensor, which kernels count with u32";
 
-/// The limit of [`GpuBuilder::flops_per_dispatch`](crate::gpu::GpuBuilder::flops_per_dispatch).
+/// The name of the limit that is set by [`GpuBuilder::flops_per_dispatch`](crate::gpu::GpuBuilder::flops_per_dispatch).
 pub(crate) const FLOPS_PER_DISPATCH: &str = "flops_per_dispatch";
 
-/// What else to do about a limit that is too low.
+/// The end of the message about a limit: how to raise it, if that is possible.
 fn or_lift(limit: &str) -> &'static str {
     match limit {
         ELEMENTS => "",

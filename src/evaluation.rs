@@ -5,20 +5,21 @@ use std::fmt;
 use crate::data::Examples;
 use crate::error::TargetKind;
 
-/// How good a network is on a data set. `Display` prints it as `loss 0.1234, accuracy 0.9712`.
+/// The mean loss and the accuracy of a network on a data set. `Display` prints `loss 0.1234, accuracy 0.9712`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// Mean loss; if the loss has [`class_weights`](crate::ops::Loss::class_weights), weighted by those of the labels.
+    /// The mean loss. If the loss has [`class_weights`](crate::ops::Loss::class_weights): the mean weighted by the
+    /// weight of each example's label.
     pub loss: f64,
-    /// Share of examples whose largest logit is that of their label, 0…1. For a loss of
-    /// [`Probabilities`](crate::ops::TargetKind::Probabilities): the share of all outputs of all examples whose logit
-    /// is above 0 exactly where the target is above 0.5. `None` for a loss of values.
+    /// The fraction of examples whose largest logit is that of their label, 0…1. For a loss with
+    /// [`Probabilities`](crate::ops::TargetKind::Probabilities) as targets: the fraction of outputs, over all examples,
+    /// that are right: the logit is above 0 exactly if the target is above 0.5. `None` for a loss that compares values.
     pub accuracy: Option<f64>,
 }
 
-/// How many outputs of a data set can be right or wrong for a loss with such targets; `None` if the loss compares
-/// values.
+/// The number of outputs of a data set that can be right or wrong, for a loss with targets of this kind; `None` if the
+/// loss compares values.
 pub(crate) fn judged(targets: TargetKind, examples: &Examples) -> Option<usize> {
     match targets {
         TargetKind::Classes => Some(examples.len()),
@@ -28,7 +29,8 @@ pub(crate) fn judged(targets: TargetKind, examples: &Examples) -> Option<usize> 
 }
 
 impl Evaluation {
-    /// Makes an evaluation from a sum of losses and its divisor, and from the number of hits and of judged outputs.
+    /// Makes an evaluation from (the sum of losses, its divisor) and from (the number of right outputs, the number of
+    /// judged outputs).
     pub(crate) fn new((loss_sum, weight): (f64, f64), hits: Option<(usize, usize)>) -> Self {
         Self {
             loss: loss_sum / weight,

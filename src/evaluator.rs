@@ -1,4 +1,4 @@
-//! Passes over a whole data set on a GPU.
+//! Forward passes over a whole data set on a GPU.
 
 mod model;
 
@@ -19,10 +19,10 @@ use crate::ops::{Loss, TargetKind, gather, metrics, sample, weight_of_rows};
 use crate::plan::{Plan, Recorder, SOFTWARE_ITERATIONS, flops_per_submit};
 use crate::tensor::Tensor;
 
-/// Rows evaluated at a time: enough to keep a GPU busy.
+/// Number of rows per chunk: enough to keep a GPU busy.
 const ROWS: usize = 1_000;
 
-/// Data sets on the GPU, kept for later evaluations as long as the program keeps them.
+/// Data sets on the GPU. Each stays there as long as the program holds it, for later evaluations.
 #[derive(Debug, Default)]
 pub(crate) struct DataSets {
     sets: Vec<DataSet>,
@@ -37,7 +37,7 @@ struct DataSet {
 }
 
 impl DataSets {
-    /// Starts with a data set that is already on the GPU.
+    /// Makes a list with one data set, which is already on the GPU.
     pub(crate) fn with(examples: &Examples, resident: Resident) -> Self {
         let mut sets = Self { sets: Vec::new() };
         sets.add(examples, resident);
@@ -52,8 +52,8 @@ impl DataSets {
         });
     }
 
-    /// Returns this data set, uploaded at its first use. Frees the data sets that the program has dropped, because
-    /// nothing can use them again.
+    /// Returns this data set, after uploading it at its first use. Frees all data sets that the program has dropped,
+    /// because they cannot be used again.
     fn get(&mut self, gpu: &Gpu, examples: &Examples) -> Result<&mut DataSet, Error> {
         self.sets.retain(|set| {
             let is_kept = set.memory.strong_count() > 0;
@@ -78,7 +78,8 @@ impl DataSets {
         Ok(&self.get(gpu, examples)?.resident)
     }
 
-    /// The evaluation of a data set, recorded at its first use. `own` chooses the chunks to evaluate from their number.
+    /// Returns the evaluation of a data set, recorded at its first use. `own` receives the number of chunks and returns
+    /// the range of chunks to evaluate.
     pub(crate) fn evaluator(
         &mut self,
         model: &Model,
@@ -94,7 +95,7 @@ impl DataSets {
         Ok(set.evaluator.insert(evaluator))
     }
 
-    /// Drops all recorded evaluations; they are recorded again when needed.
+    /// Drops all recorded evaluations; each is recorded again when it is next needed.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn forget_evaluators(&mut self) {
         self.sets.iter_mut().for_each(|set| set.evaluator = None);
@@ -119,7 +120,8 @@ impl DataSets {
     }
 }
 
-/// A pass over a whole data set, recorded once: forward, losses, and sums per chunk of rows. Each plan is one submit.
+/// A recorded pass over a whole data set: for each chunk of rows, the forward pass, the losses and their sums. Each
+/// plan is submitted separately.
 #[derive(Debug)]
 pub(crate) struct Evaluator {
     plans: Vec<Plan>,
@@ -127,10 +129,10 @@ pub(crate) struct Evaluator {
     sums: Sums,
 }
 
-/// The results of all chunks.
+/// The sums of all chunks.
 #[derive(Debug)]
 pub(crate) struct Totals {
-    /// (chunks, 2): the sum of losses and the number of hits of each chunk; 0 for chunks that were not evaluated.
+    /// Shape (chunks, 2): the sum of losses and the number of hits of each chunk; 0 for a chunk that was not evaluated.
     pub(crate) values: Vec<f32>,
     sums: Sums,
 }
@@ -141,13 +143,14 @@ impl Totals {
     }
 }
 
-/// How the results of chunks add up to an evaluation.
+/// Combines the sums of all chunks into an evaluation.
 #[derive(Debug, Clone)]
 struct Sums {
-    /// A chunk's factor turns its sum of losses into its part of the weighted sum over all examples.
+    /// One factor per chunk: multiplied by it, the chunk's sum of losses becomes its part of the weighted sum over all
+    /// examples.
     factors: Vec<f64>,
     weight: f64,
-    /// Number of all outputs that can be right or wrong; `None` if the loss compares values.
+    /// The number of outputs, over all examples, that can be right or wrong; `None` if the loss compares values.
     of: Option<usize>,
 }
 
@@ -186,7 +189,8 @@ impl Sums {
     }
 }
 
-/// Rows per chunk: as many as memory, a submit and the loops of a software driver allow.
+/// Returns the number of rows per chunk: as many as fit in memory, in one submit, and in a software driver's limit of
+/// loop iterations.
 fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
     let classes = model.graph().outputs() as u64;
     // `metrics::evaluate` has 64 invocations; each loops over the classes of its rows.
@@ -195,7 +199,7 @@ fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
         * usize::try_from(rounds)
             .unwrap_or(usize::MAX / 64)
             .saturating_sub(1);
-    // The hits of a chunk are summed in `f32`, which must count each of them.
+    // `f32` counts exactly only up to 2²⁴, so a chunk must not have more hits.
     let by_hits = match targets {
         TargetKind::Probabilities => (1 << f32::MANTISSA_DIGITS) / model.graph().outputs(),
         TargetKind::Classes | TargetKind::Values => ROWS,
@@ -204,7 +208,7 @@ fn rows_of_chunk(model: &Model, targets: TargetKind, examples: usize) -> usize {
     most.max(1).min(examples)
 }
 
-/// Forward passes over a data set, one chunk of rows at a time, all in the same memory.
+/// Forward passes over a data set, one chunk of rows after another. All chunks use the same memory.
 struct Chunks<'a> {
     model: &'a Model,
     data: &'a Resident,
@@ -230,7 +234,8 @@ impl<'a> Chunks<'a> {
         self.data.len().div_ceil(self.rows)
     }
 
-    /// Records a chunk from gathering its examples to the logits. Returns the pass with just the chunk's rows.
+    /// Records the gathering of a chunk's examples and their forward pass to the logits. Returns the pass, which has as
+    /// many rows as this chunk.
     fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -247,7 +252,7 @@ impl<'a> Chunks<'a> {
         Ok(pass)
     }
 
-    /// Submits a chunk's pass. The future reads a copy of the outputs, which the next chunk does not overwrite.
+    /// Submits a chunk's pass. The future reads a copy of the outputs, because the next chunk overwrites them.
     fn submit(
         &self,
         chunk: usize,
@@ -307,7 +312,7 @@ impl Evaluator {
         })
     }
 
-    /// Submits the pass at once; the future waits for its results.
+    /// Submits the pass before it returns; the future waits for the sums.
     pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Totals, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);
@@ -334,7 +339,7 @@ impl Evaluator {
     }
 }
 
-/// The model's predictions for every example, one chunk after another.
+/// Returns the model's prediction for every example, computed chunk by chunk.
 pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Prediction>, Error> {
     let all = Chunks::new(model, TargetKind::Classes, data)?;
     let mut predictions = Vec::with_capacity(data.len());
@@ -345,7 +350,8 @@ pub(crate) async fn predictions(model: &Model, data: &Resident) -> Result<Vec<Pr
     Ok(predictions)
 }
 
-/// Submits the passes at once; the future waits for the model's outputs for every example, (examples, outputs).
+/// Submits the passes before it returns. The future waits for the model's outputs for every example, of shape
+/// (examples, outputs).
 pub(crate) fn outputs(
     model: &Model,
     examples: &Examples,

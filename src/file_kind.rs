@@ -1,16 +1,16 @@
-//! Recognizes files that this crate cannot read, as far as their bytes tell.
+//! Recognizes, by their bytes, files that this crate cannot read.
 
 use Format::{Archive, Ggml, Packed, Page, Picture, Table};
 
 /// A kind of file, recognized by its bytes.
 #[derive(Debug)]
 pub(crate) struct FileKind {
-    /// What messages call it.
+    /// The name of the kind in messages.
     pub(crate) name: String,
     pub(crate) format: Format,
 }
 
-/// The format of a file; it tells the reader what to advise.
+/// The format of a file. It decides which advice an error message gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Archive,
@@ -24,7 +24,7 @@ pub(crate) enum Format {
     LfsPointer,
     Page,
     Json,
-    /// The index of a model in several files.
+    /// The index file of a model that is stored in several files.
     Index,
     Text,
     Pickle,
@@ -38,7 +38,7 @@ pub(crate) enum Format {
     Ggml,
 }
 
-/// Beginnings of files, with the names and formats of their kinds.
+/// The first bytes of files, each with the name and the format of its kind.
 const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"\x89PNG", "a PNG picture", Picture),
     (b"\xff\xd8\xff", "a JPEG picture", Picture),
@@ -75,15 +75,15 @@ const BEGINNINGS: [(&[u8], &str, Format); 25] = [
     (b"\0\0\x08\x03", "an IDX file of images", Format::Idx),
 ];
 
-/// Bytes at either end of a file that are searched for names and words.
+/// Number of bytes at the start and at the end of a file that are searched for names and words.
 const SEARCHED: usize = 64 << 10;
-/// Offset of the mark of a tar archive.
+/// Offset in bytes of the signature of a tar archive.
 const TAR: usize = 257;
-/// The start of a pickle in PyTorch's first format, after the protocol number.
+/// The first bytes of a pickle in PyTorch's first format, after the protocol number.
 const TORCH_PICKLE: &[u8] = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
 
 impl FileKind {
-    /// Recognizes a file by its bytes, which must include its start. `None` if they tell nothing.
+    /// Recognizes a file by its bytes, which must include its start. Returns `None` for an unknown kind.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let begins = |(start, ..): &&(&[u8], &str, Format)| bytes.starts_with(start);
         if let Some(&(_, name, format)) = BEGINNINGS.iter().find(begins) {
@@ -116,7 +116,7 @@ impl FileKind {
             ] => ("a WebP picture", Picture),
             [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => ("a BMP picture", Picture),
             [b'P', b'5' | b'6', b'\n' | b' ', ..] => ("a PGM or PPM picture", Picture),
-            // Fields 1 and 2 of ONNX's message: the version of the format, and the program that wrote the file.
+            // The first two fields of an ONNX model: the version of the format, and the program that wrote the file.
             [0x08, 3..=32, 0x12, ..] => ("an ONNX file", Format::Onnx),
             _ if bytes
                 .get(TAR..)
@@ -164,8 +164,8 @@ fn of_zip(bytes: &[u8]) -> (&'static str, Format) {
     }
 }
 
-/// Whether it is a pickle of protocol 0 or 1, which has no mark: a dictionary, a list, or a class given by module and
-/// name.
+/// Whether the bytes are a pickle of protocol 0 or 1, which has no signature: a dictionary, a list, or a class given by
+/// its module and name.
 fn is_early_pickle(bytes: &[u8]) -> bool {
     match *bytes {
         [b'(', b'd' | b'l', b'p', b'0'..=b'9', ..] | [b'}' | b']', b'q', 0..32, ..] => true,
@@ -183,12 +183,12 @@ fn is_early_pickle(bytes: &[u8]) -> bool {
     }
 }
 
-/// Bytes at the start that identify a text.
+/// Number of bytes at the start of a text that identify its kind.
 const SHOWN: usize = 256;
 
 fn of_text(bytes: &[u8]) -> Option<FileKind> {
     let start = &bytes[..bytes.len().min(SHOWN)];
-    // The last character may be cut off.
+    // The last character may be incomplete.
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => {

@@ -1,14 +1,17 @@
-//! Writes files atomically: whenever the process ends, and for whatever reason, either the old file is there or the new
-//! one.
+//! Writes files atomically: after a crash at any time, the path names either the complete old file or the complete new
+//! file.
 //!
-//! The new file is written beside the old one, and gets its name once it is on the disk. On Linux it has no name while
-//! it is written, and a temporary name only for the instant in which it replaces another file. Elsewhere, and on file
-//! systems without unnamed files, it is called `.wgrad-….tmp` while it is written. If a process was killed, the next
-//! [`check`] in that directory removes what it left behind.
+//! The new file is written to the same directory, and gets its final name when all its bytes are on the disk. On Linux,
+//! the file has no name while it is written. It gets a temporary name only for the moment in which it replaces another
+//! file. On other systems, and on file systems that do not support unnamed files, it is called `.wgrad-….tmp` while it
+//! is written. If a process was killed, the next [`check`] in that directory removes its temporary file.
 //!
-//! A link stays a link: its target is written, whether the target exists or not. Permissions and owner stay the same. A
-//! file that can be written to but not replaced is written in place (its directory is read-only, the file is a mount
-//! point, or it belongs to another user). A crash during such a write can leave a mixture of both files.
+//! If the path is a link, the link's target is written, whether it exists or not, and the link is kept. Permissions and
+//! owner of the file are kept.
+//!
+//! Some files can be written to but not replaced: the directory is read-only, the file is a mount point, or it belongs
+//! to another user. Such a file is overwritten in place. A crash during this write can leave a mixture of the old and
+//! the new contents.
 
 mod scratch;
 
@@ -28,7 +31,7 @@ use scratch::{Old, Scratch};
 pub struct FileError {
     /// The path as the caller gave it.
     pub path: PathBuf,
-    /// The system's error, or what the path is instead of a regular file.
+    /// The error of the operating system, or an error that says what the path is instead of a regular file.
     pub source: io::Error,
 }
 
@@ -40,18 +43,18 @@ fn remedy(error: io::ErrorKind) -> &'static str {
     }
 }
 
-/// Prints the message, which says what to do: a `main` that returns an error prints this.
+/// Prints the same message as `Display`, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// The most links that are followed, as in the system.
+/// The most links that are followed for one path. Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
-/// Checks that [`write()`] can write a file there, before hours of work depend on it. An existing file stays unchanged,
-/// and no file is created.
+/// Checks that [`write()`] can write a file at `path`. Call it before a long computation whose result is then written.
+/// An existing file stays unchanged, and no file is created.
 ///
 /// ```
 /// use wgrad::files;
@@ -64,22 +67,23 @@ const MOST_LINKS: usize = 40;
 /// ```
 ///
 /// # Errors
-/// [`FileError`] when the path is a directory, a device, a pipe or a socket; when the file may not be written to, or
-/// another program keeps a lock on it; or when the directory of a new file does not exist or may not be written to.
+/// [`FileError`] when the path is a directory, a device, a pipe or a socket; when the process has no permission to
+/// write to the file, or another program holds a lock on it; or when the directory of a new file does not exist or is
+/// not writable.
 pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
         let target = Target::of(path)?;
         scratch::sweep(target.directory());
         match &target.old {
-            // At worst the file is written in place.
+            // The file was opened for writing, so `write` can at least overwrite it in place.
             Some(old) => wait_for_others(&old.file),
             None => scratch::probe(target.directory()),
         }
     })
 }
 
-/// Writes a whole file, and replaces the existing one.
+/// Writes `bytes` as the complete contents of a file, and replaces an existing file.
 ///
 /// ```
 /// use wgrad::files;
@@ -93,8 +97,8 @@ pub fn check(path: impl AsRef<Path>) -> Result<(), FileError> {
 /// ```
 ///
 /// # Errors
-/// The errors of [`check`], except for locks; [`FileError`] also when there is no room: then the old file is still
-/// there.
+/// The errors of [`check`], except that a lock of another program is no error. [`FileError`] also when the disk is
+/// full; the old file is then unchanged.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     let path = path.as_ref();
     named(path, || {
@@ -108,7 +112,8 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     })
 }
 
-/// Whether two paths name the same file: the same path spelled in two ways, a link, or a second name of its contents.
+/// Whether two paths name the same file: different spellings of one path, a symbolic link and its target, or two hard
+/// links.
 ///
 /// ```
 /// use wgrad::files;
@@ -136,7 +141,7 @@ fn named(path: &Path, write: impl FnOnce() -> io::Result<()>) -> Result<(), File
     })
 }
 
-/// The place where a file is to be written.
+/// The file that is to be written.
 #[derive(Debug)]
 struct Target {
     /// The path after following links.
@@ -146,7 +151,7 @@ struct Target {
 }
 
 impl Target {
-    /// The target for a path, if it is new, or a regular file that may be written to.
+    /// Creates the target for a path. Fails unless the path is unused, or names a regular file that can be written to.
     fn of(path: &Path) -> io::Result<Self> {
         let ends_in_separator = path.as_os_str().as_encoded_bytes().last();
         let is_directory =
@@ -160,7 +165,7 @@ impl Target {
         match fs::metadata(path) {
             Ok(metadata) => {
                 check_regular(&metadata)?;
-                // A file that is protected from writing should not be replaced either.
+                // Open the file for writing: a read-only file should not be replaced either.
                 let file = File::options().write(true).open(path)?;
                 Ok(Self {
                     path: follow(path)?,
@@ -183,21 +188,22 @@ impl Target {
         let directory = self.directory();
         let is_written = match &self.old {
             None => scratch::write_new(&self.path, directory, bytes)?,
-            // The open file may have been removed, or another file may have its name now.
+            // Meanwhile, the open file may have been removed, or another file may have got its name.
             Some(old) if !self.is_named(old) => return Err(io::ErrorKind::ResourceBusy.into()),
             Some(_) => false,
         };
         if !is_written {
             let write = || Scratch::new(directory, self.old.as_ref(), bytes)?.persist(&self.path);
             match write() {
-                // The temporary file was removed by another machine, which does not see our locks.
+                // On a shared file system, another machine that does not see the lock may have removed the temporary
+                // file. Try once more.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => {
                     write()?;
                 }
                 written => written?,
             }
         }
-        // Flushes the new name too; where directories cannot be opened, the system takes care of it.
+        // Write the new name to the disk as well. On systems where directories cannot be opened, this is not necessary.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
         Ok(())
     }
@@ -207,7 +213,7 @@ impl Target {
     }
 
     fn write_in_place(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-        // Guards against another process that does the same; some file systems have no locks.
+        // The lock keeps out other processes that write in place. Ignore an error: some file systems have no locks.
         let _ = file.lock();
         let written = overwrite(&mut file, bytes);
         let _ = file.unlock();
@@ -218,7 +224,7 @@ impl Target {
 fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
     let old = file.metadata()?.len();
     let most = usize::try_from(old).unwrap_or(usize::MAX).min(bytes.len());
-    // The part beyond the old length is written first: if there is no room for it, the old file is still whole.
+    // First write the part beyond the old length. If the disk is full, the old contents are still complete.
     let (head, tail) = bytes.split_at(most);
     file.seek(SeekFrom::Start(most as u64))?;
     if let Err(error) = file.write_all(tail).and_then(|()| file.sync_all()) {
@@ -231,8 +237,8 @@ fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Waits for another process that writes the file in place: that takes only a moment. A process that keeps its lock,
-/// for example to append to the file, is an error.
+/// Waits up to a second for other processes that write the file in place. Fails if a process holds its lock longer, for
+/// example to append to the file.
 fn wait_for_others(file: &File) -> io::Result<()> {
     for _ in 0..20 {
         match file.try_lock_shared() {
@@ -248,7 +254,8 @@ fn wait_for_others(file: &File) -> io::Result<()> {
     ))
 }
 
-/// Whether a file was not replaced because the process may not replace it, and not because there is no room.
+/// Whether the error means that the process is not allowed to replace the file. Other errors, such as a full disk, must
+/// not lead to a write in place.
 fn forbids_replacing(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     let kinds = [
@@ -260,7 +267,7 @@ fn forbids_replacing(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// The final target of a link, whether it exists or not; a file that is no link is its own target.
+/// Follows links to the final target, whether it exists or not. Returns a path that is not a link unchanged.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -269,7 +276,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(path),
         }
     }
-    // For a circle of links the system has its own error.
+    // There are too many links, for example in a circle. Return the system's error for this.
     fs::metadata(&path).map(|_| path)
 }
 
@@ -280,7 +287,7 @@ fn directory(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-/// A path that is the same for all spellings of a name, even for a file that does not exist yet.
+/// Returns the same absolute path for all spellings of a path, even if the file does not exist yet.
 fn absolute(path: &Path) -> PathBuf {
     let whole = fs::canonicalize(path).ok();
     let in_directory = || {

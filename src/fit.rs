@@ -48,7 +48,7 @@ pub(crate) fn check_fit(graph: &Graph, loss: &dyn Loss, examples: &Examples) -> 
     }
 }
 
-/// Checks that targets, `outputs` per row, are probabilities.
+/// Checks that targets are probabilities. Each row has `outputs` targets.
 fn check_probabilities<'a, F: Float>(
     loss: &str,
     what: &str,
@@ -71,7 +71,7 @@ fn check_probabilities<'a, F: Float>(
     ))
 }
 
-/// The kind of targets that the examples have.
+/// Returns the kind of targets that the examples have.
 pub(crate) fn kind_of(examples: &Examples) -> TargetKind {
     match examples.labels() {
         Some(_) => TargetKind::Classes,
@@ -79,15 +79,15 @@ pub(crate) fn kind_of(examples: &Examples) -> TargetKind {
     }
 }
 
-/// Checks that the host has room for a network's outputs for so many rows.
+/// Checks that the host has memory for a network's outputs, of shape `[rows, outputs]`.
 pub(crate) fn check_outputs<F>([rows, outputs]: [usize; 2]) -> Result<(), Error> {
     let what = || format!("the outputs of {rows} rows");
     let values = (rows as u64).saturating_mul(outputs as u64);
     memory::check(what, bytes_of::<F>(values))
 }
 
-/// The windows of a stream, whose rows are checked against the network and the loss. Also checks the optimizer's
-/// settings.
+/// Returns the windows of a stream. Checks the optimizer's settings, and each block of rows against the network and the
+/// loss.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn windows(
     graph: &Graph,
@@ -108,7 +108,7 @@ pub(crate) fn windows(
     if indices.is_empty() && probabilities.is_none() {
         return Windows::new(stream, layout, batch);
     }
-    // `Windows` reports a block with another layout.
+    // If a block has another layout, `Windows` returns an error.
     let stream = stream.checked(move |table| {
         if Layout::of(table) != layout {
             return Ok(());
@@ -125,8 +125,8 @@ pub(crate) fn windows(
     Windows::new(stream, layout, batch)
 }
 
-/// Checks that a network has an input for each feature and an output for each class or value, and that features that
-/// must be indices are valid ones.
+/// Checks that a network has one input per feature and one output per class or value, and that all features that must
+/// be indices are valid indices.
 pub(crate) fn check_widths(graph: &Graph, examples: &Examples) -> Result<(), Error> {
     let expected = [graph.features(), graph.outputs()];
     let found = [examples.width(), examples.outputs()];
@@ -158,7 +158,7 @@ pub(crate) fn check_classes(examples: &Examples) -> Result<(), Error> {
     })
 }
 
-/// Checks that rows have as many columns as a network has features.
+/// Checks that `x` has one column per feature of the network.
 pub(crate) fn check_columns(graph: &Graph, [rows, columns]: [usize; 2]) -> Result<(), Error> {
     let features = graph.features();
     if columns == features {
@@ -172,10 +172,11 @@ pub(crate) fn check_columns(graph: &Graph, [rows, columns]: [usize; 2]) -> Resul
     ))
 }
 
-/// Columns of a row that are indices: see [`Graph::indices`].
+/// Columns of a row that contain indices, the number below which these must be, and the layer's name: see
+/// [`Graph::indices`].
 pub(crate) type Indices = (Range<usize>, usize, String);
 
-/// Checks that rows fit a network: as many columns as it has features, and indices that its layers know.
+/// Checks that rows fit a network: one column per feature, and valid indices in the columns that contain indices.
 pub(crate) fn check_features<F: Float>(graph: &Graph, x: ArrayView2<'_, F>) -> Result<(), Error> {
     check_columns(graph, x.dim().into())?;
     for indices in graph.indices() {
@@ -207,7 +208,7 @@ fn check_table(indices: &[Indices], table: &Table) -> Result<(), Error> {
     indices.try_for_each(|indices| check_indices(table.name(), indices, rows.clone()))
 }
 
-/// Checks that the given columns of all rows are integers from 0 and below a number.
+/// Checks that the given columns of all rows contain integers of at least 0 and less than `below`.
 pub(crate) fn check_indices<'a, F: Float>(
     what: &str,
     (columns, below, layer): &Indices,
@@ -232,7 +233,7 @@ pub(crate) fn check_indices<'a, F: Float>(
     Ok(())
 }
 
-/// Checks that there is at least one row, because no rows have no mean.
+/// Checks that there is at least one row, because zero rows have no mean loss.
 pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     match rows {
         0 => Err(Error::setting(
@@ -244,7 +245,7 @@ pub(crate) fn check_rows(rows: usize) -> Result<(), Error> {
     }
 }
 
-/// Checks that a matrix has the rows and columns that a pass was made for.
+/// Checks that a matrix has the number of rows and columns for which a pass was made.
 pub(crate) fn check_of_pass(
     what: &str,
     expected: [usize; 2],
@@ -263,8 +264,8 @@ pub(crate) fn check_of_pass(
     }
 }
 
-/// Checks that there are rows of the network's features, and a target for each that fits the loss: the index of a
-/// class, or values.
+/// Checks that there is at least one row, that rows have one column per feature, and that each row has a target that
+/// fits the loss: the index of a class, or values.
 pub(crate) fn check_targets<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,
@@ -301,8 +302,8 @@ pub(crate) fn check_targets<F: Float>(
     }
 }
 
-/// [`check_targets`] for rows of a training step: all their numbers must also be finite, or they would ruin the
-/// parameters.
+/// [`check_targets`] for rows of a training step. All their values must also be finite, because others would make the
+/// parameters NaN.
 pub(crate) fn check_given<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,
@@ -318,7 +319,7 @@ pub(crate) fn check_given<F: Float>(
 }
 
 fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Error> {
-    // Testing a whole row at a time is faster than stopping at the first fault.
+    // Testing a whole row at once is faster than stopping at the first bad value.
     let is_finite = |row: &ArrayView1<'_, F>| row.fold(true, |all, value| all & value.is_finite());
     match rows.rows().into_iter().position(|row| !is_finite(&row)) {
         None => Ok(()),
@@ -338,7 +339,7 @@ fn check_finite<F: Float>(what: &str, rows: ArrayView2<'_, F>) -> Result<(), Err
     }
 }
 
-/// Checks that there is a valid class index for each row.
+/// Checks that each row has a valid class index.
 fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error> {
     if labels.len() != rows {
         return Err(Error::Count {
@@ -357,7 +358,7 @@ fn check_labels(classes: usize, rows: usize, labels: &[u32]) -> Result<(), Error
     }
 }
 
-/// Checks that there is a finite weight for each row.
+/// Checks that each row has a finite weight.
 pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), Error> {
     if weights.len() != rows {
         return Err(Error::Count {
@@ -376,10 +377,10 @@ pub(crate) fn check_weights<F: Float>(rows: usize, weights: &[F]) -> Result<(), 
     }
 }
 
-/// The most minibatches of a step: each has its own dispatches, which take about 25 KB of the host's memory.
+/// Maximum number of minibatches per step. Each has its own dispatches, which take about 25 KB of host memory.
 const MOST_ACCUMULATED: usize = 1024;
 
-/// Checks that a step can have so many minibatches.
+/// Checks that a step can accumulate `minibatches` minibatches.
 pub(crate) fn check_accumulated(
     minibatches: usize,
     batch: usize,
@@ -402,7 +403,7 @@ pub(crate) fn check_accumulated(
     ))
 }
 
-/// The error for a training whose rows are not drawn from a data set: its steps have one minibatch.
+/// Returns the error for accumulating minibatches in a training whose rows are not drawn from a data set.
 pub(crate) fn nothing_to_accumulate() -> Error {
     let expected = "from a data set, with a trainer made by Trainer::new: for a stream, use larger minibatches, and \
                     for given rows, give more rows at a time, or use a Pass and an Updater";

@@ -1,4 +1,4 @@
-//! The GPU device: the only place that submits work or reads results back.
+//! The GPU device. Only this module submits work and reads buffers back.
 
 mod adapter;
 mod buffer_fault;
@@ -36,7 +36,7 @@ pub(crate) use wait::{Completion, Finished, may_block};
 #[cfg(not(target_arch = "wasm32"))]
 use watcher::Watcher;
 
-/// A GPU device with its queue and compiled kernels. Clones share them.
+/// A GPU device with its queue and its compiled kernels. Clones share all three.
 ///
 /// ```no_run
 /// let gpu = wgrad::Gpu::new()?;
@@ -64,40 +64,40 @@ struct Shared {
     faults: Arc<Mutex<Faults>>,
     #[cfg(not(target_arch = "wasm32"))]
     watcher: Watcher,
-    /// Number of submits of plans.
+    /// Number of submits that contained plans.
     #[cfg(test)]
     submits: std::sync::atomic::AtomicUsize,
 }
 
-/// What a builder decides besides the adapter.
+/// The settings of a [`GpuBuilder`], without those that choose the adapter.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     kind: AdapterKind,
-    /// `None` with the kernels for hardware.
+    /// `None` when the kernels for hardware are used.
     driver: Option<SoftwareDriver>,
     timeout: Duration,
-    /// Whether this crate's own kernels are compiled with bounds checks too.
+    /// Whether this crate's own kernels are compiled with bounds checks, too, as users' kernels always are.
     checks_bounds: bool,
     flops_per_dispatch: u64,
 }
 
 impl Gpu {
-    /// Opens the best adapter of this machine: a hardware GPU before a software driver.
+    /// Opens the best adapter of this machine. Any hardware GPU is better than a software driver.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when there is no adapter, [`Error::NoDevice`] when it refuses to open a device.
+    /// [`Error::NoAdapter`] when there is no adapter, [`Error::NoDevice`] when the adapter cannot open a device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
 
-    /// Chooses an adapter by name, backend or kind.
+    /// Returns a builder, which chooses an adapter by name, backend or kind.
     #[must_use]
     pub fn builder() -> GpuBuilder {
         GpuBuilder::default()
     }
 
-    /// [`new`](Self::new) without blocking, for the web.
+    /// [`new`](Self::new) without blocking, for a browser.
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).
@@ -105,18 +105,18 @@ impl Gpu {
         Self::builder().request().await
     }
 
-    /// All adapters of this machine, best first.
+    /// Lists all adapters of this machine, best first.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn adapters() -> Vec<wgpu::AdapterInfo> {
         pollster::block_on(adapter::list())
     }
 
-    /// Wraps a device that the calling program owns. Wrap it once and clone the `Gpu` where you need it: tensors belong
-    /// to the `Gpu` that made them. The device's error handlers stay unchanged; errors of wgrad's own commands are
-    /// caught in error scopes.
+    /// Wraps a device that the calling program owns. Wrap it only once, and clone the `Gpu` where you need it: a tensor
+    /// works only with the `Gpu` that made it, or a clone of it. The device's error handlers stay unchanged; errors of
+    /// wgrad's own commands are caught in error scopes.
     ///
-    /// The limits are those that the program asked for. `wgpu::Limits::default()`, which every browser grants, is
+    /// The limits are those that the program requested. `wgpu::Limits::default()`, which every browser grants, is
     /// enough for all kernels. On a device with lower limits, [`Error::Limit`] names the kernel that needs more, and
     /// [`Fusion::Auto`](crate::Fusion) chooses steps that the device can run. [`GpuBuilder::wrap`] does the same with
     /// other settings.
@@ -125,7 +125,8 @@ impl Gpu {
         Self::builder().wrap(device, queue)
     }
 
-    /// A device that this crate has opened for itself, so that it may set the error handlers.
+    /// Makes a `Gpu` from a device that this crate has opened. No program owns this device, so the `Gpu` sets its error
+    /// handlers.
     fn own(device: wgpu::Device, queue: wgpu::Queue, settings: Settings) -> Self {
         let faults: Arc<Mutex<Faults>> = Arc::default();
         let on_error = Arc::clone(&faults);
@@ -159,64 +160,64 @@ impl Gpu {
             #[cfg(test)]
             submits: Default::default(),
         };
-        // A browser shares nothing between threads.
+        // In a browser, these types need not be `Send`, because no other thread uses them.
         #[cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
         let shared = Arc::new(shared);
         Self { shared }
     }
 
-    /// The device itself.
+    /// The wgpu device.
     #[must_use]
     pub fn device(&self) -> &wgpu::Device {
         &self.shared.device
     }
 
-    /// The device's queue.
+    /// The queue of the device.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
     }
 
-    /// The device's limits.
+    /// The limits of the device.
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.shared.limits
     }
 
-    /// What the adapter says about itself.
+    /// The adapter's name, backend, driver and device type.
     #[must_use]
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.shared.info
     }
 
-    /// The kind of adapter that kernels are chosen for: the adapter's own, unless [`GpuBuilder::kernels_for`] set
-    /// another.
+    /// The kind of adapter for which kernels are chosen. It is the adapter's own kind, unless
+    /// [`GpuBuilder::kernels_for`] sets another.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.shared.settings.kind
     }
 
-    /// The software driver that kernels are chosen for; `None` for the kernels for hardware.
+    /// The software driver for which kernels are chosen; `None` when the kernels for hardware are used.
     #[must_use]
     pub fn software_driver(&self) -> Option<SoftwareDriver> {
         self.shared.settings.driver
     }
 
-    /// The most floating-point operations of one dispatch: see [`GpuBuilder::flops_per_dispatch`].
+    /// The maximum number of floating-point operations per dispatch: see [`GpuBuilder::flops_per_dispatch`].
     #[must_use]
     pub fn flops_per_dispatch(&self) -> u64 {
         self.shared.settings.flops_per_dispatch
     }
 
-    /// Whether the adapter runs shaders on the CPU, whichever kernels it gets.
+    /// Whether the adapter runs shaders on the CPU, whatever kernels are chosen for it.
     pub(crate) fn is_software(&self) -> bool {
         AdapterKind::of(&self.shared.info) == AdapterKind::Software
     }
 
-    /// Checks that the host has so many bytes for copies, besides the memory that a software driver takes.
+    /// Checks that the host has `needed` bytes for copies, in addition to the memory of a software driver.
     ///
     /// # Errors
-    /// [`Error::Memory`] when it does not.
+    /// [`Error::Memory`] when it has not.
     pub(crate) fn check_host(
         &self,
         what: impl FnOnce() -> String,
@@ -229,20 +230,20 @@ impl Gpu {
         }
     }
 
-    /// Adds to the number of submits of plans, and returns the number before.
+    /// Adds `more` to the number of submits of plans. Returns the number before.
     #[cfg(test)]
     pub(crate) fn count_submits(&self, more: usize) -> usize {
         let submits = &self.shared.submits;
         submits.fetch_add(more, std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Name, backend and driver on one line.
+    /// Name, backend and driver of the adapter, on one line.
     #[must_use]
     pub fn description(&self) -> String {
         adapter::describe(&self.shared.info)
     }
 
-    /// Bytes of the largest buffer that a kernel can bind.
+    /// Size in bytes of the largest buffer that a kernel can bind.
     #[must_use]
     pub fn largest_binding(&self) -> u64 {
         let limits = self.limits();
@@ -251,8 +252,8 @@ impl Gpu {
             .min(limits.max_buffer_size)
     }
 
-    /// Checks that a thing that `owner` has made may be used here. wgpu identifies objects by numbers that start anew
-    /// in each instance, so it would mistake another device's buffer for one of this device.
+    /// Checks that an object made by the device `owner` may be used on this device. wgpu numbers its objects anew in
+    /// each instance, so it would mistake another device's buffer for one of this device.
     pub(crate) fn check_owner(
         &self,
         owner: &Self,
@@ -265,7 +266,7 @@ impl Gpu {
         }
     }
 
-    /// Submits pending writes and nothing else: this frees the copies that wgpu keeps until a submit.
+    /// Submits pending writes without other commands. This frees the copies that wgpu keeps until the next submit.
     pub(crate) fn flush(&self) -> Result<wgpu::SubmissionIndex, Error> {
         self.guarded("submitting written data", || self.queue().submit([]))
     }
@@ -305,7 +306,7 @@ impl Gpu {
     }
 }
 
-/// Locks a mutex, even after a panic elsewhere, which must not cause one here.
+/// Locks a mutex. If another thread has panicked while it held the lock, this thread does not panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

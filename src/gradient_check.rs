@@ -11,13 +11,14 @@ use crate::ops::Loss;
 use crate::reference::Targets;
 use crate::shape::Shape;
 
-/// How far apart two gradients of the same parameter are: the absolute differences of their elements.
+/// The difference between two gradients of the same parameter: statistics of the absolute differences of their
+/// elements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Mean of the differences.
+    /// Mean of the absolute differences.
     pub mean: f64,
-    /// Largest of the differences; NaN when any is NaN.
+    /// Largest absolute difference; NaN when any is NaN.
     pub max: f64,
 }
 
@@ -39,7 +40,7 @@ impl Difference {
     }
 }
 
-/// The check of one parameter.
+/// The result of the check for one parameter.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ParameterRow {
@@ -47,17 +48,17 @@ pub struct ParameterRow {
     pub name: String,
     /// Shape of the parameter.
     pub shape: Shape,
-    /// Central differences against backpropagation, both by the `f64` reference.
+    /// Compares central differences with backpropagation, both in the `f64` reference.
     pub numerical: Difference,
-    /// Backpropagation on the GPU in `f32` against backpropagation by the `f64` reference.
+    /// Compares backpropagation on the GPU, in `f32`, with backpropagation in the `f64` reference.
     pub gpu: Difference,
 }
 
-/// The checks of all parameters, in network order. `Display` prints them as a table.
+/// The results for all parameters, in network order. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct GradientReport {
-    /// One row for each parameter.
+    /// One row per parameter.
     pub rows: Vec<ParameterRow>,
 }
 
@@ -85,13 +86,13 @@ impl fmt::Display for GradientReport {
     }
 }
 
-/// Compares the gradients of the mean loss of `x` (rows, features) with respect to every parameter: central differences
-/// with backpropagation, and the GPU with the reference. Everything runs as in evaluation: dropout drops nothing, and
-/// state stays the same.
+/// Checks the gradients of the mean loss of `x` (rows, features) with respect to every parameter. Compares
+/// backpropagation with central differences, and the GPU with the reference. The network runs as in evaluation: dropout
+/// drops nothing, and layer state does not change.
 ///
-/// Central differences take two forward passes per trainable value. If a rectifier's input is within a step of 0, the
-/// differences straddle its kink and are wrong, while backpropagation is right: then the reported differences for the
-/// parameters of that unit are as large as the gradient itself.
+/// Central differences take two forward passes per trainable value. They are wrong where the two passes lie on
+/// different sides of a kink, that is, where a rectifier's input is within one step of 0. Backpropagation is right
+/// there. The reported differences for the parameters of that unit are then as large as the gradient itself.
 ///
 /// ```no_run
 /// use wgrad::ops::SoftmaxCrossEntropy;

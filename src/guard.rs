@@ -1,10 +1,10 @@
-//! Tensors between guard bands, which show accesses outside of them: for the checks of layers, losses and optimizers,
-//! and for this crate's own tests.
+//! Tensors with guard bands, which reveal accesses out of bounds. The checks of layers, losses and optimizers use them,
+//! and so do this crate's own tests.
 //!
-//! Kernels of this crate are compiled without bounds checks, so a test has to detect what they touch. Every tensor here
-//! has a guard band before its elements and one after them; the second band is inside of the binding. Around an input
-//! lies NaN: a kernel that reads there computes NaN. Around an output lies a number, so that a NaN written there is
-//! noticed (a NaN computed from NaN may have the same bits).
+//! Kernels of this crate are compiled without bounds checks, so a test has to detect their accesses out of bounds.
+//! Every tensor here has a guard band before its elements and one after them; the second band is part of the binding.
+//! The bands of an input contain NaN: a kernel that reads them computes NaN. The bands of an output contain a number,
+//! so that a NaN written there is noticed (a NaN computed from NaN may have the same bits).
 
 use std::fmt;
 use std::ops::Range;
@@ -15,27 +15,27 @@ use crate::kernel::Element;
 use crate::shape::TensorShape;
 use crate::tensor::Tensor;
 
-/// Bits of the guard bands of inputs: a NaN.
+/// Bits of each element in the guard bands of inputs: a NaN.
 const INPUT_GUARD: u32 = 0x7fc0_dead;
-/// Bits of the guard bands of all other tensors: 1234.5678.
+/// Bits of each element in the guard bands of all other tensors: 1234.5678.
 const OUTPUT_GUARD: u32 = 0x449a_522b;
-/// Bits of an output before it is written: another NaN.
+/// Bits of each element of an output before it is written: another NaN.
 const POISON: u32 = 0x7fc0_beef;
-/// Elements of the first guard band: a multiple of every offset alignment.
+/// Number of elements in the first guard band: a multiple of every offset alignment.
 const FRONT: usize = 64;
 
-/// The bits of a tensor before kernels run, and what kernels may do to them.
+/// The bits of a tensor before kernels run, and how kernels may change them.
 #[derive(Debug, Clone, Copy)]
 pub enum Contents<'a> {
-    /// Kernels must not change it.
+    /// Kernels must not change the tensor.
     Input(&'a [u32]),
-    /// Kernels may change its elements.
+    /// Kernels may change the tensor's elements.
     Changed(&'a [u32]),
-    /// Kernels must write all its elements.
+    /// Kernels must write all elements of the tensor.
     Output,
 }
 
-/// Describes a tensor to place between guard bands.
+/// Describes a tensor that is to get guard bands.
 #[derive(Debug, Clone)]
 pub struct GuardSpec<'a> {
     label: String,
@@ -45,10 +45,10 @@ pub struct GuardSpec<'a> {
 }
 
 impl<'a> GuardSpec<'a> {
-    /// A tensor of `f32`. `contents` must have as many bits as the shape has elements.
+    /// Describes a tensor of `f32`. `contents` must have the bits of as many elements as the shape has.
     ///
     /// # Panics
-    /// When there are more or fewer bits than elements.
+    /// When the number of bit patterns differs from the number of elements.
     pub fn new(
         label: impl Into<String>,
         shape: impl Into<TensorShape>,
@@ -67,7 +67,7 @@ impl<'a> GuardSpec<'a> {
         }
     }
 
-    /// Makes it a tensor of `u32`.
+    /// Changes the element type to `u32`.
     #[must_use]
     pub fn of_u32(self) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl<'a> GuardSpec<'a> {
         }
     }
 
-    /// Places the tensor in a buffer of its own.
+    /// Places the tensor in a buffer of its own, with its guard bands.
     ///
     /// # Errors
     /// The errors of [`Tensor::zeros`].
@@ -85,7 +85,8 @@ impl<'a> GuardSpec<'a> {
         self.placed(gpu, &buffer, 0)
     }
 
-    /// Places several tensors in one buffer, as a network does with tensors of one role.
+    /// Places several tensors in one buffer, each with its guard bands. A network places tensors of one role in the
+    /// same way.
     ///
     /// # Errors
     /// The errors of [`Tensor::zeros`].
@@ -105,8 +106,9 @@ impl<'a> GuardSpec<'a> {
         placed.collect()
     }
 
-    /// Elements of a buffer that the tensor takes with its guard bands. The second band has room for a block of rows,
-    /// of any kernel, that starts at the last element. On overflow it is `usize::MAX`, which no device can allocate.
+    /// Number of elements that the tensor takes in a buffer, guard bands included. The second band is as large as the
+    /// largest block of rows that any kernel could access beginning at the last element. On overflow, the number is
+    /// `usize::MAX`, which no device can allocate.
     fn room(&self) -> usize {
         let columns = self.shape.row.len().min(1024);
         let room = self.shape.len().saturating_add(FRONT + 40 * columns + 1024);
@@ -153,37 +155,37 @@ enum Role {
     Output,
 }
 
-/// A tensor between guard bands.
+/// A tensor with guard bands.
 #[derive(Debug)]
 pub struct Guarded {
     tensor: Tensor,
-    /// The tensor with its guard bands.
+    /// The tensor including its guard bands.
     whole: Tensor,
     before: Vec<u32>,
     role: Role,
 }
 
-/// What is wrong with a tensor after kernels have run.
+/// A rule that kernels have broken on a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {
-    /// An output was not completely written: the first element that was left out.
+    /// Not all elements of an output were written.
     Unwritten {
-        /// Index of the element.
+        /// Index of the first element that was not written.
         element: usize,
     },
-    /// Elements of an input were written.
+    /// Elements of an input were changed.
     Input {
         /// Number of elements that changed.
         count: usize,
     },
-    /// Elements before the start were written.
+    /// Elements before the start of the tensor were changed.
     Before {
-        /// Number of elements.
+        /// Number of elements that changed.
         count: usize,
     },
-    /// Elements after the end were written.
+    /// Elements after the end of the tensor were changed.
     Behind {
-        /// Number of elements.
+        /// Number of elements that changed.
         count: usize,
     },
 }
@@ -206,7 +208,7 @@ impl Guarded {
         &self.tensor
     }
 
-    /// The bits of the elements after kernels have run, or what is wrong with the tensor.
+    /// Reads the bits of the elements after kernels have run. Returns a [`Touch`] if kernels have broken a rule.
     ///
     /// # Errors
     /// The errors of [`Gpu::read_async`].

@@ -13,16 +13,16 @@ use crate::shape::Shape;
 
 /// How a parameter is initialized.
 ///
-/// `fan_in` is the number of inputs that an output is a sum of, and `fan_out` the number of outputs that an input is
-/// part of. The layer states both in its [`ParameterSpec`](crate::ops::ParameterSpec). For the weight of a
-/// [`Linear`](crate::ops::Linear) they are its inputs and outputs.
+/// `fan_in` is the number of inputs that each output sums, and `fan_out` is the number of outputs to which each input
+/// contributes. The layer states both in its [`ParameterSpec`](crate::ops::ParameterSpec). For the weight of a
+/// [`Linear`](crate::ops::Linear), they are the layer's number of inputs and number of outputs.
 ///
-/// A seed determines all values, on every platform.
+/// The same seed gives the same values on every platform.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Init {
-    /// [`HeNormal`](Self::HeNormal) if a rectifying layer follows, such as [`Relu`](crate::ops::Relu), and
-    /// [`LecunNormal`](Self::LecunNormal) otherwise: then outputs start about as large as inputs.
+    /// [`HeNormal`](Self::HeNormal) if the next layer is a rectifier, such as [`Relu`](crate::ops::Relu), otherwise
+    /// [`LecunNormal`](Self::LecunNormal). At the start of a training, outputs are then about as large as inputs.
     Auto,
     /// All 0.
     Zeros,
@@ -32,7 +32,7 @@ pub enum Init {
     Constant(f32),
     /// Normally distributed around 0.
     Normal {
-        /// Standard deviation; the book uses 0.01.
+        /// Standard deviation; "Deep Learning from Scratch" uses 0.01.
         std: f32,
     },
     /// Uniform in −b…b.
@@ -40,42 +40,42 @@ pub enum Init {
         /// The bound b.
         bound: f32,
     },
-    /// Uniform in −b…b, `b = √(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010): for layers with
-    /// [`Tanh`](crate::ops::Tanh) or [`Sigmoid`](crate::ops::Sigmoid). PyTorch's `xavier_uniform_`
-    /// with its default gain, 1.
+    /// Uniform in −b…b with `b = √(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010): for layers with
+    /// [`Tanh`](crate::ops::Tanh) or [`Sigmoid`](crate::ops::Sigmoid). This is PyTorch's `xavier_uniform_` with its
+    /// default gain, 1.
     #[doc(alias = "GlorotUniform")]
     #[doc(alias = "xavier_uniform")]
     XavierUniform,
-    /// Normally distributed around 0, with a standard deviation of `√(2 / (fan_in + fan_out))` (Glorot
-    /// and Bengio, 2010). PyTorch's `xavier_normal_` with its default gain, 1.
+    /// Normally distributed around 0, with a standard deviation of `√(2 / (fan_in + fan_out))` (Glorot and Bengio,
+    /// 2010). This is PyTorch's `xavier_normal_` with its default gain, 1.
     #[doc(alias = "GlorotNormal")]
     #[doc(alias = "xavier_normal")]
     XavierNormal,
-    /// Uniform in −b…b, `b = √(6 / fan_in)` (He, Zhang, Ren and Sun, 2015): for layers with
-    /// [`Relu`](crate::ops::Relu). PyTorch's `kaiming_uniform_` with `nonlinearity="relu"`.
+    /// Uniform in −b…b with `b = √(6 / fan_in)` (He, Zhang, Ren and Sun, 2015): for layers with
+    /// [`Relu`](crate::ops::Relu). This is PyTorch's `kaiming_uniform_` with `nonlinearity="relu"`.
     #[doc(alias = "KaimingUniform")]
     #[doc(alias = "kaiming_uniform")]
     HeUniform,
-    /// Normally distributed around 0, with a standard deviation of `√(2 / fan_in)` (He, Zhang, Ren and
-    /// Sun, 2015). PyTorch's `kaiming_normal_` with `nonlinearity="relu"`.
+    /// Normally distributed around 0, with a standard deviation of `√(2 / fan_in)` (He, Zhang, Ren and Sun, 2015). This
+    /// is PyTorch's `kaiming_normal_` with `nonlinearity="relu"`.
     #[doc(alias = "KaimingNormal")]
     #[doc(alias = "kaiming_normal")]
     HeNormal,
-    /// Uniform in −b…b, `b = √(3 / fan_in)` (Le Cun, Bottou, Orr and Müller, 1998): for layers without a rectifier.
-    /// PyTorch's `kaiming_uniform_` with `nonlinearity="linear"`.
+    /// Uniform in −b…b with `b = √(3 / fan_in)` (Le Cun, Bottou, Orr and Müller, 1998): for layers without a rectifier.
+    /// This is PyTorch's `kaiming_uniform_` with `nonlinearity="linear"`.
     LecunUniform,
     /// Normally distributed around 0, with a standard deviation of `√(1 / fan_in)` (Le Cun, Bottou, Orr and Müller,
-    /// 1998). PyTorch's `kaiming_normal_` with `nonlinearity="linear"`.
+    /// 1998). This is PyTorch's `kaiming_normal_` with `nonlinearity="linear"`.
     LecunNormal,
-    /// Computed from each element's index by a function: see [`Init::function`].
+    /// Computed by a function from each element's index: see [`Init::function`].
     Function(Function),
 }
 
-/// A function that computes the element at each index of a parameter.
+/// A function that computes a parameter's element from the element's index.
 #[derive(Clone)]
 pub struct Function(Arc<Value>);
 
-/// A function of an index.
+/// A function of an element's index.
 type Value = dyn Fn(&[usize]) -> f32 + Send + Sync;
 
 impl fmt::Debug for Function {
@@ -84,8 +84,8 @@ impl fmt::Debug for Function {
     }
 }
 
-/// The largest standard deviation: no value is more than 30 deviations away, because the chance of that is below
-/// 10⁻¹⁹⁷.
+/// Largest accepted standard deviation. Every value is then finite, because the chance that a value is more than 30
+/// standard deviations from 0 is below 10⁻¹⁹⁷.
 const LARGEST_STD: f32 = 1e37;
 
 /// A distribution around 0.
@@ -95,7 +95,7 @@ enum Draw {
     Uniform { bound: f32 },
 }
 
-/// How values are computed.
+/// How a parameter's values are computed.
 #[derive(Debug)]
 enum Rule<'a> {
     Constant(f32),
@@ -104,8 +104,8 @@ enum Rule<'a> {
 }
 
 impl Init {
-    /// Initializes by a function of each element's index, which has as many numbers as the parameter has extents. The
-    /// function is called more than once for each index, and must give the same value every time.
+    /// Computes each element by a function of its index. The index has one number per dimension of the parameter. The
+    /// function is called more than once for each index, and must return the same value every time.
     ///
     /// ```
     /// use wgrad::ops::Linear;
@@ -143,7 +143,8 @@ impl Init {
         Err(Error::setting(name, expected, number(found)))
     }
 
-    /// Checks that every value of the parameter `name` will be finite, as far as [`check`](Self::check) cannot tell.
+    /// Checks that every value of the parameter `name` will be finite, where this depends on the parameter's shape or
+    /// fans, which [`check`](Self::check) does not know.
     pub(crate) fn check_values(
         &self,
         name: &str,
@@ -176,8 +177,8 @@ impl Init {
         found
     }
 
-    /// Values for a parameter of this shape, row-major. The same seed and stream give the same values on every
-    /// platform.
+    /// Returns the values of a parameter with this shape, in row-major order. The same seed and stream give the same
+    /// values on every platform.
     pub(crate) fn values(
         &self,
         shape: &Shape,
@@ -202,7 +203,7 @@ impl Init {
                 std * value
             }
             Draw::Uniform { bound } => {
-                // In 0…1 in steps of 2⁻²⁴, so only the product is rounded.
+                // A multiple of 2⁻²⁴ in 0…1, so that only the product is rounded.
                 let value: f32 = StandardUniform.sample(&mut rng);
                 bound * (2.0 * value - 1.0)
             }

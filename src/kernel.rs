@@ -1,8 +1,9 @@
-//! The contract between a WGSL entry point and the Rust that drives it.
+//! The contract between a WGSL entry point and the Rust code that dispatches it.
 //!
-//! A [`Kernel`] repeats in a `const` what the shader says in WGSL: binding numbers, names and access, the layout of the
-//! block of settings, the workgroup size, and the values of `override` constants. `Contract::faults` parses the shader
-//! and compares the two. A test does so for all kernels of this crate, and [`check_layer`] for those of your layers.
+//! A [`Kernel`] is a `const` that repeats the declarations of the shader: the number, name and access of each binding,
+//! the layout of the settings block, the workgroup size, and the values of the `override` constants. `Contract::faults`
+//! parses the shader and lists the differences. A test does this for all kernels of this crate; [`check_layer`] does it
+//! for the kernels of your layers.
 //!
 //! ```
 //! use wgrad::kernel::{Binding, Constant, Kernel};
@@ -44,34 +45,33 @@ use std::sync::Arc;
 pub use binding::{Access, Binding, Element, Item};
 pub use constant::{Constant, Scalar};
 
-/// Bytes of workgroup memory that every browser grants.
+/// Size in bytes of the workgroup memory that every browser grants.
 pub(crate) const WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// Address space of a kernel's block of settings.
+/// The address space of a kernel's settings block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Block {
-    /// `var<uniform>`, the fastest for GPUs to read.
+    /// `var<uniform>`: the fastest address space on a GPU.
     Uniform,
     /// `var<storage, read>`.
     Storage,
 }
 
-/// Whether a kernel's shader is compiled with the checks that keep its indices within their buffers and its loops
-/// finite.
+/// Whether a kernel's shader is compiled with checks that keep indices within their buffers and end all loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
     pub(crate) is_proven: bool,
 }
 
 impl Trust {
-    /// With the checks: every kernel from outside this crate.
+    /// With the checks: for all kernels from outside this crate.
     pub(crate) const CHECKED: Self = Self { is_proven: false };
-    /// Without the checks: this crate's own kernels, whose tests show that they stay within bounds.
+    /// Without the checks: for this crate's own kernels, whose tests show that they stay within bounds.
     pub(crate) const PROVEN: Self = Self { is_proven: true };
 }
 
-/// A member of a kernel's block.
+/// One member of a kernel's settings block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// Name of the member.
@@ -92,13 +92,14 @@ macro_rules! fields {
     };
 }
 
-/// A kernel whose WGSL is part of the program.
+/// A kernel whose WGSL source is a constant of the program.
 pub type Kernel<U> = KernelRef<'static, U>;
 
-/// A WGSL entry point: all bindings in group 0, the block of settings `U` at binding 0, storage buffers from binding 1.
+/// A WGSL entry point. All bindings are in group 0: the settings block `U` at binding 0, storage buffers from binding
+/// 1.
 ///
-/// It borrows its texts and is cheap to copy. So a layer that makes its WGSL at run time keeps that text, and makes a
-/// kernel from it whenever it records.
+/// It borrows its strings, so it is cheap to copy. A layer that generates its WGSL at run time stores the string, and
+/// makes a kernel from it each time it records.
 #[non_exhaustive]
 pub struct KernelRef<'k, U: 'static> {
     /// File name of the shader without `.wgsl`.
@@ -109,17 +110,17 @@ pub struct KernelRef<'k, U: 'static> {
     pub entry: &'k str,
     /// Storage buffers, in binding order.
     pub bindings: &'k [Binding<&'k str>],
-    /// Members of the block; empty if it is not a struct.
+    /// Members of the settings block; empty if the block is not a struct.
     pub fields: &'static [Field],
-    /// The `override` constants: the shader is compiled for their values.
+    /// The `override` constants. The shader is compiled for their values.
     pub constants: &'k [Constant<&'k str>],
     /// `@workgroup_size`.
     pub workgroup_size: [u32; 3],
-    /// Address space of the block.
+    /// Address space of the settings block.
     pub block: Block,
     /// Whether the shader is compiled with bounds checks.
     pub(crate) trust: Trust,
-    /// The Rust type of the block.
+    /// The Rust type of the settings block.
     pub(crate) uniform: PhantomData<U>,
 }
 
@@ -142,8 +143,8 @@ impl<U> fmt::Debug for KernelRef<'_, U> {
 }
 
 impl<'k, U> KernelRef<'k, U> {
-    /// Makes a kernel with workgroups of 64, no constants, and bounds checks. Its block is a uniform without named
-    /// members, such as a `u32`. The methods below change the rest.
+    /// Makes a kernel with 64 invocations per workgroup, no constants, and bounds checks. Its settings block is a
+    /// uniform without named members, such as a `u32`. The other methods change these defaults.
     #[must_use]
     pub const fn new(
         shader: &'k str,
@@ -165,19 +166,19 @@ impl<'k, U> KernelRef<'k, U> {
         }
     }
 
-    /// Sets the members of a block that is a struct: [`fields!`](crate::fields) lists them.
+    /// Sets the members of a settings block that is a struct. [`fields!`](crate::fields) lists them.
     #[must_use]
     pub const fn fields(self, fields: &'static [Field]) -> Self {
         Self { fields, ..self }
     }
 
-    /// Replaces the constants. A dispatch needs values for all of them.
+    /// Replaces the constants. A kernel needs a value for each constant before it can be dispatched.
     #[must_use]
     pub const fn constants(self, constants: &'k [Constant<&'k str>]) -> Self {
         Self { constants, ..self }
     }
 
-    /// Sets the workgroup size.
+    /// Sets the workgroup size (x, y, z) in invocations.
     #[must_use]
     pub const fn workgroup_size(self, workgroup_size: [u32; 3]) -> Self {
         Self {
@@ -186,20 +187,20 @@ impl<'k, U> KernelRef<'k, U> {
         }
     }
 
-    /// Sets the address space of the block.
+    /// Sets the address space of the settings block.
     #[must_use]
     pub const fn block(self, block: Block) -> Self {
         Self { block, ..self }
     }
 
-    /// The contract of the kernel, without the type of the block.
+    /// The kernel's contract, which no longer has the Rust type of the settings block.
     #[must_use]
     pub fn contract(&self) -> Contract {
         self.untyped()
             .contract_of(self.source.into(), size_of::<U>())
     }
 
-    /// Erases the type of the kernel's uniform block, so that code for kernels is compiled only once.
+    /// Erases the Rust type of the settings block, so that the code that handles kernels is compiled only once.
     pub(crate) const fn untyped(&self) -> KernelRef<'k, ()> {
         let Self {
             shader,
@@ -227,7 +228,7 @@ impl<'k, U> KernelRef<'k, U> {
         }
     }
 
-    /// Invocations per workgroup.
+    /// Number of invocations per workgroup.
     #[must_use]
     pub fn invocations(&self) -> u32 {
         product(self.workgroup_size)
@@ -235,7 +236,7 @@ impl<'k, U> KernelRef<'k, U> {
 }
 
 impl KernelRef<'_, ()> {
-    /// The contract with a block of `uniform_size` bytes, for a source that is already an `Arc`.
+    /// The contract for a settings block of `uniform_size` bytes and a source that is already an `Arc`.
     pub(crate) fn contract_of(&self, source: Arc<str>, uniform_size: usize) -> Contract {
         #[cfg(wgrad_faults)]
         let source = fault::planted(source);
@@ -266,7 +267,7 @@ fn product(sizes: [u32; 3]) -> u32 {
     sizes.into_iter().fold(1, u32::saturating_mul)
 }
 
-/// What a [`Kernel`] declares about its shader, for a comparison with the shader itself.
+/// The declarations of a [`Kernel`], for comparison with its shader.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Contract {
@@ -278,13 +279,13 @@ pub struct Contract {
     pub entry: String,
     /// Storage buffers, in binding order.
     pub bindings: Vec<Binding<String>>,
-    /// Members of the block.
+    /// Members of the settings block.
     pub fields: &'static [Field],
     /// The `override` constants.
     pub constants: Vec<Constant<String>>,
-    /// Size of the block in bytes.
+    /// Size of the settings block in bytes.
     pub uniform_size: usize,
-    /// Address space of the block.
+    /// Address space of the settings block.
     pub block: Block,
     /// Whether the shader is compiled with bounds checks.
     pub(crate) trust: Trust,
@@ -293,20 +294,21 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// The kernel's name in messages, `shader::entry`.
+    /// The kernel's name in messages: `shader::entry`.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}::{}", self.shader, self.entry)
     }
 
-    /// Invocations per workgroup.
+    /// Number of invocations per workgroup.
     #[must_use]
     pub fn invocations(&self) -> u32 {
         product(self.workgroup_size)
     }
 
-    /// Bytes of workgroup memory that the entry point needs, as WebGPU counts them: each variable rounded up to 16
-    /// bytes. 0 for invalid WGSL, which does not compile, and 0 in a browser, which checks by itself.
+    /// The bytes of workgroup memory that the entry point needs, counted as in WebGPU: the size of each variable is
+    /// rounded up to a multiple of 16 bytes. Returns 0 for invalid WGSL, which does not compile, and 0 in a browser,
+    /// which checks this by itself.
     #[must_use]
     pub fn workgroup_bytes(&self) -> u32 {
         #[cfg(not(target_arch = "wasm32"))]
@@ -316,8 +318,8 @@ impl Contract {
         bytes
     }
 
-    /// Every difference between the WGSL and this contract, and everything that exceeds what WebGPU grants on every
-    /// device; for invalid WGSL, naga's message.
+    /// Lists every difference between the WGSL and this contract, and everything that exceeds the limits that WebGPU
+    /// grants on every device. For invalid WGSL, the list has naga's message.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn faults(&self) -> Vec<String> {

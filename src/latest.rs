@@ -1,12 +1,12 @@
-//! A small cache.
+//! A small cache of the most recently used items.
 
-/// Number of things that are kept.
+/// Number of items in the cache.
 const KEPT: usize = 4;
 
-/// Keeps the most recently used of things that are slow to make.
+/// A cache of the most recently used items, for items that are slow to make.
 #[derive(Debug)]
 pub(crate) struct Latest<T> {
-    /// In order of use, the latest last.
+    /// The items in order of use, the most recent last.
     kept: Vec<T>,
 }
 
@@ -17,8 +17,8 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T> Latest<T> {
-    /// Returns the thing for which `is_it` is true, or else the result of `make`. If there are too many, the least
-    /// recently used one is dropped before `make` is called.
+    /// Returns the item for which `is_it` is true, or else the result of `make`. If the cache is full, the least
+    /// recently used item is dropped before `make` is called.
     pub(crate) fn find_or_make<E>(
         &mut self,
         is_it: impl FnMut(&T) -> bool,
@@ -38,7 +38,7 @@ impl<T> Latest<T> {
         Ok(&mut self.kept[latest])
     }
 
-    /// Drops everything.
+    /// Drops all items.
     pub(crate) fn forget(&mut self) {
         self.kept.clear();
     }
@@ -48,7 +48,7 @@ impl<T> Latest<T> {
 mod tests {
     use super::{KEPT, Latest};
 
-    /// Whether a number had to be made.
+    /// Returns whether this number was not in the cache and had to be made.
     fn is_made(latest: &mut Latest<usize>, number: usize) -> bool {
         let mut is_made = false;
         let make = || {
@@ -71,7 +71,7 @@ mod tests {
         assert!(is_made(&mut latest, 0));
         assert!(!is_made(&mut latest, 2));
         assert!(is_made(&mut latest, 1));
-        // A failed one is not kept.
+        // An item whose making fails is not stored.
         let failed = latest.find_or_make(|_| false, || Err("no room"));
         assert_eq!(failed, Err("no room"));
         assert_eq!(latest.kept.len(), KEPT - 1);

@@ -1,42 +1,43 @@
-//! Checks a layer in one call: its kernels against their WGSL, the GPU against the reference, and the reference against
+//! Checks a layer in one call: compares its kernels with their WGSL, the GPU with the reference, and the reference with
 //! its own central differences.
 //!
-//! # How far apart GPU and reference may be
+//! # Allowed difference between GPU and reference
 //!
-//! The check does not know the layer's formula, so it cannot derive an error bound from it. Where the `f64` reference
-//! gives `v`, the GPU's element may differ by the sum of
+//! The check does not know the layer's formula, so it cannot derive an error bound from it. If the `f64` reference
+//! computes `v` for an element, the GPU's value may differ from `v` by the sum of
 //!
-//! - `tolerance · (1 + |v|)`, by default 1e-5: the error that WGSL allows for `tanh`. It allows less for `exp`, `log`,
-//!   `sqrt` and division, and exact arithmetic needs less. For the gradient of a parameter, each position of each row
-//!   may add this error: `tolerance · (positions + |v|)`, where a row of C×H×W has H·W positions and a row of features
-//!   has one;
-//! - the distance that the reference's result moves when each operand moves up or down by `8·√n` roundings, where `n`
-//!   is the largest of positions, features and outputs. This covers a sum of `n` products in single precision, and an
-//!   `exp`, whose error grows with its argument;
-//! - four times the error of the reference in `f32`: a formula that suffers from cancellation there does so on a GPU as
-//!   well.
+//! - `tolerance · (1 + |v|)`, where the tolerance is 1e-5 by default. This is the error that WGSL allows for `tanh`; it
+//!   allows less for `exp`, `log`, `sqrt` and division, and exact arithmetic needs less. The gradient of a parameter is
+//!   a sum over positions, each of which may add this error: its bound is `tolerance · (positions + |v|)`. A row of
+//!   shape C×H×W has H·W positions, a row of features has one;
+//! - the change of the reference's result when each operand is perturbed by `8·√n` roundings up or down, where `n` is
+//!   the largest of the numbers of positions, features and outputs. This covers a sum of `n` products in single
+//!   precision, and an `exp`, whose error grows with its argument;
+//! - four times the error of the reference in `f32`: a formula that loses precision by cancellation there loses it on a
+//!   GPU as well.
 //!
-//! WGSL allows `sin` and `cos` an error of 2⁻¹¹ in −π…π and any error elsewhere. A layer that uses them needs its own
+//! WGSL allows `sin` and `cos` an error of 2⁻¹¹ in −π…π, and any error elsewhere. A layer that uses them needs its own
 //! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs).
 //!
-//! A GPU may fuse a product with the sum it is added to, and then it does not round the product. So if a kernel
-//! subtracts a value from itself (for example the mean of a single value from that value) and computes the product
-//! twice, the product's rounding error remains, and later factors multiply it. Store the product once and read it the
-//! second time.
+//! A GPU may fuse a product and a sum into one operation, which does not round the product. This matters if a kernel
+//! subtracts two values that should be equal (for example a single value and the mean of this value) and computes the
+//! same product for each of them. If the GPU fuses only one of the two products, their difference is a rounding error,
+//! and later factors multiply it. So store the product once, and read it the second time.
 //!
-//! Real mistakes are much larger: if a derivative lacks a term, the difference is that term.
+//! Real mistakes are much larger: if a term is missing from a derivative, the difference is that term.
 //!
-//! # How far apart the reference and central differences may be
+//! # Allowed difference between the reference and central differences
 //!
-//! Both are `f64`. A difference over `±h`, with `h = 2⁻¹⁷·max(1, |u|)`, may be off by the sum of
+//! Both are computed in `f64`. A central difference over `±h`, with `h = 2⁻¹⁷·max(1, |u|)` for an element `u`, may be
+//! off by the sum of
 //!
 //! - its rounding error, `16·ε·Σ|dy·y|/h` over the outputs that change;
-//! - twice the change when `h` is halved: where the second derivative jumps, the error is halved too;
-//! - half the distance between the left and the right slope: at a kink any slope in between is right;
-//! - 1e-7 of the slope, plus 1e-7, for everything else.
+//! - twice its change when `h` is halved: where the second derivative jumps, halving `h` halves the error;
+//! - half the distance between the left and the right slope: at a kink, any slope in between is right;
+//! - 1e-7 of the slope, plus 1e-7, for all other errors.
 //!
-//! Only minibatches of up to 64 values are differenced, or the smallest ones if all have more. At most 256 elements of
-//! each tensor are tested, evenly spread.
+//! Central differences are computed only for minibatches of up to 64 values, or, if all are larger, for the smallest
+//! ones. At most 256 elements of each tensor are tested, evenly spread.
 
 mod case;
 mod compare;
@@ -59,7 +60,7 @@ use crate::shape::TensorShape;
 use case::{Case, check_spec, footprint};
 use on_gpu::OnGpu;
 
-/// The most elements that any tensor may have for the 2053×2053 minibatch to be tried.
+/// Maximum number of elements per tensor for which the 2053×2053 minibatch is tried.
 const FOLDED_ELEMENTS: usize = 1 << 23;
 
 /// Checks a layer with the default settings of [`LayerCheck`].
@@ -80,7 +81,7 @@ pub fn check_layer(gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
     LayerCheck::default().run(gpu, layer)
 }
 
-/// The settings of a layer check.
+/// Settings of a layer check.
 ///
 /// ```
 /// use wgrad::ops::LeakyRelu;
@@ -93,7 +94,7 @@ pub fn check_layer(gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct LayerCheck {
-    /// `None`: the default shapes, which every layer of features takes.
+    /// `None`: the default shapes, which suit every layer that accepts any number of features.
     shapes: Option<Vec<TensorShape>>,
     inputs: RangeInclusive<f32>,
     tolerance: f64,
@@ -112,9 +113,10 @@ impl Default for LayerCheck {
 }
 
 impl LayerCheck {
-    /// Sets the minibatches to try, as `[rows, features]` or `(rows, shape of a row)`, for a layer that does not take
-    /// every number of features. Default: 1×1, odd shapes, some around a workgroup of 64, and 2053×2053, which is more
-    /// than one dispatch dimension holds (left out if it would make a tensor of over 2²³ values).
+    /// Sets the shapes of the minibatches to try, as `[rows, features]` or `(rows, shape of a row)`. This is for a
+    /// layer that does not accept every number of features. Default: 1×1, odd shapes, shapes near a workgroup of 64,
+    /// and 2053×2053, which exceeds one dispatch dimension. The last one is left out if a tensor would have more than
+    /// 2²³ elements.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
@@ -122,7 +124,7 @@ impl LayerCheck {
     }
 
     /// Sets the range of the values of `x`, for a formula that is not meant for all numbers. Default: −100…100, most of
-    /// them in −4…4, with zeros of both signs and repeated values. A layer that [takes
+    /// the values in −4…4, including zeros of both signs and repeated values. A layer that [takes
     /// indices](crate::ops::LayerSpec::indices_below) gets indices instead.
     #[must_use]
     pub fn inputs(mut self, inputs: RangeInclusive<f32>) -> Self {
@@ -130,9 +132,9 @@ impl LayerCheck {
         self
     }
 
-    /// Sets how passes are [sanitized](crate::sanitize()), and the most elements that all tensors of such a pass may
-    /// have together. Default: 4,096 elements, in three orders, not compared with the device. 0 turns the sanitizer
-    /// off.
+    /// Sets the sanitizer for small passes: see [`sanitize`](crate::sanitize()). A pass is sanitized if all its tensors
+    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three orders of
+    /// invocations, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -142,31 +144,32 @@ impl LayerCheck {
         self
     }
 
-    /// Sets the allowed error of a result, relative to 1 and to the result: see [the module](self). Default: 1e-5.
+    /// Sets the tolerance: a result `v` may be off by `tolerance · (1 + |v|)`, plus the other terms that
+    /// [the module](self) lists. Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Checks a layer, in this order:
+    /// Checks a layer. It tests these properties, in this order:
     ///
-    /// 1. *contract*: every kernel that the layer dispatches declares what its WGSL says;
-    /// 2. every element of the results and of the kept values is written, nothing is written outside of them, and no
-    ///    result is NaN; state changes only in the forward pass in training;
-    /// 3. *forward*: `y` on the GPU matches the reference in `f64`, and so does the state after a pass in training;
+    /// 1. *contract*: the declaration of every dispatched kernel matches its WGSL;
+    /// 2. kernels write every element of the results and of the saved values and nothing else, and no result is NaN;
+    ///    state changes only in a forward pass in training;
+    /// 3. *forward*: `y` on the GPU matches the `f64` reference, and so does the state after a pass in training;
     /// 4. *gradient*: the reference's backward pass is the derivative of its forward pass;
     /// 5. *backward*: `dx` and the gradients of all parameters on the GPU match the reference.
     ///
-    /// The passes run as in evaluation, as in training (with random numbers to draw), and as for the first layer of a
-    /// network in training, where `dx` is not needed. The GPU's backward pass gets what the GPU's forward pass has
-    /// kept, the reference's backward pass what the reference has kept: the two need not keep the same values. All
-    /// parameters lie in one buffer, as do all their gradients and all the state.
+    /// Each minibatch is run as in evaluation, as in training (with random numbers to draw), and as in the first layer
+    /// of a network in training, where `dx` is not needed. The GPU's backward pass receives the values that the GPU's
+    /// forward pass saved; the reference's backward pass receives those of the reference. The two may save different
+    /// values. All parameters are in one buffer, and so are all gradients and all state.
     ///
     /// # Errors
     /// [`Error::Check`] with the first fault found; any error of [`Layer::spec`] and of the passes; [`Error::Binding`]
-    /// when a dispatch does not fit its kernel; [`Error::Setting`] when a shape, the inputs, the tolerance, or a name
-    /// or initial values that the layer states are invalid; [`Error::Memory`] or [`Error::Limit`] when a tensor is
+    /// when a dispatch does not fit its kernel; [`Error::Setting`] when a shape, the range of inputs, the tolerance, or
+    /// a name or initial value in the layer's spec is invalid; [`Error::Memory`] or [`Error::Limit`] when a tensor is
     /// larger than this machine or the device can hold; and the errors of [`Gpu::submit`] and [`Gpu::read`].
     pub fn run(&self, gpu: &Gpu, layer: &dyn Layer) -> Result<LayerReport, Error> {
         let ranges = [("inputs", &self.inputs)];
@@ -223,7 +226,7 @@ impl LayerCheck {
                 })?;
             check_spec(layer, &minibatch.row, &spec)?;
             calls.push((spec.clone(), minibatch, Call::Evaluation));
-            // One row or one feature shows nothing new in the other calls.
+            // For the other calls, one row or one feature tests nothing new.
             if minibatch.dims().contains(&1) && self.shapes.is_none() {
                 continue;
             }
@@ -235,7 +238,7 @@ impl LayerCheck {
         self.drawn(gpu, layer, &calls)
     }
 
-    /// The cases, after a check that there is memory for all of them.
+    /// Draws the operands of all cases, after checking that there is memory for them.
     fn drawn<'a>(
         &self,
         gpu: &Gpu,
@@ -287,19 +290,19 @@ fn largest(spec: &LayerSpec, minibatch: TensorShape) -> usize {
     values.chain(kept).fold(y.max(minibatch.len()), usize::max)
 }
 
-/// The results of a check, all within their bounds; `Display` prints them as a table.
+/// The results of a check that found no fault. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LayerReport {
     /// Name of the layer.
     pub layer: String,
-    /// Kernels that declare what their WGSL says.
+    /// Kernels whose declarations match their WGSL.
     pub kernels: Vec<String>,
-    /// Dispatches of these kernels that were interpreted without a finding.
+    /// Dispatches of these kernels that were interpreted without findings.
     pub sanitized: Vec<Sanitized>,
     /// Kernels that could not be interpreted, each with the reason.
     pub not_sanitized: BTreeMap<String, String>,
-    /// One row per comparison of a tensor in a minibatch.
+    /// One row per compared tensor and minibatch.
     pub rows: Vec<Comparison>,
 }
 

@@ -1,8 +1,8 @@
 //! Train neural networks on any GPU, natively or in a browser, with hand-written WGSL compute shaders.
 //!
-//! Each layer's forward and backward pass is one short shader that opens with its mathematics. Weights, data set,
-//! minibatches and the whole training loop stay in GPU buffers. Beside each shader lies the same formula on
-//! [`ndarray`]: the reference of the tests. Machines without a GPU train on the CPU engine, [`cpu`].
+//! Each layer's forward pass and backward pass is one short shader, which opens with its mathematics. Parameters, data
+//! set, minibatches and the state of the training loop stay in GPU buffers. The tests compare each shader with a
+//! reference: the same formula on [`ndarray`]. Machines without a GPU train on the CPU engine, [`cpu`].
 //!
 //! ```
 //! use wgrad::data::{Sampling, synthetic};
@@ -35,13 +35,13 @@
 //! |---|---|
 //! | [`Sequential`], [`ops`], [`Init`] | describe a network: its layers, loss and optimizer |
 //! | [`data`] | data sets: MNIST, tables, CSV files, streams, synthetic digits |
-//! | [`Device`], [`Train`] | choose an engine; train on whichever it is |
+//! | [`Device`], [`Train`] | choose an engine; train on either engine by the same code |
 //! | [`Gpu`], [`Model`], [`Trainer`], [`Predictor`] | the GPU engine |
 //! | [`cpu`] | the CPU engine: `Network`, `Trainer`, `Predictor` |
-//! | [`Pass`], [`Updater`] | the parts of a step: forward, backward, update |
-//! | [`EarlyStopping`], [`Metric`], [`Confusion`], [`Evaluation`] | how good a network is, and when to stop |
-//! | [`softmax`], [`sigmoid`], [`Prediction`], [`ClassSampler`] | from outputs to probabilities and classes |
-//! | [`checkpoint`], [`Parameters`] | files; parameters by name |
+//! | [`Pass`], [`Updater`] | the parts of a step, for your own training loop: forward, backward, update |
+//! | [`EarlyStopping`], [`Metric`], [`Confusion`], [`Evaluation`] | measure how good a network is; stop its training |
+//! | [`softmax`], [`sigmoid`], [`Prediction`], [`ClassSampler`] | turn outputs into probabilities and classes |
+//! | [`checkpoint`], [`Parameters`] | files of parameters and training state; parameters by name |
 //! | [`distributed`] | training by several processes |
 //! | [`TwoLayerNet`], [`MultiLayerNet`], [`SimpleConvNet`], [`DeepConvNet`] | networks of "Deep Learning from Scratch" |
 //!
@@ -49,9 +49,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`ops::Layer`], [`ops::Loss`], [`ops::Optimizer`] | the traits of what is on a GPU |
+//! | [`ops::Layer`], [`ops::Loss`], [`ops::Optimizer`] | the traits to implement for a GPU |
 //! | [`reference`](mod@reference) | the same formulas on [`ndarray`], in `f32` and `f64` |
-//! | [`kernel`], [`plan`], [`tensor`] | what a kernel declares, dispatches as data, GPU buffers with a shape |
+//! | [`kernel`], [`plan`], [`tensor`] | declarations of a kernel, recorded dispatches, GPU buffers with a shape |
 //! | [`check_layer`], [`check_loss`], [`check_optimizer`] | check a layer, a loss or an optimizer in one call |
 //!
 //! To **inspect** it:
@@ -60,17 +60,16 @@
 //! |---|---|
 //! | [`Trainer::plan`], [`summary`] | the dispatches of a step; the layers of a network |
 //! | [`sanitize`](mod@sanitize) | interprets a plan and reports data races and accesses out of bounds |
-//! | [`gradient_check`](mod@gradient_check) | backpropagation beside central differences |
-//! | [`random`], [`init`], [`gpu`], [`files`] | random numbers, initial weights, adapters, files that are written whole |
+//! | [`gradient_check`](mod@gradient_check) | compares backpropagation with central differences |
+//! | [`random`], [`init`], [`gpu`], [`files`] | random numbers, initial weights, adapters, atomic writes of files |
 //!
 //! The features `download`, `gemm`, `onnx` and `mpi` are off by default: see
 //! [the guide](guide#features-and-versions), which also has the [limits](guide#limits).
 //!
 //! # Errors
 //!
-//! Whatever a user can get wrong, and whatever a GPU can do to a program, is an [`Error`] that says what was expected,
-//! what was found and what to do. Functions panic only where their documentation says so; any other panic is a bug of
-//! this crate.
+//! Every mistake of the caller and every failure of a GPU is an [`Error`], which says what was expected, what was found
+//! and what to do. Functions panic only where their documentation says so; any other panic is a bug of this crate.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod best;
@@ -132,11 +131,11 @@ mod trainer;
 mod two_layer_net;
 mod updater;
 
-/// Guard bands for the kernels that only the trainer records.
+/// Tests put guard bands around the tensors of the kernels that only the trainer records.
 #[cfg(test)]
 #[path = "../tests/common/gpu.rs"]
 mod testing;
-// Under the name by which integration tests know it.
+// Integration tests know this crate by this name; the unit tests share code with them.
 #[cfg(test)]
 extern crate self as wgrad;
 
@@ -160,14 +159,14 @@ pub mod plumbing {
         [ops::contracts(), steps::contracts()].concat()
     }
 
-    /// The head of a network in one dispatch.
+    /// A network's last layers, fused into one dispatch.
     pub mod head {
         pub use crate::ops::head::{
             Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch,
         };
     }
 
-    /// What networks record between their layers.
+    /// Kernels that networks record between layers.
     pub mod values {
         pub use crate::ops::add::{accumulate, add, copy, scale};
         pub use crate::ops::columns::copy as copy_columns;
@@ -176,19 +175,19 @@ pub mod plumbing {
         pub use crate::ops::row_weights::weigh;
     }
 
-    /// The plan of one step of a training, for benchmarks. Running it counts a step on the device, but not in the
-    /// trainer on the host, so do not train on with this trainer afterwards.
+    /// The plan of one training step, for benchmarks. Running the plan counts a step on the device but not in the
+    /// trainer on the host, so do not train with this trainer afterwards.
     #[must_use]
     pub fn step_plan(trainer: &crate::Trainer) -> Option<&crate::plan::Plan> {
         trainer.step_plan()
     }
 
-    /// For each dispatch of a plan, in order, a plan of all the others, to be measured.
+    /// For each dispatch of `plan`, in order: a copy of the plan without this dispatch. A benchmark compares the times.
     pub fn leaving_one_out(plan: &crate::plan::Plan) -> impl Iterator<Item = crate::plan::Plan> {
         plan.leaving_one_out()
     }
 
-    /// The tensors of all dispatches of a plan, in order, each as often as it is bound.
+    /// The tensors that the dispatches of `plan` bind, in order. A tensor that is bound twice is listed twice.
     #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn tensors(plan: &crate::plan::Plan) -> Vec<crate::tensor::Tensor> {
@@ -198,16 +197,17 @@ pub mod plumbing {
             .collect()
     }
 
-    /// Everything that a training runs: its steps', and those of evaluations that were asked for.
+    /// All recorded plans of a trainer: those of its steps, and those of the evaluations requested so far.
     #[must_use]
     pub fn plans(trainer: &crate::Trainer) -> Vec<&crate::plan::Plan> {
         trainer.plans()
     }
 
-    /// The gradient of max pooling behind a `Relu`, by the input of the `Relu`: what networks record for both.
+    /// Records the backward pass of a max pooling that follows a `Relu`, fused: it computes the gradient of the input
+    /// of the `Relu`. Networks record it for these two layers.
     ///
     /// # Errors
-    /// As [`Layer::backward`](ops::Layer::backward).
+    /// The errors of [`Layer::backward`](ops::Layer::backward).
     pub fn max_pool_backward_relu(
         layer: &ops::MaxPool2d,
         recorder: &mut crate::plan::Recorder<'_>,
@@ -216,13 +216,13 @@ pub mod plumbing {
         layer.record_backward(recorder, &pass, true)
     }
 
-    /// The messages of ONNX, to be read back.
+    /// The protocol buffer messages of the ONNX format, for tests that decode a written file.
     #[cfg(feature = "onnx")]
     pub mod onnx {
         pub use crate::onnx::proto::*;
     }
 
-    /// Tensors between guard bands.
+    /// Tensors with guard bands: elements before and after them that reveal accesses out of bounds.
     pub mod guard {
         pub use crate::guard::{Contents, GuardSpec, Guarded, Touch};
     }

@@ -1,10 +1,11 @@
-//! Checks a loss in one call: its kernels against their WGSL, the GPU against the reference, and the reference against
+//! Checks a loss in one call: compares its kernels with their WGSL, the GPU with the reference, and the reference with
 //! its own central differences.
 //!
-//! The bounds are those of [`layer_check`](crate::layer_check): `tolerance · (1 + |v|)` for a row's loss of `v`, and
-//! `tolerance · (1/rows + |v|)` for an element of the gradient, which is the gradient of a mean over the rows.
+//! The bounds are those of [`layer_check`](crate::layer_check). In their first term, a row's loss `v` may differ by
+//! `tolerance · (1 + |v|)`. An element `v` of the gradient may differ by `tolerance · (1/rows + |v|)`, because the loss
+//! is a mean over the rows.
 //!
-//! A custom loss, with its check and a training, is the whole program `examples/custom_loss.rs`:
+//! `examples/custom_loss.rs` is a complete program with a custom loss, its check and a training:
 //!
 //! ```
 #![doc = include_str!("../examples/custom_loss.rs")]
@@ -46,7 +47,7 @@ pub fn check_loss(gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
     LossCheck::default().run(gpu, loss)
 }
 
-/// The settings of a loss check.
+/// Settings of a loss check.
 ///
 /// ```
 /// use wgrad::ops::MeanSquaredError;
@@ -59,10 +60,10 @@ pub fn check_loss(gpu: &Gpu, loss: &dyn Loss) -> Result<LossReport, Error> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct LossCheck {
-    /// `None`: the default shapes, which every loss takes.
+    /// `None`: the default shapes, which suit every loss.
     shapes: Option<Vec<TensorShape>>,
     outputs: RangeInclusive<f32>,
-    /// `None`: the default range, which every loss of this kind takes.
+    /// `None`: the default range for this kind of targets.
     targets: Option<RangeInclusive<f32>>,
     tolerance: f64,
     has_derivative: bool,
@@ -83,8 +84,8 @@ impl Default for LossCheck {
 }
 
 impl LossCheck {
-    /// Sets the minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1, odd shapes,
-    /// some around a workgroup of 64, and 2053×2053, which is more than one dispatch dimension holds. For a loss with
+    /// Sets the shapes of the minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1,
+    /// odd shapes, shapes near a workgroup of 64, and 2053×2053, which exceeds one dispatch dimension. For a loss with
     /// [class weights](Loss::class_weights), the default shapes have one output per weight.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
@@ -93,25 +94,25 @@ impl LossCheck {
     }
 
     /// Sets the range of the network's outputs, for a formula that is not meant for all numbers. Default: −100…100,
-    /// most of them in −4…4, with zeros of both signs and repeated values.
+    /// most of the values in −4…4, including zeros of both signs and repeated values.
     #[must_use]
     pub fn outputs(mut self, outputs: RangeInclusive<f32>) -> Self {
         self.outputs = outputs;
         self
     }
 
-    /// Sets the range of the targets, where [`Loss::targets`] says values or probabilities; they are drawn like the
-    /// outputs. Default: −100…100, and 0…1 for probabilities. Where it says classes, there are as many classes as
-    /// outputs.
+    /// Sets the range of the targets, for a loss whose [`targets`](Loss::targets) are values or probabilities. They are
+    /// drawn like the outputs. Default: −100…100 for values, 0…1 for probabilities. If the targets are classes, there
+    /// are as many classes as outputs.
     #[must_use]
     pub fn targets(mut self, targets: RangeInclusive<f32>) -> Self {
         self.targets = Some(targets);
         self
     }
 
-    /// Sets how passes are [sanitized](crate::sanitize()), and the most elements that all tensors of such a pass may
-    /// have together. Default: 4,096 elements, in three orders, not compared with the device. 0 turns the sanitizer
-    /// off.
+    /// Sets the sanitizer for small passes: see [`sanitize`](crate::sanitize()). A pass is sanitized if all its tensors
+    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three orders of
+    /// invocations, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -121,14 +122,15 @@ impl LossCheck {
         self
     }
 
-    /// Sets the allowed error of a result, relative to 1 and to the result: see [the module](self). Default: 1e-5.
+    /// Sets the tolerance: a row's loss `v` may be off by `tolerance · (1 + |v|)`, plus the other terms that
+    /// [the module](self) mentions. Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Leaves out the comparison with central differences, for a loss whose gradient intentionally differs from the
+    /// Omits the comparison with central differences. This is for a loss whose gradient intentionally differs from the
     /// derivative of its mean, such as [`RelativeL2`](crate::ops::RelativeL2).
     #[must_use]
     pub fn without_derivative(mut self) -> Self {
@@ -136,14 +138,14 @@ impl LossCheck {
         self
     }
 
-    /// Checks a loss, in this order:
+    /// Checks a loss. It tests these properties, in this order:
     ///
-    /// 1. *contract*: every kernel that the loss dispatches declares what its WGSL says;
-    /// 2. every element of `losses` and `doutputs` is written, nothing is written outside of them, and none is NaN;
+    /// 1. *contract*: the declaration of every dispatched kernel matches its WGSL;
+    /// 2. kernels write every element of `losses` and `doutputs` and nothing else, and no element is NaN;
     /// 3. the reference returns the mean over the rows, weighted by [`Loss::class_weights`];
-    /// 4. every row's loss on the GPU matches the reference in `f64`;
-    /// 5. *gradient*: the reference's gradient is the derivative of its mean, unless the check is
-    ///    [without](Self::without_derivative) it;
+    /// 4. every row's loss on the GPU matches the `f64` reference;
+    /// 5. *gradient*: the reference's gradient is the derivative of its mean
+    ///    ([`without_derivative`](Self::without_derivative) omits this test);
     /// 6. the gradient of the mean on the GPU matches the reference.
     ///
     /// # Errors
@@ -223,19 +225,19 @@ impl LossCheck {
     }
 }
 
-/// The results of a check, all within their bounds; `Display` prints them as a table.
+/// The results of a check that found no fault. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LossReport {
-    /// The loss, as it describes itself.
+    /// The description that the loss gives of itself.
     pub loss: String,
-    /// Kernels that declare what their WGSL says.
+    /// Kernels whose declarations match their WGSL.
     pub kernels: Vec<String>,
-    /// Dispatches of these kernels that were interpreted without a finding.
+    /// Dispatches of these kernels that were interpreted without findings.
     pub sanitized: Vec<Sanitized>,
     /// Kernels that could not be interpreted, each with the reason.
     pub not_sanitized: BTreeMap<String, String>,
-    /// A row for `losses` and one for `doutputs`, for every minibatch.
+    /// For every minibatch, one row for `losses` and one for `doutputs`.
     pub rows: Vec<Comparison>,
 }
 

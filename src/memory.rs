@@ -1,7 +1,7 @@
 //! Checks whether the host has enough memory before a large allocation.
 //!
-//! A refused allocation ends the program. Linux seldom refuses one: it grants memory that it does not have, and kills
-//! a process that writes to it. So code that needs much memory asks here first, for all of it at once.
+//! If an allocation is refused, the program ends. Linux seldom refuses: it grants memory that it does not have, and
+//! kills a process that writes to it. So code that needs much memory calls this module first, once for all of it.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -11,37 +11,37 @@ use std::hint::black_box;
 use crate::error::Error;
 use crate::error::memory::ALLOCATOR;
 
-/// Bytes that other parts of the program take meanwhile: packed blocks of matrix products, messages. Page tables come
-/// on top; they take 1/512 of what they map.
+/// Bytes that other parts of the program may take meanwhile, for packed blocks of matrix products and for messages.
+/// Page tables are added to this; they take 1/512 of the memory that they map.
 const BESIDE: u64 = 4 << 20;
-/// Bytes that other parts of the program take where a software driver compiles shaders in the process, too.
+/// Bytes that other parts of the program may take if a software driver also compiles shaders in this process.
 const COMPILER: u64 = 64 << 20;
-/// Addresses for a thread's stack. Only the part that is written takes memory.
+/// Size of a thread's stack in the address space. Only pages that are written take memory.
 #[cfg(not(target_arch = "wasm32"))]
 const STACK: u64 = 2 << 20;
-/// Addresses that glibc may reserve as a thread's own heap when the thread first allocates. They must be aligned:
-/// glibc always finds an aligned range in twice as many addresses, and in fewer only by chance. Other threads and
-/// larger allocations cannot use the rest of a heap.
+/// Size of the address range that glibc may reserve as a thread's own heap when the thread first allocates. A heap must
+/// be aligned: glibc always finds one in a free range of twice this size, and in a smaller range only by chance. Other
+/// threads and larger allocations cannot use the rest of a heap.
 const HEAP: u64 = if cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
     64 << 20
 } else {
     0
 };
-/// A request below this size asks only the allocator: reading the machine's limits would take longer than allocating.
-/// A program that has less memory than this left fails elsewhere anyway.
+/// For a request below this size, only the allocator is asked, because reading the machine's limits would take longer
+/// than the allocation. If less memory than this is left, the program soon fails elsewhere anyway.
 const SMALL: u64 = 4 << 20;
 
-/// Memory that is still free under one limit.
+/// The memory that is still free under one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
     bytes: u64,
     limit: &'static str,
-    /// Whether the limit counts addresses, whether or not they are used.
+    /// Whether the limit applies to the address space, used or not.
     is_of_addresses: bool,
 }
 
 impl Room {
-    /// Addresses to leave for a heap that glibc may reserve at any time.
+    /// Size of the address range to keep free for a heap that glibc may reserve at any time.
     fn heap(&self) -> u64 {
         self.bytes.checked_sub(HEAP).map_or(0, |_| HEAP)
     }
@@ -55,7 +55,7 @@ pub(crate) fn check(what: impl FnOnce() -> String, needed: u64) -> Result<(), Er
     or_error(what, needed, shortage(needed, BESIDE))
 }
 
-/// [`check`] for memory of a software driver, whose compiler needs memory as well.
+/// [`check`] for memory that a software driver takes. It adds the memory of the driver's compiler.
 ///
 /// # Errors
 /// [`Error::Memory`] when the bytes cannot be allocated.
@@ -63,8 +63,8 @@ pub(crate) fn check_in_driver(what: impl FnOnce() -> String, needed: u64) -> Res
     or_error(what, needed, shortage(needed, COMPILER))
 }
 
-/// [`check`] for a part of a size that was checked before. Asks only the allocator, because the threads may have taken
-/// their share of the checked memory meanwhile.
+/// [`check`] for a part of an amount that was checked before. It asks only the allocator, because other threads may
+/// have allocated their parts of that amount meanwhile.
 ///
 /// # Errors
 /// [`Error::Memory`] when the allocator refuses the bytes.
@@ -88,7 +88,8 @@ fn or_error(
     }
 }
 
-/// The narrowest limit that leaves fewer than `needed` bytes when other parts of the program take `beside` bytes.
+/// Returns the narrowest limit that leaves fewer than `needed` bytes while other parts of the program take `beside`
+/// bytes.
 fn shortage(needed: u64, beside: u64) -> Option<Room> {
     if needed < SMALL {
         return probe(needed);
@@ -96,7 +97,7 @@ fn shortage(needed: u64, beside: u64) -> Option<Room> {
     narrowest(rooms(), needed, beside, can_reserve).or_else(|| probe(needed))
 }
 
-/// [`shortage`] for the given limits, without the probe; `can_reserve` asks the allocator.
+/// [`shortage`] for the given limits, without asking for the largest allocation. `can_reserve` asks the allocator.
 fn narrowest(
     rooms: Vec<Room>,
     needed: u64,
@@ -105,13 +106,13 @@ fn narrowest(
 ) -> Option<Room> {
     let with_others = needed.saturating_add(beside);
     let are_addresses_taken = |room: &Room| room.is_of_addresses && room.bytes < with_others;
-    // The allocator may have spare addresses that the process has already reserved.
+    // The allocator may have free addresses that the process has already reserved.
     let has_spare = rooms.iter().any(are_addresses_taken) && can_reserve(with_others);
     let rooms = rooms.into_iter().filter_map(|room| {
         let kept = match room.is_of_addresses {
             true if has_spare => return None,
             true => beside + room.heap(),
-            // Page tables map at most all memory of the room.
+            // Page tables never map more than the free memory.
             false => beside + needed.min(room.bytes) / 512,
         };
         Some(Room {
@@ -126,13 +127,13 @@ fn narrowest(
 #[cfg(target_os = "linux")]
 use linux::rooms;
 
-/// On other systems only the probe finds limits.
+/// On other systems, only the allocator can be asked.
 #[cfg(not(target_os = "linux"))]
 fn rooms() -> Vec<Room> {
     Vec::new()
 }
 
-/// Number of threads, at most `most`, for which there are enough addresses: each needs a stack and a heap.
+/// The number of threads, at most `most`, for which the address space is large enough: each needs a stack and a heap.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn room_for_threads(most: usize) -> usize {
     room_for_threads_in(&rooms(), most)
@@ -143,22 +144,23 @@ pub(crate) fn room_for_threads(most: usize) -> usize {
 fn room_for_threads_in(rooms: &[Room], most: usize) -> usize {
     let of_addresses = rooms.iter().filter(|room| room.is_of_addresses);
     let threads = of_addresses.map(|room| {
-        // One heap is for the thread that starts the others.
+        // One heap is kept for the thread that starts the others.
         let left = room.bytes.saturating_sub(BESIDE + room.heap());
         usize::try_from(left / (STACK + HEAP)).unwrap_or(usize::MAX)
     });
     threads.fold(most, usize::min)
 }
 
-/// How much the allocator grants, if that is less than `needed`. The allocator knows limits that are written down
-/// nowhere: those of WebAssembly, of 32-bit addresses, and of systems that grant no more than they have.
+/// Returns the amount that the allocator grants, if this is less than `needed`. The allocator applies limits that
+/// cannot be read anywhere: those of WebAssembly, of 32-bit addresses, and of systems that grant only memory that they
+/// have.
 fn probe(needed: u64) -> Option<Room> {
     if can_reserve(needed) {
         return None;
     }
     let mut granted = 0;
     let mut refused = needed;
-    // WebAssembly never gives memory back, so the search would keep what it is granted.
+    // WebAssembly never returns memory, so the search would keep everything that it was granted.
     while cfg!(not(target_arch = "wasm32")) && refused - granted > SMALL {
         let middle = granted + (refused - granted) / 2;
         if can_reserve(middle) {
@@ -180,17 +182,17 @@ fn can_reserve(bytes: u64) -> bool {
     };
     let mut memory: Vec<u8> = Vec::new();
     let is_granted = memory.try_reserve_exact(bytes).is_ok();
-    // The compiler removes an allocation whose address is never used.
+    // Otherwise the compiler would remove the allocation, because nothing uses its address.
     black_box(memory.as_ptr());
     is_granted
 }
 
-/// The sum of the numbers, or `u64::MAX` if it is larger.
+/// The sum of the numbers; `u64::MAX` on overflow.
 pub(crate) fn total(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers.into_iter().fold(0, u64::saturating_add)
 }
 
-/// Bytes of the given number of values of type `T`.
+/// Size in bytes of `values` values of type `T`.
 pub(crate) fn bytes_of<T>(values: u64) -> u64 {
     values.saturating_mul(size_of::<T>() as u64)
 }

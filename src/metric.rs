@@ -1,4 +1,4 @@
-//! Metrics: named numbers that say how good a network's outputs are.
+//! Metrics: numbers that measure how good a network's outputs are.
 
 mod ranks;
 
@@ -14,9 +14,9 @@ use crate::probability::softmax;
 use crate::reference::{Float, Targets};
 use ranks::area_under_curve;
 
-/// A metric with a name, defined as in scikit-learn, except that classes absent from the data set count as well.
+/// A metric, defined as in scikit-learn, except that classes without examples in the data set count as well.
 ///
-/// `Display` prints the name, and `parse` reads it.
+/// `Display` prints the metric's name, and `parse` reads it.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -34,25 +34,26 @@ use ranks::area_under_curve;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Metric {
-    /// `loss`: the mean of the loss that the trainer minimizes. Lower is better. The only metric that needs a trainer.
+    /// `loss`: the mean of the loss that the trainer minimizes. Lower is better. This is the only metric that needs a
+    /// trainer.
     Loss,
-    /// `accuracy`, 0 to 1. For classes: the share of rows whose largest logit is that of the row's class. For
-    /// independent labels: the share of outputs on the right side of 0, where a target above 1/2 means the positive
-    /// side.
+    /// `accuracy`, 0 to 1. For classes: the fraction of rows whose largest logit is that of the row's class. For
+    /// independent labels: the fraction of outputs with the right sign: above 0 if the target is above 1/2, otherwise
+    /// not above 0.
     Accuracy,
-    /// `f1`, 0 to 1: the harmonic mean of precision and recall. With two classes it is the F1 of class 1; otherwise it
-    /// is the mean over all classes or labels. A class or label with neither examples nor predictions counts as 0.
+    /// `f1`, 0 to 1: the harmonic mean of precision and recall. With two classes, it is the F1 of class 1; otherwise it
+    /// is the mean F1 over all classes or labels. The F1 of a class or label without examples and predictions is 0.
     F1,
-    /// `roc_auc`, 0 to 1: the area under the ROC curve. It is the probability that an example of a class gets a higher
-    /// score than an example of another class; equal scores count as half. With two classes it is the area of class 1.
-    /// With more classes it is the mean over all classes, each against the rest by its probability. For labels it is
-    /// the mean over all labels.
+    /// `roc_auc`, 0 to 1: the area under the ROC curve. It is the probability that a random example of a class has a
+    /// higher score than a random example of the other classes; equal scores count as half. With two classes, it is the
+    /// area of class 1. With more classes, it is the mean over all classes; the score of an example is its probability
+    /// of the class. For labels, it is the mean over all labels.
     RocAuc,
-    /// `r2`, at most 1: the share of the targets' variance that the outputs explain, averaged over the outputs.
+    /// `r2`, at most 1: the fraction of the targets' variance that the outputs explain, averaged over the outputs.
     R2,
-    /// `mae`: the mean absolute difference between outputs and targets, in their units. Lower is better. If a table's
-    /// targets are standardized, the unit is one standard deviation: multiply by the target's deviation to get its own
-    /// unit.
+    /// `mae`: the mean absolute difference between outputs and targets, in the unit of the targets. Lower is better. If
+    /// a table's targets are standardized, this unit is one standard deviation: multiply the metric by the target's
+    /// standard deviation to get the original unit.
     MeanAbsoluteError,
 }
 
@@ -67,7 +68,7 @@ impl Metric {
         Self::MeanAbsoluteError,
     ];
 
-    /// The metric's name.
+    /// The name of the metric.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -89,17 +90,17 @@ impl Metric {
         }
     }
 
-    /// The metric's value for `outputs` (rows, outputs): logits of classes or labels, or values.
+    /// Computes the metric for `outputs` (rows, outputs), which are logits of classes, logits of labels, or values.
     ///
-    /// If an output is NaN, `roc_auc`, `r2` and `mae` are NaN; `accuracy` counts it as wrong, and `f1` as a negative
-    /// prediction.
+    /// If an output is NaN, `roc_auc`, `r2` and `mae` are NaN, `accuracy` counts this output as wrong, and `f1` counts
+    /// it as a negative prediction.
     ///
     /// # Errors
     /// - [`Error::Setting`] for [`Loss`](Self::Loss); when there are no rows; when the metric needs classes and the
-    ///   targets are values, or the reverse; when a class is not below the number of outputs; when targets of labels
-    ///   are neither 0 nor 1 (for `accuracy`: outside 0 to 1); or when `roc_auc` needs the curve of a class or label
-    ///   that has no rows or all of them.
-    /// - [`Error::Shape`] or [`Error::Count`] when outputs and targets differ in number.
+    ///   targets are values, or the other way round; when a class is not below the number of outputs; when a target of
+    ///   a label is neither 0 nor 1 (for `accuracy`: is outside 0 to 1); or when `roc_auc` finds a class or label to
+    ///   which no rows or all rows belong.
+    /// - [`Error::Shape`] or [`Error::Count`] when the numbers of outputs and targets differ.
     pub fn of<F: Float>(
         self,
         outputs: ArrayView2<'_, F>,
@@ -209,7 +210,7 @@ impl Metric {
         }
     }
 
-    /// The metric's value for the outputs of a whole data set.
+    /// Computes the metric for the outputs of a whole data set.
     pub(crate) fn of_examples<F: Float>(
         self,
         outputs: ArrayView2<'_, F>,
@@ -245,7 +246,7 @@ impl FromStr for Metric {
     }
 }
 
-/// The F1 of class 1 if there are two classes, otherwise the mean over all classes.
+/// Computes the F1 of class 1 if there are two classes, otherwise the mean F1 over all classes.
 fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
     let classes = outputs.ncols();
     let [mut hits, mut examples, mut taken] = [0; 3].map(|count| vec![count; classes]);
@@ -263,7 +264,7 @@ fn f1_of_classes<F: Float>(outputs: ArrayView2<'_, F>, labels: &[u32]) -> f64 {
     }
 }
 
-/// The mean F1 over all labels.
+/// Computes the mean F1 over all labels.
 fn f1_of_labels<F: Float>(
     outputs: ArrayView2<'_, F>,
     values: ArrayView2<'_, F>,

@@ -1,4 +1,4 @@
-//! A network on a GPU, and the recording of its passes.
+//! A network on a GPU, and the recording of its forward and backward passes.
 
 mod backward;
 #[cfg(not(target_arch = "wasm32"))]
@@ -41,7 +41,7 @@ pub struct Model {
     graph: Arc<Graph>,
     parameters: Arena,
     state: Arena,
-    /// Memory that all forward passes share for the values between their first and last layer.
+    /// Memory blocks for the values between the features and the output. All forward passes share them.
     scratch: Arc<Mutex<Vec<Tensor>>>,
 }
 
@@ -50,16 +50,16 @@ impl Sequential {
     ///
     /// # Errors
     /// - [`Error::Setting`] when a layer does not accept its input, records no kernel or leaves part of its output
-    ///   unwritten, when a parameter is empty, or when nothing can be trained.
-    /// - [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold the network.
-    /// - [`Error::Memory`] when the host has no room for its initial values.
+    ///   unwritten, when a parameter has no elements, or when the network has no parameters.
+    /// - [`Error::Limit`] or [`Error::OutOfMemory`] when the network does not fit in the GPU's memory.
+    /// - [`Error::Memory`] when the host has not enough memory for the initial values.
     pub fn build(&self, gpu: &Gpu) -> Result<Model, Error> {
         Model::new(gpu, self, self.graph()?, None)
     }
 }
 
 impl Model {
-    /// Builds with the `given` parameters and state, or with the initial ones.
+    /// Builds the model with the `given` parameters and state, or with initial values if `given` is `None`.
     fn new(
         gpu: &Gpu,
         spec: &Sequential,
@@ -120,8 +120,8 @@ impl Model {
         self.graph.output().shape
     }
 
-    /// The columns that make up a row of features, if the network was made by [`Sequential::of`] or its file contains
-    /// them.
+    /// The table columns from which a row of features is made. `None` unless [`Sequential::of`] or
+    /// [`Sequential::with_columns`] set them, or the file of the network contains them.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
         self.graph.columns.as_ref().map(|of| &of.columns)
@@ -131,17 +131,18 @@ impl Model {
         &self.graph
     }
 
-    /// The parameters in the network's order.
+    /// The arena of the parameters, in the network's order.
     pub(crate) fn parameter_arena(&self) -> &Arena {
         &self.parameters
     }
 
-    /// An arena of zeros in the shapes of the parameters.
+    /// Allocates an arena of zeros that has a tensor in the shape of each parameter.
     pub(crate) fn like_parameters(&self, role: &str) -> Result<Arena, Error> {
         like_parameters(&self.gpu, &self.graph, role)
     }
 
-    /// The element type in which the first layer best takes features: bytes where it supports them, otherwise floats.
+    /// The element type of the features that the first layer reads: the type of `features` if it can read packed bytes,
+    /// otherwise floats.
     pub(crate) fn input_element(&self, features: &Tensor) -> Element {
         match self.graph.first_use() {
             Some(first) if first.layer.takes_bytes(&self.gpu) => features.element(),
@@ -150,7 +151,7 @@ impl Model {
     }
 }
 
-/// Writes one tensor after another, so that the host never holds all values at once.
+/// Writes one tensor after another, so that the values of only one tensor are in host memory at a time.
 fn write_each<'a>(
     gpu: &Gpu,
     arena: &Arena,
@@ -160,12 +161,12 @@ fn write_each<'a>(
     both.try_for_each(|(tensor, (_, values))| gpu.write(tensor, &values))
 }
 
-/// An arena of zeros in the shapes of a network's parameters.
+/// Allocates an arena of zeros that has a tensor in the shape of each parameter of a network.
 pub(crate) fn like_parameters(gpu: &Gpu, graph: &Graph, role: &str) -> Result<Arena, Error> {
     arena(gpu, role, &graph.parameters)
 }
 
-/// An arena of zeros in the shapes of `parameters`, with names derived from theirs.
+/// Allocates an arena of zeros that has a tensor for each of `parameters`. A tensor is named `role.<parameter name>`.
 fn arena(gpu: &Gpu, role: &str, parameters: &[Parameter]) -> Result<Arena, Error> {
     let spec = |Parameter { name, spec }: &Parameter| {
         ArenaSpec::new(format!("{role}.{name}"), spec.tensor_shape()).decays(spec.decays)
@@ -174,14 +175,14 @@ fn arena(gpu: &Gpu, role: &str, parameters: &[Parameter]) -> Result<Arena, Error
     Arena::zeros(gpu, role, &specs)
 }
 
-/// Checks that the host has the memory that building a network takes.
+/// Checks that the host has enough memory to build a network.
 fn check_host(gpu: &Gpu, graph: &Graph) -> Result<(), Error> {
     let sizes = graph.parameters.iter().chain(&graph.state);
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
     let largest = sizes.clone().max().unwrap_or(0);
     let all = total(sizes);
-    // The host needs the initial values of one parameter, and copies of all values on their way to the device. A
-    // software driver's memory is the host's, so the parameters themselves count too.
+    // The host needs memory for the initial values of one parameter, and for the staging buffers of all values. A
+    // software driver uses host memory, so the parameters on the device count as well.
     let copies = if gpu.is_software() { 2 } else { 1 };
     let values = all.saturating_mul(copies).saturating_add(largest);
     let what = || format!("building a network of {all} parameters");

@@ -8,15 +8,15 @@ use crate::shape::Shape;
 
 /// The networks of chapter 6 of "Deep Learning from Scratch": `MultiLayerNet` and `MultiLayerNetExtend`.
 ///
-/// There are any number of hidden layers, each `Linear → batch normalization → activation → dropout`, and then a
-/// `Linear` with one output per class. Batch normalization and dropout are left out unless requested.
+/// A network has any number of hidden layers, each `Linear → batch normalization → activation → dropout`, and then a
+/// `Linear` with one output per class. Batch normalization and dropout are present only if requested.
 ///
-/// The defaults are the book's: `Relu`, weights as [`Init::HeNormal`] in all layers including the last, and biases 0.
-/// Xavier's standard deviation in the book, √(1 / inputs), is [`Init::LecunNormal`] here.
+/// The defaults are the book's: `Relu`, weights drawn by [`Init::HeNormal`] in all layers including the last, and
+/// biases 0. The standard deviation that the book calls Xavier's, √(1 / inputs), is [`Init::LecunNormal`] here.
 ///
-/// Weight decay belongs to the optimizer: `Sgd::new(0.01).weight_decay(0.1)` adds 0.1·W to the gradient of every
-/// weight W and leaves biases alone, like the book's `weight_decay_lambda = 0.1`. The book adds the penalty ½·0.1·ΣW²
-/// to the loss that it reports; here a loss has no penalty.
+/// Weight decay is a setting of the optimizer: `Sgd::new(0.01).weight_decay(0.1)` adds 0.1·W to the gradient of every
+/// weight W and does not change the gradients of biases, like the book's `weight_decay_lambda = 0.1`. The book also
+/// adds the penalty ½·0.1·ΣW² to the loss that it reports; the losses of this crate have no penalty.
 ///
 /// ```
 /// use wgrad::ops::{Sgd, Sigmoid, SoftmaxCrossEntropy};
@@ -47,7 +47,7 @@ pub struct MultiLayerNet<A = Relu> {
 }
 
 impl MultiLayerNet {
-    /// A network for examples of shape `input`, with hidden layers of the given widths.
+    /// Creates a network for examples of shape `input`. `hidden` has the number of outputs of each hidden layer.
     #[must_use]
     pub fn new(input: impl Into<Shape>, hidden: impl Into<Vec<usize>>, classes: usize) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl MultiLayerNet {
 }
 
 impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
-    /// Uses another activation after each hidden layer.
+    /// Sets the activation of the hidden layers.
     #[must_use]
     pub fn activation<B: Layer + Clone + 'static>(self, activation: B) -> MultiLayerNet<B> {
         MultiLayerNet {
@@ -77,7 +77,7 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
         }
     }
 
-    /// Initializes the weights of all layers in another way.
+    /// Sets how the weights of all layers are initialized.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight_init = init;
@@ -91,14 +91,14 @@ impl<A: Layer + Clone + 'static> MultiLayerNet<A> {
         self
     }
 
-    /// Drops each activation with probability `p` in training: 0 ≤ `p` < 1.
+    /// In training, sets each activation to 0 with probability `p`: 0 ≤ `p` < 1.
     #[must_use]
     pub fn dropout(mut self, p: f32) -> Self {
         self.dropout = Some(p);
         self
     }
 
-    /// The network as a description, for [`Sequential::build`], the CPU or a [`Device`](crate::Device).
+    /// Describes the network, for [`Sequential::build`], the CPU or a [`Device`](crate::Device).
     #[must_use]
     pub fn spec(&self) -> Sequential {
         let linear = |outputs| Linear::new(outputs).weight_init(self.weight_init.clone());

@@ -1,4 +1,4 @@
-//! A network as plain data: its layers, how values flow between them, its parameters by name.
+//! The description of a network: its layers, the connections between them, and its parameters by name.
 
 mod activation;
 mod gradients;

@@ -1,8 +1,9 @@
-//! Networks as [ONNX](https://onnx.ai), the format that inference runtimes read: ONNX Runtime, browsers, phones.
+//! Networks as [ONNX](https://onnx.ai) files, which inference runtimes such as ONNX Runtime read in browsers and on
+//! phones.
 //!
 //! [`cpu::Network::to_onnx`](crate::cpu::Network::to_onnx) and [`Model::to_onnx`](crate::Model::to_onnx) return the
-//! bytes of a file; `export_onnx` writes the file. It contains the network as it predicts: nothing is dropped, and
-//! batch normalization uses its running mean and variance. The same network gives the same bytes.
+//! bytes of a file; `export_onnx` writes the file. The file contains the network for prediction: dropout drops nothing,
+//! and batch normalization uses its running mean and variance. The same network always gives the same bytes.
 //!
 //! ```
 //! use wgrad::Sequential;
@@ -29,25 +30,26 @@
 //! | `x` | float32, (`rows`, features) | the input of `predict`: all inputs of a row, one after another |
 //! | `y` | float32, (`rows`, outputs) | the output of `predict`, element by element: an image is flattened |
 //!
-//! The number of rows is left open. `x` holds features as the network sees them: `byte / 255` for a data set of bytes.
-//! `y` holds logits of classes, or values. The file adds neither softmax nor sigmoid, because both belong to the loss.
+//! The number of rows is symbolic. `x` contains features as the network reads them: `byte / 255` for a data set of
+//! bytes. `y` contains logits or values. The file adds neither softmax nor sigmoid, because both belong to the loss.
 //!
 //! # Names
 //!
-//! The file contains every value of the network under its own name: the one given by
-//! [`named`](crate::Sequential::named), or `layers.0`, `values.3`, `input`, `inputs.1`. If the network has one input
-//! and that has one extent, it is `x` itself; if the last value has one extent, it is `y` itself. Any other value that
-//! was named `x` or `y` gets its automatic name instead. An operator has the name of its output.
+//! Every value of the network has the same name in the file as in the network: the name given by
+//! [`named`](crate::Sequential::named), or an automatic name such as `layers.0`, `values.3`, `input` or `inputs.1`.
+//! There are two exceptions. If the network has a single input with one extent, this input is called `x`; if the last
+//! value has one extent, it is called `y`. Any other value that was named `x` or `y` gets its automatic name instead.
+//! An operator has the name of its output.
 //!
 //! Initializers have the names of parameters and state, such as `layers.0.weight` and `layers.1.running_mean`, and the
-//! layout of [`Parameters`]: the weight of a `Linear` is (inputs, outputs). A layer that is used several times has its
-//! initializers once. Names of a value's auxiliary values and constants begin with that value's automatic name:
-//! `layers.2.flat`, `input.shape`.
+//! memory layout of [`Parameters`]: the weight of a `Linear` is (inputs, outputs). If a layer is used several times,
+//! its initializers exist once. Auxiliary values and constants that belong to a value have names that begin with its
+//! automatic name: `layers.2.flat`, `input.shape`.
 //!
 //! # Operators
 //!
-//! The operators are those of opset 17 ([`OPSET`]), introduced with version 8 of the format ([`IR_VERSION`]). ONNX
-//! Runtime 1.12 or newer reads them.
+//! The operators are those of opset 17 ([`OPSET`]), in version 8 of the file format ([`IR_VERSION`]). ONNX Runtime 1.12
+//! or newer reads them.
 //!
 //! | layer | operators |
 //! |---|---|
@@ -68,15 +70,15 @@
 //! | an input | `Slice` if there are several inputs, `Reshape` if it has several extents |
 //! | a sum, a concatenation | `Add`, `Concat` along the first extent of an example |
 //!
-//! The file does not check the index of an `Embedding`: `Cast` drops the fraction, and a runtime may count an index
-//! below 0 from the end.
+//! The file does not check the indices of an `Embedding`: `Cast` drops the fraction, and a runtime may count a negative
+//! index from the end.
 //!
-//! # What is refused
+//! # Networks that are refused
 //!
-//! - a layer from outside the crate ([`OnnxError::Layer`]);
+//! - a layer that is not part of this crate ([`OnnxError::Layer`]);
 //! - `HashGrid` ([`OnnxError::NoOperator`]);
-//! - a file of 2 GiB or more ([`OnnxError::TooLarge`]): protobuf allows no larger one;
-//! - values that are not finite ([`OnnxError::NotFinite`]): a checkpoint refuses them, too.
+//! - a file of 2 GiB or more ([`OnnxError::TooLarge`]), which protobuf does not allow;
+//! - values that are not finite ([`OnnxError::NotFinite`]), which checkpoints refuse, too.
 
 mod encodings;
 mod layers;
@@ -98,31 +100,31 @@ use proto::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto, Te
 
 pub use crate::error::OnnxError;
 
-/// Version of the operator set: that of ONNX 1.12, the first with `LayerNormalization`.
+/// Version of the operator set, as in ONNX 1.12. It is the first with `LayerNormalization`.
 pub const OPSET: i64 = 17;
-/// Version of the file format: that of ONNX 1.12.
+/// Version of the file format, as in ONNX 1.12.
 pub const IR_VERSION: i64 = 8;
 
-/// The largest protobuf message, in bytes.
+/// Maximum size of a protobuf message in bytes.
 const MOST_BYTES: u64 = i32::MAX as u64;
-/// Bound on a tensor's bytes besides its values, name and extents: its own length prefixes, and the growth of the
-/// length prefixes around it.
+/// Upper bound for the bytes that a tensor adds to a file in addition to its values, name and extents: its own length
+/// prefixes, and the growth of the length prefixes around it.
 const LENGTHS: u64 = 32;
 
-/// A file that does not contain its parameters yet.
+/// A file whose parameters are still missing.
 #[derive(Debug)]
 pub(crate) struct File {
     model: ModelProto,
-    /// Upper bound on the file's bytes, parameters included.
+    /// Upper bound for the size of the file in bytes, parameters included.
     bytes: u64,
 }
 
 impl File {
-    /// The file of a network. Allocates nothing large.
+    /// Prepares the file of a network, without large allocations.
     ///
     /// # Errors
-    /// [`Error::Onnx`] when a layer is from outside the crate, no operator computes it, or the file would be too
-    /// large; [`Error::Memory`] when the host has no room for the file.
+    /// [`Error::Onnx`] when a layer is not part of this crate, no operator computes it, or the file would be too large;
+    /// [`Error::Memory`] when the host has no memory for the file.
     pub(crate) fn of(graph: &Graph) -> Result<Self, Error> {
         let model = ModelProto {
             ir_version: IR_VERSION,
@@ -154,13 +156,13 @@ impl File {
             }
             .into());
         }
-        // Three copies: the values by name, each tensor's bytes, and the file.
+        // There are three copies: the values by name, the bytes of each tensor, and the file.
         let what = || format!("a network of {parameters} parameters as ONNX");
         memory::check(what, bytes.saturating_mul(3))?;
         Ok(Self { model, bytes })
     }
 
-    /// Encodes the file with all parameters and state of the network.
+    /// Encodes the file, with all parameters and state of the network.
     ///
     /// # Errors
     /// [`Error::Onnx`] when a value is not finite.
@@ -195,7 +197,7 @@ impl File {
     }
 }
 
-/// Parameters, then state, in the network's order.
+/// Lists all parameters and then all state, in the network's order.
 fn all(graph: &Graph) -> impl Iterator<Item = &Parameter> {
     graph.parameters.iter().chain(&graph.state)
 }

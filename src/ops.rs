@@ -1,7 +1,8 @@
-//! Layers, losses and optimizers on the GPU: one file each, next to its shader.
+//! Layers, losses and optimizers on the GPU. Each has its own file; its WGSL is in `shaders/`.
 //!
-//! An op is plain data. It declares its shapes and *records* its kernels into a [`Recorder`](crate::plan::Recorder);
-//! it never submits. Its twin in [`crate::reference`] is the same formula on ndarray.
+//! An op (a layer, a loss or an optimizer) is a plain value. It declares its shapes and *records* its kernels into a
+//! [`Recorder`](crate::plan::Recorder); it never submits them to the GPU. [`crate::reference`] implements the same
+//! formulas with ndarray.
 
 mod ada_grad;
 mod adam;
@@ -106,7 +107,7 @@ pub use update::{Update, UpdatePart};
 pub use window::Size2;
 pub(crate) use window::Window;
 
-/// The contracts of all kernels in this module.
+/// Returns the [`Contract`] of every kernel in this module.
 pub(crate) fn contracts() -> Vec<Contract> {
     [
         gather::contracts().as_slice(),
@@ -149,7 +150,8 @@ pub(crate) fn contracts() -> Vec<Contract> {
     .concat()
 }
 
-/// Converts a size for a shader. A buffer bounds sizes far below `u32::MAX`, so a larger one is a bug of this crate.
+/// Converts a size to a shader's `u32`. Panics if it does not fit: the size limit of GPU buffers is far below
+/// `u32::MAX`, so a larger size is a bug in this crate.
 pub(crate) fn to_u32(count: usize) -> u32 {
     assert!(
         u32::try_from(count).is_ok(),

@@ -1,32 +1,32 @@
-//! Checks an optimizer in one call: its kernels against their WGSL, the GPU against the reference, and the reference
-//! against properties of every optimizer.
+//! Checks an optimizer in one call: compares its kernels with their WGSL and the GPU with the reference, and tests the
+//! reference for properties that every optimizer has.
 //!
-//! # How far apart GPU and reference may be
+//! # Allowed difference between GPU and reference
 //!
-//! Every step of the reference starts from the result of the GPU's last step, so the bound is that of one update. The
-//! check knows no formula. If the reference in `f64` updates an element from `u` to `v`, the element may be off by the
-//! sum of
+//! Every step of the reference starts from the result of the GPU's previous step, so the bound covers the error of a
+//! single update. The check knows no formula. If the `f64` reference updates an element from `u` to `v`, the GPU's
+//! value may differ from `v` by the sum of
 //!
-//! - `tolerance · |v − u|`, by default 1e-5: WGSL allows an error of 2.5 ULP (3e-7) for a division, 4.5 ULP for a
-//!   square root, and more for `exp` and `pow`;
-//! - the change of the result when one kind of operand moves by 8 roundings up or down, summed over the kinds:
-//!   parameters, gradients, each value of the state, the learning rate. A result that depends on other elements, such
-//!   as a norm over `n`, is a sum; for it the operands move by `8·√n` roundings;
-//! - 1.2e-38, below which GPUs may treat a number as 0.
+//! - `tolerance · |v − u|`, where the tolerance is 1e-5 by default. WGSL allows an error of 2.5 ULP (3e-7) for a
+//!   division, 4.5 ULP for a square root, and more for `exp` and `pow`;
+//! - the change of the result when one kind of operand is perturbed by 8 roundings up or down, summed over the kinds:
+//!   parameters, gradients, each value of the state, the learning rate. If the result depends on other elements, such
+//!   as a norm over `n` elements, it is a sum; then the operands are perturbed by `8·√n` roundings;
+//! - 1.2e-38: GPUs may treat smaller numbers as 0.
 //!
-//! There is no absolute part. Where a parameter is 0, the bound is relative to the step alone, so a formula that is
-//! off by a thousandth of a step is detected at any learning rate. The reference in `f32` has to meet the same bound.
+//! The bound has no absolute term. Where a parameter is 0, it is relative to the step only, so a formula that is off by
+//! a thousandth of a step is detected at any learning rate. The `f32` reference must meet the same bound.
 //!
 //! # Properties of every optimizer
 //!
-//! An optimizer has no derivative that differences could check. Instead, the reference must do what every optimizer
-//! does:
+//! Central differences cannot check an optimizer, which has no derivative. Instead, the reference must behave as every
+//! optimizer does:
 //!
-//! - With the same operands it gives the same result twice.
-//! - With a learning rate of 0, a state of zeros and a weight decay of 0, it moves no parameter. A decay that does not
+//! - The same operands give the same result twice.
+//! - With a learning rate of 0, a state of zeros and a weight decay of 0, no parameter changes. A decay that does not
 //!   depend on the learning rate is allowed, and so is a velocity that includes the learning rate.
-//! - It lowers the sum of `p²/2` over parameters `p`, whose gradient is `p`, within some steps at a small learning
-//!   rate. This detects a sign that is wrong in both the WGSL and the reference.
+//! - At a small learning rate, some steps reduce the sum of `p²/2` over all parameters `p`, whose gradient is `p`. This
+//!   detects a sign that is wrong in both the WGSL and the reference.
 
 mod case;
 mod compare;
@@ -53,13 +53,14 @@ use compare::Compare;
 use on_gpu::{OnGpu, Taken};
 use twin::Twin;
 
-/// Fewest early steps: one of them draws new gradients, one repeats the last ones, and one has gradients of zero.
+/// Minimum number of early steps: among them are a step that repeats the gradients of the step before, and a step whose
+/// gradients are 0.
 const LEAST_STEPS: u64 = 5;
 
-/// Most elements of a default parameter in the case with groups: few enough to interpret.
+/// Maximum number of elements of a default parameter in the case with groups, so that it can be interpreted.
 const GROUPED: usize = 128;
 
-/// Checks an optimizer with the default [`OptimizerCheck`].
+/// Checks an optimizer with the default settings of [`OptimizerCheck`].
 ///
 /// ```
 /// use wgrad::ops::{Adam, Optimizer};
@@ -90,7 +91,7 @@ pub fn check_optimizer(gpu: &Gpu, optimizer: &dyn Optimizer) -> Result<Optimizer
 /// ```
 #[derive(Debug, Clone)]
 pub struct OptimizerCheck {
-    /// `None`: default shapes, known to cause trouble.
+    /// `None`: the default shapes, which include those that often reveal faults.
     shapes: Option<Vec<TensorShape>>,
     parameters: RangeInclusive<f32>,
     gradients: RangeInclusive<f32>,
@@ -115,46 +116,48 @@ impl Default for OptimizerCheck {
 }
 
 impl OptimizerCheck {
-    /// Shapes of parameters: each alone, and in rotation as parameters of seven groups. Default: one element, odd
-    /// sizes, sizes near a workgroup of 64, and, for one step, 2053×2053, which exceeds one dispatch dimension.
+    /// Sets the shapes of the parameters. Each shape is tried as a single parameter; all shapes are also used in turn
+    /// for the parameters of seven groups. Default: one element, odd sizes, sizes near a workgroup of 64, and, for one
+    /// step, 2053×2053, which exceeds one dispatch dimension.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Range of parameters before the first step. Default: −100…100, most of them in −4…4, with zeros of both signs
-    /// and repeated values.
+    /// Sets the range of the parameters before the first step. Default: −100…100, most of the values in −4…4, including
+    /// zeros of both signs and repeated values.
     #[must_use]
     pub fn parameters(mut self, parameters: RangeInclusive<f32>) -> Self {
         self.parameters = parameters;
         self
     }
 
-    /// Range of gradients. They are drawn in the same way, with the same default.
+    /// Sets the range of the gradients, which are drawn like the parameters. Default: −100…100.
     #[must_use]
     pub fn gradients(mut self, gradients: RangeInclusive<f32>) -> Self {
         self.gradients = gradients;
         self
     }
 
-    /// Number of early steps, at least 5; two late steps (1,000,003 and the next) follow. Default: 6.
+    /// Sets the number of early steps, at least 5. Two late steps follow: 1,000,003 and 1,000,004. Default: 6.
     #[must_use]
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
         self
     }
 
-    /// Steps of the reference that must lower the sum of `p²/2`, and their learning rate. Default: 100 steps at 0.001.
-    /// With 0 steps this check is left out, for optimizers that are not meant to descend.
+    /// Sets the number of steps in which the reference must reduce the sum of `p²/2`, and their learning rate. Default:
+    /// 100 steps at 0.001. With 0 steps, this test is omitted, for optimizers that are not meant to descend.
     #[must_use]
     pub fn descent(mut self, steps: u64, learning_rate: f32) -> Self {
         self.descent = (steps, learning_rate);
         self
     }
 
-    /// [Sanitizes](crate::sanitize()) updates whose tensors have at most `elements` elements in total, with this
-    /// sanitizer. Default: 4,096 elements, three orders, no comparison with the device. 0 elements turn it off.
+    /// Sets the sanitizer for small updates: see [`sanitize`](crate::sanitize()). An update is sanitized if all its
+    /// tensors together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three
+    /// orders of invocations, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -164,36 +167,37 @@ impl OptimizerCheck {
         self
     }
 
-    /// Allowed error of a result relative to its change: see [the module](self). Default: 1e-5.
+    /// Sets the tolerance: a result that changes from `u` to `v` may be off by `tolerance · |v − u|`, plus the other
+    /// terms that [the module](self) lists. Default: 1e-5.
     #[must_use]
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Checks an optimizer, in this order:
+    /// Checks an optimizer. It tests these properties, in this order:
     ///
-    /// 1. [`Optimizer::check`] accepts its settings; its description, the names of its state and the optimizer
-    ///    returned by [`Optimizer::with_learning_rate`] are consistent.
-    /// 2. *Contract*: every dispatched kernel declares what its WGSL contains.
-    /// 3. Besides parameters and state, only gradients change, and only where the reference's
-    ///    [`prepare`](crate::reference::Optimizer::prepare) changes them. Nothing of a frozen parameter changes, no
+    /// 1. [`Optimizer::check`] accepts the settings. The optimizer's description, the names of its state and the result
+    ///    of [`Optimizer::with_learning_rate`] are consistent.
+    /// 2. *Contract*: the declaration of every dispatched kernel matches its WGSL.
+    /// 3. Apart from parameters and state, only gradients change, and only as the reference's
+    ///    [`prepare`](crate::reference::Optimizer::prepare) changes them. For a frozen parameter, nothing changes. No
     ///    result is NaN, and the same step gives the same bits twice.
     /// 4. The reference has the [properties of every optimizer](self).
-    /// 5. After each step, every parameter and all of its state match what the reference computes in `f64`. The cases
-    ///    are one parameter; several in blocks and groups, which multiply the learning rate, have a weight decay of
-    ///    their own or none, or are frozen; and one parameter that needs more than one dispatch dimension.
+    /// 5. After each step, every parameter and all its state match the `f64` reference. There are three kinds of cases:
+    ///    a single parameter; several parameters in blocks and groups, which multiply the learning rate, have another
+    ///    weight decay or none, or are frozen; and a single parameter that exceeds one dispatch dimension.
     ///
-    /// Steps begin with the first. Coefficients lie in a ring of five rows; all rows except that of the step are NaN.
-    /// One step uses half the learning rate, as after
-    /// [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate); one repeats the gradients of the step
-    /// before, and one has gradients of 0.
+    /// The first step is the optimizer's step 0. The table of coefficients is a ring of five rows, and all rows except
+    /// that of the current step are NaN. One step uses half the learning rate, as after
+    /// [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate); one step repeats the gradients of the step
+    /// before; and one step has gradients of 0.
     ///
     /// # Errors
-    /// - [`Error::Check`] with the first failure.
+    /// - [`Error::Check`] with the first fault found.
     /// - The errors of [`Optimizer::check`] and [`Optimizer::update`].
     /// - [`Error::Binding`] when a dispatch does not fit its kernel.
-    /// - [`Error::Setting`] when a setting of the check makes no sense, or a schedule gives a learning rate that is
+    /// - [`Error::Setting`] when a setting of the check is invalid, or a schedule gives a learning rate that is
     ///   negative or not a number.
     /// - [`Error::Memory`] or [`Error::Limit`] when a tensor is larger than this machine or the device can hold.
     /// - The errors of [`Gpu::submit`] and [`Gpu::read`].
@@ -234,8 +238,8 @@ impl OptimizerCheck {
         })
     }
 
-    /// Checks the properties of every optimizer. Returns whether it uses weight decay, and the sums before and after
-    /// descent.
+    /// Tests the properties of every optimizer. Returns whether the optimizer uses weight decay, and the sums of `p²/2`
+    /// before and after the descent.
     fn check_twin(
         &self,
         twin: &Twin<'_>,
@@ -282,7 +286,7 @@ impl OptimizerCheck {
         }
     }
 
-    /// The cases of this check, if there is memory for them.
+    /// Makes the cases of this check, after checking that there is memory for them.
     fn cases(&self, gpu: &Gpu, both: [&dyn Optimizer; 2], name: &str) -> Result<Vec<Case>, Error> {
         let by_default = || SHAPES.into_iter().map(TensorShape::from).collect();
         let shapes: Vec<TensorShape> = self.shapes.clone().unwrap_or_else(by_default);
@@ -312,25 +316,25 @@ impl OptimizerCheck {
     }
 }
 
-/// Results of a check that found no failure; `Display` prints them as a table.
+/// The results of a check that found no fault. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerReport {
-    /// The optimizer's description of itself.
+    /// The description that the optimizer gives of itself.
     pub optimizer: String,
     /// Kernels whose declarations match their WGSL.
     pub kernels: Vec<String>,
-    /// Dispatches of these kernels that were interpreted without a finding.
+    /// Dispatches of these kernels that were interpreted without findings.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with the construct that the interpreter does not know.
+    /// Kernels that could not be interpreted, each with the construct that the interpreter does not support.
     pub not_sanitized: BTreeMap<String, String>,
-    /// Whether the weight decay of a [`Group`](crate::ops::Group) has any effect. False if the optimizer has no weight
-    /// decay.
+    /// Whether setting the weight decay of a [`Group`](crate::ops::Group) has an effect; false if the optimizer has no
+    /// weight decay.
     pub takes_decay: bool,
-    /// The sum of `p²/2` before and after the steps of [`OptimizerCheck::descent`].
+    /// The sum of `p²/2` before and after the steps that [`OptimizerCheck::descent`] sets; `None` if it sets 0 steps.
     pub descent: Option<[f64; 2]>,
-    /// For each parameter of each case, and for each tensor of its state: the element that comes nearest to its bound
-    /// over all steps.
+    /// One row per parameter of each case, and one per tensor of its state. Each row has the element that comes nearest
+    /// to its bound in all steps.
     pub rows: Vec<Comparison>,
 }
 

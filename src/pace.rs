@@ -1,21 +1,22 @@
-//! Measured speed of training steps.
+//! The measured speed of training steps.
 
 use std::time::Duration;
 
-/// Weight of earlier measurements when a new one arrives. If the host notices one completion late, that time is too
-/// long and the next too short; summing over several submits cancels both errors.
+/// Factor for the earlier sums when a new measurement is added. If the host notices the end of one submit late, the
+/// measured time of this submit is too long and that of the next too short; the sum over several submits is nearly
+/// right.
 const KEPT: f64 = 0.75;
 
-/// Duration of a step, learned from submits with a known number of steps.
+/// The duration of a step, measured from submits with a known number of steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
-    /// Sum over past submits; older ones have less weight.
+    /// Sum of the steps of past submits; older submits have less weight.
     steps: f64,
     seconds: f64,
 }
 
 impl Pace {
-    /// Records that the device took this time for so many steps.
+    /// Records that the device took the time `took` for `steps` steps.
     pub(crate) fn record(&mut self, steps: usize, took: Duration) {
         if steps == 0 {
             return;
@@ -24,7 +25,7 @@ impl Pace {
         self.seconds = KEPT * self.seconds + took.as_secs_f64();
     }
 
-    /// Number of whole steps that fit in `time`; `None` if nothing was measured yet.
+    /// The number of whole steps that fit in `time`; `None` before the first measurement.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -34,7 +35,7 @@ impl Pace {
         self.share_within(time).map(|steps| steps as usize)
     }
 
-    /// [`steps_within`](Self::steps_within) with fractions of a step.
+    /// [`steps_within`](Self::steps_within), including fractions of a step.
     pub(crate) fn share_within(&self, time: Duration) -> Option<f64> {
         let is_known = self.steps > 0.0 && self.seconds > 0.0;
         is_known.then(|| self.steps * time.as_secs_f64() / self.seconds)
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(pace.steps_within(Duration::MAX), Some(usize::MAX));
     }
 
-    /// If another program slows the device down, the pace follows within a few submits.
+    /// If another program slows the device down, the measured speed follows within a few submits.
     #[test]
     fn what_was_long_ago_is_forgotten() {
         let mut pace = Pace::default();

@@ -1,4 +1,4 @@
-//! Independent pieces of work, run in parallel.
+//! Runs independent pieces of work in parallel.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::panic::resume_unwind;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(target_arch = "wasm32"))]
 use std::{num::NonZero, thread};
 
-/// Applies `work` to each item on as many threads as there are cores, this thread included; results are in the order
-/// of the items. If no more threads can be started, this one does the rest.
+/// Applies `work` to each item, on as many threads as there are cores, including this one. The results have the order
+/// of the items. If a thread cannot be started, the other threads do its work.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
@@ -31,7 +31,7 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Applies `work` to each item, in order: a browser's page has one thread.
+/// Applies `work` to each item in order, because a browser's page has only one thread.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn map<T, R>(items: &[T], work: impl Fn(&T) -> R) -> Vec<R> {
     items.iter().map(work).collect()

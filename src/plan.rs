@@ -1,4 +1,5 @@
-//! Work as data: a list of dispatches, recorded once and encoded as often as wanted.
+//! Recording of GPU work. A [`Recorder`] collects dispatches, and a [`Plan`] is a list of dispatches that can be
+//! submitted any number of times.
 
 mod binding;
 mod budget;
@@ -30,24 +31,26 @@ pub(crate) use submit::Recorded;
 /// WebGPU's limit on workgroups per dispatch dimension.
 const MAX_WORKGROUPS: u64 = 65_535;
 
-/// Loop iterations after which lavapipe (Mesa 22.3) silently ends every loop of an invocation, less a margin for the
-/// short loops that it unrolls.
+/// Maximum number of loop iterations of an invocation on a software driver. After slightly more iterations, lavapipe
+/// (Mesa 22.3) silently ends every loop of the invocation. The difference is a margin for short loops, which it
+/// unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
-/// Cost of one dispatch: counted, not measured.
+/// Cost of one dispatch. The code that records the dispatch computes the numbers; they are not measured.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Cost {
     /// Floating-point operations of all invocations together.
     pub flops: u64,
-    /// Loop iterations of the longest invocation, including the final test that ends each loop.
+    /// Loop iterations of the invocation that has the most, including the final test that ends each loop.
     pub iterations: u64,
-    /// Bytes moved if each byte moves once; `None` stands for the bytes of all bound tensors.
+    /// Bytes read from and written to tensors, counting each byte once. `None` stands for the size of all bound
+    /// tensors.
     pub bytes: Option<u64>,
 }
 
 impl Cost {
-    /// A cost of `flops` floating-point operations.
+    /// Makes a cost of `flops` floating-point operations.
     #[must_use]
     pub const fn new(flops: u64) -> Self {
         Self {
@@ -57,13 +60,13 @@ impl Cost {
         }
     }
 
-    /// Sets the loop iterations of the longest invocation.
+    /// Sets the loop iterations of the invocation that has the most.
     #[must_use]
     pub const fn iterations(self, iterations: u64) -> Self {
         Self { iterations, ..self }
     }
 
-    /// Sets the bytes moved.
+    /// Sets the number of bytes read from and written to tensors.
     #[must_use]
     pub const fn bytes(self, bytes: u64) -> Self {
         Self {
@@ -73,17 +76,18 @@ impl Cost {
     }
 }
 
-/// Collects dispatches; [`finish`](Recorder::finish) creates their bind groups.
+/// Collects dispatches. [`finish`](Recorder::finish) turns them into a [`Plan`].
 ///
-/// Nothing runs here: layers, losses and optimizers record, and only [`Gpu`] submits.
+/// Recording runs nothing on the device. Layers, losses and optimizers record their dispatches; [`Gpu::submit`] runs a
+/// plan.
 #[derive(Debug)]
 pub struct Recorder<'gpu> {
     gpu: &'gpu Gpu,
     pending: Vec<Pending>,
     uniforms: Vec<u8>,
-    /// The WGSL of the kernels, each text once.
+    /// The WGSL source texts of the kernels, each text once.
     sources: Vec<Arc<str>>,
-    /// The first error: a dispatch that does not fit its kernel or the device.
+    /// The first error so far, from a dispatch that does not fit its kernel or the device.
     fault: Option<Error>,
 }
 
@@ -97,7 +101,7 @@ struct Pending {
 }
 
 impl<'gpu> Recorder<'gpu> {
-    /// An empty recording for `gpu`.
+    /// Makes an empty recorder for `gpu`.
     #[must_use]
     pub fn new(gpu: &'gpu Gpu) -> Self {
         Self {
@@ -109,20 +113,21 @@ impl<'gpu> Recorder<'gpu> {
         }
     }
 
-    /// The device for which this recorder records.
+    /// The device on which the recorded dispatches will run.
     #[must_use]
     pub fn gpu(&self) -> &'gpu Gpu {
         self.gpu
     }
 
-    /// Floating-point operations recorded so far, or `u64::MAX` if there are more.
+    /// Number of floating-point operations of all dispatches recorded so far, at most `u64::MAX`.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.pending.iter().map(|pending| pending.cost.flops))
     }
 
-    /// Adds one dispatch of `workgroups` workgroups. They are folded into two dimensions if one would be too long:
-    /// shaders compute their index as `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
+    /// Records one dispatch of `workgroups` workgroups. If they are too many for one dispatch dimension, they are
+    /// arranged in two dimensions. A shader therefore computes the index of its workgroup as
+    /// `workgroup_id.x + workgroup_id.y * num_workgroups.x`.
     ///
     /// If the tensors do not match the kernel's contract, or a constant of the kernel has no value,
     /// [`finish`](Self::finish) returns the error.
@@ -169,7 +174,7 @@ impl<'gpu> Recorder<'gpu> {
         });
     }
 
-    /// The recorder's own copy of a kernel's text, which many dispatches share.
+    /// Returns the recorder's copy of a source text, which all dispatches with this text share.
     fn shared(&mut self, source: &str) -> Arc<str> {
         if let Some(shared) = self.sources.iter().find(|shared| shared.as_ref() == source) {
             return Arc::clone(shared);
@@ -179,7 +184,8 @@ impl<'gpu> Recorder<'gpu> {
         shared
     }
 
-    /// The workgroups of a dispatch in two dimensions, if the dispatch fits its kernel and this device.
+    /// Checks that a dispatch fits its kernel and this device. Returns the number of workgroups in both dispatch
+    /// dimensions.
     fn check(
         &self,
         contract: &Contract,
@@ -206,18 +212,18 @@ impl<'gpu> Recorder<'gpu> {
         })
     }
 
-    /// Most workgroups in one dispatch dimension; more are folded into two.
+    /// Maximum number of workgroups in one dispatch dimension.
     fn workgroups_in_a_row(&self) -> u64 {
         let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
         MAX_WORKGROUPS.min(limit.into())
     }
 
-    /// Contracts of all kernels recorded so far, including those of faulty dispatches.
+    /// Contracts of the kernels of all dispatches recorded so far, including invalid dispatches.
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Contract> {
         self.pending.iter().map(|pending| &pending.contract)
     }
 
-    /// [`dispatch`](Self::dispatch) with at least `invocations` invocations, in whole workgroups.
+    /// Records one [`dispatch`](Self::dispatch) of at least `invocations` invocations, rounded up to whole workgroups.
     pub fn dispatch_each<U: Pod>(
         &mut self,
         kernel: &KernelRef<'_, U>,
@@ -231,15 +237,17 @@ impl<'gpu> Recorder<'gpu> {
         self.dispatch(kernel, uniform, tensors, workgroups, cost);
     }
 
-    /// Compiles the kernels that are not compiled yet, in parallel, and creates the bind groups.
+    /// Creates the plan. It compiles the kernels that are not compiled yet, in parallel, and creates the bind groups.
     ///
     /// # Errors
-    /// - [`Error::Binding`] when a dispatch does not fit its kernel: a mistake in the layer, loss or optimizer that
-    ///   recorded it.
+    /// - [`Error::Binding`] when a dispatch does not fit its kernel. Then the layer, loss or optimizer that recorded
+    ///   the dispatch has a bug.
     /// - [`Error::OtherGpu`] when a tensor belongs to another device.
-    /// - [`Error::Limit`] when a kernel needs more than the device allows, would loop longer than the driver permits,
-    ///   or has more [floating-point operations](Gpu::flops_per_dispatch) than one dispatch may have.
-    /// - [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Gpu`] when the driver refuses a kernel.
+    /// - [`Error::Limit`] when a kernel exceeds a limit of the device, when an invocation has more loop iterations than
+    ///   a software driver permits, or when a dispatch has more than [`Gpu::flops_per_dispatch`] floating-point
+    ///   operations.
+    /// - [`Error::OutOfMemory`] or [`Error::DeviceLost`] from the device, and [`Error::Gpu`] when the driver rejects a
+    ///   kernel.
     pub fn finish(mut self) -> Result<Plan, Error> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -309,7 +317,7 @@ fn check_iterations(pending: &Pending) -> Result<(), Error> {
     })
 }
 
-/// Folds workgroups into two dimensions of at most `most` each; `None` if they do not fit.
+/// Arranges workgroups in two dispatch dimensions of at most `most` workgroups each. Returns `None` if they do not fit.
 fn fold(workgroups: u64, most: u64) -> Option<[u32; 2]> {
     let x = workgroups.min(most);
     let y = workgroups.div_ceil(x.max(1));
@@ -345,7 +353,7 @@ fn bind(
     })
 }
 
-/// Bytes of all bound tensors.
+/// Returns the size of all bound tensors in bytes.
 fn bound(pending: &Pending) -> u64 {
     total(pending.tensors.iter().map(Tensor::bytes))
 }

@@ -36,13 +36,13 @@ impl Pass {
     }
 }
 
-/// Recorded passes for the most recently used numbers of rows.
+/// Recorded passes for the four row counts used last.
 #[derive(Debug, Default)]
 pub(crate) struct Passes(Latest<Pass>);
 
 impl Passes {
-    /// Submits a pass over the rows of `x` with the present parameters. The future waits for the outputs (rows,
-    /// outputs); for no rows they are empty.
+    /// Submits a forward pass over `x` (rows, features) with the current parameters. The future waits for the outputs
+    /// (rows, outputs); they are empty if `x` has no rows.
     pub(crate) fn predict(
         &mut self,
         model: &Model,
@@ -75,11 +75,11 @@ impl Passes {
     }
 }
 
-/// Predicts outputs again and again on a GPU.
+/// Predicts on a GPU, for programs that predict many times.
 ///
-/// A pass is recorded at the first call with a new number of rows; the passes for the last four numbers of rows are
-/// kept. [`cpu::Predictor`](crate::cpu::Predictor) does the same on the CPU, where a row of a small network takes
-/// microseconds. Here a call takes at least the way to the device and back.
+/// A pass is recorded at the first call with a new number of rows; the passes for the four row counts used last are
+/// kept. [`cpu::Predictor`](crate::cpu::Predictor) does the same on the CPU, where one row of a small network takes
+/// microseconds. Here, each call takes at least the time of a transfer to the device and back.
 ///
 /// ```
 /// use wgrad::ndarray::Array2;
@@ -114,7 +114,7 @@ impl Predictor {
         }
     }
 
-    /// Creates a predictor for the network in a file: see [`Model::load`].
+    /// Creates a predictor for the network of a file: see [`Model::load`].
     ///
     /// # Errors
     /// The errors of [`Model::load`].
@@ -129,13 +129,14 @@ impl Predictor {
         &self.model
     }
 
-    /// Returns the model and drops the recorded passes.
+    /// Returns the model, and drops the recorded passes.
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
     }
 
-    /// Outputs for one row of features: logits of classes or labels, or values. They stay valid until the next call.
+    /// Predicts the outputs for one row of features: logits of classes, logits of labels, or values. The slice is valid
+    /// until the next call.
     ///
     /// # Errors
     /// The errors of [`predict`](Self::predict).
@@ -146,12 +147,13 @@ impl Predictor {
         Ok(self.outputs.as_slice().unwrap_or_default())
     }
 
-    /// Outputs (rows, outputs) for the rows of `x` (rows, features). They stay valid until the next call. Many rows go
-    /// through the device in parts.
+    /// Predicts the outputs (rows, outputs) for `x` (rows, features). The view is valid until the next call. If there
+    /// are many rows, the device computes one part of them after another.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns; [`Error::Setting`] when a column should contain
-    /// indices and does not; [`Error::Memory`] when there is no room for the outputs; or an error of the device.
+    /// [`Error::Shape`] when `x` has the wrong number of columns; [`Error::Setting`] when a column must contain indices
+    /// and contains another value; [`Error::Memory`] when the host has no memory for the outputs; or an error of the
+    /// device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predict(&mut self, x: ArrayView2<'_, f32>) -> Result<ArrayView2<'_, f32>, Error> {
         check_features(self.model.graph(), x)?;
@@ -169,12 +171,12 @@ impl Predictor {
         Ok(self.outputs.view())
     }
 
-    /// [`predict`](Self::predict) without blocking a browser's main thread. All rows must fit the device at once. The
-    /// outputs are for the parameters at the time of this call.
+    /// [`predict`](Self::predict) without blocking a browser's main thread. Uses the parameters at the time of this
+    /// call. All rows must fit in the device's memory at once.
     ///
     /// # Errors
-    /// The errors of [`predict`](Self::predict), and [`Error::Limit`] or [`Error::OutOfMemory`] when there is no room
-    /// for so many rows.
+    /// The errors of [`predict`](Self::predict), and [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU has no
+    /// memory for so many rows.
     pub fn predict_async(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -183,7 +185,7 @@ impl Predictor {
     }
 }
 
-/// Most rows per pass: enough to keep a GPU busy.
+/// Maximum number of rows per pass: enough to keep a GPU busy.
 #[cfg(not(target_arch = "wasm32"))]
 const MOST_ROWS: usize = 4096;
 
@@ -215,7 +217,7 @@ mod tests {
             let x = rows(count);
             let y = predictor.predict(x.view())?.to_owned();
             assert_eq!(y, predictor.model().predict(x.view())?);
-            // The pass must be in the cache: looking for it again must not make a new one.
+            // The pass must be in the cache, so this search must not record a new one.
             let found = predictor.passes.0.find_or_make(
                 |pass| pass.x.rows() == count,
                 || unreachable!("it was recorded"),

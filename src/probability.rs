@@ -6,10 +6,11 @@ use crate::error::{Error, TargetKind};
 use crate::random::{sampling_key, threefry};
 use crate::reference::Float;
 
-/// Probabilities of classes from their logits (rows, classes): in each row, `softmax(z)[c] = e^z[c] / Σ_k e^z[k]`. Use
-/// it on outputs of a network trained with [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy).
+/// Computes the probabilities of classes from their logits (rows, classes). In each row,
+/// `softmax(z)[c] = e^z[c] / Σ_k e^z[k]`. Use it on the outputs of a network trained with
+/// [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy).
 ///
-/// Finite logits never overflow. A row that contains an infinite or NaN logit becomes NaN.
+/// Finite logits never overflow. If a row contains an infinite or NaN logit, the whole row becomes NaN.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -33,8 +34,8 @@ pub fn softmax<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     probabilities
 }
 
-/// Probabilities of independent labels from their logits: `1 / (1 + e^−z)` for each. Use it on outputs of a network
-/// trained with a binary cross-entropy. NaN stays NaN.
+/// Computes the probabilities of independent labels from their logits: `1 / (1 + e^−z)` for each logit. Use it on the
+/// outputs of a network trained with a binary cross-entropy. NaN stays NaN.
 ///
 /// ```
 /// use wgrad::ndarray::array;
@@ -54,10 +55,10 @@ pub fn sigmoid<F: Float>(logits: ArrayView2<'_, F>) -> Array2<F> {
     })
 }
 
-/// Turns outputs (rows, outputs) into probabilities.
+/// A function that turns outputs (rows, outputs) into probabilities.
 type ProbabilitiesOf<F> = fn(ArrayView2<'_, F>) -> Array2<F>;
 
-/// The function that turns outputs into probabilities, for a loss with these targets.
+/// Returns the function that turns outputs into probabilities, for a loss whose targets are of this kind.
 pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<ProbabilitiesOf<F>, Error> {
     match targets {
         TargetKind::Classes => Ok(softmax),
@@ -70,13 +71,13 @@ pub(crate) fn probabilities_of<F: Float>(targets: TargetKind) -> Result<Probabil
     }
 }
 
-/// Draws classes according to their probabilities.
+/// Draws classes at random, with given probabilities.
 ///
-/// Each draw is a function of the seed and of the number of earlier draws, the same on every machine.
+/// Each draw depends only on the seed and on the number of earlier draws. It is the same on every machine.
 ///
-/// The logits are divided by the temperature. A temperature of 1 draws from the softmax of the logits; a lower one
-/// prefers likely classes more, and a higher one evens the probabilities out. A temperature of 0 always draws the
-/// likeliest class; equally likely ones are drawn equally often.
+/// The logits are divided by the temperature. A temperature of 1 draws from the softmax of the logits. A lower
+/// temperature prefers likely classes more; a higher one makes the probabilities more even. A temperature of 0 always
+/// draws the likeliest class; if several are equally likely, each of them is drawn equally often.
 ///
 /// ```
 /// use wgrad::ClassSampler;
@@ -97,7 +98,7 @@ pub struct ClassSampler {
 }
 
 impl ClassSampler {
-    /// A sampler with this seed, at temperature 1.
+    /// Makes a sampler with this seed and temperature 1.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -116,7 +117,7 @@ impl ClassSampler {
         }
     }
 
-    /// Draws a class from the logits of one row.
+    /// Draws a class; `logits` are those of one example.
     ///
     /// # Errors
     /// [`Error::Setting`] when the temperature is negative or not finite, when there are no logits, or when a logit is
@@ -136,7 +137,7 @@ impl ClassSampler {
         }
         let logits = || logits.iter().map(|logit| logit.into_f64());
         let largest = logits().fold(f64::NEG_INFINITY, f64::max);
-        // `libm`, because the last bits of the standard library's `exp` differ between systems.
+        // `libm`, because the standard library's `exp` gives different last bits on different systems.
         let weight = move |logit: f64| {
             if logit == largest {
                 1.0
@@ -164,7 +165,7 @@ impl ClassSampler {
         Ok(class)
     }
 
-    /// The next random number in [0, 1).
+    /// Returns the next random number in [0, 1).
     fn next(&mut self) -> f64 {
         #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
         let counter = [self.drawn as u32, (self.drawn >> 32) as u32];

@@ -1,6 +1,7 @@
-//! Random numbers that are functions of a key and a counter: the same on every device, in any order.
+//! Counter-based random numbers: each is a function of a key and a counter, so it is the same on every device and in
+//! any order.
 
-/// Threefry-2x32 with 20 rounds: turns a key and a counter into 64 random bits.
+/// Threefry-2x32 with 20 rounds: computes 64 random bits from a key and a counter.
 ///
 /// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 #[must_use]
@@ -43,23 +44,24 @@ fn add_keys([x, y]: [u32; 2], keys: [u32; 2], group: u32) -> [u32; 2] {
     [x.wrapping_add(keys[0]), y]
 }
 
-/// The key for drawing minibatches.
+/// The key for the draws of minibatches.
 pub(crate) fn minibatch_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [1, 0])
 }
 
-/// The key for ordering rows before a split. It differs from the minibatch key; otherwise minibatches would go through
-/// the parts of a split in the order of the split.
+/// The key for the shuffling of rows before a split. It differs from the minibatch key: with equal keys, minibatches
+/// would draw the rows in the order of the split.
 pub(crate) fn split_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [4, 0])
 }
 
-/// The key for a layer's draws.
+/// The key for the draws of a layer.
 pub(crate) fn layer_key(seed: u64, layer: u32) -> [u32; 2] {
     threefry(halves(seed), [2, layer])
 }
 
-/// The key for a layer's draws in one part of a step's minibatch. The first part uses the layer's own key.
+/// The key for a layer's draws in one of the minibatches that a step accumulates. The first minibatch uses the layer's
+/// key itself.
 pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
     match part {
         0 => key,
@@ -67,7 +69,7 @@ pub(crate) fn part_key(key: [u32; 2], part: u32) -> [u32; 2] {
     }
 }
 
-/// The key for drawing classes according to their probabilities.
+/// The key for the draws of classes by their probabilities.
 pub(crate) fn sampling_key(seed: u64) -> [u32; 2] {
     threefry(halves(seed), [5, 0])
 }
@@ -99,7 +101,7 @@ mod tests {
         assert_eq!(all.len(), seeds.len() * 23);
     }
 
-    /// Known answers from Random123, the authors' own implementation.
+    /// The expected values come from Random123, the authors' own implementation.
     #[test]
     fn threefry_gives_the_known_answers() {
         let all = u32::MAX;

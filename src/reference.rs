@@ -1,7 +1,8 @@
-//! The book's formulas on ndarray, written as they are defined: the oracle of the tests.
+//! The reference implementation: every formula as it is defined, computed with ndarray. The tests compare the other
+//! implementations with it.
 //!
-//! This module shares no code and no algorithm with [`crate::ops`] or [`crate::cpu`]; the latter computes some
-//! formulas in a faster way.
+//! This module shares no code and no algorithm with [`crate::ops`] or [`crate::cpu`]; the latter computes some formulas
+//! in a faster way. In the formulas, `dx` stands for the gradient of the loss with respect to `x`, and so on.
 
 mod ada_grad;
 mod adam;
@@ -73,21 +74,21 @@ pub use softmax_cross_entropy::{SoftmaxCrossEntropy, softmax_cross_entropy};
 pub use spherical_harmonics::SphericalHarmonics;
 pub use tanh::Tanh;
 
-/// `f32` or `f64`.
+/// The floating-point types that the reference computes with: `f32` and `f64`.
 pub trait Float: NdFloat {
-    /// The value of this type nearest to `value`.
+    /// Returns the value of this type that is nearest to `value`.
     fn from_f64(value: f64) -> Self;
 
-    /// The same number as `f64`; the conversion is exact.
+    /// Converts to `f64`, without rounding.
     fn into_f64(self) -> f64;
 
-    /// The layer of `twin` in this precision.
+    /// Returns the layer of `twin` in this precision.
     fn of(twin: &Twin) -> &dyn Layer<Self>;
 
-    /// The optimizer of `rule` in this precision.
+    /// Returns the optimizer of `rule` in this precision.
     fn rule(rule: &Rule) -> &dyn Optimizer<Self>;
 
-    /// The loss of `criterion` in this precision.
+    /// Returns the loss of `criterion` in this precision.
     fn criterion(criterion: &Criterion) -> &dyn Loss<Self>;
 }
 
@@ -136,16 +137,16 @@ impl Float for f64 {
     }
 }
 
-/// A layer as its formulas. Both passes write into existing arrays.
+/// The reference implementation of a layer. Both passes write into arrays that the caller allocates.
 pub trait Layer<F>: Debug + Send + Sync {
-    /// `y = layer(x)`.
+    /// Computes `y = layer(x)`.
     fn forward(&self, pass: Forward<'_, F>);
 
-    /// Computes the gradients with respect to the parameters, and to `x` if that one is wanted.
+    /// Computes the gradients with respect to the parameters and, if `pass.dx` is set, with respect to `x`.
     fn backward(&self, pass: Backward<'_, F>);
 }
 
-/// One layer in both precisions.
+/// The reference implementation of a layer in both precisions, `f32` and `f64`.
 #[derive(Debug, Clone)]
 pub struct Twin {
     single: Arc<dyn Layer<f32>>,
@@ -153,7 +154,7 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// A twin from a layer that is generic over both precisions.
+    /// Creates a twin from a layer that is generic over the precision.
     pub fn of<L: Layer<f32> + Layer<f64> + Clone + 'static>(layer: L) -> Self {
         Self {
             single: Arc::new(layer.clone()),
@@ -161,7 +162,8 @@ impl Twin {
         }
     }
 
-    /// An activation, from a function of `x` and its derivative, applied to each element: `y = f(x)`, `dx = dy·f′(x)`.
+    /// Creates an activation from a function of `x` and the function's derivative. Both are applied to each element:
+    /// `y = f(x)`, `dx = dy·f′(x)`.
     ///
     /// ```
     /// use wgrad::reference::Twin;
@@ -177,16 +179,17 @@ impl Twin {
     }
 }
 
-/// An optimizer as its formula.
+/// The reference implementation of an optimizer.
 pub trait Optimizer<F>: Debug + Send + Sync {
-    /// Changes all gradients before a step's updates.
+    /// Changes the gradients of all parameters before they are used, for example to clip them. By default, does
+    /// nothing.
     fn prepare(&self, gradients: &mut [Array2<F>]) {
         let _ = gradients;
     }
 
     /// Updates a parameter by its gradient. `state` holds this parameter's values of
-    /// [`Optimizer::state`](crate::ops::Optimizer::state), in that order. Each element may depend only on its own
-    /// gradient and state, because a large parameter is updated some rows at a time.
+    /// [`Optimizer::state`](crate::ops::Optimizer::state), in that order. A large parameter is updated some rows at a
+    /// time, so each element may depend only on its own gradient and state.
     fn update(
         &self,
         at: UpdateStep<F>,
@@ -196,7 +199,7 @@ pub trait Optimizer<F>: Debug + Send + Sync {
     );
 }
 
-/// One optimizer in both precisions.
+/// The reference implementation of an optimizer in both precisions, `f32` and `f64`.
 #[derive(Debug, Clone)]
 pub struct Rule {
     single: Arc<dyn Optimizer<f32>>,
@@ -204,7 +207,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule from an optimizer that is generic over both precisions.
+    /// Creates a rule from an optimizer that is generic over the precision.
     pub fn of<O: Optimizer<f32> + Optimizer<f64> + Clone + 'static>(optimizer: O) -> Self {
         Self {
             single: Arc::new(optimizer.clone()),
@@ -213,13 +216,13 @@ impl Rule {
     }
 }
 
-/// A loss as its formula.
+/// The reference implementation of a loss.
 pub trait Loss<F>: Debug + Send + Sync {
-    /// Computes the mean loss of the rows of outputs, and its gradient with respect to the outputs.
+    /// Returns the mean loss over the rows, and writes its gradient with respect to the outputs.
     fn forward_backward(&self, pass: LossPass<'_, F>) -> F;
 }
 
-/// One loss in both precisions.
+/// The reference implementation of a loss in both precisions, `f32` and `f64`.
 #[derive(Debug, Clone)]
 pub struct Criterion {
     single: Arc<dyn Loss<f32>>,
@@ -227,7 +230,7 @@ pub struct Criterion {
 }
 
 impl Criterion {
-    /// A criterion from a loss that is generic over both precisions.
+    /// Creates a criterion from a loss that is generic over the precision.
     pub fn of<L: Loss<f32> + Loss<f64> + Clone + 'static>(loss: L) -> Self {
         Self {
             single: Arc::new(loss.clone()),

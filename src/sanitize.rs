@@ -1,31 +1,31 @@
-//! Interprets plans. Every dispatch is checked for data races, barriers that not all invocations reach, accesses out
-//! of bounds, and reads of unwritten workgroup memory, even on a device where such errors have no effect.
+//! Interprets the dispatches of a plan. Checks them for data races, barriers that not all invocations reach, accesses
+//! out of bounds, and reads of unwritten workgroup memory, even if such errors have no effect on this device.
 //!
-//! A software driver runs the invocations of a workgroup in turn, so a missing barrier changes nothing there. On a GPU
-//! it gives a wrong result once in a thousand steps. The interpreter of [`wgsl_sanitizer`] watches every access
-//! instead. It starts each dispatch from the contents of the device's tensors. It binds exactly the elements of each
-//! tensor, so a read from a neighboring tensor in the same buffer is out of bounds. It runs the invocations in several
-//! orders. Then the device runs the dispatch, and the results are compared.
+//! A software driver runs the invocations of a workgroup one after another, so a missing barrier has no effect there.
+//! On a GPU, it may give a wrong result once in a thousand steps. The interpreter of [`wgsl_sanitizer`] therefore
+//! tracks every access. Each dispatch starts with the contents of the device's tensors. The interpreter binds exactly
+//! the elements of each tensor, so a read from a neighboring tensor of the same buffer is out of bounds. It runs the
+//! invocations in several orders. After that, the device runs the dispatch, and the results are compared.
 //!
-//! # How far apart device and interpreter may be
+//! # Allowed difference between device and interpreter
 //!
-//! Integers must be equal. For floats, both compute the same formula, and may differ by the error that WGSL allows for
-//! each operation. The result alone does not tell how much that is. So the dispatch is interpreted [four more
-//! times](RUNS), and every operation is off by a random part of its allowed error
+//! Integers must be equal. For floats, both compute the same formula and may differ by the error that WGSL allows for
+//! each operation. The result does not tell how large that error is. So the dispatch is interpreted [four more
+//! times](RUNS), with a random part of the allowed error added to every operation
 //! ([`Rounding::Granted`](wgsl_sanitizer::Rounding::Granted)). An element may be off by the sum of
 //!
-//! - [eight times](SPREAD) its largest change in these runs. In one element out of a hundred thousand, all four runs
-//!   stay within an eighth of the usual deviation; the next term covers that case.
-//! - 2⁻²⁰ of the largest magnitude in its tensor, for elements that happened to change little.
-//! - the smallest normal number, because devices may treat smaller ones as 0.
+//! - [eight times](SPREAD) its largest change in these runs. In one element out of a hundred thousand, all four changes
+//!   are smaller than an eighth of the usual deviation; the next term covers that case.
+//! - 2⁻²⁰ of the largest magnitude in its tensor, for elements that changed little by chance.
+//! - the smallest normal number, because devices may treat smaller numbers as 0.
 //!
 //! Mistakes are much larger: a term that is missing from a sum is an error of its full size.
 //!
 //! # NaN
 //!
-//! A device may decide a comparison with NaN either way ([`NanComparisons`]), and one device's choice says nothing
-//! about other devices. With [`Sanitizer::nan_comparisons`] a plan is only interpreted; run it once for each way to
-//! decide.
+//! A device may treat a comparison with NaN as true or as false ([`NanComparisons`]), and another device may do
+//! otherwise. With [`Sanitizer::nan_comparisons`], a plan is only interpreted; run the sanitizer once for each
+//! behavior.
 
 mod compare;
 mod interpret;
@@ -40,12 +40,12 @@ use crate::plan::Plan;
 pub use compare::Difference;
 use interpret::Interpreter;
 
-/// Number of runs whose operations are off by a random part of the error that WGSL allows.
+/// Number of runs in which a random part of the error that WGSL allows is added to every operation.
 pub const RUNS: u64 = 4;
-/// How many times the largest change in those runs a device's result may be off.
+/// A device's result may be off by this factor times its largest change in the [`RUNS`] runs.
 pub const SPREAD: f64 = 8.0;
 
-/// Checks a plan with the default [`Sanitizer`].
+/// Checks a plan with the default settings of [`Sanitizer`].
 ///
 /// ```
 /// use wgrad::kernel::Element;
@@ -70,13 +70,13 @@ pub fn sanitize(gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
     Sanitizer::default().run(gpu, plan)
 }
 
-/// Settings for checking a plan.
+/// Settings of the sanitizer.
 #[derive(Debug, Clone)]
 pub struct Sanitizer {
     orders: Vec<Order>,
     files: Vec<(String, String)>,
     is_compared: bool,
-    /// If set, plans are only interpreted, and NaN comparisons are decided in this way.
+    /// If set, plans are only interpreted, and comparisons with NaN behave in this way.
     nan_comparisons: Option<NanComparisons>,
 }
 
@@ -92,22 +92,22 @@ impl Default for Sanitizer {
 }
 
 impl Sanitizer {
-    /// Orders in which the invocations run. Default: forward, backward, and one random order.
+    /// Sets the orders in which the invocations run. Default: forward, backward, and one random order.
     #[must_use]
     pub fn orders(mut self, orders: impl IntoIterator<Item = Order>) -> Self {
         self.orders = orders.into_iter().collect();
         self
     }
 
-    /// Names and texts of the files from which sources are assembled. If a source contains the text of one, places in
-    /// it are reported by that file's name and line.
+    /// Sets the names and texts of the files from which sources are assembled. If a source contains the text of a file,
+    /// findings in this part are reported with the file's name and line.
     #[must_use]
     pub fn files(mut self, files: impl IntoIterator<Item = (String, String)>) -> Self {
         self.files = files.into_iter().collect();
         self
     }
 
-    /// Whether the results of device and interpreter are compared, which takes [more runs](RUNS). Default: true.
+    /// Sets whether the results of device and interpreter are compared, which takes [more runs](RUNS). Default: true.
     #[must_use]
     pub fn compared(mut self, is_compared: bool) -> Self {
         self.is_compared = is_compared;
@@ -118,8 +118,9 @@ impl Sanitizer {
         self.is_compared && self.nan_comparisons.is_none()
     }
 
-    /// Only interprets, and decides comparisons with NaN in this way. The device runs nothing and nothing is compared;
-    /// tensors receive the interpreter's results. Default: comparisons follow IEEE 754, and the device runs the plan.
+    /// Only interprets plans, with this behavior of comparisons with NaN. The device runs nothing, and nothing is
+    /// compared; the tensors receive the interpreter's results. Default: comparisons follow IEEE 754, and the device
+    /// runs the plan.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -150,13 +151,14 @@ impl Sanitizer {
         self
     }
 
-    /// Interprets all dispatches of a plan, and runs those without a finding on the device. Afterwards the tensors
-    /// hold the result of running the plan once, up to the first dispatch with a finding.
+    /// Interprets all dispatches of a plan, and runs those without findings on the device. It stops after the first
+    /// dispatch in which the interpreter finds something. Afterwards, the tensors contain the results of one run of the
+    /// plan up to there.
     ///
     /// # Errors
-    /// - [`Error::Sanitize`] when a kernel contains a construct that the interpreter does not know; no tensor has
+    /// - [`Error::Sanitize`] when a kernel contains a construct that the interpreter does not support. No tensor has
     ///   changed then.
-    /// - [`Error::Setting`] when there is no order of invocations.
+    /// - [`Error::Setting`] when the list of orders is empty.
     /// - [`Error::OtherGpu`] when the plan belongs to another device.
     /// - The errors of [`Gpu::read`], [`Gpu::write`] and [`Gpu::submit`].
     pub fn run(&self, gpu: &Gpu, plan: &Plan) -> Result<SanitizeReport, Error> {
@@ -169,7 +171,7 @@ impl Sanitizer {
             });
         }
         let mut interpreter = Interpreter::new(self);
-        // Parse all kernels first: a plan that cannot be interpreted to its end must not run at all.
+        // All kernels are parsed first: if one cannot be interpreted, no part of the plan must run.
         let kernels = plan.recorded().map(|recorded| interpreter.kernel(recorded));
         let kernels: Vec<_> = kernels.collect::<Result<_, _>>()?;
         let mut dispatches = Vec::new();
@@ -203,18 +205,18 @@ impl Sanitizer {
     }
 }
 
-/// Findings in one dispatch.
+/// The findings in one dispatch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Sanitized {
-    /// Name of the shader and the entry point.
+    /// Name of the kernel: `shader::entry`.
     pub kernel: String,
     /// The kernel's basic blocks, in the order of [`Report::reached`].
     pub blocks: Vec<Block>,
     /// The interpreter's report.
     pub report: Report,
-    /// For each tensor that the kernel may write: of floats, the element nearest to its bound; of integers, the first
-    /// that differs.
+    /// One entry per tensor that the kernel may write: for floats, the element that comes nearest to its bound; for
+    /// integers, the first element that differs.
     pub differences: Vec<Difference>,
 }
 
@@ -226,11 +228,11 @@ impl Sanitized {
     }
 }
 
-/// Findings in a plan; `Display` prints all of them.
+/// The findings in a plan. `Display` prints all of them.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SanitizeReport {
-    /// The dispatches in order, up to the first with a finding of the interpreter.
+    /// The dispatches in order, up to the first one in which the interpreter finds something.
     pub dispatches: Vec<Sanitized>,
 }
 
@@ -249,7 +251,7 @@ impl SanitizeReport {
         })
     }
 
-    /// Number of instructions that the interpreter ran.
+    /// Number of operations that the interpreter ran.
     #[must_use]
     pub fn operations(&self) -> u64 {
         let operations = self.dispatches.iter();

@@ -1,13 +1,14 @@
-//! Shapes of an example, a parameter, or a tensor of many rows.
+//! Shapes: of an example, a parameter, or a tensor of many rows.
 
 use std::fmt;
 
-/// Most extents of a [`Shape`].
+/// Maximum number of extents of a [`Shape`].
 const MAX_RANK: usize = 4;
 
-/// The extents of one example or one parameter, row-major: `784`, `1×28×28`, `64×3×3×3`.
+/// The extents of one example or one parameter, in row-major order: `784`, `1×28×28`, `64×3×3×3`.
 ///
-/// An image is (channels, height, width), as in PyTorch; flattening it leaves the order in memory unchanged.
+/// An image has the shape (channels, height, width), as in PyTorch. Flattening it does not change the order of its
+/// elements in memory.
 ///
 /// ```
 /// use wgrad::Shape;
@@ -18,7 +19,7 @@ const MAX_RANK: usize = 4;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Extents beyond the rank are 1.
+    /// The extents; those beyond the rank are 1.
     extents: [usize; MAX_RANK],
     rank: usize,
 }
@@ -43,7 +44,7 @@ impl Shape {
         extents.fold(1, |product: usize, &extent| product.saturating_mul(extent))
     }
 
-    /// Whether any extent is 0, so that there are no elements.
+    /// Whether any extent is 0, so that the shape has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -51,7 +52,7 @@ impl Shape {
 }
 
 impl Shape {
-    /// A shape from one to four extents; `None` for any other number.
+    /// Makes a shape from one to four extents; `None` for any other number of extents.
     pub(crate) fn of_extents(extents: &[usize]) -> Option<Self> {
         let mut all = [1; MAX_RANK];
         all.get_mut(..extents.len())?.copy_from_slice(extents);
@@ -98,10 +99,10 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// The shape of a tensor: a number of rows, each of the same [`Shape`]. Displayed as `100 × 1×28×28`.
+/// The shape of a tensor: a number of rows, and the [`Shape`] of each row. `Display` prints `100 × 1×28×28`.
 ///
-/// A row of a minibatch is one example. A parameter with several extents has its first extent as the number of rows; a
-/// parameter with one extent is a single row. Kernels that need less detail see [rows and columns](Self::dims).
+/// A row of a minibatch is one example. A parameter with several extents has as many rows as its first extent; a
+/// parameter with one extent is a single row. Most kernels only need [rows and columns](Self::dims).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorShape {
     /// Number of rows.
@@ -111,7 +112,7 @@ pub struct TensorShape {
 }
 
 impl TensorShape {
-    /// The tensor shape of a parameter.
+    /// The shape of a tensor that holds a parameter.
     #[must_use]
     pub fn of_parameter(shape: &Shape) -> Self {
         match *shape.extents() {
@@ -122,7 +123,7 @@ impl TensorShape {
         }
     }
 
-    /// Rows and columns: each element of a row is a column.
+    /// The number of rows and of columns. The elements of a row are its columns.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         [self.rows, self.row.len()]
@@ -134,21 +135,21 @@ impl TensorShape {
         self.rows.saturating_mul(self.row.len())
     }
 
-    /// Whether there are no rows or the rows have no elements.
+    /// Whether the tensor has no rows or its rows have no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// From `[rows, columns]`.
+/// Makes a shape from `[rows, columns]`.
 impl From<[usize; 2]> for TensorShape {
     fn from([rows, columns]: [usize; 2]) -> Self {
         Self::from((rows, columns))
     }
 }
 
-/// From the number of rows and the shape of a row.
+/// Makes a shape from the number of rows and the shape of a row.
 impl<S: Into<Shape>> From<(usize, S)> for TensorShape {
     fn from((rows, row): (usize, S)) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Whether a training is sound: the one place that both engines ask.
+//! Decides whether a loss shows that a training has diverged, for both engines.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,45 +8,46 @@ use crate::error::{Error, number};
 use crate::ops::metrics::HISTORY;
 use crate::ops::{Optimizer, TargetKind};
 
-/// Class losses from here on count as divergence. Neighboring `f32` values are 2 apart here, so the loss cannot
-/// distinguish a probability from one that is e times larger. Diverging training need not overflow: when every
-/// rectifier is dead, the last biases oscillate forever, and the loss stays finite.
+/// A loss that compares classes counts as divergence if it is at least this large. Neighboring `f32` values are 2 apart
+/// at this size, so the loss cannot distinguish a probability from one that is e times larger. A divergence need not
+/// overflow: if all rectifiers are dead, the last biases may oscillate forever while the loss stays finite.
 pub(crate) const LARGEST_LOSS: f32 = 16_777_216.0;
-/// Standardized columns rarely exceed this magnitude; columns that do are worth scaling.
+/// Standardized columns rarely exceed this magnitude. If a column does, the error advises to scale it.
 const SCALED: f32 = 5.0;
 
-/// A trainer's record of its losses, with everything needed to name the cause of a divergence.
+/// Records the losses of a trainer, and everything that is needed to explain a divergence.
 #[derive(Debug, Clone)]
 pub(crate) struct Soundness {
     rule: Rule,
-    /// Earlier rules whose losses are still kept, each with the step, counted from 0, at which it ended.
+    /// Earlier update rules, whose losses are still stored. Each has the step, counted from 0, before which it was
+    /// replaced.
     before: Arc<VecDeque<(u64, Rule)>>,
     targets: TargetKind,
     /// The data set, if there is one.
     examples: Option<Examples>,
-    /// Number of steps taken when the present parameters were set from outside.
+    /// Number of steps taken before the program last replaced the parameters.
     began_at: u64,
-    /// Shared with the futures that read losses; replaced when parameters are set from outside.
+    /// Shared with the futures that read losses. Replaced when the program replaces the parameters.
     found: Arc<Mutex<Found>>,
 }
 
-/// Results of judging the losses.
+/// The losses judged so far, and the first divergence.
 #[derive(Debug, Default)]
 struct Found {
     divergence: Option<Divergence>,
-    /// Losses of all steps before this one, counted from 0, have been judged.
+    /// All losses of steps before this one, counted from 0, have been judged.
     judged: u64,
 }
 
-/// How parameters are updated.
+/// The rule by which parameters are updated: the optimizer and the settings of groups.
 #[derive(Debug, Clone)]
 struct Rule {
     optimizer: Arc<dyn Optimizer>,
-    /// Factors that groups apply to the learning rate.
+    /// The factors by which groups multiply the learning rate.
     multiples: Vec<f32>,
 }
 
-/// The first loss that was not sound, and its step, counted from 1.
+/// The first loss that showed the divergence, and its step, counted from 1.
 #[derive(Debug, Clone, Copy)]
 struct Divergence {
     step: u64,
@@ -72,7 +73,8 @@ impl Soundness {
         }
     }
 
-    /// Uses this optimizer after the first `steps` steps; `multiples` are the groups' factors of its learning rate.
+    /// Sets the update rule of all steps after the first `steps` steps. `multiples` are the factors by which groups
+    /// multiply the learning rate.
     pub(crate) fn set_rule(
         &mut self,
         steps: u64,
@@ -84,13 +86,13 @@ impl Soundness {
             multiples,
         };
         let rule = std::mem::replace(&mut self.rule, rule);
-        // Of several changes before the next step, only the first replaces a rule that a step has used.
+        // If the rule changes several times before the next step, no step has used the rules in between.
         if self.before.back().is_some_and(|(end, _)| *end >= steps) {
             return;
         }
         let before = Arc::make_mut(&mut self.before);
         before.push_back((steps, rule));
-        // An update shows in the loss of the next step, so keep a rule one step longer than its losses.
+        // An update changes the loss of the next step, so a rule is kept one step longer than its losses.
         while before
             .front()
             .is_some_and(|(end, _)| end + (HISTORY as u64) < steps)
@@ -105,7 +107,7 @@ impl Soundness {
         self.before.get(at).map_or(&self.rule, |(_, rule)| rule)
     }
 
-    /// The parameters were set from outside after `steps` steps: earlier findings say nothing about them.
+    /// Called after the program has replaced the parameters, with the number of steps taken. Drops all earlier results.
     pub(crate) fn begin_anew(&mut self, steps: u64) {
         self.began_at = steps;
         self.before = Arc::default();
@@ -115,7 +117,7 @@ impl Soundness {
         }));
     }
 
-    /// Number of steps whose losses have been judged; all later losses are unjudged.
+    /// Number of steps whose losses have been judged. Later losses were not judged yet.
     pub(crate) fn judged(&self) -> u64 {
         self.found().judged
     }
@@ -124,13 +126,13 @@ impl Soundness {
         self.found().divergence.is_some()
     }
 
-    /// Fails if a divergence was found before.
+    /// Returns the error if a divergence was found before.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let known = self.found().divergence;
         known.map_or(Ok(()), |found| Err(self.error(found, Vec::new())))
     }
 
-    /// Fails if the parameters after `steps` steps gave a loss that was not sound.
+    /// Returns the error if a loss shows that the parameters after `steps` steps have diverged.
     pub(crate) fn check_saving(&self, steps: u64) -> Result<(), Error> {
         match self.found().divergence {
             Some(Divergence { step, .. }) if step <= steps + 1 => Err(Error::NotSaved { step }),
@@ -138,7 +140,7 @@ impl Soundness {
         }
     }
 
-    /// [`judge`](Self::judge) for the last kept losses: earlier unjudged losses are lost.
+    /// [`judge`](Self::judge) for the last stored losses. Earlier losses that were not judged are lost.
     pub(crate) fn judge_last(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
         let mut found = self.found();
         found.judged = found.judged.max(before);
@@ -146,8 +148,8 @@ impl Soundness {
         self.judge(before, losses)
     }
 
-    /// Fails at the first loss that is not sound, and remembers it. `before` is the number of steps before the first
-    /// loss. Losses of parameters that were since replaced from outside are ignored.
+    /// Returns an error at the first loss that shows a divergence, and stores it. `before` is the number of steps
+    /// before the first loss. Losses of parameters that the program has replaced since are ignored.
     pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
         let end = before + losses.len() as u64;
         let is_old = |at: usize| before + (at as u64) < self.began_at;
@@ -169,7 +171,8 @@ impl Soundness {
         Err(self.error(here, losses[..at].to_vec()))
     }
 
-    /// Losses of values have no upper bound: they may be as large as the values.
+    /// A loss that compares values has no upper bound, because it may be as large as the values. It only must be
+    /// finite.
     pub(crate) fn is_sound(&self, loss: f32) -> bool {
         loss.is_finite() && (self.targets != TargetKind::Classes || loss < LARGEST_LOSS)
     }
@@ -189,12 +192,12 @@ impl Soundness {
         }
     }
 
-    /// The step, counted from 0, of the last update before the loss of step `step`, counted from 1.
+    /// Returns the index, from 0, of the last step whose update affects the loss of step `step`, counted from 1.
     fn last_update(&self, step: u64) -> Option<u64> {
         step.checked_sub(2).filter(|_| step > self.began_at + 1)
     }
 
-    /// Advice that names only possible causes of this step's loss.
+    /// Returns advice that names only possible causes of this step's loss.
     fn remedy(&self, step: u64) -> String {
         let scaling = self
             .scaling()
@@ -243,7 +246,8 @@ impl Soundness {
         }
     }
 
-    /// Advice to scale large features or targets of a table. Bytes need none: the network sees them as 0 to 1.
+    /// Returns advice to scale large features or targets of a table. Bytes need no scaling: the network reads them as 0
+    /// to 1.
     fn scaling(&self) -> Option<String> {
         let Some(Examples::Table(table)) = &self.examples else {
             return None;

@@ -1,4 +1,5 @@
-//! Turns a training step into dispatches: layer by layer, with the network's head fused, or fused into two dispatches.
+//! Records a training step as dispatches, in one of three ways: layer by layer, with only the network's head fused, or
+//! fused into two dispatches.
 
 mod batch;
 mod fused;
@@ -27,54 +28,58 @@ pub use batch::Batch;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use shards::Shards;
 
-/// With more dispatches, the vectors that record a pass grow, and each dispatch costs more.
+/// Maximum number of dispatches per submit. With more, the vectors in which wgpu records a pass grow, and each dispatch
+/// costs more time on the host.
 const DISPATCHES_PER_SUBMIT: usize = 2_000;
 
-/// Target duration of a submit once the speed of steps is known. It is well below the 2 s after which a system takes a
-/// device for hung, and long enough that no device idles between two submits.
+/// Target duration of a submit, after the speed of steps was measured. It is well below the 2 s after which an
+/// operating system assumes that a device hangs, and long enough that the device does not idle between submits.
 const SUBMIT: Duration = Duration::from_millis(250);
 
-/// The dispatches of a training step. All choices compute the same step, up to rounding.
+/// How a training step is divided into GPU dispatches. All variants compute the same step, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Fusion {
-    /// The fastest choice for this adapter, by a rule that needs no measurement.
+    /// Chooses the variant that is estimated to be the fastest on this device, without a measurement.
     #[default]
     Auto,
-    /// One or more dispatches for each layer and pass. Works for every network, loss and optimizer.
+    /// Each layer has its own dispatches for the forward and the backward pass. Works for every network, loss and
+    /// optimizer.
     Layers,
-    /// Two dispatches. Works for multilayer perceptrons trained by plain SGD on softmax cross-entropy.
+    /// The whole step is two dispatches. Works only for multilayer perceptrons that are trained by plain SGD on softmax
+    /// cross-entropy.
     Fused,
-    /// Layer by layer up to the network's head, and two dispatches for the head.
+    /// The network's last layers, its head, are two dispatches; all layers before have their own dispatches.
     ///
-    /// The head is the chain of at most 8 [`Linear`](crate::ops::Linear) layers at the network's end, with at most 128
-    /// inputs and outputs each and 1,023 in all. One dispatch computes its forward pass, the loss and its backward
-    /// pass; a block of rows stays in workgroup memory. A second dispatch sums the gradients.
+    /// The head is the chain of at most 8 [`Linear`](crate::ops::Linear) layers at the end of the network, with at most
+    /// 128 inputs and outputs each and 1,023 in all. The first dispatch computes the forward pass of the head, the loss
+    /// and the backward pass of the head, and keeps the activations of a block of rows in workgroup memory. The second
+    /// dispatch sums the gradients over the blocks.
     ///
-    /// A layer of the head may have a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu` after it. Anything may come
-    /// before the head, for example an encoding. Any optimizer works. The loss must be local to a row:
-    /// `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy`, or `SoftmaxCrossEntropy` without class
-    /// weights. Rows have no weights, and no parameter of the head is frozen.
+    /// Requirements: after each `Linear` of the head, there may be a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`.
+    /// The loss is `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy`, or `SoftmaxCrossEntropy` without
+    /// class weights. Rows have no weights, and no parameter of the head is frozen. The layers before the head and the
+    /// optimizer are arbitrary.
     Head,
 }
 
-/// The parts of a training that a step needs.
+/// The objects from which a training step is recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Training<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a dyn Loss,
     pub(crate) updater: &'a Updater,
     pub(crate) rows: Rows<'a>,
-    /// Losses of past steps (1, capacity).
+    /// Ring buffer of the losses of past steps, (1, capacity).
     pub(crate) history: &'a Tensor,
 }
 
-/// The source of a step's rows.
+/// Where the rows of a step come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows<'a> {
     /// Minibatches drawn from a data set.
     Minibatches(Minibatches<'a>),
-    /// The contents of these tensors when the step runs.
+    /// Tensors of the caller, whose contents are read when the step runs.
     Tensors(&'a Batch),
 }
 
@@ -87,18 +92,20 @@ pub(crate) struct Minibatches<'a> {
     pub(crate) sampling: &'a Sampling,
 }
 
-/// The minibatches of a step; the step uses their mean gradient.
+/// The range of a step's minibatches that this process computes. The step uses the mean gradient of all its
+/// minibatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// Number of minibatches per step.
     pub(crate) of_step: usize,
-    /// The first minibatch computed here, and how many are computed here: other processes may compute the others.
+    /// Index of the first minibatch that this process computes. Other processes may compute the others.
     pub(crate) first: usize,
+    /// Number of minibatches that this process computes.
     pub(crate) count: usize,
 }
 
 impl Parts {
-    /// All minibatches of a step, computed here.
+    /// This process computes all minibatches of the step.
     pub(crate) fn all(of_step: usize) -> Self {
         Self {
             of_step,
@@ -118,14 +125,14 @@ pub(crate) struct Steps {
     runner: Box<dyn Runner>,
     /// `Layers`, `Fused` or `Head`.
     fusion: Fusion,
-    /// Why `Layers` was taken when the choice was `Auto`.
+    /// Why `Auto` has chosen `Layers`, if it has.
     unfused: Option<Unfused>,
     pace: Pace,
-    /// Number of steps granted to the last submit.
+    /// The maximum number of steps in the last submit.
     granted: Option<usize>,
 }
 
-/// A way to run steps.
+/// The plans of one [`Fusion`] variant, and the order in which they run.
 trait Runner: Debug + wgpu::WasmNotSendSync {
     /// The dispatches of one step.
     fn step(&self) -> &Plan;
@@ -138,13 +145,14 @@ trait Runner: Debug + wgpu::WasmNotSendSync {
     /// Whether a step reads the optimizer's coefficients.
     fn reads_coefficients(&self) -> bool;
 
-    /// Plans for at least one and at most `most` steps, each with its number of runs; and the number of steps.
+    /// Returns the plans for the next steps, each with its number of runs, and the number of these steps: at least 1
+    /// and at most `most`.
     fn next(&mut self, most: usize) -> (Vec<(&Plan, usize)>, usize);
 
-    /// The parameters were set from outside.
+    /// Called when parameters were set by other code than a step.
     fn parameters_changed(&mut self);
 
-    /// The step counter was set from outside.
+    /// Called when the step counter was set by other code than a step.
     fn step_count_changed(&mut self);
 }
 
@@ -159,7 +167,7 @@ impl Steps {
         }
     }
 
-    /// Records the steps of a training in the way that `fusion` requests.
+    /// Records the steps of a training as `fusion` requests.
     pub(crate) fn record(training: &Training<'_>, fusion: Fusion) -> Result<Self, Error> {
         if fusion == Fusion::Layers {
             return layers::record(training, None);
@@ -189,13 +197,14 @@ impl Steps {
         }
     }
 
-    /// Records one step on rows in tensors, as a plan to run directly.
+    /// Records one step on rows in tensors of the caller, as a single plan.
     pub(crate) fn on_tensors(training: &Training<'_>) -> Result<Plan, Error> {
         layers::step(training, head::if_faster(training).ok().as_ref())
     }
 
-    /// Submits at most `most` steps at once, few enough to end well before a system takes the device for hung. A
-    /// single step that is longer is split into several submits, of which the last is returned.
+    /// Submits up to `most` steps, but so few that they end well before an operating system assumes that the device
+    /// hangs. If a single step takes too long, it is split into several submits. Returns the index of the last submit
+    /// and the number of steps.
     pub(crate) fn submit(
         &mut self,
         gpu: &Gpu,
@@ -219,7 +228,7 @@ impl Steps {
         Ok((gpu.submit_all(plans, budget)?, steps))
     }
 
-    /// Encodes steps into the caller's compute pass.
+    /// Encodes `count` steps into the caller's compute pass.
     pub(crate) fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) {
         let mut left = count;
         while left > 0 {
@@ -233,7 +242,7 @@ impl Steps {
         }
     }
 
-    /// Records that the device took this time for so many steps.
+    /// Records the measured duration of `steps` steps.
     pub(crate) fn learn(&mut self, steps: usize, took: Duration) {
         self.pace.record(steps, took);
     }
@@ -243,7 +252,8 @@ impl Steps {
         self.pace
     }
 
-    /// Replaces the steps. The measured speed is kept if the new steps have about as much work.
+    /// Replaces the steps by `other`. Keeps the measured speed if FLOPs and bytes per step differ by at most a factor
+    /// of 2.
     pub(crate) fn become_like(&mut self, other: Self) {
         let alike = |of: fn(&Plan) -> u64| {
             let [old, new] = [self.step(), other.step()].map(of);
@@ -266,7 +276,7 @@ impl Steps {
         self.runner.step()
     }
 
-    /// All plans of the steps, in the order of their first run.
+    /// All plans, in the order of their first run.
     pub(crate) fn plans(&self) -> Vec<&Plan> {
         self.runner.plans()
     }
@@ -292,9 +302,9 @@ impl Steps {
     }
 }
 
-/// Number of steps in a submit. Without a measurement it is the counted number; afterwards it is the measured number
-/// that takes [`SUBMIT`]. That number is limited to 10 times the counted one and to twice the last submit's, so that
-/// one wrong measurement does no harm.
+/// Returns the maximum number of steps in a submit. `counted` is the number from FLOPs and bytes, used until there is a
+/// measurement. `measured` is the number of steps that take [`SUBMIT`]. It is limited to 10 times `counted` and to
+/// twice `before`, the number for the last submit, so that one wrong measurement does no harm.
 fn granted(counted: usize, measured: Option<usize>, before: usize) -> usize {
     let most = counted.saturating_mul(10).min(before.saturating_mul(2));
     measured.map_or(counted, |measured| measured.clamp(1, most))

@@ -1,4 +1,4 @@
-//! Tensors: rows of one shape in GPU buffers.
+//! Tensors: GPU buffers with a shape and an element type.
 
 mod arena;
 mod transfer;
@@ -12,7 +12,7 @@ use crate::shape::{Shape, TensorShape};
 
 pub use arena::{Arena, ArenaSpec};
 
-/// A dense, row-major array in a GPU buffer: rows of the same [`Shape`]. A vector is one row.
+/// A dense, row-major array in a GPU buffer. It consists of rows of the same [`Shape`]; a vector has one row.
 ///
 /// Cloning shares the buffer.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Tensor {
     gpu: Gpu,
     label: String,
     buffer: wgpu::Buffer,
-    /// Byte range of the buffer that kernels bind; it contains at least the elements.
+    /// First byte of the range of the buffer that kernels bind. The range contains at least the elements.
     offset: u64,
     span: u64,
     shape: TensorShape,
@@ -39,7 +39,7 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor in its own zeroed buffer. `shape` is `[rows, columns]` or `(rows, shape of a row)`:
+    /// Makes a tensor of zeros in a buffer of its own. `shape` is `[rows, columns]` or `(rows, shape of a row)`:
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -51,9 +51,9 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when the tensor is empty; [`Error::Limit`] when it is larger than the device allows or has
-    /// more than 2³² − 1 elements, because kernels count them with a `u32`; [`Error::OutOfMemory`] when the device has
-    /// no room.
+    /// [`Error::Setting`] when the tensor has no elements; [`Error::Limit`] when it is larger than the device allows,
+    /// or has more than 2³² − 1 elements, which kernels could not count in a `u32`; [`Error::OutOfMemory`] when the
+    /// device has no memory for it.
     pub fn zeros(
         gpu: &Gpu,
         label: impl Into<String>,
@@ -75,18 +75,18 @@ impl Tensor {
         })
     }
 
-    /// A tensor in an existing buffer of this device. Kernels bind `span` bytes from byte `offset`; the span may be
-    /// larger than the elements need.
+    /// Makes a tensor in an existing buffer of this device. Kernels bind `span` bytes that begin at byte `offset`; the
+    /// span may be larger than the elements.
     ///
-    /// The buffer must belong to this device. wgpu does not reveal the owner of a buffer; it identifies a buffer by a
-    /// number that a buffer of this device may have as well.
+    /// The buffer must belong to this device. Not every mistake is detected: wgpu identifies a buffer by a number, and
+    /// a buffer of this device may have the same number.
     ///
     /// # Errors
-    /// - [`Error::Setting`] when the tensor is empty, the device cannot bind at `offset`, the elements do not fit in
-    ///   the span, or the span does not fit in the buffer.
-    /// - [`Error::Limit`] when the span is larger than the device allows, or there are more than 2³² − 1 elements.
-    /// - [`Error::Buffer`] when the buffer has no `STORAGE` usage or has been destroyed.
-    /// - [`Error::OtherGpu`] when wgpu reports that the buffer belongs to another device. In a browser it reports this
+    /// - [`Error::Setting`] when the tensor has no elements, the device cannot bind at `offset`, the elements do not
+    ///   fit in the span, or the span does not fit in the buffer.
+    /// - [`Error::Limit`] when the span is larger than the device allows, or the tensor has more than 2³² − 1 elements.
+    /// - [`Error::Buffer`] when the buffer has no `STORAGE` usage or was destroyed.
+    /// - [`Error::OtherGpu`] when wgpu detects that the buffer belongs to another device. A browser reports this error
     ///   later, in the tab's console.
     pub fn in_buffer(
         gpu: &Gpu,
@@ -107,7 +107,8 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// [`in_buffer`](Self::in_buffer) for a buffer of this crate: `span` bytes from byte `offset`.
+    /// [`in_buffer`](Self::in_buffer) for a buffer that this crate made: the tensor has the `span` bytes that begin at
+    /// byte `offset`.
     fn within(
         gpu: &Gpu,
         label: String,
@@ -167,10 +168,10 @@ impl Tensor {
         })
     }
 
-    /// The first `rows` rows of this tensor, sharing its buffer.
+    /// The tensor's first `rows` rows. The result shares its buffer.
     ///
     /// # Panics
-    /// When `rows` is 0 or larger than the tensor's number of rows: a tensor is never empty.
+    /// When `rows` is 0 (a tensor is never empty) or exceeds the tensor's number of rows.
     #[must_use]
     pub fn first_rows(&self, rows: usize) -> Self {
         assert!(
@@ -185,8 +186,8 @@ impl Tensor {
         }
     }
 
-    /// `rows` rows from row `first` on, sharing this tensor's buffer. They must start where the device can bind a
-    /// tensor.
+    /// The `rows` rows that begin with row `first`. The result shares the buffer. The first row must begin at an offset
+    /// where the device can bind a tensor.
     pub(crate) fn rows_from(&self, first: usize, rows: usize) -> Self {
         let skipped = 4 * (first * self.columns()) as u64;
         let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
@@ -205,7 +206,8 @@ impl Tensor {
         }
     }
 
-    /// Elements `first..end` of a vector, sharing its buffer. They must start where the device can bind a tensor.
+    /// Elements `first..end` of a vector. The result shares the buffer. The first element must be at an offset where
+    /// the device can bind a tensor.
     pub(crate) fn elements(&self, first: usize, end: usize) -> Self {
         if first == 0 && end == self.len() {
             return self.clone();
@@ -227,7 +229,7 @@ impl Tensor {
         }
     }
 
-    /// The first elements of this tensor in another shape, sharing its buffer.
+    /// The tensor's first elements, in another shape. The result shares the buffer.
     pub(crate) fn reshaped(&self, label: String, shape: impl Into<TensorShape>) -> Self {
         let shape = shape.into();
         assert!(
@@ -243,10 +245,11 @@ impl Tensor {
         }
     }
 
-    /// The first `columns` elements of a vector, sharing its buffer.
+    /// The first `columns` elements of a vector. The result shares the buffer.
     ///
     /// # Panics
-    /// When the tensor is no vector, or `columns` is 0 or larger than its number of elements: a tensor is never empty.
+    /// When the tensor has several rows, or when `columns` is 0 (a tensor is never empty) or exceeds the number of
+    /// elements.
     #[must_use]
     pub fn first_columns(&self, columns: usize) -> Self {
         assert!(
@@ -260,13 +263,13 @@ impl Tensor {
         }
     }
 
-    /// Name shown in plans and messages.
+    /// The tensor's name in plans and messages.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Number of rows, and the shape of each.
+    /// The number of rows, and the shape of each row.
     #[must_use]
     pub fn shape(&self) -> TensorShape {
         self.shape
@@ -278,7 +281,7 @@ impl Tensor {
         self.shape.row
     }
 
-    /// Rows and columns, for kernels that need no more detail.
+    /// The number of rows and of columns, for kernels that need no other extents.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         self.shape.dims()
@@ -290,7 +293,7 @@ impl Tensor {
         self.shape.rows
     }
 
-    /// Number of columns: the elements of a row.
+    /// Number of columns: elements per row.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.shape.row.len()
@@ -309,19 +312,19 @@ impl Tensor {
         self.element
     }
 
-    /// Size of the elements in bytes.
+    /// Size of all elements in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         4 * self.len() as u64
     }
 
-    /// The buffer and the byte offset of the first element in it.
+    /// The tensor's buffer, and the byte offset of the first element in this buffer.
     #[must_use]
     pub fn buffer(&self) -> (&wgpu::Buffer, u64) {
         (&self.buffer, self.offset)
     }
 
-    /// Whether the elements of both share any memory.
+    /// Whether the elements of both tensors share any memory.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let [ends, others] = [self, other].map(|tensor| tensor.offset + tensor.bytes());
         self.buffer == other.buffer && self.offset < others && other.offset < ends
@@ -332,7 +335,7 @@ impl Tensor {
         gpu.check_owner(&self.gpu, || self.label.clone())
     }
 
-    /// Checks that the elements have this type.
+    /// Checks that the tensor has the element type `expected`.
     pub(crate) fn check_element(&self, expected: Element) -> Result<(), Error> {
         if self.element == expected {
             return Ok(());
@@ -352,7 +355,7 @@ impl Tensor {
     }
 }
 
-/// Checks that the shape is not empty and that kernels can count its elements.
+/// Checks that the shape has elements, and that a `u32` can count them.
 fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
     if shape.is_empty() {
         let name = format!("shape of {label}");
@@ -371,12 +374,12 @@ fn check_shape(label: &str, shape: TensorShape) -> Result<(), Error> {
     })
 }
 
-/// Bytes of a shape's four-byte elements, or `u64::MAX` if there are more.
+/// Size in bytes of a tensor of four-byte elements; `u64::MAX` on overflow.
 fn bytes_of(shape: TensorShape) -> u64 {
     (shape.len() as u64).saturating_mul(4)
 }
 
-/// Bytes of a tensor of four-byte elements, checked against the device's limits.
+/// Size in bytes of a tensor of four-byte elements, after checking it against the device's limits.
 pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<u64, Error> {
     let needed = bytes_of(shape);
     check_shape(label, shape)?;
@@ -384,7 +387,7 @@ pub(crate) fn span_of(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<u64,
     Ok(needed)
 }
 
-/// Checks that a kernel can bind this number of bytes for one tensor.
+/// Checks that a kernel can bind `needed` bytes for one tensor.
 fn check_span(gpu: &Gpu, label: &str, shape: TensorShape, needed: u64) -> Result<(), Error> {
     let available = gpu.largest_binding();
     if needed <= available {

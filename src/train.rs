@@ -1,4 +1,4 @@
-//! Training on any engine.
+//! Training on either engine.
 
 mod engines;
 
@@ -29,17 +29,17 @@ use crate::reference::Targets;
 #[cfg(doc)]
 use crate::trainer::Trainer;
 
-/// A result as of the time of the call: nothing that happens until it is awaited changes it.
+/// A future whose result describes the trainer at the time of the call, whatever happens before the future completes.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
-/// A result as of the time of the call: nothing that happens until it is awaited changes it.
+/// A future whose result describes the trainer at the time of the call, whatever happens before the future completes.
 #[cfg(target_arch = "wasm32")]
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
-/// A training on a GPU ([`Trainer`]) or on the CPU ([`cpu::Trainer`]), for programs that are written once for both.
+/// A training on a GPU ([`Trainer`]) or on the CPU ([`cpu::Trainer`]), for programs that support both engines.
 ///
-/// Each method does what the method of the same name does in the trainer or its network, with the same errors. A
-/// method whose name ends in `_async` returns a future. The method without that ending, if there is one, waits for the
+/// Each method does the same as the method of the same name of the trainer, or of its network, with the same errors. A
+/// method whose name ends in `_async` returns a future. The method without this ending, if there is one, waits for the
 /// result.
 ///
 /// ```
@@ -60,33 +60,34 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub trait Train: Debug + wgpu::WasmNotSend {
-    /// Starts `count` steps and returns; on the CPU, takes them. [`losses`](Self::losses) returns their losses.
+    /// Starts `count` steps and returns; on the CPU, takes them before it returns. [`losses`](Self::losses) reads their
+    /// losses.
     ///
     /// # Errors
-    /// As [`Trainer::advance`].
+    /// The errors of [`Trainer::advance`].
     fn advance(&mut self, count: usize) -> Result<(), Error>;
 
-    /// Starts as many steps as fit in `time` and returns their number; call it once per frame. On the CPU it takes
-    /// them: at least one, also from a stream.
+    /// Starts as many steps as fit in `time`, and returns their number; call it once per frame. On the CPU, takes the
+    /// steps before it returns: at least one, also from a stream.
     ///
     /// # Errors
-    /// As [`Trainer::advance_within`].
+    /// The errors of [`Trainer::advance_within`].
     fn advance_within(&mut self, time: Duration) -> Result<usize, Error>;
 
-    /// Starts a step on the given rows; on the CPU, takes it.
+    /// Starts a step on the minibatch `x` (rows, features); on the CPU, takes it before it returns.
     ///
     /// # Errors
-    /// As [`Trainer::advance_on`].
+    /// The errors of [`Trainer::advance_on`].
     fn advance_on(
         &mut self,
         x: ArrayView2<'_, f32>,
         targets: Targets<'_, f32>,
     ) -> Result<(), Error>;
 
-    /// [`advance_on`](Self::advance_on) with a weight for each row.
+    /// [`advance_on`](Self::advance_on) with one weight per row.
     ///
     /// # Errors
-    /// As [`Trainer::advance_on_weighted`].
+    /// The errors of [`Trainer::advance_on_weighted`].
     fn advance_on_weighted(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -94,286 +95,286 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         weights: &[f32],
     ) -> Result<(), Error>;
 
-    /// Number of steps started.
+    /// The number of steps started.
     fn steps_taken(&self) -> u64;
 
-    /// Waits until all steps started so far are done.
+    /// Returns a future that completes when all steps started so far have ended.
     fn done(&self) -> Later<()>;
 
-    /// Losses of the last `count` steps, at most 16,384: earlier ones are not kept.
+    /// Reads the losses of the last `count` steps; at most 16,384 are stored.
     fn losses_async(&self, count: usize) -> Later<Vec<f32>>;
 
-    /// Mean loss and accuracy over a data set.
+    /// Computes the mean loss and the accuracy over a data set.
     fn evaluate_async(&mut self, examples: &dyn ToExamples) -> Later<Evaluation>;
 
-    /// Outputs (rows, outputs) for the rows of `x` (rows, features).
+    /// Computes the outputs (rows, outputs) for the inputs `x` (rows, features).
     fn predict_async(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>>;
 
-    /// Outputs for every example of a data set (examples, outputs).
+    /// Computes the outputs for every example of a data set, of shape (examples, outputs).
     fn outputs_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
-    /// Probability of every class for every example (examples, classes).
+    /// Computes the probability of every class for every example, of shape (examples, classes).
     fn probabilities_async(&mut self, examples: &dyn ToExamples) -> Later<Array2<f32>>;
 
-    /// The value of a metric for a data set.
+    /// Computes a [`Metric`] from the network's outputs for a data set.
     fn metric_async(&mut self, metric: Metric, examples: &dyn ToExamples) -> Later<f64>;
 
-    /// All parameters.
+    /// Reads all parameters.
     fn parameters_async(&self) -> Later<Parameters>;
 
-    /// The parameter with this name.
+    /// Reads the parameter called `name`.
     fn parameter_async(&self, name: &str) -> Later<ArrayD<f32>>;
 
-    /// The state of all layers.
+    /// Reads the state of all layers.
     fn state_async(&self) -> Later<Parameters>;
 
     /// Replaces all parameters.
     ///
     /// # Errors
-    /// As [`Trainer::set_parameters`].
+    /// The errors of [`Trainer::set_parameters`].
     fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error>;
 
-    /// Replaces the parameter with this name.
+    /// Replaces the parameter called `name`.
     ///
     /// # Errors
-    /// As [`Trainer::set_parameter`].
+    /// The errors of [`Trainer::set_parameter`].
     fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error>;
 
     /// Replaces the state of all layers.
     ///
     /// # Errors
-    /// As [`Trainer::set_state`].
+    /// The errors of [`Trainer::set_state`].
     fn set_state(&mut self, values: &Parameters) -> Result<(), Error>;
 
-    /// The state of the training as a safetensors file.
+    /// Writes the parameters and the training state into the bytes of a safetensors file.
     ///
     /// # Errors
-    /// As [`Trainer::to_safetensors`].
+    /// The errors of [`Trainer::to_safetensors`].
     #[cfg(not(target_arch = "wasm32"))]
     fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_safetensors_async())
     }
 
-    /// The state of the training as a safetensors file.
+    /// Writes the parameters and the training state into the bytes of a safetensors file.
     fn to_safetensors_async(&self) -> Later<Vec<u8>>;
 
-    /// Continues from a file made by [`to_safetensors_async`](Self::to_safetensors_async).
+    /// Resumes from a file that [`to_safetensors_async`](Self::to_safetensors_async) made.
     ///
     /// # Errors
-    /// As [`Trainer::set_safetensors`].
+    /// The errors of [`Trainer::set_safetensors`].
     fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Continues from such a file, whose training may differ in the properties that `changes` names.
+    /// Resumes from such a file. The settings that `changes` names may differ from the file's.
     ///
     /// # Errors
-    /// As [`Trainer::set_safetensors_with`].
+    /// The errors of [`Trainer::set_safetensors_with`].
     fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error>;
 
-    /// Takes only the weights from a file.
+    /// Loads only the parameters and the layers' state from a file.
     ///
     /// # Errors
-    /// As [`Trainer::set_weights`].
+    /// The errors of [`Trainer::set_weights`].
     fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error>;
 
     /// Describes in one line how a step is computed.
     fn plan_in_words(&self) -> String;
 
-    /// Frees the GPU memory at once; dropping the trainer would leave it allocated until a browser collects its
-    /// garbage. The trainer cannot be used afterwards.
+    /// Frees the GPU memory at once; the trainer cannot be used afterwards. If a trainer in a browser were only
+    /// dropped, its memory would stay allocated until the next garbage collection.
     fn destroy(&self);
 
-    /// The present optimizer.
+    /// The current optimizer.
     fn optimizer(&self) -> &dyn Optimizer;
 
-    /// Continues with another learning rate.
+    /// Sets the learning rate of the following steps.
     ///
     /// # Errors
-    /// As [`Trainer::set_learning_rate`].
+    /// The errors of [`Trainer::set_learning_rate`].
     fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error>;
 
-    /// Continues with another optimizer.
+    /// Replaces the optimizer.
     ///
     /// # Errors
-    /// As [`Trainer::set_optimizer`].
+    /// The errors of [`Trainer::set_optimizer`].
     fn set_optimizer(&mut self, optimizer: Box<dyn Optimizer>) -> Result<(), Error>;
 
-    /// Gives a group of parameters its own update settings.
+    /// Assigns parameters to a group, whose settings change how the optimizer updates them.
     ///
     /// # Errors
-    /// As [`Trainer::set_group`].
+    /// The errors of [`Trainer::set_group`].
     fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error>;
 
-    /// Computes each following step from this number of minibatches.
+    /// Makes each following step accumulate the gradients of `minibatches` minibatches.
     ///
     /// # Errors
-    /// As [`Trainer::accumulate`].
+    /// The errors of [`Trainer::accumulate`].
     fn accumulate(&mut self, minibatches: usize) -> Result<(), Error>;
 
-    /// Shares all following steps among processes.
+    /// Distributes all following steps among processes.
     ///
     /// # Errors
-    /// As [`Trainer::distribute`].
+    /// The errors of [`Trainer::distribute`].
     #[cfg(not(target_arch = "wasm32"))]
     fn distribute(&mut self, distribution: Distribution) -> Result<(), Error>;
 
-    /// Keeps a moving average of all parameters from now on.
+    /// Keeps a moving average of all parameters, which starts at their current values.
     ///
     /// # Errors
-    /// As [`Trainer::average`].
+    /// The errors of [`Trainer::average`].
     fn average(&mut self, decay: f32) -> Result<(), Error>;
 
-    /// The moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     fn averaged_async(&self) -> Later<Option<Parameters>>;
 
-    /// Freezes parameters: they keep their values from now on.
+    /// Freezes parameters: steps no longer change their values.
     ///
     /// # Errors
-    /// As [`Trainer::freeze`].
+    /// The errors of [`Trainer::freeze`].
     fn freeze(&mut self, parameters: &str) -> Result<(), Error>;
 
-    /// Resumes updating frozen parameters.
+    /// Trains frozen parameters again.
     ///
     /// # Errors
-    /// As [`Trainer::unfreeze`].
+    /// The errors of [`Trainer::unfreeze`].
     fn unfreeze(&mut self, parameters: &str) -> Result<(), Error>;
 
-    /// Metric and step of the kept parameters. [`EarlyStopping`](crate::EarlyStopping) negates its metric if higher is
-    /// better.
+    /// The metric of the parameters that [`keep_if_best`](Self::keep_if_best) stored, and the number of steps taken
+    /// before. [`EarlyStopping`](crate::EarlyStopping) passes a negated metric if higher is better.
     fn best(&self) -> Option<(f64, u64)>;
 
-    /// Drops the kept parameters.
+    /// Drops the stored parameters.
     fn forget_best(&mut self);
 
-    /// Keeps a copy of the parameters if `metric` is the lowest so far; returns whether it does.
+    /// Stores a copy of the parameters if `metric` is the lowest so far. Returns whether it stored them.
     ///
     /// # Errors
-    /// As [`Trainer::keep_if_best`].
+    /// The errors of [`Trainer::keep_if_best`].
     fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error>;
 
-    /// Restores the kept parameters.
+    /// Restores the stored parameters.
     ///
     /// # Errors
-    /// As [`Trainer::restore_best`].
+    /// The errors of [`Trainer::restore_best`].
     fn restore_best(&mut self) -> Result<(), Error>;
 
-    /// Waits until all steps started so far are done.
+    /// Waits until all steps started so far have ended.
     ///
     /// # Errors
-    /// As [`Gpu::wait`](crate::Gpu::wait).
+    /// The errors of [`Gpu::wait`](crate::Gpu::wait).
     #[cfg(not(target_arch = "wasm32"))]
     fn wait(&self) -> Result<(), Error> {
         block_on(self.done())
     }
 
-    /// Losses of the last `count` steps, at most 16,384.
+    /// Reads the losses of the last `count` steps; at most 16,384 are stored.
     ///
     /// # Errors
-    /// As [`Trainer::losses`].
+    /// The errors of [`Trainer::losses`].
     #[cfg(not(target_arch = "wasm32"))]
     fn losses(&self, count: usize) -> Result<Vec<f32>, Error> {
         block_on(self.losses_async(count))
     }
 
-    /// Outputs (rows, outputs) for the rows of `x` (rows, features).
+    /// Computes the outputs (rows, outputs) for the inputs `x` (rows, features).
     ///
     /// # Errors
-    /// As [`Trainer::predict_async`].
+    /// The errors of [`Trainer::predict_async`].
     #[cfg(not(target_arch = "wasm32"))]
     fn predict(&mut self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         block_on(self.predict_async(x))
     }
 
-    /// Outputs for every example of a data set (examples, outputs).
+    /// Computes the outputs for every example of a data set, of shape (examples, outputs).
     ///
     /// # Errors
-    /// As [`Trainer::outputs`].
+    /// The errors of [`Trainer::outputs`].
     #[cfg(not(target_arch = "wasm32"))]
     fn outputs(&mut self, examples: &dyn ToExamples) -> Result<Array2<f32>, Error> {
         block_on(self.outputs_async(examples))
     }
 
-    /// Probability of every class for every example (examples, classes).
+    /// Computes the probability of every class for every example, of shape (examples, classes).
     ///
     /// # Errors
-    /// As [`Trainer::probabilities`].
+    /// The errors of [`Trainer::probabilities`].
     #[cfg(not(target_arch = "wasm32"))]
     fn probabilities(&mut self, examples: &dyn ToExamples) -> Result<Array2<f32>, Error> {
         block_on(self.probabilities_async(examples))
     }
 
-    /// The value of a metric for a data set.
+    /// Computes a [`Metric`] from the network's outputs for a data set.
     ///
     /// # Errors
-    /// As [`Trainer::metric`].
+    /// The errors of [`Trainer::metric`].
     #[cfg(not(target_arch = "wasm32"))]
     fn metric(&mut self, metric: Metric, examples: &dyn ToExamples) -> Result<f64, Error> {
         block_on(self.metric_async(metric, examples))
     }
 
-    /// All parameters.
+    /// Reads all parameters.
     ///
     /// # Errors
-    /// As [`Model::parameters`](crate::Model::parameters).
+    /// The errors of [`Model::parameters`](crate::Model::parameters).
     #[cfg(not(target_arch = "wasm32"))]
     fn parameters(&self) -> Result<Parameters, Error> {
         block_on(self.parameters_async())
     }
 
-    /// The parameter with this name.
+    /// Reads the parameter called `name`.
     ///
     /// # Errors
-    /// As [`Model::parameter`](crate::Model::parameter).
+    /// The errors of [`Model::parameter`](crate::Model::parameter).
     #[cfg(not(target_arch = "wasm32"))]
     fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
         block_on(self.parameter_async(name))
     }
 
-    /// The state of all layers.
+    /// Reads the state of all layers.
     ///
     /// # Errors
-    /// As [`Model::state`](crate::Model::state).
+    /// The errors of [`Model::state`](crate::Model::state).
     #[cfg(not(target_arch = "wasm32"))]
     fn state(&self) -> Result<Parameters, Error> {
         block_on(self.state_async())
     }
 
-    /// The moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
-    /// As [`Trainer::averaged`].
+    /// The errors of [`Trainer::averaged`].
     #[cfg(not(target_arch = "wasm32"))]
     fn averaged(&self) -> Result<Option<Parameters>, Error> {
         block_on(self.averaged_async())
     }
 
-    /// Whether a stream has ended and all of its minibatches were used.
+    /// Returns whether the stream has ended and all its minibatches were used.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_finished(&self) -> bool;
 
-    /// Number of rows at the end of a stream that do not fill a minibatch, once the stream is finished.
+    /// The number of rows at the end of a stream that do not fill a minibatch; `None` until the stream is finished.
     #[cfg(not(target_arch = "wasm32"))]
     fn rows_left(&self) -> Option<usize>;
 
-    /// Takes `count` steps; returns the loss of each.
+    /// Takes `count` steps. Returns the loss of each step.
     ///
     /// # Errors
-    /// As [`Trainer::steps`].
+    /// The errors of [`Trainer::steps`].
     #[cfg(not(target_arch = "wasm32"))]
     fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// Takes a step on the given rows; returns its loss.
+    /// Takes a step on the minibatch `x` (rows, features). Returns its mean loss.
     ///
     /// # Errors
-    /// As [`Trainer::step_on`].
+    /// The errors of [`Trainer::step_on`].
     #[cfg(not(target_arch = "wasm32"))]
     fn step_on(&mut self, x: ArrayView2<'_, f32>, targets: Targets<'_, f32>) -> Result<f32, Error>;
 
-    /// [`step_on`](Self::step_on) with a weight for each row.
+    /// [`step_on`](Self::step_on) with one weight per row.
     ///
     /// # Errors
-    /// As [`Trainer::step_on_weighted`].
+    /// The errors of [`Trainer::step_on_weighted`].
     #[cfg(not(target_arch = "wasm32"))]
     fn step_on_weighted(
         &mut self,
@@ -382,40 +383,40 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         weights: &[f32],
     ) -> Result<f32, Error>;
 
-    /// Mean loss and accuracy over a data set.
+    /// Computes the mean loss and the accuracy over a data set.
     ///
     /// # Errors
-    /// As [`Trainer::evaluate`].
+    /// The errors of [`Trainer::evaluate`].
     #[cfg(not(target_arch = "wasm32"))]
     fn evaluate(&mut self, examples: &dyn ToExamples) -> Result<Evaluation, Error>;
 
-    /// The predicted class of every example, and its probability.
+    /// Returns the predicted class of every example, and its probability.
     ///
     /// # Errors
-    /// As [`Trainer::predictions`].
+    /// The errors of [`Trainer::predictions`].
     #[cfg(not(target_arch = "wasm32"))]
     fn predictions(&mut self, examples: &dyn ToExamples) -> Result<Vec<Prediction>, Error>;
 
-    /// Writes the training to a file.
+    /// Writes the parameters and the training state to a file.
     ///
     /// # Errors
-    /// As [`Trainer::save`].
+    /// The errors of [`Trainer::save`].
     #[cfg(not(target_arch = "wasm32"))]
     fn save(&self, path: &Path) -> Result<(), Error>;
 
-    /// Continues from a file.
+    /// Resumes from a file.
     ///
     /// # Errors
-    /// As [`Trainer::resume`].
+    /// The errors of [`Trainer::resume`].
     #[cfg(not(target_arch = "wasm32"))]
     fn resume(&mut self, path: &Path) -> Result<(), Error> {
         self.resume_with(path, Changes::new())
     }
 
-    /// Continues from a file, whose training may differ in the properties that `changes` names.
+    /// Resumes from a file. The settings that `changes` names may differ from the file's.
     ///
     /// # Errors
-    /// As [`Trainer::resume_with`].
+    /// The errors of [`Trainer::resume_with`].
     #[cfg(not(target_arch = "wasm32"))]
     fn resume_with(&mut self, path: &Path, changes: Changes) -> Result<(), Error>;
 }

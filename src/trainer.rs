@@ -74,20 +74,21 @@ pub struct Trainer {
     loss: Box<dyn Loss>,
     updater: Updater,
     source: Source,
-    /// State shared between processes, if there are several.
+    /// The work of this process in a training that several processes share; `None` for a single process.
     #[cfg(not(target_arch = "wasm32"))]
     data_parallel: Option<Box<DataParallel>>,
     history: Tensor,
-    /// Recorded steps for the most recently given numbers of rows.
+    /// Tensors and recorded steps for the four row counts used last: see [`Trainer::step_on`].
     given: Latest<Room>,
-    /// Steps taken by another trainer before a resume: their losses are not in `history`.
+    /// The step count of the checkpoint that this trainer resumed from. `history` does not contain the losses of those
+    /// steps.
     steps_elsewhere: u64,
     soundness: Soundness,
     data_sets: DataSets,
-    /// Parameters, and the state of the layers.
+    /// The best parameters so far, and the layers' state that belongs to them.
     best: Best<[Arena; 2]>,
     budget: Budget,
-    /// Recorded passes for the most recently predicted numbers of rows.
+    /// Recorded forward passes for the four row counts predicted last.
     passes: Passes,
 }
 
@@ -95,9 +96,9 @@ impl Trainer {
     /// Records the training of `model` on `examples` with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the batch, the sampling or a setting of the loss or the optimizer makes no sense;
-    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Limit`] or [`Error::OutOfMemory`] when
-    /// the GPU cannot hold it.
+    /// [`Error::Setting`] when the batch, the sampling or a setting of the loss or the optimizer is invalid;
+    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Limit`] or [`Error::OutOfMemory`] when the
+    /// GPU cannot hold the training.
     pub fn new(
         model: Model,
         loss: impl Loss + 'static,
@@ -110,7 +111,7 @@ impl Trainer {
         Self::with_fusion(model, loss, optimizer, examples, batch, sampling, fusion)
     }
 
-    /// [`new`](Self::new) with a choice of the step's dispatches.
+    /// [`new`](Self::new), where `fusion` chooses the dispatches of a step: one or more per layer, or fused ones.
     ///
     /// # Errors
     /// The errors of [`new`](Self::new), and [`Error::Plan`] when `fusion` asks for fused steps that are not possible.
@@ -132,7 +133,7 @@ impl Trainer {
         probe_loss(&gpu, &loss, model.output())?;
         if gpu.is_software() {
             let summary = Summary::of(model.graph());
-            // The data set, and the part of it that is on its way to the device.
+            // The data set, and wgpu's copies of the pieces that are being uploaded.
             let of_examples = examples.bytes().saturating_add(PIECES * PIECE);
             check_host(&summary, optimizer.state().len(), batch, (of_examples, ""))?;
         }
@@ -159,9 +160,9 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Records the training of `model` on the program's own tensors. Each step uses their contents at the time when it
-    /// runs: the program's kernels may change them between steps in the same queue. [`advance`](Self::advance) submits
-    /// steps, and [`encode`](Self::encode) puts them into the program's compute pass.
+    /// Records the training of `model` on tensors that the program owns. Each step reads the contents that these
+    /// tensors have when the step runs, so the program's kernels may change them between steps of the same queue.
+    /// [`advance`](Self::advance) submits steps. [`encode`](Self::encode) adds steps to the program's own compute pass.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -185,9 +186,9 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense or a tensor has the wrong element
-    /// type; [`Error::Shape`] when a tensor does not fit the network; [`Error::OtherGpu`] when it belongs to another
-    /// device; [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
+    /// [`Error::Setting`] when a setting of the loss or the optimizer is invalid or a tensor has the wrong element
+    /// type; [`Error::Shape`] when a tensor does not fit the network; [`Error::OtherGpu`] when a tensor belongs to
+    /// another device; [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU cannot hold the training.
     pub fn external(
         model: Model,
         loss: impl Loss + 'static,
@@ -206,11 +207,12 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Trains `model` on rows that each step receives: `step_on`, or [`advance_on`](Self::advance_on).
+    /// Prepares the training of `model` on rows that the program passes to each step, by `step_on` or
+    /// [`advance_on`](Self::advance_on).
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the loss or the optimizer makes no sense; [`Error::Limit`] or
-    /// [`Error::OutOfMemory`] when the GPU cannot hold what the training needs.
+    /// [`Error::Setting`] when a setting of the loss or the optimizer is invalid; [`Error::Limit`] or
+    /// [`Error::OutOfMemory`] when the GPU cannot hold the training.
     pub fn online(
         model: Model,
         loss: impl Loss + 'static,
@@ -264,27 +266,28 @@ impl Trainer {
         Steps::record(&self.training(rows), fusion)
     }
 
-    /// The model as trained so far.
+    /// The model with its current parameters.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Returns the model as trained so far, and drops the rest.
+    /// Returns the model with its current parameters, and drops everything else.
     #[must_use]
     pub fn into_model(self) -> Model {
         self.model
     }
 
-    /// Takes `count` steps; returns the mean loss of each minibatch before its update.
+    /// Takes `count` steps. Returns one loss per step: the mean over its minibatch, before the update.
     ///
     /// # Errors
     /// - [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. Steps are
-    ///   taken in blocks of 16,384, and no step of that block is taken. On a stream, whose length is unknown, the
-    ///   steps before it are taken, and [`losses`](Self::losses) returns their losses.
-    /// - [`Error::Diverged`] when a loss is not a number below 2²⁴ (for values: not finite). Then no more steps are
-    ///   taken and nothing is saved until [`resume`](Self::resume), [`set_weights`](Self::set_weights) or
-    ///   [`set_parameters`](Self::set_parameters) replaces the parameters of all layers.
+    ///   submitted in blocks of 16,384; no step of the block with the invalid rate is taken. On a stream, whose length
+    ///   is unknown, the steps before the invalid rate are taken, and [`losses`](Self::losses) returns their losses.
+    /// - [`Error::Diverged`] when a loss is NaN or at least 2²⁴ (for a loss that compares values: not finite). The
+    ///   trainer then takes no more steps and saves nothing until [`resume`](Self::resume),
+    ///   [`set_weights`](Self::set_weights) or [`set_parameters`](Self::set_parameters) replaces the parameters of all
+    ///   layers.
     /// - [`Error::Timeout`], [`Error::DeviceLost`], [`Error::OutOfMemory`] or [`Error::Gpu`] when the GPU fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn steps(&mut self, count: usize) -> Result<Vec<f32>, Error> {
@@ -294,7 +297,7 @@ impl Trainer {
     /// [`steps`](Self::steps) without blocking a browser's main thread.
     ///
     /// # Errors
-    /// As [`steps`](Self::steps).
+    /// The errors of [`steps`](Self::steps).
     pub async fn steps_async(&mut self, count: usize) -> Result<Vec<f32>, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -313,7 +316,7 @@ impl Trainer {
             let is_sound = self.soundness.judge(from, &read).is_ok();
             losses.extend(read);
             if !is_sound {
-                // This error contains the losses of the whole call.
+                // Judged from the call's first step on, so that the error contains all losses of the call.
                 self.soundness.judge(first, &losses)?;
             }
             #[cfg(not(target_arch = "wasm32"))]
@@ -334,8 +337,8 @@ impl Trainer {
         }
     }
 
-    /// Submits at most `most` steps at once; returns their number. A step counts as taken once it is submitted,
-    /// whatever happens while waiting for it, because the GPU counts it as well.
+    /// Submits at most `most` steps at once; returns their number. A step counts as taken once it is submitted, even if
+    /// waiting for it fails, because the GPU counts it as well.
     fn submit(&mut self, most: usize) -> Result<(wgpu::SubmissionIndex, usize), Error> {
         let steps = self.source.expect_steps()?;
         let (submitted, steps) = steps.submit(self.model.gpu(), most)?;
@@ -343,9 +346,9 @@ impl Trainer {
         Ok((submitted, steps))
     }
 
-    /// Submits `steps` steps in a few long submits, at most two in flight, so that the device stays busy and the queue
-    /// stays short. Returns the number of steps taken: fewer if a stream ends. `behind` more steps will be requested
-    /// afterwards.
+    /// Submits `steps` steps in a few long submits. At most two submits are in flight, so that the device stays busy
+    /// and the queue stays short. Returns the number of steps taken, which is lower only when a stream ends. A stream
+    /// also reads ahead for `behind` more steps, which the caller will request next.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(unused_variables, reason = "a stream reads ahead by it")

@@ -34,7 +34,7 @@ pub struct TwoLayerNet {
 }
 
 impl TwoLayerNet {
-    /// The network as a description, for [`Sequential::build`] or the CPU.
+    /// Describes the network, for [`Sequential::build`] or the CPU.
     #[must_use]
     pub fn spec(inputs: usize, hidden: usize, classes: usize) -> Sequential {
         let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: STD });
@@ -47,7 +47,7 @@ impl TwoLayerNet {
     /// Builds the network on a GPU.
     ///
     /// # Errors
-    /// As [`Sequential::build`].
+    /// The errors of [`Sequential::build`].
     pub fn new(
         gpu: &Gpu,
         inputs: usize,

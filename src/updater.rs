@@ -1,4 +1,4 @@
-//! Updates of parameters by their gradients.
+//! Updating parameters by their gradients.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::ops::{Group, Optimizer, Update, check_below_one, coefficients, metric
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// Coefficients are written for at least this many steps at a time.
+/// Coefficients are written for at least this many steps at once.
 const ANNOUNCED: u64 = 256;
 
-/// An optimizer and its state for the parameters of one model: the last part of a training step. A [`Pass`] does the
-/// other parts, and its documentation has an example.
+/// An optimizer with its state for the parameters of one model. It is the last part of a training step: a [`Pass`]
+/// computes the gradients, and its documentation has an example.
 #[derive(Debug)]
 pub struct Updater {
     gpu: Gpu,
@@ -29,19 +29,19 @@ pub struct Updater {
     parameters: Arena,
     optimizer: Arc<dyn Optimizer>,
     groups: Groups,
-    /// The optimizer's state: one arena for each of its names.
+    /// The optimizer's state: one arena for each name in [`Optimizer::state`].
     state: Vec<Arena>,
     average: Option<Average>,
-    /// Coefficients (slots, 4): see [`Update::coefficients`].
+    /// The optimizer's coefficients, of shape (slots, 4): see [`Update::coefficients`].
     coefficients: Tensor,
-    /// Steps before this one have their coefficients on the device.
+    /// The device has the coefficients of all steps before this one.
     written: u64,
-    /// The device's count of steps taken, (1, 1).
+    /// The number of steps taken, as the device counts them; a tensor of shape (1, 1).
     step_count: Tensor,
     steps_taken: u64,
     /// The step at which the optimizer's state was last zeroed.
     began: u64,
-    /// Recorded updates for the most recently used passes, found by their gradients.
+    /// Recorded updates for the four passes used last. The key is the pass's gradient arena.
     recorded: Latest<(Arena, Plan)>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
     began: u64,
 }
 
-/// Moving average of all parameters.
+/// A moving average of all parameters.
 #[derive(Debug, Clone)]
 struct Average {
     decay: f32,
@@ -63,11 +63,11 @@ struct Average {
 }
 
 impl Updater {
-    /// Creates an updater with zeroed state.
+    /// Creates an updater whose state is zero.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense; [`Error::OutOfMemory`] or [`Error::Limit`]
-    /// when the GPU has no room for its state.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid; [`Error::OutOfMemory`] or [`Error::Limit`] when
+    /// the GPU has no memory for its state.
     pub fn new(model: &Model, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
         let gpu = model.gpu();
@@ -94,9 +94,9 @@ impl Updater {
         })
     }
 
-    /// Updates all parameters by the gradients of the pass's last [`backward`](Pass::backward). Submits and returns at
-    /// once. The dispatches are recorded once for each pass; those of the last four passes are kept, with the passes'
-    /// gradients.
+    /// Updates all parameters by the gradients of the pass's last [`backward`](Pass::backward). Submits the update and
+    /// returns at once. The dispatches are recorded once per pass; the recordings of the four passes used last are
+    /// kept, and with them the memory of those passes' gradients.
     ///
     /// # Errors
     /// [`Error::Setting`] when the pass or the updater belongs to another model, or the schedule gives a learning rate
@@ -106,11 +106,11 @@ impl Updater {
         self.step(model, pass, |plan| gpu.submit(plan, 1).map(drop))
     }
 
-    /// [`update`](Self::update) within the caller's own compute pass. The update counts as made once it is encoded:
-    /// submit it before any other update of this updater.
+    /// Encodes [`update`](Self::update) into the caller's own compute pass. The update counts as made once it is
+    /// encoded, so submit the pass before any other update of this updater.
     ///
     /// # Errors
-    /// As [`update`](Self::update).
+    /// The errors of [`update`](Self::update).
     pub fn encode(
         &mut self,
         model: &mut Model,
@@ -136,7 +136,7 @@ impl Updater {
         ))
     }
 
-    /// Runs the update by the gradients of a pass. Records it unless it is already recorded.
+    /// Runs the update by the gradients of a pass. Records the update first, unless it is already recorded.
     fn step(
         &mut self,
         model: &Model,
@@ -163,7 +163,7 @@ impl Updater {
         Ok(())
     }
 
-    /// Records an update of the model. It does not count the step.
+    /// Records an update of the model, without the dispatch that counts the step.
     pub(crate) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -189,8 +189,8 @@ impl Updater {
         Ok(())
     }
 
-    /// Writes the coefficients of the next `count` steps if they are not on the device, for many steps at a time. Work
-    /// submitted before still reads the old values.
+    /// Makes sure that the device has the coefficients of the next `count` steps. If some are missing, writes those of
+    /// many steps at once. Work submitted before still reads the old values.
     pub(crate) fn announce(&mut self, count: usize) -> Result<(), Error> {
         let needed = self.steps_taken + count as u64;
         if needed <= self.written {
@@ -209,7 +209,7 @@ impl Updater {
                 match coefficients(&*self.optimizer, step, self.began) {
                     Ok(of_step) => values.push(of_step),
                     Err(error) if step < needed => return Err(error),
-                    // This step was not requested yet.
+                    // The caller did not request this step, so its invalid learning rate is no error yet.
                     Err(_) => {
                         until = step;
                         break;
@@ -223,7 +223,7 @@ impl Updater {
         Ok(())
     }
 
-    /// Counts `count` steps that were submitted; the device counts them itself.
+    /// Adds `count` submitted steps to the host's step count; the device has its own.
     pub(crate) fn advance(&mut self, count: usize) {
         self.steps_taken += count as u64;
     }
@@ -233,7 +233,7 @@ impl Updater {
         self.began
     }
 
-    /// Continues counting from another step, with state that was zeroed at step `began`.
+    /// Sets the step count, and the step at which the optimizer's state was last zeroed.
     pub(crate) fn count_from(&mut self, steps_taken: u64, began: u64) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         self.gpu.write(&self.step_count, &[steps_taken as u32])?;
@@ -241,42 +241,42 @@ impl Updater {
         Ok(())
     }
 
-    /// Number of updates made so far.
+    /// Number of updates made.
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.steps_taken
     }
 
-    /// The number of updates on the device, (1, 1).
+    /// The number of updates, as the device counts them; a tensor of shape (1, 1).
     pub(crate) fn step_count(&self) -> &Tensor {
         &self.step_count
     }
 
-    /// The present optimizer.
+    /// The current optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Arc<dyn Optimizer> {
         &self.optimizer
     }
 
-    /// Continues with another learning rate, to which any schedule applies.
+    /// Sets the learning rate, to which a schedule still applies.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is not a finite number above 0.
+    /// [`Error::Setting`] when the rate is not finite or not above 0.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         let optimizer = self.optimizer.with_learning_rate(learning_rate);
         optimizer.check()?;
         self.optimizer = optimizer;
-        // The kernels read the learning rate from the coefficients.
+        // The kernels read the learning rate from the coefficients, which must be written again.
         self.written = 0;
         Ok(())
     }
 
-    /// Continues with another optimizer. State that both optimizers keep under the same name continues; the rest
-    /// starts at zero. The step count continues.
+    /// Replaces the optimizer. State that has the same name in both optimizers is kept; all other state starts at zero.
+    /// The step count continues.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer makes no sense; [`Error::OutOfMemory`] or [`Error::Limit`]
-    /// when the GPU has no room for its state. Then nothing is changed.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid; [`Error::OutOfMemory`] or [`Error::Limit`] when
+    /// the GPU has no memory for its state. After an error, nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
@@ -301,7 +301,7 @@ impl Updater {
         Ok(())
     }
 
-    /// The changeable settings. They share the state arenas with this updater.
+    /// The changeable settings. Their state arenas are those of this updater, not copies.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             optimizer: Arc::clone(&self.optimizer),
@@ -312,7 +312,7 @@ impl Updater {
         }
     }
 
-    /// Restores earlier settings.
+    /// Restores earlier settings, after a change has failed.
     pub(crate) fn restore(&mut self, settings: Settings) {
         (self.optimizer, self.groups) = (settings.optimizer, settings.groups);
         (self.state, self.average) = (settings.state, settings.average);
@@ -325,36 +325,36 @@ impl Updater {
         &self.groups
     }
 
-    /// The gradients that an update needs.
+    /// The gradients that an update reads.
     pub(crate) fn wanted(&self) -> Wanted {
         self.groups.wanted()
     }
 
-    /// Gives a group of parameters its own update settings. `parameters` is the name of one parameter
-    /// (`layers.0.weight`), the part of names before a point (`layers.0`), or a pattern in which `*` stands for any
+    /// Assigns parameters to a group, whose settings change how the optimizer updates them. `parameters` is a full name
+    /// (`layers.0.weight`), the beginning of names up to a dot (`layers.0`), or a pattern in which `*` stands for any
     /// characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches, no parameter would be trained, or a setting of the group makes no
-    /// sense. Then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, or a setting of the group is
+    /// invalid. After an error, nothing is changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)?;
         self.recorded.forget();
         Ok(())
     }
 
-    /// Freezes parameters: they keep their values from now on. Their names are given as in
+    /// Freezes parameters: updates no longer change their values. `parameters` names them as in
     /// [`set_group`](Self::set_group).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches, or no parameter would be trained.
+    /// [`Error::Setting`] when no parameter matches, or no trained parameter would remain.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)?;
         self.recorded.forget();
         Ok(())
     }
 
-    /// Resumes updating frozen parameters.
+    /// Updates frozen parameters again. `parameters` names them as in [`set_group`](Self::set_group).
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameter matches.
@@ -364,14 +364,14 @@ impl Updater {
         Ok(())
     }
 
-    /// Keeps a moving average of all parameters from now on. It starts at the present parameters, and after each
-    /// update `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better than the
-    /// parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). After
-    /// setting the parameters from outside, call this again; otherwise the average continues from the old parameters.
+    /// Keeps a moving average of all parameters. It starts at their current values. After each update,
+    /// `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better than the parameters
+    /// themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992). If the program
+    /// replaces parameters, call this method again: the average would otherwise continue from the old ones.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the model is not the updater's, or `decay` is not in 0 ≤ `decay` < 1;
-    /// [`Error::OutOfMemory`] when there is no room for the average.
+    /// [`Error::Setting`] when `model` is not the updater's model, or unless 0 ≤ `decay` < 1; [`Error::OutOfMemory`]
+    /// when the GPU has no memory for the average.
     pub fn average(&mut self, model: &Model, decay: f32) -> Result<(), Error> {
         self.check_model(model)?;
         check_below_one("decay of the moving average", decay)?;
@@ -381,10 +381,10 @@ impl Updater {
         Ok(())
     }
 
-    /// Reads the moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the model is not the updater's, and the errors of
+    /// [`Error::Setting`] when `model` is not the updater's model, and the errors of
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn averaged_async(
         &self,
@@ -402,7 +402,7 @@ impl Updater {
         }
     }
 
-    /// Reads the moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
     /// The errors of [`averaged_async`](Self::averaged_async).
@@ -411,20 +411,20 @@ impl Updater {
         block_on(self.averaged_async(model))
     }
 
-    /// The decay of the moving average, if one is kept, and its values.
+    /// The decay and the values of the moving average, if one is kept.
     pub(crate) fn average_kept(&self) -> Option<(f32, &Arena)> {
         let average = self.average.as_ref()?;
         Some((average.decay, &average.values))
     }
 
-    /// The state and the moving average, by their names in a checkpoint.
+    /// The arenas of the optimizer's state and of the moving average, each with its name in a checkpoint.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (&'static str, &Arena)> {
         let of_optimizer = self.optimizer.state().iter().copied().zip(&self.state);
         let average = self.average.as_ref().map(|of| (AVERAGE, &of.values));
         of_optimizer.chain(average)
     }
 
-    /// Zeroes the optimizer's state, and restarts a moving average at the present parameters.
+    /// Zeroes the optimizer's state, and restarts a moving average at the current parameters.
     pub(crate) fn forget(&mut self, model: &Model) -> Result<(), Error> {
         (self.began, self.written) = (self.steps_taken, 0);
         for block in self.state.iter().flat_map(Arena::blocks) {
@@ -433,7 +433,7 @@ impl Updater {
         self.begin_average(model, None)
     }
 
-    /// Restarts the moving average at the present parameters: all of them, or the one with this name.
+    /// Restarts a moving average at the current parameters: at all of them, or only at the parameter called `name`.
     pub(crate) fn begin_average(&self, model: &Model, name: Option<&str>) -> Result<(), Error> {
         match (&self.average, name) {
             (None, _) => Ok(()),

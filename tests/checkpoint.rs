@@ -49,14 +49,14 @@ fn spec() -> Sequential {
     spec.layer(linear(4)).seed(3)
 }
 
-/// A network that draws random numbers in every step.
+/// Returns a network with dropout, which draws random numbers in every step.
 fn dropping() -> Sequential {
     let spec = Sequential::input(48).layer(Linear::new(7)).layer(Relu);
     let spec = spec.layer(Dropout::new(0.4));
     spec.layer(Linear::new(4)).seed(3)
 }
 
-/// A network with state, which each step changes.
+/// Returns a network with state: running values that each step changes.
 fn normalizing() -> Sequential {
     let spec = Sequential::input(48)
         .layer(BatchNorm::new())
@@ -68,7 +68,7 @@ fn normalizing() -> Sequential {
     spec.layer(Linear::new(4)).seed(3)
 }
 
-/// Parts of digits, in four classes.
+/// Returns parts of the images of digits, in four classes.
 fn dataset() -> Dataset {
     let digits = synthetic::digits_of(2, 90, 1).unwrap().train;
     let rows = (0..digits.len()).flat_map(|example| digits.row(example)[380..428].to_vec());
@@ -112,7 +112,7 @@ fn trainer_of(
     Trainer::with_fusion(model, loss, optimizer, &data, BATCH, sampling(), fusion).unwrap()
 }
 
-/// Asserts that a message has all of these parts.
+/// Asserts that a message contains all of these texts.
 fn assert_says(message: &str, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "no \"{part}\" in: {message}");

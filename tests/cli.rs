@@ -59,7 +59,8 @@ const NAMES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// An example program. `cargo test` builds all examples before it runs tests; `cargo test --test cli` does not.
+/// Returns the command of an example program. The program must have been built: `cargo test` builds all examples before
+/// it runs tests, but `cargo test --test cli` does not.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -68,7 +69,7 @@ fn example(name: &str) -> Command {
     let hint = "`cargo build --examples` makes it, with the profile of this test";
     assert!(path.is_file(), "no {}: {hint}", path.display());
     let mut command = Command::new(path);
-    // A software driver prints a warning to standard error if this variable is not set.
+    // Without this variable, a software driver prints a warning to standard error.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command.env_remove("MNIST_DIR");
     command
@@ -78,7 +79,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Runs `train_gpu` with `arguments`, then the arguments in `words`.
+/// Runs `train_gpu` with `arguments`, followed by the arguments in `words`.
 fn train(arguments: &[&Path], words: &str) -> Output {
     let words = words.split_whitespace();
     let arguments = arguments.iter().map(|path| path.as_os_str());
@@ -86,7 +87,7 @@ fn train(arguments: &[&Path], words: &str) -> Output {
     example("train_gpu").args(arguments).output().unwrap()
 }
 
-/// The standard output of a run, which must have succeeded.
+/// Asserts that a run succeeded, and returns the lines of its standard output.
 #[track_caller]
 fn lines(output: &Output) -> Vec<String> {
     let stderr = text(&output.stderr);
@@ -94,7 +95,7 @@ fn lines(output: &Output) -> Vec<String> {
     text(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// Asserts that a run failed with an error message of one paragraph that contains all of `parts`.
+/// Asserts that a run failed, and that its error message is one paragraph and contains all of `parts`.
 #[track_caller]
 fn assert_refused(output: &Output, parts: &[&str]) {
     let stderr = text(&output.stderr);
@@ -107,7 +108,7 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     for part in parts {
         assert!(stderr.contains(part), "no \"{part}\" in: {stderr}");
     }
-    // The expected parts may contain two spaces.
+    // Only the expected parts may contain two spaces in a row.
     let rest = parts
         .iter()
         .fold(stderr.clone(), |rest, part| rest.replace(part, "…"));
@@ -116,7 +117,7 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     }
 }
 
-/// The last line, as keys and values.
+/// Parses the last line: pairs of a key and a value.
 #[track_caller]
 fn last_line(lines: &[String]) -> HashMap<String, String> {
     let last = lines.last().unwrap();
@@ -177,7 +178,7 @@ impl Few {
         }
     }
 
-    /// A directory with one file replaced.
+    /// Creates a directory in which one file is replaced.
     fn with(name: &str, contents: &[u8]) -> Self {
         let few = Self::new();
         fs::remove_file(few.path.join(name.trim_end_matches(".gz"))).unwrap();
@@ -233,7 +234,7 @@ fn assert_trains(device: &str) {
     assert_losses(&csv, 500);
 }
 
-/// Asserts that there is a line for every step, and that the losses fall.
+/// Asserts that the file has a line for every step, and that the losses fall.
 fn assert_losses(csv: &Path, steps: usize) {
     let contents = fs::read_to_string(csv).unwrap();
     let rows = contents.lines().map(|line| line.split_once(',').unwrap());
@@ -241,7 +242,7 @@ fn assert_losses(csv: &Path, steps: usize) {
         .map(|(step, loss)| (step.parse::<usize>().unwrap(), loss.parse::<f32>().unwrap()))
         .unzip();
     assert!(at.into_iter().eq(1..=steps));
-    // Weights near 0 make all classes equally likely.
+    // At the start, the weights are near 0, so all ten classes are about equally likely.
     assert!((losses[0] - 10f32.ln()).abs() < 0.1, "{}", losses[0]);
     let tenth = steps / 10;
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
@@ -350,8 +351,8 @@ fn without_network_synthetic_digits_stand_in_for_mnist_and_say_so() {
     for variable in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
         command.env(variable, cache.path());
     }
-    // Nothing listens at this address. On Windows, `LOCALAPPDATA` does not move the cache, so MNIST may still be
-    // found.
+    // No server listens at this address, so nothing can be downloaded. On Windows, `LOCALAPPDATA` does not move the
+    // cache, so the program may still find MNIST there.
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         command.env(variable, "http://127.0.0.1:1");
     }
@@ -383,7 +384,7 @@ fn without_network_synthetic_digits_stand_in_for_mnist_and_say_so() {
 fn the_gradient_check_passes_and_names_every_parameter() {
     let few = Few::new();
     let mut command = example("gradient_check");
-    // With these digits and weights, no ReLU is near its kink.
+    // With these digits and weights, no input of a ReLU is near 0, where its derivative jumps.
     command
         .args(["--unverified", "--seed", "42", "--data"])
         .arg(&few.path);
@@ -401,7 +402,7 @@ fn the_gradient_check_passes_and_names_every_parameter() {
         let differences = row.split_whitespace().skip(2);
         let differences: Vec<f64> = differences.map(|value| value.parse().unwrap()).collect();
         assert_eq!(differences.len(), 4, "{row}");
-        // f32 and f64 cannot agree in the last digit. A difference of 0 would mean that nothing was computed.
+        // `f32` and `f64` results cannot be exactly equal. A difference of 0 would mean that nothing was computed.
         assert!(
             differences.iter().all(|&value| 0.0 < value && value < 1e-6),
             "{row}"

@@ -17,8 +17,8 @@ fn every_contract_is_what_its_shader_says() {
     }
 }
 
-/// The text of every shader file, by its name without `.wgsl`. The path is relative to the package's directory,
-/// where cargo runs tests.
+/// Reads the text of every shader file. The key is the file name without `.wgsl`. (The path is relative to the
+/// package's directory, where cargo runs tests.)
 fn files() -> BTreeMap<String, String> {
     let read = |entry: std::io::Result<DirEntry>| {
         let path = entry.unwrap().path();
@@ -187,7 +187,7 @@ const MOST: Binding = Binding::write("most").of_i32().atomic();
 const STEPS: Binding = Binding::read("steps").of_i32();
 const OUT: Binding = Binding::write("y").vec2();
 
-/// Asserts that a contract has a fault with this text.
+/// Asserts that the check of a contract reports a fault with this text.
 fn assert_fault(contract: &Contract, expected: &str) {
     let found = contract.faults();
     assert!(
@@ -196,7 +196,7 @@ fn assert_fault(contract: &Contract, expected: &str) {
     );
 }
 
-/// Tests the checks above: each possible fault of a contract is reported correctly.
+/// Tests the check itself: it reports each possible fault of a contract.
 #[test]
 fn each_fault_of_a_doctored_contract_is_reported() {
     assert_eq!(GOOD.contract().faults(), Vec::<String>::new());
@@ -255,7 +255,7 @@ fn each_fault_of_a_doctored_contract_is_reported() {
     assert_fault(&larger, "block of 8 bytes, declared 12");
 }
 
-/// Sizes of workgroups and of their memory may be computed from constants.
+/// In the WGSL, the size of a workgroup and of its memory may be computed from constants.
 #[test]
 fn constants_are_those_of_the_wgsl() {
     assert_eq!(SCALED.contract().faults(), Vec::<String>::new());

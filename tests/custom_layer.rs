@@ -1,4 +1,4 @@
-//! Layers from outside the crate, correct and with mistakes, and the results of the layer check.
+//! Layers from outside the crate, correct ones and ones with mistakes, and what the layer check reports about them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

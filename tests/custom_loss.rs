@@ -1,4 +1,5 @@
-//! Losses and optimizers from outside the crate, correct and with mistakes, and the results of the checks.
+//! Losses and optimizers from outside the crate, correct ones and ones with mistakes, and what the checks report about
+//! them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

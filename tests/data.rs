@@ -1,4 +1,4 @@
-//! Data sets: reading sound files, and the right error for each unsound file.
+//! Reads data sets: valid files are accepted, and each kind of invalid file gives the right error.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

@@ -1,4 +1,4 @@
-//! What a user of the library takes on with it: licenses, Rust versions and the number of crates.
+//! Checks the dependencies that a user of the library gets: their licenses, their Rust versions and their number.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::{env, fs};
 use serde_json::Value;
 use spdx::{Expression, LicenseItem, ParseMode};
 
-/// The licenses that dependencies may have. An expression with `OR` needs one of them.
+/// The licenses that dependencies may have. Of a license expression with `OR`, one license must be in this list.
 const ACCEPTED: [&str; 8] = [
     "Apache-2.0",
     "BSD-3-Clause",
@@ -21,10 +21,10 @@ const ACCEPTED: [&str; 8] = [
     "Zlib",
 ];
 
-/// The most crates that the library brings without features, itself included.
+/// The maximum number of crates that a user builds without features, including the library itself.
 const MOST_CRATES: usize = 109;
 
-/// The kept list of all dependencies with their licenses.
+/// The file with the list of all dependencies and their licenses.
 const LIST: &str = "docs/dependencies.txt";
 
 fn cargo(arguments: &[&str]) -> String {
@@ -40,7 +40,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// The packages that a user of the library may build, with any features and on any system: no dependencies of tests.
+/// Returns the packages that a user of the library may build, with any features and on any system. Dependencies of
+/// tests are not included.
 fn packages() -> Vec<Value> {
     let metadata = cargo(&[
         "metadata",
@@ -70,7 +71,7 @@ fn packages() -> Vec<Value> {
     packages.iter().filter(is_found).cloned().collect()
 }
 
-/// Whether this license, with its exception if it has one, is in [`ACCEPTED`].
+/// Returns whether this license, including its exception if it has one, is in [`ACCEPTED`].
 fn is_accepted(license: &LicenseItem) -> bool {
     ACCEPTED.contains(&license.to_string().as_str())
 }
@@ -101,7 +102,7 @@ fn licenses_are_accepted_and_listed() {
     );
 }
 
-/// The first two numbers of `1.89`, `1.89.1` or `1`.
+/// Parses the first two numbers of a version: `1.89`, `1.89.1` or `1`.
 fn version(text: &str) -> [u32; 2] {
     let mut parts = text.split('.').map(|part| part.parse().unwrap());
     [0; 2].map(|_| parts.next().unwrap_or(0))

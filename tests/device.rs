@@ -1,4 +1,4 @@
-//! The device layer: the right error when the GPU, its driver or its user makes a mistake.
+//! The device layer: a failure of the GPU or its driver, or a mistake of the program, gives the right error.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "device/adapters.rs"]
@@ -64,7 +64,7 @@ fn trainer(gpu: &Gpu, data: &Dataset) -> Result<Trainer, Error> {
     )
 }
 
-/// A trainer on its own tensors: nothing is uploaded, so nothing waits for the device.
+/// Returns a trainer on the program's own tensors. Its examples are not uploaded, so nothing waits for the device.
 fn trainer_on_tensors(gpu: &Gpu) -> Result<Trainer, Error> {
     let x = Tensor::zeros(gpu, "x", [20, 784], Element::F32)?;
     let labels = Tensor::zeros(gpu, "labels", [1, 20], Element::U32)?;
@@ -73,7 +73,7 @@ fn trainer_on_tensors(gpu: &Gpu) -> Result<Trainer, Error> {
     Trainer::external(model, SoftmaxCrossEntropy, Sgd::new(0.1), batch)
 }
 
-/// Trains a few steps; the losses must be numbers and the weights must have changed.
+/// Trains a few steps. Asserts that the losses are numbers and that the weights have changed.
 fn assert_trains(gpu: &Gpu) {
     let mut trainer = trainer(gpu, &digits().train).unwrap();
     let before = trainer.model().parameters().unwrap();

@@ -1,4 +1,5 @@
-//! Training by several processes. Threads stand in for processes, because both communicate through a `World`.
+//! Training by several processes. In these tests, threads take the role of processes: both communicate through a
+//! `World`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "distributed/bits.rs"]

@@ -1,8 +1,8 @@
-//! Compares results that PyTorch, or plain Python, computed in `f64` with every engine of the crate.
+//! Compares every engine of the crate with results that PyTorch or plain Python computed in `f64`.
 //!
-//! The golden files lie in `tests/golden`, or in the directory that `WGRAD_GOLDEN` names. The runner reads a file's
-//! meaning from its metadata and its tensors, never from its name. Scripts in `tests/golden_runner` show how to
-//! write a file.
+//! These results are in the golden files in `tests/golden`, or in the directory that the environment variable
+//! `WGRAD_GOLDEN` names. A file's metadata and tensors say what it contains; its name does not matter. The scripts in
+//! `tests/golden_runner` show how to write a file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -53,7 +53,7 @@ use report::Table;
 /// The project's own golden files. The path is relative to the package's directory, where cargo runs tests.
 const OWN: &str = "tests/golden";
 
-/// One device for all tests: it compiles each kernel once.
+/// Returns the device that all tests share, so that each kernel is compiled only once.
 fn gpu() -> &'static Gpu {
     static SHARED: LazyLock<Gpu> =
         LazyLock::new(|| Gpu::new().expect("the suite needs an adapter"));
@@ -70,7 +70,7 @@ fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Re
     }
 }
 
-/// Checks every file of a directory. Returns the report, and the failures.
+/// Checks every file of a directory. Returns the report and the list of failures.
 fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec<String>) {
     let mut failures = Vec::new();
     let mut table = Table::default();
@@ -100,7 +100,7 @@ fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec
 fn golden_files() {
     let directory = std::env::var_os("WGRAD_GOLDEN").map_or_else(|| OWN.into(), PathBuf::from);
     let (report, failures) = check_all(&directory, gpu(), common::mnist().as_ref());
-    // The test harness hides the output of `println` when a test passes.
+    // Writes to standard error directly: the test harness hides the output of `println` when a test passes.
     writeln!(std::io::stderr(), "\n{}\n{report}", gpu().description()).unwrap();
     assert!(
         failures.is_empty(),

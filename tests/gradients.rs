@@ -1,4 +1,4 @@
-//! Gradients: the reference is compared with central differences, and the GPU with the reference.
+//! Gradients. Those of the reference are compared with central differences, and those of the GPU with the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/bounds.rs"]
@@ -26,19 +26,18 @@ use layers::Case;
 
 type Matrix = Array2<f64>;
 
-/// Step of the central differences. Their error is h²/6 of a third derivative, plus the rounding of a loss divided
-/// by h.
+/// The step h of the central differences. Their error is h²/6 times a third derivative, plus the rounding error of a
+/// loss divided by h.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// The bound of both errors, for losses and third derivatives up to a few thousand.
+/// A bound of the sum of both errors, for losses and third derivatives up to a few thousand.
 const DIFFERENCES: f64 = 1e-7;
 
-/// The state of a layer, in ½…1½, so that variances are positive. A training step changes it.
+/// Returns values for the state of a layer. They are between ½ and 1½, so that variances are positive.
 fn near_one(numbers: &mut Numbers, shape: [usize; 2]) -> Matrix {
     random(numbers, shape) / 2.0 + 1.0
 }
 
-/// Layers with parameters, and a random linear functional of the last output: every output element counts, with its
-/// own weight.
+/// A chain of layers. Its loss is a sum of all elements of the last output, each with a random weight.
 struct Chain {
     layers: Vec<Link>,
     x: Matrix,
@@ -55,7 +54,8 @@ struct Link {
     state: Vec<Matrix>,
 }
 
-/// The values of a chain, the values that each layer keeps, and its state after the pass.
+/// The results of a forward pass: the values of the chain, the values that each layer keeps for its backward pass, and
+/// the state after the pass.
 struct Values {
     of: Vec<Matrix>,
     kept: Vec<Vec<Matrix>>,
@@ -97,7 +97,7 @@ impl Chain {
         }
     }
 
-    /// The input of every layer, and the output.
+    /// Runs the forward pass: computes the input of every layer, and the output.
     fn values(&self) -> Values {
         let mut values = Values {
             of: vec![self.x.clone()],
@@ -126,7 +126,7 @@ impl Chain {
         (&self.values().of[self.layers.len()] * &self.weights).sum()
     }
 
-    /// Gradients by `x` and by the parameters of every layer.
+    /// Returns the gradients with respect to `x` and to the parameters of every layer.
     fn backward(&self) -> (Matrix, Vec<Vec<Matrix>>) {
         let Values { of, kept, state } = self.values();
         let mut dy = self.weights.clone();
@@ -148,7 +148,7 @@ impl Chain {
         (dy, all)
     }
 
-    /// The central difference of the loss for one number.
+    /// Returns the central difference of the loss for one number, which the closure `number` selects.
     fn difference(&mut self, mut number: impl FnMut(&mut Self) -> &mut f64) -> f64 {
         let value = *number(self);
         *number(self) = value + H;
@@ -187,8 +187,8 @@ impl Chain {
         }
     }
 
-    /// No input of a layer that rectifies is so near to 0 that a step of the differences crosses it (what a `Relu` has
-    /// cut off stays 0).
+    /// Returns whether no step of the differences can move an input of a rectifying layer across 0. (An input that is
+    /// exactly 0 because of an earlier `Relu` stays 0.)
     fn is_clear_of_kinks(&self) -> bool {
         let clear = |value: &f64| *value == 0.0 || value.abs() > 100.0 * H;
         let Values { of, .. } = self.values();
@@ -200,7 +200,8 @@ impl Chain {
     }
 }
 
-/// A layer alone, behind another, before another, and between two, in both modes.
+/// Checks a layer on its own, after another layer, before another layer, and between two layers, each in training and
+/// in evaluation.
 fn check_places(case: &Case, minibatch: TensorShape) {
     let after = Linear::new(3);
     let (layer, before) = (&*case.layer, &*case.before);
@@ -222,7 +223,8 @@ fn check_places(case: &Case, minibatch: TensorShape) {
     }
 }
 
-/// There is no derivative by an index: of such a layer `check_layer` looks at the gradient of its parameters.
+/// There is no derivative with respect to an index. For layers of indices, `check_layer` checks the gradient of the
+/// parameters instead.
 #[test]
 fn backward_of_every_layer_is_its_derivative_wherever_it_stands() {
     for case in layers::all() {
@@ -258,9 +260,9 @@ fn backward_of_convolutions_is_their_derivative_wherever_they_stand() {
     }
 }
 
-/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them),
-/// with pools that overlap or not, with and without a `Relu` that is part of them, and with a `Relu` that is read
-/// twice.
+/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them), for
+/// pools with and without overlapping windows, with and without a `Relu` in the same kernel, and with a `Relu` whose
+/// output two layers read.
 #[test]
 fn gradients_of_networks_with_pools_are_those_of_the_reference() {
     let input = || Sequential::input([2, 9, 8]).seed(5);
@@ -294,8 +296,8 @@ fn gradients_of_networks_with_pools_are_those_of_the_reference() {
     }
 }
 
-/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them),
-/// with a convolution after a layer with parameters, two convolutions in a row, and a `Relu` that is part of one.
+/// Like [the test of activations](gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them), for a
+/// convolution after a layer with parameters, two convolutions in a row, and a `Relu` in the kernel of a convolution.
 #[test]
 fn gradients_of_networks_with_convolutions_are_those_of_the_reference() {
     let input = || Sequential::input([2, 7, 6]).seed(5);
@@ -345,7 +347,7 @@ fn gradient_of_softmax_cross_entropy_is_its_derivative() {
     }
 }
 
-/// A network of linear layers with an activation after each, except the last.
+/// Returns a network of linear layers, with an activation after each of them except the last.
 fn network(widths: &[usize], activation: Activation, seed: u64) -> Model {
     let mut spec = Sequential::input(widths[0]).seed(seed);
     for (index, &width) in widths[1..].iter().enumerate() {
@@ -360,8 +362,9 @@ fn network(widths: &[usize], activation: Activation, seed: u64) -> Model {
     spec.build(gpu()).unwrap()
 }
 
-/// Asserts that a model's loss and gradients on the GPU are within their bounds, and that the bounds' own values
-/// equal the reference's. Returns the widest bound of a parameter as a share of its largest gradient.
+/// Asserts that a model's loss and gradients on the GPU are within their error bounds, and that the values computed
+/// with the bounds equal those of the reference. Returns the largest error bound of a parameter's gradient, relative to
+/// the parameter's largest gradient.
 fn check_gradients(widths: &[usize], activation: Activation, rows: usize, seed: u64) -> f64 {
     let case = format!("{widths:?}, {activation:?}, {rows} rows");
     let model = network(widths, activation, seed);
@@ -440,8 +443,8 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
         for activation in [Activation::Relu, Activation::Sigmoid] {
             for rows in [1, 3, 37] {
                 let looseness = check_gradients(widths, activation, rows, 11);
-                // A bound that is too wide would accept anything. Where `Relu` may take either side, the bound is as
-                // wide as the gradient; with one class all gradients are 0.
+                // A bound that is too large would accept anything. If the sign of a `Relu`'s input is uncertain, the
+                // bound is as large as the gradient. With one class, all gradients are 0.
                 let case = format!("{widths:?}, {activation:?}, {rows} rows: {looseness}");
                 let says_much = looseness < 0.01 || widths.last() == Some(&1);
                 assert!(says_much || activation == Activation::Relu, "{case}");
@@ -450,7 +453,8 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
     }
 }
 
-/// Compares a network's gradients for 3 classes with the reference's. Returns the number of compared parameters.
+/// Compares a network's gradients for 3 classes with the gradients of the reference. Returns the number of compared
+/// parameters.
 fn check_wiring(case: &str, model: &Model, features: usize) -> usize {
     let mut numbers = Numbers::new(5);
     let x = Array2::from_shape_simple_fn((5, features), || numbers.uniform());
@@ -478,13 +482,13 @@ fn check_wiring(case: &str, model: &Model, features: usize) -> usize {
     count
 }
 
-/// The passes of a network give each layer what it reads: three times a layer that gives as many features as it takes.
-/// How near its kernels come is for the parity tests to say. 1e-4 of the largest gradient is far above what rounding
-/// makes of these networks, and far below what a wrong tensor would.
+/// The passes of a network give each layer the right tensors. Each network has layers with as many outputs as inputs at
+/// three places. The tolerance, 1e-4 of the largest gradient, is far above the rounding error in these networks, and
+/// far below the effect of a wrong tensor. The parity tests check the accuracy of the kernels.
 #[test]
 fn gradients_of_networks_with_any_activation_are_wired_as_the_reference_has_them() {
     let mut wired = 0;
-    // Each use is of a layer of its own.
+    // Each place in the network has its own layer.
     let others = layers::all().into_iter().zip(layers::all());
     for (case, (second, third)) in layers::all().into_iter().zip(others) {
         let layer = &case.layer;

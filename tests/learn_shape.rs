@@ -25,8 +25,8 @@ use mesh::Mesh;
 use samples::{Places, Samples};
 use tracing::Camera;
 
-/// A box of 2 by 2 by 1 as other programs write it: squares, comments, all forms of a corner, and indices that count
-/// back from the end.
+/// A box of 2 × 2 × 1, in the forms that other programs write: with squares, comments, all notations of a corner, and
+/// indices that count back from the end.
 const BOX: &str = "\
 # a box
 mtllib none.mtl
@@ -53,10 +53,10 @@ fn solid(text: &str) -> Result<Mesh, String> {
     Mesh::new(&positions, &triangles)
 }
 
-/// The box in the unit cube: 0.8 by 0.8 by 0.4, around the center.
+/// Half the size of the box after it is scaled into the unit cube: it is then 0.8 × 0.8 × 0.4, around the center.
 const HALF: DVec3 = DVec3::new(0.4, 0.4, 0.2);
 
-/// The signed distance of this box (Quilez, "Distance functions").
+/// Returns the signed distance of a point from this box (Quilez, "Distance functions").
 fn of_box(p: DVec3) -> f64 {
     let beyond = (p - 0.5).abs() - HALF;
     beyond.max(DVec3::ZERO).length() + beyond.max_element().min(0.0)
@@ -70,10 +70,9 @@ fn uniform(random: &mut ChaCha8Rng, low: f64, high: f64) -> DVec3 {
     DVec3::from([(); 3].map(|()| random.random_range(low..high)))
 }
 
-/// The winding number of a surface about a point: the sum of the solid angles of its triangles, divided by 4π
-/// (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers", 2013). Each angle
-/// follows from the formula of Van Oosterom and Strackee, "The solid angle of a plane triangle", 1983. The winding
-/// number is 1 inside and 0 outside.
+/// Returns the winding number of a surface about a point: 1 inside, 0 outside. It is the sum of the solid angles of the
+/// triangles, divided by 4π (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers",
+/// 2013). For the formula of an angle, see Van Oosterom and Strackee, "The solid angle of a plane triangle", 1983.
 fn winding(mesh: &Mesh, p: DVec3) -> f64 {
     let angle = |triangle| {
         let [a, b, c] = mesh.corners(triangle).map(|corner| corner - p);
@@ -88,16 +87,16 @@ fn winding(mesh: &Mesh, p: DVec3) -> f64 {
 fn distances_to_a_box_are_those_of_its_faces_edges_and_corners() {
     let surface = Surface::new(&solid(BOX).unwrap());
     for (place, expected) in [
-        // The center; then next to a face: inside, outside, and on it.
+        // The center, and three points near a face: inside, outside, and on it.
         ([0.5, 0.5, 0.5], -0.2),
         ([0.5, 0.4, 0.69], -0.01),
         ([0.3, 0.6, 0.75], 0.05),
         ([0.9, 0.4, 0.6], 0.0),
-        // Next to an edge: outside, inside, and on it.
+        // Three points near an edge: outside, inside, and on it.
         ([0.93, 0.94, 0.4], 0.05),
         ([0.88, 0.89, 0.5], -0.01),
         ([0.5, 0.9, 0.7], 0.0),
-        // Next to a corner: outside, inside, and on it.
+        // Three points near a corner: outside, inside, and on it.
         ([0.92, 0.93, 0.76], 0.07),
         ([0.11, 0.12, 0.33], -0.01),
         ([0.1, 0.9, 0.3], 0.0),
@@ -113,10 +112,10 @@ fn distances_to_a_box_are_those_of_its_faces_edges_and_corners() {
     }
 }
 
-/// Next to an edge or a vertex of a sharp shape, the adjacent faces disagree about the side of a point.
+/// Near an edge or a vertex of a sharp shape, a point may be inside of one adjacent face and outside of another.
 #[test]
 fn the_side_is_that_of_the_winding_number_where_a_shape_is_sharp() {
-    // Two spikes. One enters the other's base, so there are also edges that point inwards.
+    // Two spikes. One penetrates the base of the other, so there are also edges that point inwards.
     let spikes = "v 0 0 0\nv 1 0 0\nv 0 0.2 0\nv 0.1 0.05 3\nv 0.2 0.05 0.9\n\
                   f 1 2 4\nf 2 3 4\nf 3 1 4\nf 2 1 5\nf 3 2 5\nf 1 3 5\n";
     let mut random = random();
@@ -145,7 +144,7 @@ fn the_closest_of_many_triangles_is_found() {
     for _ in 0..100 {
         let p = uniform(&mut random, 0.0, 1.0);
         let found = surface.signed_distance(p).abs();
-        // Each triangle is at most 0.02 wide.
+        // Each triangle is at most 0.02 wide, so the nearest vertex is about as near as the surface.
         let nearest = mesh.vertices.iter().map(|vertex| vertex.distance(p));
         let nearest = nearest.fold(f64::INFINITY, f64::min);
         assert!(
@@ -238,21 +237,21 @@ fn places_lie_near_the_surface_by_its_area() {
     let places = Places::new(&mesh);
     let count = 40_000;
     let near = Samples::new(&Surface::new(&mesh), places.near(count, &mut random()));
-    // The mean magnitude of a normal distribution is √(2/π) of its deviation. Near edges it is less, but few samples
-    // are there.
+    // The mean magnitude of a normal distribution is √(2/π) times its standard deviation. Near edges the distances are
+    // smaller, but few samples are there.
     let magnitudes = near
         .distances
         .iter()
         .map(|distance| f64::from(distance.abs()));
     let mean = magnitudes.sum::<f64>() / count as f64;
     assert!((mean / 0.01 - (4.0 / TAU).sqrt()).abs() < 0.03, "{mean}");
-    // Two faces have an area of 0.64, and four of 0.32: half of the samples belong to the former.
+    // Two faces have an area of 0.64 each, and four have 0.32 each. So half of the samples are on the two larger faces.
     let is_at = |place: &&Vec3| {
         let beyond = (place.as_dvec3() - 0.5).abs() - HALF;
         beyond.z.abs() < beyond.x.abs().min(beyond.y.abs())
     };
     let share = near.places.iter().filter(is_at).count() as f64 / count as f64;
-    // Five standard deviations.
+    // The tolerance is five standard deviations.
     assert!(
         (share - 0.5).abs() < 5.0 * (0.25 / count as f64).sqrt(),
         "{share}"
@@ -292,8 +291,8 @@ fn a_picture_shows_what_the_rays_meet() {
         picture
     };
     let count = |hits: &[bool]| hits.iter().filter(|&&hit| hit).count() as f64;
-    // For a camera at distance `d`, a ball of radius `r` around the center is a disc of radius r / √(d² − r²) at
-    // distance 1.
+    // A camera at distance `d` sees a ball of radius `r` around the center as a disc of radius r / √(d² − r²) in the
+    // plane at distance 1.
     let squared = (camera.origin.as_dvec3() - 0.5).length_squared();
     let radius = 0.301;
     let half_width = f64::from(camera.half_width);
@@ -311,7 +310,7 @@ fn a_picture_shows_what_the_rays_meet() {
     let [by_mesh, by_formula] = [drawn(&|p| surface.signed_distance(p)), drawn(&of_box)];
     assert!(by_mesh.agreement(&by_formula) > 0.999);
     assert!(by_mesh.agreement(&ball) < 0.9);
-    // The light comes from above: the top is brighter than the front.
+    // The light comes from above, so the top is brighter than the front.
     let brightness = |picture: &tracing::Picture, y: u32| picture.image.get_pixel(size / 2, y).0[0];
     assert!(brightness(&ball, size / 2 - 20) > brightness(&ball, size / 2 + 30));
 }

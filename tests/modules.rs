@@ -1,11 +1,11 @@
-//! The modules of the crate have an order: each may only use modules before it.
+//! Checks the order of the crate's modules: each may only use modules before it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the bottom to the top. Modules in one line may use each other.
+/// The order of the modules, from the lowest to the highest. Modules in one line may use each other.
 const ORDER: &[&[&str]] = &[
     &["shape"],
     &["random"],
@@ -149,13 +149,13 @@ use crate::last;
     assert_eq!(found, expected);
 }
 
-/// A file in `src/`, by its path there.
+/// A file in `src/`. Its path is relative to `src/`.
 struct File {
     path: String,
     text: String,
 }
 
-/// All files except those that only contain tests.
+/// Reads all files except those that contain only tests.
 fn sources() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -186,14 +186,14 @@ fn sources() -> Vec<File> {
     files
 }
 
-/// The top-level module that a file belongs to; `None` for the crate root.
+/// Returns the top-level module to which a file belongs, or `None` for the crate root.
 fn module_of(path: &str) -> Option<String> {
     let first = path.split('/').next().unwrap();
     let module = first.strip_suffix(".rs").unwrap_or(first);
     (module != "lib").then(|| module.to_owned())
 }
 
-/// The number of `super::` from a file to the crate root.
+/// Returns how many `super::` lead from a file's module to the crate root.
 fn depth(path: &str) -> usize {
     path.strip_suffix("/mod.rs")
         .unwrap_or(path)
@@ -205,7 +205,7 @@ fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&module))
 }
 
-/// The modules that names in the crate root come from.
+/// For each name in the crate root: the module from which it comes.
 struct Root {
     modules: BTreeMap<String, String>,
 }
@@ -216,7 +216,7 @@ impl Root {
         let mut modules = BTreeMap::new();
         for import in code(&lib.text).split("pub use ").skip(1) {
             let import = import.split(';').next().unwrap();
-            // A name from a module of this crate.
+            // The name may come from a module of this crate.
             let path = import.split_once("::");
             if let Some((module, names)) = path.filter(|(module, _)| rank(module).is_some()) {
                 for name in names.split(|c: char| !is_of_name(c)) {
@@ -244,12 +244,12 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The text without comments, literals and test code. Line numbers stay the same.
+/// Returns a text without comments, literals and test code. Line numbers stay the same.
 fn code(text: &str) -> String {
     without_tests(&without_comments(text))
 }
 
-/// The length of the comment or literal that starts here.
+/// Returns the length of the comment or literal that starts here.
 fn length_of_comment(rest: &[char]) -> Option<usize> {
     let starts = |at: usize, with: &str| {
         let found = rest.iter().skip(at).take(with.len());
@@ -286,7 +286,7 @@ fn length_of_comment(rest: &[char]) -> Option<usize> {
     if starts(0, "\"") {
         return Some(literal("\""));
     }
-    // A lifetime has no second quote.
+    // A lifetime also starts with a quote, but has no second one.
     (starts(0, "'") && (starts(1, "\\") || starts(2, "'"))).then(|| literal("'"))
 }
 
@@ -335,7 +335,7 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// The length of an item, to its semicolon or the end of its body.
+/// Returns the length of an item: to its semicolon or to the end of its body.
 fn length_of_item(code: &str) -> usize {
     let is_import = code.trim_start().starts_with("use ");
     let mut open = 0;
@@ -361,7 +361,7 @@ struct Import {
     name: String,
 }
 
-/// The names of the crate root that a file at this depth uses, through `crate::` or `super::`.
+/// Returns the names of the crate root that a file at this depth uses through `crate::` or `super::`.
 fn imports_of(code: &str, depth: usize) -> Vec<Import> {
     let tokens = tokens(code);
     let mut imports = Vec::new();
@@ -372,7 +372,7 @@ fn imports_of(code: &str, depth: usize) -> Vec<Import> {
     imports
 }
 
-/// Names, `::`, and all other characters one by one, each with its line.
+/// Splits code into tokens with their line numbers. A token is a name, `::`, or any other single character.
 fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (line, text) in (1..).zip(code.lines()) {
@@ -392,8 +392,8 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Reads the path that begins at a token. `above` is the number of modules between the root and the path's start;
-/// `None` for paths that do not count. Returns the next token.
+/// Reads the path that begins at a token. `above` is the number of modules between the crate root and the start of the
+/// path, or `None` for a path that does not count. Returns the index of the token after the path.
 fn path(
     tokens: &[(usize, &str)],
     mut at: usize,
@@ -402,7 +402,7 @@ fn path(
     imports: &mut Vec<Import>,
 ) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |(_, text)| *text);
-    // The number of modules climbed by `super::`; all of them for `crate::`.
+    // How many modules the path goes up: by each `super::` one module, by `crate::` all modules.
     let mut climbed = above;
     loop {
         let (line, token) = tokens[at];
@@ -413,7 +413,7 @@ fn path(
                 at += 1;
                 while at < tokens.len() && text(at) != "}" {
                     at = path(tokens, at, Some(count), depth, imports);
-                    // Skip the rest of a path that does not count, and commas.
+                    // Skips the rest of a path that does not count, and commas.
                     let mut open = 0;
                     while at < tokens.len() && !(open == 0 && [",", "}"].contains(&text(at))) {
                         open += usize::from(text(at) == "{");

@@ -1,5 +1,5 @@
-//! Reads files with random changes. Each must be read or refused: no panic, no abort, and time and memory within
-//! bounds. The files start from the small ones in `tests/corpus`. Set `WGRAD_MUTATIONS=100000` for that many files
+//! Reads files with random changes. Each must be accepted or refused without a panic or an abort, within limits of time
+//! and memory. The originals are the small files in `tests/corpus`. `WGRAD_MUTATIONS=100000` sets the number of files
 //! in each test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,5 @@
-//! Networks of any structure: values that are read again, shared layers, several inputs, parameters by name, copies.
+//! Networks of any structure: values that several layers read, shared layers, several inputs, parameters by name,
+//! copies.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "common/gpu.rs"]
@@ -24,13 +25,13 @@ use wgrad::ndarray::Array2;
 
 use gpu::Numbers;
 
-/// Rows of numbers between −1 and 1.
+/// Returns rows of numbers between −1 and 1.
 fn rows(count: usize, columns: usize) -> Array2<f32> {
     let mut numbers = Numbers::new((count * 1009 + columns) as u64);
     Array2::from_shape_simple_fn((count, columns), || numbers.uniform())
 }
 
-/// Rows of features, with a smooth function of the first three.
+/// Returns rows of features. The target is a smooth function of the first three features.
 fn surface(count: usize, columns: usize) -> Table {
     let x = rows(count, columns);
     let y = Array2::from_shape_fn((count, 1), |(row, _)| {

@@ -1,6 +1,7 @@
-//! Compares every kernel with its formula in `f64`, for each op, direction and shape, between guard bands.
+//! Compares every kernel with its formula in `f64`: for each op, for the forward and backward pass, and for many
+//! shapes. All tensors are between guard bands.
 //!
-//! The kernels that only the trainer records (gather, sample, metrics, sgd) have such tests in `src/ops`.
+//! The tests of the kernels that only the trainer records (gather, sample, metrics, sgd) are in `src/ops`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/bounds.rs"]

@@ -1,4 +1,4 @@
-//! Single predictions on the CPU: the network's outputs, without allocation after the first row.
+//! Predicts single rows on the CPU. The outputs are those of the network, and after the first row nothing is allocated.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "common/allocation.rs"]
@@ -15,10 +15,10 @@ use wgrad::{Error, Sequential, TwoLayerNet};
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The most bytes that a matrix product allocates for packed parts of its matrices.
+/// The maximum number of bytes that a matrix product allocates for packed parts of its matrices.
 const PACKED: usize = 256 << 10;
 
-/// The index of a row that is mostly 0: its sums are computed in another way.
+/// The index of a row of which most elements are 0. The CPU engine computes its sums in another way.
 const SPARSE: usize = 9;
 
 fn rows(count: usize, columns: usize) -> Array2<f32> {
@@ -29,8 +29,8 @@ fn rows(count: usize, columns: usize) -> Array2<f32> {
     })
 }
 
-/// Networks, and the bytes that a prediction may allocate temporarily: layers that are computed by their definition
-/// allocate some.
+/// Returns networks, and for each the number of bytes that a prediction may allocate temporarily. Layers that are
+/// computed by their definition allocate memory.
 fn networks() -> Vec<(Sequential, usize)> {
     let start = Sequential::input(12).layer(Linear::new(40)).layer(Relu);
     let convolution = Sequential::input([2, 6, 6]).layer(Conv2d::new(3, 3));
@@ -72,7 +72,8 @@ fn rows_are_predicted_without_allocation_after_the_first() {
             let alone = predictor.predict_row(&x.row(at).to_vec()).unwrap().to_vec();
             let of_network = predictor.network().predict(x.slice(s![at..=at, ..]));
             assert_eq!(of_network.unwrap().as_slice().unwrap(), alone);
-            // Equal to the rows' results in a batch up to rounding: the sums have another order.
+            // The results equal the results of the rows in a minibatch up to rounding, because the sums have another
+            // order.
             for (alone, beside) in alone.iter().zip(expected.row(at)) {
                 assert!(
                     (alone - beside).abs() <= 1e-5 * (1.0 + beside.abs()),
@@ -83,7 +84,7 @@ fn rows_are_predicted_without_allocation_after_the_first() {
         let row = x.row(7).to_vec();
         let alone = predictor.predict_row(&row).unwrap().to_vec();
 
-        // From here on, memory that libraries keep for each thread is allocated.
+        // Libraries have now allocated the memory that they keep for each thread.
         let (same, bytes) =
             Counting::peak_of(|| (0..3).all(|_| predictor.predict_row(&row).unwrap() == alone));
         let network = predictor.network().to_safetensors().unwrap().len();
@@ -91,7 +92,7 @@ fn rows_are_predicted_without_allocation_after_the_first() {
             same && bytes <= most,
             "{bytes} bytes by a network of {network}"
         );
-        // Products of several rows pack their matrices into memory, which they free again.
+        // Products of several rows pack their matrices into temporary memory.
         let (same, bytes) = Counting::peak_of(|| {
             let fewer = predictor.predict(x.slice(s![..5, ..])).unwrap().nrows();
             fewer == 5 && predictor.predict(x.view()).unwrap() == expected
@@ -108,7 +109,7 @@ fn indices_are_checked_at_each_call() {
     let spec = Sequential::input(1).another_input(2);
     let spec = spec.layer(Embedding::new(4, 3)).layer(Flatten);
     let network = spec.layer(Linear::new(2)).on_cpu();
-    // An input that nothing reads is an error.
+    // An input that no layer reads is an error.
     assert!(network.is_err());
     let spec = Sequential::input(2)
         .layer(Embedding::new(4, 3))

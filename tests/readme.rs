@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const README: &str = include_str!("../README.md");
 const GUIDE: &str = include_str!("../docs/guide.md");
 
-/// The Rust blocks, in order.
+/// Returns the Rust code blocks of a document, in order.
 fn programs(document: &str) -> Vec<&str> {
     let blocks = document.split("\n```rust").skip(1);
     let blocks = blocks.map(|block| block.split_once('\n').unwrap().1);
@@ -32,7 +32,7 @@ fn the_guide_has_the_example_of_a_layer() {
     assert!(programs(GUIDE).contains(&example.trim_end()));
 }
 
-/// The Markdown files of the repository.
+/// Returns the paths of the repository's Markdown files.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["", "docs", "benches/peers", "wgsl-sanitizer"];
@@ -45,7 +45,7 @@ fn documents() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The targets of links and pictures in a document, without those of code blocks.
+/// Returns the targets of links and pictures in a document, except in code blocks.
 fn links(document: &str) -> Vec<&str> {
     let text = document.split("\n```").step_by(2);
     let after = text.flat_map(|text| text.split("](").skip(1));
@@ -54,7 +54,7 @@ fn links(document: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The anchor that a Markdown renderer gives to a heading.
+/// Returns the anchor that a Markdown renderer gives to a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_ascii_lowercase();
     let kept = heading

@@ -2,8 +2,8 @@
 //! no divergent barrier, no access out of bounds and no read of unwritten memory. The result must be the same in
 //! every order of the invocations, and equal to the device's.
 //!
-//! A software driver shows none of these faults. `cargo xtask sanitize` also interprets all shapes of the parity
-//! tests.
+//! None of these faults is visible on a software driver. `cargo xtask sanitize` also interprets all shapes of the
+//! parity tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "sanitize/coverage.rs"]
@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coverage::Coverage;
 
-/// A name, and the plans to interpret.
+/// A name, and a function that interprets plans.
 type Case = (String, Box<dyn Fn(&Coverage) + Send + Sync>);
 
-/// After a failure, no thread starts another case.
+/// Stops all threads after a failure: on drop during a panic, no thread starts another case.
 struct StopAll<'a>(&'a AtomicUsize);
 
 impl Drop for StopAll<'_> {

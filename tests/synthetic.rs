@@ -1,4 +1,5 @@
-//! The built-in digits are the same everywhere, balanced, and about as hard as documented.
+//! The built-in synthetic digits are the same on every machine, have balanced classes, and are about as hard to
+//! classify as documented.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
@@ -26,8 +27,8 @@ fn checksum(data: &Dataset) -> String {
         .collect()
 }
 
-/// Results on these digits are comparable only while the digits stay the same. A deliberate change of the drawing
-/// must also change these values.
+/// The bytes of the digits must not change, because results on them are comparable only while they are the same. After
+/// an intended change of the drawing, change these values too.
 #[test]
 fn the_bytes_are_pinned() {
     let split = digits_of(42, 100, 100).unwrap();
@@ -104,7 +105,7 @@ fn every_digit_is_about_as_frequent() {
         for &label in data.labels().indices() {
             counts[label as usize] += 1;
         }
-        // 500 are expected, with a standard deviation of 21.
+        // 500 images per class are expected, with a standard deviation of 21.
         assert!(
             counts.iter().all(|count| (400..600).contains(count)),
             "{counts:?}"
@@ -120,7 +121,7 @@ fn images_are_white_strokes_amid_black() {
         sum / count
     };
     let overall = mean(&mut train.features().iter().copied());
-    // MNIST's mean is 33.
+    // The mean pixel of MNIST is 33.
     assert!((20.0..40.0).contains(&overall), "mean {overall}");
     let border = |pixel: &usize| {
         [0, SIDE - 1]
@@ -145,8 +146,8 @@ fn images_are_white_strokes_amid_black() {
     }
 }
 
-/// The digits are so hard that depth helps: a linear classifier is worse than the small network of two layers, which
-/// does well.
+/// The digits are so hard that depth helps: a linear classifier is worse than a small network of two layers. That
+/// network classifies them well.
 #[test]
 #[cfg_attr(
     debug_assertions,
@@ -175,7 +176,7 @@ fn a_linear_classifier_stays_behind_a_small_network() {
     );
 }
 
-/// Affine layers with `ReLU` between them and softmax cross-entropy at the end.
+/// A network of affine layers with `ReLU` between them and softmax cross-entropy at the end, written for this test.
 struct Net {
     layers: Vec<Affine>,
 }
@@ -202,7 +203,7 @@ impl Net {
         }
     }
 
-    /// The input of every layer, then the logits.
+    /// Returns the input of every layer, followed by the logits.
     fn forward(&self, input: Array2<f32>) -> Vec<Array2<f32>> {
         let mut values = vec![input];
         for (index, layer) in self.layers.iter().enumerate() {

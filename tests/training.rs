@@ -1,4 +1,4 @@
-//! Training: two runs have the same bits, and the GPU agrees with the reference.
+//! Training. Two runs have the same bits, and the GPU agrees with the reference.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -79,7 +79,7 @@ use wgrad::{Gpu, Init, Sequential, Trainer, TwoLayerNet};
 
 use gpu::{ROUNDING, assert_close};
 
-/// Enough digits for several epochs of a few steps.
+/// Returns enough digits for several epochs of a few steps each.
 fn digits() -> Split {
     synthetic::digits_of(3, 1_037, 211).unwrap()
 }
@@ -88,7 +88,7 @@ fn relu_net() -> Sequential {
     TwoLayerNet::spec(784, 50, 10).seed(5)
 }
 
-/// Three linear layers with odd widths.
+/// Returns a network of three linear layers with odd widths and sigmoids.
 fn sigmoid_net() -> Sequential {
     let linear = |outputs, std| Linear::new(outputs).weight_init(Init::Normal { std });
     Sequential::input(784)
@@ -105,14 +105,14 @@ fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, how: Samp
     Trainer::new(model, SoftmaxCrossEntropy, Sgd::new(0.1), data, batch, how).unwrap()
 }
 
-/// Asserts that the GPU's losses are as near to `f64` as the CPU's `f32` losses, up to the factor by which two
-/// roundings of the same computation may differ. The tolerance at the end must be below `limit`.
+/// Asserts that the GPU's losses are as near to the `f64` losses as the CPU's `f32` losses are, up to a factor by which
+/// the rounding errors of two engines may differ. The tolerance at the end must be below `limit`.
 fn assert_near(case: &str, found: &[f32], double: &[f64], single: &[f32], limit: f64) {
     const FACTOR: f64 = 16.0;
     let mut widest = 0.0f64;
     let tolerance = single.iter().zip(double).map(|(&single, &double)| {
         widest = widest.max((f64::from(single) - double).abs());
-        // A loss is rounded itself, and `log` has an error of 2⁻²¹ or 3 ULP.
+        // The loss itself is rounded, and `log` has an error of 2⁻²¹ or 3 ULP.
         FACTOR * widest + 8.0 * ROUNDING * (1.0 + double)
     });
     let tolerance: Vec<f64> = tolerance.collect();
@@ -125,7 +125,7 @@ fn assert_near(case: &str, found: &[f32], double: &[f64], single: &[f32], limit:
     assert_close(&format!("{case}, f32"), found, single, doubled);
 }
 
-/// Four examples with two features, so small that thousands of steps take no time.
+/// Returns four examples with two features. Thousands of steps on them take almost no time.
 fn tiny() -> Dataset {
     let labels = Labels::from_classes(vec![0, 1, 1, 0], 2).unwrap();
     Dataset::new("tiny", 2, vec![0, 0, 0, 255, 255, 0, 255, 255], labels).unwrap()

@@ -1,6 +1,9 @@
-//! The trainings that are timed. Job 1 is the book's 784→50→10 with a batch of 100, job 2 is 784→1024→1024→10 with a
-//! batch of 1024, job 4 is the book's convolutional network with a batch of 100. Also the work that one submit may
-//! contain.
+//! The trainings that the benchmarks measure, and the limit on the work per submit. The numbers of the jobs are those
+//! of `benches/peers/README.md`:
+//!
+//! - Job 1: the book's network 784→50→10, with minibatches of 100 examples.
+//! - Job 2: a network 784→1024→1024→10, with minibatches of 1024 examples.
+//! - Job 4: the book's convolutional network, with minibatches of 100 examples.
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use wgrad::data::{Sampling, Split, synthetic};
@@ -12,8 +15,8 @@ use wgrad::{
 
 pub(crate) const SAMPLING: Sampling = Sampling::WithReplacement { seed: 42 };
 
-/// The most floating-point operations of one submit. A submit then takes at most 0.8 s on a GPU, and 0.4 s on a
-/// software driver.
+/// Maximum number of floating-point operations per submit. With this limit, a submit takes at most 0.8 s on a GPU, and
+/// 0.4 s on a software driver.
 pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     match gpu.kind() {
         AdapterKind::Hardware => 40_000_000_000,
@@ -36,7 +39,7 @@ pub(crate) enum Method {
 }
 
 pub(crate) fn jobs() -> [Job; 3] {
-    // The peers start with these weights, too.
+    // The peers draw their initial weights from the same distribution.
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std: 0.01 });
     let wide = Sequential::input(784)
         .layer(linear(1024))
@@ -66,7 +69,7 @@ pub(crate) fn jobs() -> [Job; 3] {
     ]
 }
 
-/// Digits with as many zero pixels as MNIST's. Nothing is downloaded.
+/// Returns synthetic digits, which have as many zero pixels as MNIST's. Needs no download.
 pub(crate) fn digits() -> Split {
     synthetic::digits_of(1, 20_000, 100).expect("memory for digits")
 }
@@ -75,7 +78,7 @@ const LOSS: SoftmaxCrossEntropy = SoftmaxCrossEntropy;
 const SGD: Sgd = Sgd::new(0.1);
 const ADAM: Adam = Adam::new(0.001);
 
-/// A job on either engine.
+/// Returns the training of a job on any device, with the default plan.
 pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<dyn Train>, Error> {
     let train = &data.train;
     let batch = job.batch;
@@ -85,7 +88,7 @@ pub(crate) fn training(device: &Device, job: &Job, data: &Split) -> Result<Box<d
     }
 }
 
-/// A job on a GPU, with or without fused dispatches.
+/// Returns the training of a job on a GPU, with the plan that `fusion` requests.
 pub(crate) fn trainer(
     gpu: &Gpu,
     job: &Job,

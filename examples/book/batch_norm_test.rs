@@ -1,5 +1,5 @@
-//! Accuracy on 1000 training images with and without batch normalization, for 16 standard deviations of the initial
-//! weights.
+//! Trains on 1000 images with and without batch normalization, for 16 standard deviations of the initial weights. Draws
+//! the accuracy on these images after each epoch.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 
 const IMAGES: usize = 1_000;
-/// Powers of 10 of the largest and the smallest standard deviation.
+/// Base-10 logarithms of the largest and the smallest standard deviation of the initial weights.
 const POWERS: [f64; 2] = [0.0, -4.0];
 
 #[derive(Debug, clap::Args)]

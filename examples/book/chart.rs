@@ -1,4 +1,4 @@
-//! Charts: panels side by side, each with curves over a pair of axes.
+//! Charts as SVG: panels side by side, each with a pair of axes and curves.
 
 use std::error::Error;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use plotters::prelude::{
     RGBColor, SVGBackend, SeriesLabelPosition, Text, WHITE,
 };
 
-/// Colours that people with red-green colour blindness can distinguish.
+/// Colors of the curves. People with red-green color blindness can distinguish them.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 90, 181),
     RGBColor(220, 50, 32),
@@ -19,17 +19,18 @@ const COLOURS: [RGBColor; 5] = [
 ];
 const PALE: RGBColor = RGBColor(190, 190, 190);
 
-/// A panel narrower than this has few labels, and the names of curves are above all panels.
+/// Limit of a panel's width in pixels. Narrower panels have fewer axis labels, and the chart has the names of the
+/// curves in a line of height [`HEAD`] above all panels instead of a legend.
 const NARROW: u32 = 300;
 const HEAD: u32 = 24;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Curves over a pair of axes.
+/// One panel of a chart: a pair of axes and curves.
 #[derive(Debug, Clone)]
 pub(crate) struct Panel {
     title: String,
-    /// Names of the axes.
+    /// Names of the x axis and the y axis. An axis with an empty name has no name.
     axes: [String; 2],
     ranges: [Range<f64>; 2],
     curves: Vec<Curve>,
@@ -48,14 +49,14 @@ enum Look {
     Line,
     /// A line with a dot at each point.
     Dots,
-    /// The area between the curve and 0.
+    /// The filled area between the curve and the x axis.
     Area,
-    /// A thin gray line without a name.
+    /// A thin gray line that is not in the legend.
     Background,
 }
 
 impl Panel {
-    /// A panel without curves.
+    /// Returns a panel without curves. `x` and `y` are the ranges of the axes.
     pub(crate) fn new(title: impl Into<String>, x: Range<f64>, y: Range<f64>) -> Self {
         Self {
             title: title.into(),
@@ -66,19 +67,19 @@ impl Panel {
         }
     }
 
-    /// Puts the legend into the lower right corner, for rising curves.
+    /// Moves the legend to the lower right corner, where it does not cover rising curves.
     pub(crate) fn legend_below(mut self) -> Self {
         self.legend = SeriesLabelPosition::LowerRight;
         self
     }
 
-    /// Names the axes.
+    /// Sets the names of the axes.
     pub(crate) fn axes(mut self, x: &str, y: &str) -> Self {
         self.axes = [x.to_owned(), y.to_owned()];
         self
     }
 
-    /// Adds a curve.
+    /// Adds a curve as a line.
     pub(crate) fn line(self, label: &str, points: Vec<(f64, f64)>) -> Self {
         self.curve(label, Look::Line, points)
     }
@@ -88,12 +89,12 @@ impl Panel {
         self.curve(label, Look::Dots, points)
     }
 
-    /// Adds a gray curve.
+    /// Adds a curve as a thin gray line that is not in the legend.
     pub(crate) fn background(self, points: Vec<(f64, f64)>) -> Self {
         self.curve("", Look::Background, points)
     }
 
-    /// Adds a histogram: bins of equal width over the x axis, with the counts as heights.
+    /// Adds a histogram. The bins have equal widths and cover the range of the x axis. Their heights are `counts`.
     pub(crate) fn histogram(self, counts: &[usize]) -> Self {
         let Range { start, end } = self.ranges[0].clone();
         let edge = |bin: usize| start + (end - start) * bin as f64 / counts.len() as f64;
@@ -115,7 +116,7 @@ impl Panel {
         self
     }
 
-    /// Names of the curves.
+    /// Returns the names of all curves that have a name.
     fn names(&self) -> Vec<&str> {
         let names = self.curves.iter().map(|curve| &*curve.label);
         names.filter(|name| !name.is_empty()).collect()
@@ -185,14 +186,15 @@ impl Panel {
     }
 }
 
-/// A number at an axis, without trailing zeros.
+/// Formats the number of an axis label, without trailing zeros.
 fn tick(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0" } else { text }.to_owned()
 }
 
-/// Draws the panels in rows, each of size `size`. The first panel has the legend for all of them.
+/// Draws the panels in rows of `columns` panels. Each panel is `size` pixels wide and high. The names of the curves are
+/// the same in all panels, so only the first panel has a legend.
 pub(crate) fn draw(
     panels: &[Panel],
     columns: usize,
@@ -224,7 +226,7 @@ pub(crate) fn draw(
     Ok(svg)
 }
 
-/// Writes the names of curves in one line, each with a sample.
+/// Writes the names of the curves in one line, each after a short line in the curve's color.
 fn write_names(area: &Area<'_>, names: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut left = 50;
     for (name, colour) in names.iter().zip(COLOURS) {
@@ -236,7 +238,7 @@ fn write_names(area: &Area<'_>, names: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every n-th point and the last one: about `most` points in all.
+/// Returns at most about `most` of the points: every n-th point and the last one.
 pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(most).max(1);
     let last = points.len().saturating_sub(1);

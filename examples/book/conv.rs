@@ -1,4 +1,5 @@
-//! Code shared by the experiments with convolutional networks: the training of chapters 7 and 8, and trained weights.
+//! Code shared by the experiments with convolutional networks: the training of chapters 7 and 8, and loading its
+//! weights.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,10 @@ pub(crate) struct TrainArgs {
     /// Images per minibatch
     #[arg(long, default_value_t = 100, value_parser = count)]
     batch: usize,
-    /// Most training images to use
+    /// Maximum number of training images to use
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true, value_parser = count)]
     images: usize,
-    /// Images of each data set that are evaluated after each epoch
+    /// Number of images of each data set that are evaluated after each epoch
     #[arg(long, default_value_t = 1_000, value_parser = count)]
     evaluated: usize,
     /// Write the trained weights to this file. Default: the name of the experiment, in the current directory
@@ -35,7 +36,7 @@ pub(crate) struct TrainArgs {
     save: Option<PathBuf>,
 }
 
-/// The file with trained weights.
+/// The option that names the file with trained weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WeightsArgs {
     /// Trained weights. Default: the default file of the training experiment
@@ -44,7 +45,8 @@ pub(crate) struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// The file, which the experiment `training` writes.
+    /// Returns the path of the file. By default, it is the default file of the experiment `training`. Fails if the file
+    /// does not exist.
     pub(crate) fn path(&self, training: &str) -> Result<PathBuf, Failure> {
         let path = self.weights.clone();
         let path = path.unwrap_or_else(|| file_of(training));
@@ -63,8 +65,9 @@ fn file_of(training: &str) -> PathBuf {
     format!("{training}.safetensors").into()
 }
 
-/// Trains a network as in the book's chapters 7 and 8, by Adam with a learning rate of 0.001. Draws the accuracies on
-/// the first images of both data sets after each epoch, evaluates on all test images at the end, and saves the weights.
+/// Trains a network as in the book's chapters 7 and 8, by Adam with a learning rate of 0.001. After each epoch,
+/// evaluates it on the first images of the training and of the test data. At the end, draws these accuracies, evaluates
+/// the network on all test images, and saves the weights.
 pub(crate) fn train(
     args: &TrainArgs,
     training: &str,
@@ -113,13 +116,13 @@ pub(crate) fn train(
     Ok(())
 }
 
-/// A network with trained weights, for evaluation.
+/// Loads trained weights into a network. Returns a trainer that is used only to evaluate and predict.
 pub(crate) fn trained(
     device: &Device,
     network: &Sequential,
     weights: &Path,
 ) -> Result<Box<dyn Train>, Box<dyn Error>> {
-    // Nothing is trained, so any optimizer will do.
+    // The trainer takes no step, so its optimizer does not matter.
     let mut trainer = device.online(network, SoftmaxCrossEntropy, Sgd::new(0.1))?;
     trainer.set_weights(&std::fs::read(weights)?)?;
     Ok(trainer)

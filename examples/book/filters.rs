@@ -1,4 +1,5 @@
-//! The filters of chapter 7's first layer before and after training, and their output for a digit.
+//! Draws the filters of the first layer of chapter 7's network before and after training, and their outputs for a
+//! digit.
 
 use std::error::Error;
 
@@ -12,9 +13,9 @@ use crate::lab::{Lab, LabArgs};
 use crate::picture::{Picture, Section, page};
 use crate::train_convnet;
 
-/// The first layer's weight, (filters, 1, rows, columns).
+/// Name of the first layer's weight, whose shape is (filters, 1, rows, columns).
 const WEIGHT: &str = "layers.0.weight";
-/// Number of filters that are applied.
+/// Number of filters that are applied to the digit.
 const APPLIED: usize = 16;
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub(crate) struct ApplyArgs {
     image: usize,
 }
 
-/// Draws the initial filters of the seed, and the trained filters.
+/// Draws the filters as the seed initializes them, and the trained filters.
 pub(crate) fn visualize(args: &VisualizeArgs) -> Result<(), Box<dyn Error>> {
     let weights = args.weights.path(train_convnet::NAME)?;
     let lab = Lab::open(&args.lab, "visualize-filter")?;
@@ -60,7 +61,7 @@ pub(crate) fn visualize(args: &VisualizeArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Draws a digit, and the output of the first filters for it.
+/// Draws a digit, and the output of each of the first filters for this digit.
 pub(crate) fn apply(args: &ApplyArgs) -> Result<(), Box<dyn Error>> {
     let weights = args.weights.path(train_convnet::NAME)?;
     let (lab, data) = Lab::with_data(&args.lab, &args.data, "apply-filter")?;
@@ -69,7 +70,7 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), Box<dyn Error>> {
     let x = Array2::from_shape_fn((1, bytes.len()), |(_, at)| f32::from(bytes[at]) / 255.0);
     let network = SimpleConvNet::default().spec();
     let parameters = conv::trained(&lab.device, &network, &weights)?.parameters()?;
-    // All values of the network for this image; only the convolution's output is needed.
+    // Compute the outputs of all layers for this image. Only the convolution's output is drawn.
     let values = match lab.device.gpu() {
         Some(gpu) => {
             let mut model = network.build(gpu)?;
@@ -111,8 +112,8 @@ fn pictures(filters: &ArrayD<f32>) -> Vec<Picture> {
     filters.axis_iter(Axis(0)).map(picture).collect()
 }
 
-/// The root mean square difference of horizontally adjacent weights in a filter, in standard deviations of all weights.
-/// It is √2 if adjacent weights are independent, and less if filters are smooth.
+/// Measures how rough the filters are: the root mean square difference of horizontally adjacent weights, divided by the
+/// standard deviation of all weights. The result is about √2 for independent weights, and smaller for smooth filters.
 fn roughness(filters: &ArrayD<f32>) -> f64 {
     let columns = Axis(filters.ndim() - 1);
     let width = filters.len_of(columns);

@@ -1,5 +1,6 @@
-//! Gradients by backpropagation compared with central differences, both in f64, and with the engine's gradients in f32:
-//! for chapter 7's convolutional network on a random image, and for chapter 6's network on a digit.
+//! Compares gradients by backpropagation in f64 with central differences in f64, and with the engine's gradients in
+//! f32. Does so for a small network of chapter 7's kind on a random image, and for chapter 6's network with batch
+//! normalization on a digit.
 
 use std::error::Error;
 
@@ -14,7 +15,8 @@ use crate::chart::{self, Panel};
 use crate::common::{DataArgs, Failure, line};
 use crate::lab::{Lab, LabArgs, count};
 
-/// The largest mean differences allowed between backpropagation and central differences, and between it and the engine.
+/// Maximum allowed mean differences: between backpropagation and central differences, and between backpropagation and
+/// the engine.
 const NUMERICAL: f64 = 1e-7;
 const ENGINE: f64 = 1e-6;
 
@@ -29,7 +31,8 @@ pub(crate) struct Args {
     hidden: usize,
 }
 
-/// A parameter's mean absolute differences from backpropagation in f64.
+/// The result for one parameter: the mean absolute differences of its gradients, by central differences and by the
+/// engine, from backpropagation in f64.
 struct Row {
     name: String,
     numerical: f64,
@@ -83,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let numerical = largest(|row| row.0);
     let engine = largest(|row| row.1);
     line(format!("numerical={numerical:.3e} engine={engine:.3e}"))?;
-    // Written so that NaN fails.
+    // A NaN difference must fail, so test for `<=` and not for its opposite.
     if numerical <= NUMERICAL && engine <= ENGINE {
         return Ok(());
     }
@@ -124,13 +127,13 @@ fn check(
     Ok(rows.collect())
 }
 
-/// The mean absolute difference of a parameter's gradients.
+/// Returns the mean absolute difference between two gradients of the parameter `name`.
 fn difference(a: &Parameters<f64>, b: &Parameters<f64>, name: &str) -> f64 {
     let differences = a[name].iter().zip(&b[name]).map(|(a, b)| (a - b).abs());
     differences.sum::<f64>() / a[name].len() as f64
 }
 
-/// Mean differences of all parameters, as powers of 10.
+/// Draws the base-10 logarithms of the mean differences of all parameters.
 fn panel(name: &str, rows: &[Row]) -> Panel {
     let curve = |of: fn(&Row) -> f64| {
         let values = rows.iter().enumerate();

@@ -1,5 +1,5 @@
-//! Chapter 8's trained network with 16-bit weights and images. The book also computes in 16 bits. Here weights and
-//! images are rounded to 16 bits, and sums have 32 bits, as in the matrix units of GPUs.
+//! Evaluates chapter 8's trained network with 16-bit weights and images. The book also computes in 16 bits. This
+//! program rounds weights and images to 16-bit floats and sums in 32-bit floats, as the matrix units of GPUs do.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::conv::{self, WeightsArgs};
 use crate::lab::{Lab, LabArgs};
 use crate::train_deepnet;
 
-/// Range of the histogram in powers of 10, and bins per power.
+/// Range of the histogram's x axis as base-10 logarithms, and number of bins per power of 10.
 const POWERS: [i32; 2] = [-8, 0];
 const BINS_OF_A_POWER: usize = 4;
 
@@ -56,12 +56,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The nearest 16-bit number.
+/// Rounds a number to the nearest 16-bit float.
 fn rounded(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
-/// The images, rounded to 16-bit numbers.
+/// Returns the images with pixels from 0 to 1 that are rounded to 16-bit floats.
 fn halves(images: &Dataset) -> Result<Table, Box<dyn Error>> {
     let pixel = |(image, at): (usize, usize)| rounded(f32::from(images.row(image)[at]) / 255.0);
     let pixels = Array2::from_shape_fn((images.len(), images.width()), pixel);
@@ -78,7 +78,8 @@ fn accuracy(predictions: &[Prediction], labels: &[u32]) -> f64 {
     right.count() as f64 / labels.len() as f64
 }
 
-/// A histogram, over powers of 10, of the changes of the predicted class's probability.
+/// Draws a histogram of the changes from 32-bit to 16-bit floats: the differences of the predicted class's probability,
+/// on a logarithmic scale.
 fn changes(single: &[Prediction], half: &[Prediction]) -> Panel {
     let [least, most] = POWERS.map(f64::from);
     let mut counts = vec![0; (POWERS[1] - POWERS[0]).unsigned_abs() as usize * BINS_OF_A_POWER];

@@ -1,10 +1,10 @@
-//! Trainings that evaluate after every epoch.
+//! Training with an evaluation after every epoch.
 
 use wgrad::data::{Dataset, Sampling};
 use wgrad::ops::{Optimizer, SoftmaxCrossEntropy};
 use wgrad::{Device, Error, Sequential, Train};
 
-/// The course of a training.
+/// The losses and accuracies of a training.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     /// The loss of each step.
@@ -16,7 +16,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The points (epoch, accuracy) for a data set.
+    /// Returns the points (epoch, accuracy) of the data set with the index `data_set`.
     pub(crate) fn curve(&self, data_set: usize) -> Vec<(f64, f64)> {
         let accuracies = self.accuracies[data_set].iter().enumerate();
         accuracies
@@ -24,7 +24,7 @@ impl History {
             .collect()
     }
 
-    /// The last accuracy on a data set.
+    /// Returns the last accuracy on the data set with the index `data_set`, or NaN if there is none.
     pub(crate) fn last(&self, data_set: usize) -> f64 {
         self.accuracies[data_set]
             .last()
@@ -33,7 +33,8 @@ impl History {
     }
 }
 
-/// A trainer for softmax cross-entropy. Each image of a minibatch is drawn uniformly from all images, as in the book.
+/// Returns a trainer for softmax cross-entropy. As in the book, each image of a minibatch is drawn uniformly from all
+/// images.
 pub(crate) fn trainer(
     device: &Device,
     spec: &Sequential,
@@ -46,12 +47,13 @@ pub(crate) fn trainer(
     device.trainer(spec, SoftmaxCrossEntropy, optimizer, train, batch, sampling)
 }
 
-/// Steps in an epoch, as the book counts them.
+/// Returns the number of steps per epoch as the book counts them: without the incomplete last minibatch, at least 1.
 pub(crate) fn epoch(train: &Dataset, batch: usize) -> usize {
     (train.len() / batch).max(1)
 }
 
-/// Trains for `epochs` times `steps` steps. Evaluates on each data set before the first epoch and after each one.
+/// Trains for `epochs` epochs of `steps` steps. Evaluates on each data set before the first epoch and after each epoch.
+/// Ends early if the training diverges.
 pub(crate) fn train(
     trainer: &mut dyn Train,
     epochs: usize,

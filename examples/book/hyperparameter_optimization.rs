@@ -1,4 +1,5 @@
-//! A random search for learning rate and weight decay on 500 images. A fifth of them is held out for validation.
+//! Searches randomly for the best learning rate and weight decay on 500 images. A fifth of the images is held out for
+//! validation.
 
 use std::error::Error;
 
@@ -15,11 +16,11 @@ use crate::history::{self, History, epoch};
 use crate::lab::{Lab, LabArgs, count, part};
 
 const IMAGES: usize = 500;
-/// The share of the images that is held out.
+/// Fraction of the images that is held out for validation.
 const VALIDATION: f64 = 0.2;
-/// Trials shown in the figure.
+/// Number of trials in the figure: the best ones.
 const SHOWN: usize = 20;
-/// Ranges of the powers of 10 from which λ and the learning rate are drawn.
+/// Ranges of the base-10 logarithms of the weight decay λ and of the learning rate.
 const DECAYS: [f64; 2] = [-8.0, -4.0];
 const RATES: [f64; 2] = [-6.0, -2.0];
 
@@ -120,7 +121,7 @@ fn report(args: &Args, lab: &Lab, trials: &[Trial]) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// 10 to a power that is drawn uniformly.
+/// Returns 10 to a power that is drawn uniformly from `from` to `to`.
 fn power_of_10([from, to]: [f64; 2], rng: &mut ChaCha8Rng) -> f32 {
     let share: f64 = StandardUniform.sample(rng);
     #[expect(clippy::cast_possible_truncation, reason = "rounded")]
@@ -128,7 +129,7 @@ fn power_of_10([from, to]: [f64; 2], rng: &mut ChaCha8Rng) -> f32 {
     value
 }
 
-/// The examples in random order (Fisher and Yates).
+/// Returns the examples in random order (shuffled by the method of Fisher and Yates).
 fn shuffled(all: &Dataset, rng: &mut ChaCha8Rng) -> Result<Dataset, Box<dyn Error>> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     for last in (1..order.len()).rev() {

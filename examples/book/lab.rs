@@ -1,4 +1,4 @@
-//! The parts of every experiment: a device, the data, and a file for the figure.
+//! Code shared by all experiments: opening the device, loading the data, and writing the figure.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ enum DeviceChoice {
 }
 
 impl LabArgs {
-    /// The path of the figure. Fails if the file cannot be written.
+    /// Returns the path of the figure. Fails if that file cannot be written.
     fn figure(&self, experiment: &str) -> Result<PathBuf, Failure> {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| format!("{experiment}.svg").into());
@@ -61,7 +61,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Opens the device and prints it. Fails if the figure could not be written.
+    /// Opens the device and prints its name. Fails early if the file for the figure cannot be written.
     pub(crate) fn open(args: &LabArgs, experiment: &str) -> Result<Self, Failure> {
         let out = args.figure(experiment)?;
         let seed = args.seed;
@@ -70,7 +70,8 @@ impl Lab {
         Ok(Self { device, seed, out })
     }
 
-    /// Opens the device and the requested data set, and prints both. Fails if the figure could not be written.
+    /// Opens the device and the requested data set, and prints their names. Fails early if the file for the figure
+    /// cannot be written.
     pub(crate) fn with_data(
         args: &LabArgs,
         data: &DataArgs,
@@ -84,7 +85,7 @@ impl Lab {
         Ok((Self { device, seed, out }, data.split))
     }
 
-    /// Writes the figure.
+    /// Writes the figure to its file.
     pub(crate) fn save(&self, svg: &str) -> Result<(), Failure> {
         let out = &self.out;
         files::write(out, svg.as_bytes()).map_err(|error| unwritable(out, &error.source))?;
@@ -99,13 +100,14 @@ fn unwritable(out: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-/// Parses the value of an option that counts something: at least 1.
+/// Parses the value of an option that takes a whole number of at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
     let count = text.parse().ok().filter(|&count| count > 0);
     count.ok_or("expected a whole number of at least 1")
 }
 
-/// `count` examples of a data set, beginning with `first`; fewer if the data set ends before.
+/// Returns `count` examples of a data set, starting with index `first`. Returns fewer examples if the data set ends
+/// before.
 pub(crate) fn part(all: &Dataset, first: usize, count: usize) -> Result<Dataset, Box<dyn Error>> {
     let rows = first.min(all.len())..first.saturating_add(count).min(all.len());
     let features = &all.features()[rows.start * all.width()..rows.end * all.width()];

@@ -1,4 +1,4 @@
-//! Compares the losses of several trainings in one chart.
+//! Trains several networks or optimizers, and compares their losses in one chart.
 
 use std::error::Error;
 
@@ -26,15 +26,16 @@ pub(crate) struct Args {
     batch: usize,
 }
 
-/// A training: name, network and optimizer.
+/// A training to compare: its name, network and optimizer.
 pub(crate) type Entry = (&'static str, Sequential, Box<dyn Optimizer>);
 
-/// The network of both comparisons: four hidden layers of 100 units with `ReLU`.
+/// The network of both experiments, of optimizers and of initial weights: four hidden layers of 100 units with `ReLU`.
 pub(crate) fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 4], train.labels().classes())
 }
 
-/// Runs the trainings one after another, draws the smoothed losses, and prints the last one of each.
+/// Runs the trainings one after another, draws their smoothed losses, and prints the last smoothed loss of each
+/// training.
 pub(crate) fn compare(
     args: &Args,
     lab: &Lab,
@@ -65,7 +66,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// The name with characters replaced that a key cannot have.
+/// Converts a name to a key for the last line of the output: in lowercase, with `_` instead of blanks and `=`.
 fn key(name: &str) -> String {
     name.to_ascii_lowercase().replace([' ', '='], "_")
 }

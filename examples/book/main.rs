@@ -1,5 +1,5 @@
-//! The experiments of "Deep Learning from Scratch" (Saitoh), chapters 3 to 8. Each experiment trains like the book,
-//! draws the book's figure as an SVG file, and prints the numbers that belong to it.
+//! The experiments of "Deep Learning from Scratch" (Saitoh), chapters 3 to 8. Each experiment repeats a training of the
+//! book, draws the book's figure as an SVG file, and prints the numbers behind the figure.
 //!
 //! ```text
 //! cargo run --release --example book -- --help
@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Experiments have the names of the book's programs. The defaults are the book's settings; `--steps`, `--epochs` and
-//! similar options make an experiment smaller. The last line is for programs: `key=value` pairs separated by spaces.
+//! similar options make an experiment smaller. The last line is for other programs to parse. It has `key=value` pairs
+//! separated by spaces.
 //! `docs/book.md` shows all figures, and lists wgrad's counterpart of each class and function of the book.
 
 mod chart;

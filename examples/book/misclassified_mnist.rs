@@ -1,4 +1,4 @@
-//! The first test digits that chapter 8's trained network misclassifies.
+//! Draws the first test digits that chapter 8's trained network misclassifies.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use crate::lab::{Lab, LabArgs};
 use crate::picture::{Picture, Section, page};
 use crate::train_deepnet;
 
-/// Number of digits in the figure.
+/// Maximum number of digits in the figure.
 const SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
-//! Classifies the test digits with a network of two hidden sigmoid layers, 784 → 50 → 100 → 10. The book loads given
-//! weights; here they are trained first, by Adam.
+//! Classifies the test digits with a network of two hidden sigmoid layers, 784 → 50 → 100 → 10. The book loads trained
+//! weights from a file. This program trains them first, by Adam.
 
 use std::error::Error;
 use std::time::Instant;

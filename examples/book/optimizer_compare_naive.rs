@@ -1,8 +1,8 @@
-//! The paths of SGD, Momentum, `AdaGrad` and Adam down f(x, y) = x²/20 + y² from (−7, 2).
+//! Draws the paths of SGD, Momentum, `AdaGrad` and Adam that minimize f(x, y) = x²/20 + y² from (−7, 2).
 //!
-//! f is the mean squared error of a network without biases on two examples whose targets are 0. Its weights are (x, y)
-//! and its inputs (√⅒, 0) and (0, √2), so that the mean over both is ½(x²/10 + 2y²). Thus the library computes every
-//! step.
+//! To compute the steps with the library, f is written as the mean squared error of a linear layer without bias. The
+//! layer's weights are (x, y). There are two examples with the inputs (√⅒, 0) and (0, √2) and the targets 0, so the
+//! mean of their squared errors is ½(x²/10 + 2y²) = f(x, y).
 
 use std::error::Error;
 
@@ -16,7 +16,7 @@ use crate::lab::{Lab, LabArgs, count};
 
 /// The starting point of all paths.
 const START: [f32; 2] = [-7.0, 2.0];
-/// The number that the book's `AdaGrad` adds to the square root.
+/// Epsilon of the book's `AdaGrad`, which is added to the square root.
 const EPSILON: f32 = 1e-7;
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ fn f((x, y): (f64, f64)) -> f64 {
     x * x / 20.0 + y * y
 }
 
-/// The points of the path, including the starting point.
+/// Minimizes f with an optimizer. Returns the points of the path, including the starting point.
 fn descend(
     device: &Device,
     optimizer: Box<dyn Optimizer>,
@@ -87,7 +87,7 @@ fn descend(
     Ok(way)
 }
 
-/// The ellipse on which f is `level`.
+/// Returns points of the ellipse on which f(x, y) is `level`.
 fn contour(level: f64) -> Vec<(f64, f64)> {
     let at = |index: u32| {
         let angle = std::f64::consts::TAU * f64::from(index) / 48.0;

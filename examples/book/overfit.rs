@@ -1,5 +1,5 @@
-//! A network of six hidden layers overfits 300 images: accuracy on them and on the test images, with and without weight
-//! decay or dropout, which the book uses against overfitting.
+//! Trains a network of six hidden layers on only 300 images, so that it overfits. Compares the accuracies on these
+//! images and on the test images, with and without weight decay or dropout, which reduce overfitting.
 
 use std::error::Error;
 
@@ -50,7 +50,7 @@ pub(crate) struct DropoutArgs {
     dropout: f32,
 }
 
-/// Trains with and without weight decay.
+/// Runs the experiment with and without weight decay.
 pub(crate) fn weight_decay(args: &WeightDecayArgs) -> Result<(), Box<dyn Error>> {
     let (lab, data) = args.common.open("overfit-weight-decay")?;
     let network = network(&data.train);
@@ -61,7 +61,7 @@ pub(crate) fn weight_decay(args: &WeightDecayArgs) -> Result<(), Box<dyn Error>>
     compare(&args.common, &lab, &data, args.epochs, &trainings)
 }
 
-/// Trains with and without dropout.
+/// Runs the experiment with and without dropout.
 pub(crate) fn dropout(args: &DropoutArgs) -> Result<(), Box<dyn Error>> {
     let (lab, data) = args.common.open("overfit-dropout")?;
     let plain = network(&data.train);
@@ -93,7 +93,7 @@ fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 6], train.labels().classes())
 }
 
-/// Name, network, optimizer and λ of a training.
+/// Name, network, optimizer and weight decay λ of a training.
 type Training = (String, MultiLayerNet, Sgd, f32);
 
 fn compare(
@@ -147,7 +147,7 @@ fn panel(name: &str, epochs: usize, history: &History) -> Panel {
     panel.line("test", thinned(&history.curve(1), 200))
 }
 
-/// The penalty `½λΣW²` over all weights. The book adds it to the loss that it reports.
+/// Returns the penalty `½λΣW²` over all weights. The book adds this penalty to the reported loss.
 fn penalty(parameters: &Parameters, lambda: f32) -> f64 {
     let weights = parameters.iter().filter(|(_, value)| value.ndim() > 1);
     let squares = weights.flat_map(|(_, value)| value.iter().map(|&w| f64::from(w).powi(2)));

@@ -1,13 +1,14 @@
-//! Grey pictures side by side, as SVG paths: not every viewer shows an image inside of an SVG file.
+//! Grayscale pictures side by side in an SVG file. The pixels are drawn as paths, because some viewers do not show
+//! images that are embedded in an SVG file.
 
 use std::fmt::Write as _;
 
-/// Number of grey levels, from white to black.
+/// Number of gray levels, from white to black.
 const GREYS: usize = 12;
 const MARGIN: usize = 10;
 const LINE: usize = 18;
 
-/// A picture in row-major order: 0 is white, 1 is black.
+/// A grayscale picture. Its pixels are in row-major order; 0 is white and 1 is black.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
     pub(crate) width: usize,
@@ -17,7 +18,8 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    /// Maps numbers to grey levels: the smallest to white, the largest to black.
+    /// Makes a picture of any numbers, with `width` numbers per row. The smallest number becomes white, the largest
+    /// black.
     pub(crate) fn of_numbers(width: usize, numbers: &[f32], caption: Vec<String>) -> Self {
         let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
         let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -30,7 +32,7 @@ impl Picture {
         }
     }
 
-    /// A digit of a data set.
+    /// Makes a picture of an image of a data set, with `width` pixels per row. 255 becomes black.
     pub(crate) fn of_bytes(width: usize, bytes: &[u8], caption: Vec<String>) -> Self {
         let ink = bytes.iter().map(|&byte| f32::from(byte) / 255.0);
         Self {
@@ -61,7 +63,8 @@ impl Picture {
         }
     }
 
-    /// One path per grey level. It draws runs of pixels as lines of width 1 through the pixels' centers.
+    /// Returns the SVG paths of the picture, one path per gray level. Each run of pixels in a row is drawn as a line of
+    /// width 1 through the centers of the pixels.
     fn paths(&self) -> String {
         let mut paths = vec![String::new(); GREYS];
         for (y, row) in self.ink.chunks(self.width).enumerate() {
@@ -69,7 +72,7 @@ impl Picture {
             for run in row.chunk_by(|a, b| grey(*a) == grey(*b)) {
                 let path = &mut paths[grey(run[0])];
                 let length = run.len();
-                // Writing to a string cannot fail.
+                // Ignore the result, because writing to a `String` never fails.
                 let _ = write!(path, "M{x} {y}h{length}");
                 x += length;
             }
@@ -88,7 +91,7 @@ impl Picture {
     }
 }
 
-/// The grey level, 0 for white.
+/// Returns the gray level for a pixel; level 0 is white.
 fn grey(ink: f32) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -99,7 +102,7 @@ fn grey(ink: f32) -> usize {
     grey
 }
 
-/// Pictures of equal size below a title.
+/// A title, and pictures of equal size below it.
 #[derive(Debug)]
 pub(crate) struct Section {
     title: String,
@@ -112,7 +115,7 @@ impl Section {
         Self { title, pictures }
     }
 
-    /// Width and height of a picture including its caption and margin.
+    /// Returns width and height of a picture's cell, including caption and margin.
     fn cell(&self, scale: usize) -> [usize; 2] {
         let most = |of: fn(&Picture) -> usize| self.pictures.iter().map(of).max().unwrap_or(0);
         let lines = most(|picture| picture.caption.len());
@@ -123,13 +126,13 @@ impl Section {
     }
 }
 
-/// Draws sections below each other. Pictures fill the rows of a section, and each pixel is `scale` wide.
+/// Draws the sections below each other. A section has `columns` pictures per row, and each pixel is `scale` units wide.
 pub(crate) fn page(sections: &[Section], columns: usize, scale: usize) -> String {
     let mut body = String::new();
     let mut width = 0;
     let mut top = MARGIN;
     for section in sections {
-        // Writing to a string cannot fail.
+        // The results of `writeln!` are ignored here, because writing to a `String` never fails.
         if !section.title.is_empty() {
             top += LINE;
             let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Loss and accuracy of a two-layer network during training: 784 → 50 → 10 with sigmoids, by SGD.
+//! Draws loss and accuracy of a two-layer network during training: 784 → 50 → 10 with a sigmoid, trained by SGD.
 
 use std::error::Error;
 

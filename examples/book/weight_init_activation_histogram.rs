@@ -48,7 +48,8 @@ impl Activation {
         }
     }
 
-    /// The range of the histograms. For `ReLU` it ends at 1, as in the book.
+    /// Returns the range of the histograms. For `ReLU`, it is 0 to 1 as in the book, although activations can be
+    /// larger.
     fn range(self) -> Range<f64> {
         match self {
             Self::Sigmoid | Self::Relu => 0.0..1.0,
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let starts = [
         ("std 1", Init::Normal { std: 1.0 }),
         ("std 0.01", Init::Normal { std: 0.01 }),
-        // The book's Xavier: √(1 / inputs).
+        // The book calls this Xavier initialization: a standard deviation of √(1 / inputs).
         ("Xavier", Init::LecunNormal),
         ("He", Init::HeNormal),
     ];
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The outputs of each layer's activation.
+/// Returns the activations after each of the five layers.
 fn activations(
     device: &Device,
     x: &Array2<f32>,
@@ -111,7 +112,7 @@ fn activations(
         Some(gpu) => network.build(gpu)?.activations(x.view())?,
         None => network.on_cpu()?.activations(x.view())?,
     };
-    // The input comes first; then each layer is followed by its activation.
+    // `values` has the input, then the output of each linear layer followed by the output of its activation.
     let of_layers = values.into_iter().skip(2).step_by(2);
     Ok(of_layers
         .map(|of| of.values.iter().copied().collect())
@@ -143,7 +144,8 @@ fn histogram(title: &str, values: &[f32], activation: Activation) -> Panel {
         }
     }
     if matches!(activation, Activation::Relu) {
-        // Half of the values are 0, and their bar would dwarf all others. So bars end at the book's 7 %.
+        // With `ReLU`, half of the values are 0, and their bar would dwarf all others. So cut bars off at 7 % of the
+        // values, as in the book.
         let most = values.len() * 7 / 100;
         counts = counts.map(|count| count.min(most));
     }

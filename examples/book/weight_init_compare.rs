@@ -1,4 +1,5 @@
-//! Losses for different initial weights: 784 → 100 → 100 → 100 → 100 → 10, `ReLU`, SGD.
+//! Compares the losses for different initial weights. The network is 784 → 100 → 100 → 100 → 100 → 10 with `ReLU`,
+//! trained by SGD.
 
 use std::error::Error;
 
@@ -13,7 +14,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let (lab, data) = Lab::with_data(&args.lab, &args.data, "weight-init-compare")?;
     let starts = [
         ("std 0.01", Init::Normal { std: 0.01 }),
-        // The book's Xavier: √(1 / inputs).
+        // The book calls this Xavier initialization: a standard deviation of √(1 / inputs).
         ("Xavier", Init::LecunNormal),
         ("He", Init::HeNormal),
     ];

@@ -1,11 +1,12 @@
-//! Counts calls of wgpu by its log messages, whether the program or one of its libraries makes them.
+//! Counts calls of wgpu by its log messages. So calls by the program and by its libraries are both counted.
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// The beginnings of wgpu's log messages for a submit, for mapping a buffer to read it, and for waiting for the device.
+/// Prefixes of three log messages of wgpu: for a submit, for mapping a buffer to read it, and for waiting for the
+/// device.
 const LOGGED: [&str; 3] = [
     "Queue::submit returned",
     "Buffer::map_async",
@@ -14,7 +15,7 @@ const LOGGED: [&str; 3] = [
 
 static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
 
-/// Numbers of calls so far.
+/// Number of calls so far, by kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Calls {
     pub(crate) submits: usize,
@@ -22,7 +23,7 @@ pub(crate) struct Calls {
     pub(crate) waits: usize,
 }
 
-/// Starts counting. Uses the program's only logger.
+/// Starts counting. Fails if the program already has a logger, because a program can have only one.
 pub(crate) fn count() -> Result<(), String> {
     log::set_logger(&Counter).map_err(|error| error.to_string())?;
     log::set_max_level(LevelFilter::Trace);

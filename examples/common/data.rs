@@ -12,7 +12,7 @@ use wgrad::data::{DataError, Split, mnist, synthetic};
 
 use super::Failure;
 
-/// Seed of the synthetic digits. It is fixed, so that runs can be compared.
+/// Seed of the synthetic digits. It is the same in all runs, so that their results can be compared.
 const SYNTHETIC_SEED: u64 = 1;
 
 /// The data set to use.
@@ -31,14 +31,14 @@ pub(crate) struct DataArgs {
     #[arg(long)]
     pub(crate) unverified: bool,
 
-    /// Smallest and largest label of another data set, for example 1-26. The data set may have no other labels, and
-    /// needs no example of each. The smallest label becomes class 0. Does not need --unverified
+    /// Smallest and largest label of a data set other than MNIST, for example 1-26. All labels must be in this range,
+    /// but not every label needs an example. The smallest label becomes class 0. Works without --unverified
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) labels: Option<Labels>,
 }
 
 impl DataArgs {
-    /// The expected number of classes, before the data is read.
+    /// Returns the number of classes that the options imply, before the data is read.
     #[allow(dead_code, reason = "of programs that compile for them meanwhile")]
     pub(crate) fn expected_classes(&self) -> usize {
         match &self.labels {
@@ -48,7 +48,7 @@ impl DataArgs {
     }
 }
 
-/// The smallest and the largest label that a data set may have.
+/// The range of labels that a data set may have.
 #[derive(Debug, Clone)]
 pub(crate) struct Labels(RangeInclusive<u8>);
 
@@ -68,17 +68,17 @@ impl FromStr for Labels {
     }
 }
 
-/// The data set to use.
+/// The data set that the user requested.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// Digits drawn by the program.
+    /// Synthetic digits, which the program draws.
     Synthetic,
     /// Four IDX files: their directory, or the directory followed by the prefix of the file names.
     Files(PathBuf),
 }
 
 impl Source {
-    /// Takes an `OsString`, because file names need not be UTF-8.
+    /// Parses the option's value. It is an `OsString`, because file names need not be UTF-8.
     fn new(name: OsString) -> Result<Self, &'static str> {
         match name.to_str() {
             Some("") => Err("--data is empty: name a directory, or synthetic"),
@@ -92,9 +92,9 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) split: Split,
-    /// For example `MNIST`.
+    /// Name of the data set, for example `MNIST`.
     pub(crate) name: String,
-    /// The label of class 0.
+    /// The label in the files that becomes class 0.
     first_label: u8,
     origin: String,
 }
@@ -111,7 +111,7 @@ impl Data {
         }
     }
 
-    /// One line: name, size, origin.
+    /// Describes the data set in one line: name, numbers of examples, features and classes, and origin.
     pub(crate) fn description(&self) -> String {
         let Split { train, test } = &self.split;
         let numbered = match self.first_label {
@@ -133,9 +133,9 @@ impl Data {
     }
 }
 
-/// Opens a device with `open`, and meanwhile reads the requested data set from this machine. If none was requested,
-/// uses the best one available. Errors of the device come first; only then is MNIST downloaded, with messages to the
-/// user.
+/// Opens a device with `open`, and reads the requested data set from disk at the same time. If no data set was
+/// requested, this is MNIST. If MNIST is not on this machine, downloads it or, if that fails, draws synthetic digits.
+/// The download starts only after the device is open, so that a missing device is reported first.
 pub(crate) fn load<D>(
     args: &DataArgs,
     quiet: bool,
@@ -154,7 +154,8 @@ pub(crate) fn load<D>(
     Ok((device, data))
 }
 
-/// Reads the requested data set. If none was requested, reads MNIST if this machine has it. Prints nothing.
+/// Reads the requested data set. If none was requested, reads MNIST from the cache directory; returns `None` if it is
+/// not there. Prints nothing, because it runs on another thread.
 fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
     let named = std::env::var_os("MNIST_DIR").filter(|named| !named.is_empty());
     let named = named.map(|named| Source::Files(named.into()));
@@ -169,7 +170,7 @@ fn read(args: &DataArgs) -> Result<Option<Data>, Failure> {
     }
 }
 
-/// Downloads MNIST. If that fails, tells the user and draws synthetic digits.
+/// Downloads MNIST. If the download fails, prints the reason and returns synthetic digits.
 fn fetch(quiet: bool) -> Data {
     let reason = match mnist::cache_dir() {
         Some(cache) => match download(&cache, quiet) {
@@ -195,7 +196,7 @@ fn synthetic_digits() -> Data {
     )
 }
 
-/// Opens files that the user named. Its errors name the option that helps.
+/// Opens the files of a data set that the user named. Its errors name the option that helps.
 fn open_named(path: &Path, args: &DataArgs) -> Result<Data, Failure> {
     open(path, args).map_err(|error| {
         let message = error.to_string();
@@ -241,7 +242,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
         ProgressBar::hidden()
     } else {
         eprintln_or_nothing(&format!("downloading MNIST into {}", cache.display()));
-        // Draws nothing if standard error is not a terminal.
+        // This bar draws nothing if standard error is not a terminal.
         ProgressBar::no_length()
     };
     let template = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
@@ -259,7 +260,7 @@ fn download(cache: &Path, quiet: bool) -> Result<Data, DataError> {
     open_mnist(cache)
 }
 
-/// Prints a line on standard error. If standard error is closed, goes on without it.
+/// Prints a line on standard error. Ignores the error if standard error is closed.
 fn eprintln_or_nothing(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }

@@ -1,18 +1,19 @@
-//! Code shared by the neural graphics examples: choosing the device and the minibatch size, and training steps.
+//! Code shared by the neural graphics examples: the choice of device and minibatch size, and taking training steps.
 
 use clap::ValueEnum;
 use wgrad::{Device, Error, Train};
 
 use crate::output::line;
 
-/// The engine that the user requests.
+/// The kind of device that the user requests.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DeviceChoice {
     Gpu,
     Cpu,
 }
 
-/// Opens the requested device, or else a GPU if there is one, and prints it. Returns it with a suitable minibatch size.
+/// Opens the requested device and prints its name. Without a request, opens a GPU if there is one, otherwise the CPU.
+/// Returns the device and a suitable minibatch size.
 pub(crate) fn open(
     choice: Option<DeviceChoice>,
 ) -> Result<(Device, usize), Box<dyn std::error::Error>> {
@@ -28,7 +29,7 @@ pub(crate) fn open(
     Ok((device, if is_gpu { 1 << 18 } else { 1 << 14 }))
 }
 
-/// Takes training steps and waits for them. Returns their losses, at most the last 16,384.
+/// Takes `steps` training steps and waits for them. Returns their losses, at most the last 16,384 losses.
 pub(crate) async fn take(trainer: &mut dyn Train, steps: usize) -> Result<Vec<f32>, Error> {
     trainer.advance(steps)?;
     trainer.done().await?;

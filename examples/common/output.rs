@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Exit code that a shell reports for a program ended by Ctrl-C.
+/// Exit code of an interrupted program. A shell reports the same code for a program that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Whether the user has requested an end.
+/// Whether the user has asked the program to end, for example by Ctrl-C.
 pub(crate) static END_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// How often a waiting thread checks whether an end was requested, and how long it goes on waiting after that.
+/// Interval at which a waiting thread checks [`END_REQUESTED`], and the time for which it continues to wait after that
+/// flag is set.
 const LOOK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -23,9 +24,10 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) enum Failure {
     /// A message to the user, including what to do about it.
     Message(String),
-    /// An output cannot be written. The work itself succeeded.
+    /// An output could not be written, although the computation succeeded. The text is a message to the user.
     Output(String),
-    /// The user requested an end, or standard output has no reader any more. The text follows "interrupted".
+    /// The user asked the program to end, or nothing reads standard output any more. The text is printed right after
+    /// the word "interrupted".
     Interrupted(String),
 }
 
@@ -55,7 +57,7 @@ impl From<Box<dyn Error>> for Failure {
     }
 }
 
-/// Converts an error of standard output.
+/// Converts an error of writing to standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -72,8 +74,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Writes texts on a separate thread. Thus a reader that stops reading does not keep the program from ending when it is
-/// interrupted.
+/// Writes texts to an output on a separate thread. Writing to a pipe blocks while the pipe's reader does not read. On a
+/// separate thread, such a write does not prevent the program from ending when it is interrupted.
 #[derive(Debug)]
 pub(crate) struct Stream {
     texts: Sender<Vec<u8>>,
@@ -97,8 +99,8 @@ impl Stream {
         Ok(Self { texts, written })
     }
 
-    /// Waits until the text is written. Fails with [`io::ErrorKind::Interrupted`] if an end was requested and nothing
-    /// reads the output: nothing more can be written then.
+    /// Writes a text and waits until it is written. Fails with [`io::ErrorKind::Interrupted`] if the program was asked
+    /// to end while nothing reads the output. After that, the stream can write nothing more.
     pub(crate) fn write(&self, text: Vec<u8>) -> io::Result<()> {
         let interrupted = || Err(io::ErrorKind::Interrupted.into());
         match self.texts.send(text) {
@@ -108,7 +110,8 @@ impl Stream {
     }
 }
 
-/// Waits for an answer of the thread, at most for `within`. Gives up early if an end is requested.
+/// Waits for a message from a thread, at most for the time `within`. Returns `None` if no message arrives in time, if
+/// the thread has ended, or soon after the program was asked to end.
 pub(crate) fn answer<T>(thread: &Receiver<T>, within: Duration) -> Option<T> {
     let started = Instant::now();
     let mut late = Duration::ZERO;
@@ -123,7 +126,7 @@ pub(crate) fn answer<T>(thread: &Receiver<T>, within: Duration) -> Option<T> {
     None
 }
 
-/// Prints a line on standard output. Unlike `println`, it does not panic if standard output is closed.
+/// Prints a line on standard output. Returns an error if standard output is closed, where `println` would panic.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     static STDOUT: Mutex<Option<Stream>> = Mutex::new(None);
 
@@ -136,7 +139,8 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
 }
 
 fn open_stdout() -> io::Result<Stream> {
-    // The standard library ignores write errors of a file that is open for reading only.
+    // The standard library ignores errors of writing to a standard output that is open only for reading. So check the
+    // mode.
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{OFlags, fcntl_getfl};
@@ -149,7 +153,8 @@ fn open_stdout() -> io::Result<Stream> {
     Stream::new(io::stdout())
 }
 
-/// Prints a line on standard error. If it is closed or nothing reads it, only the exit code tells of the failure.
+/// Prints a line on standard error. Ignores errors: if standard error is closed or nothing reads it, only the exit code
+/// shows the failure.
 pub(crate) fn complain(text: &str) {
     let line = format!("{}\n", escaped(text)).into_bytes();
     let _ = Stream::new(io::stderr()).and_then(|stderr| stderr.write(line));
@@ -171,7 +176,7 @@ pub(crate) fn run<T: Termination, E: Into<Failure>>(
     }
 }
 
-/// Escapes control characters, for example in file names: they could add lines or move the cursor.
+/// Escapes control characters, for example in file names. In a terminal, they could start new lines or move the cursor.
 pub(crate) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,11 +1,11 @@
 //! The exact signed distance to a closed surface of triangles: negative inside, positive outside.
 //!
-//! The distance is the distance to the closest point of all triangles, which a hierarchy of boxes finds. Its sign is
-//! the sign of `(p − c)·n`, where `c` is the point closest to `p` and `n` the angle-weighted pseudonormal at `c`. On a
-//! face, `n` is the face's normal; on an edge, the sum of its two faces' normals; at a vertex, the sum of its faces'
-//! normals, each multiplied by the face's angle there. (Bærentzen and Aanæs, "Signed distance computation using the
-//! angle weighted pseudonormal", 2005, prove that this sign is right. A face's normal alone is wrong near edges and
-//! vertices.)
+//! The absolute value is the distance to the closest point of all triangles, which a hierarchy of bounding boxes finds.
+//! The sign is the sign of `(p − c)·n`, where `c` is the point closest to `p` and `n` the angle-weighted pseudonormal
+//! at `c`. On a face, `n` is the face's normal; on an edge, the sum of its two faces' normals; at a vertex, the sum of
+//! its faces' normals, each multiplied by the face's angle there. (Bærentzen and Aanæs, "Signed distance computation
+//! using the angle weighted pseudonormal", 2005, prove that this sign is right. A face's normal alone is wrong near
+//! edges and vertices.)
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -16,21 +16,22 @@ use glam::{DVec3, Vec3};
 
 use crate::mesh::{Mesh, edges};
 
-/// A box with at most this many triangles is not divided further.
+/// Maximum number of triangles in a box that is not divided further.
 const LEAF: usize = 4;
 
-/// A surface, prepared for distance queries.
+/// A surface with a hierarchy of bounding boxes for distance queries.
 #[derive(Debug)]
 pub(crate) struct Surface {
     triangles: Vec<Triangle>,
-    /// All boxes, each before the boxes that it contains. The first box contains everything.
+    /// All bounding boxes. A box comes before the boxes that it contains, and the first box contains the whole surface.
     boxes: Vec<Box3>,
 }
 
 #[derive(Debug, Clone)]
 struct Triangle {
     corners: [DVec3; 3],
-    /// Pseudonormals: of the face; of the edges from corners 0, 1 and 2 to the next one; of the corners.
+    /// Pseudonormals: of the face (index 0), of the edges from corner 0 to 1, 1 to 2 and 2 to 0 (indices 1 to 3), and
+    /// of the corners (indices 4 to 6).
     normals: [DVec3; 7],
 }
 
@@ -43,9 +44,9 @@ struct Box3 {
 
 #[derive(Debug, Clone, Copy)]
 enum Contents {
-    /// The triangles from the first index to before the second.
+    /// The triangles with indices from the first number up to, but not including, the second number.
     Triangles(usize, usize),
-    /// Two boxes: the next one in the list, and the one with this index.
+    /// Two boxes: the next box in [`Surface::boxes`], and the box with this index.
     Boxes(usize),
 }
 
@@ -54,7 +55,7 @@ enum Contents {
 struct Closest {
     squared_distance: f64,
     point: DVec3,
-    /// Index of its pseudonormal among the triangle's pseudonormals.
+    /// Index of the point's pseudonormal in [`Triangle::normals`].
     normal: usize,
 }
 
@@ -68,8 +69,8 @@ impl Surface {
         surface
     }
 
-    /// Builds the boxes of a range of triangles. Halves the range along the longest side of the triangles' centers,
-    /// until few triangles are left.
+    /// Builds the boxes of the triangles from index `first` up to, but not including, `end`. Divides the triangles into
+    /// two halves along the axis on which their centers spread most, until at most [`LEAF`] triangles are left.
     fn divide(&mut self, first: usize, end: usize) {
         let triangles = &mut self.triangles[first..end];
         let corners = triangles.iter().flat_map(|triangle| triangle.corners);
@@ -121,7 +122,8 @@ impl Surface {
                 Contents::Boxes(second) => {
                     let [first, second] = [at + 1, second]
                         .map(|child| (self.boxes[child].squared_distance(p), child));
-                    // The nearer box is visited first; afterwards the other one may be too far away.
+                    // Visit the nearer box first (it is pushed last). After that, the other box is often farther away
+                    // than the best point and is skipped.
                     let is_first_nearer = first.0 <= second.0;
                     waiting.push(if is_first_nearer { second } else { first });
                     waiting.push(if is_first_nearer { first } else { second });
@@ -131,7 +133,7 @@ impl Surface {
         best
     }
 
-    /// The signed distances of many points, computed on all cores.
+    /// Computes the signed distances of many points on all CPU cores.
     pub(crate) fn signed_distances(&self, places: &[Vec3]) -> Vec<f32> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -159,8 +161,9 @@ impl Triangle {
         self.corners.iter().sum::<DVec3>() / 3.0
     }
 
-    /// The foot of the perpendicular if it lies in the triangle, otherwise the closest point of the edges. A triangle
-    /// without area consists only of its edges.
+    /// Returns the point of the triangle closest to `p`. This is the foot of the perpendicular if it lies in the
+    /// triangle, otherwise the closest point of the edges. A triangle without area has no perpendicular, so only its
+    /// edges count.
     fn closest(&self, p: DVec3) -> Closest {
         let normal = self.normals[0];
         let side = |i: usize| {
@@ -217,7 +220,7 @@ fn bounds(points: impl Iterator<Item = DVec3>) -> (DVec3, DVec3) {
     points.fold(none, |(low, high), point| (low.min(point), high.max(point)))
 }
 
-/// The triangles of a mesh, with their pseudonormals.
+/// Returns the triangles of a mesh, with their pseudonormals.
 fn triangles(mesh: &Mesh) -> Vec<Triangle> {
     let mut of_edges: HashMap<[usize; 2], DVec3> = HashMap::new();
     let mut of_vertices = vec![DVec3::ZERO; mesh.vertices.len()];

@@ -6,10 +6,12 @@
 //!
 //! Positions in a cube are encoded by a multiresolution hash grid (Müller et al., "Instant neural graphics primitives",
 //! 2022, section 5.2). The cube's side is the unit of all distances. The network learns from points whose distance is
-//! computed exactly. Each line reports the mean loss, the mean distance error near the surface, and the samples per
-//! second of the training steps. The shape as learned so far is written as `step-….png`, and the exact one as
-//! `target.png`. The last line reports the errors at newly drawn points, and the share of pixels on which the last
-//! picture and the exact one agree whether they show the shape.
+//! computed exactly. The program writes pictures of the shape learned so far as `step-….png`, and a picture of the
+//! exact shape as `target.png`.
+//!
+//! Each line reports the mean loss, the mean error of distances near the surface, and the training samples per second.
+//! The last line reports the errors at newly drawn points, and the agreement of the last picture with the exact
+//! picture: the fraction of pixels that show the shape in both pictures or in neither.
 
 mod distance;
 #[path = "../common/graphics.rs"]
@@ -43,13 +45,13 @@ use output::line;
 use samples::{Places, Samples};
 use tracing::{Camera, Picture};
 
-/// Number of points at which the error is measured.
+/// Number of newly drawn points at which the error is measured.
 const FRESH_SAMPLES: usize = 1 << 14;
-/// Where the Huber loss changes from squares to absolute values. It is so small that the loss is the mean absolute
-/// error, except for the last refinement.
+/// Error at which the Huber loss changes from squares to absolute values, in sides of the cube. It is small, so the
+/// loss is nearly proportional to the mean absolute error until the errors are of this size.
 const DELTA: f32 = 1e-3;
-/// Rows per prediction: the smallest sufficient one of these numbers. A device prepares each number of rows separately,
-/// so there are few.
+/// Numbers of points per prediction. A prediction is padded to the smallest sufficient number. There are only three
+/// numbers, because a device plans and stores buffers for each number of rows separately.
 const ROWS: [usize; 3] = [1 << 10, 1 << 12, 1 << 14];
 
 /// Learns a shape.
@@ -64,7 +66,7 @@ struct Args {
     /// Number of resolutions of the hash grid
     #[arg(long, default_value_t = 8)]
     levels: usize,
-    /// Most entries per resolution of the hash grid, a power of two
+    /// Maximum number of entries per resolution of the hash grid, a power of two
     #[arg(long, default_value_t = 1 << 17)]
     table_size: usize,
     #[arg(long, default_value_t = 1_000)]
@@ -136,7 +138,7 @@ fn mesh(args: &Args) -> Result<Mesh, String> {
     Mesh::new(&positions, &triangles).map_err(|fault| format!("{}: {fault}", path.display()))
 }
 
-/// Computes the samples that the network learns from.
+/// Draws the points that the network learns from, and computes their distances.
 fn known(
     args: &Args,
     surface: &Surface,
@@ -152,7 +154,7 @@ fn known(
     Ok(known)
 }
 
-/// Returns a trainer on the requested device, and its minibatch size.
+/// Builds the trainer on the requested device. Returns it and its minibatch size.
 fn trainer(
     args: &Args,
     known: &Samples,
@@ -169,8 +171,8 @@ fn trainer(
     Ok((trainer, batch))
 }
 
-/// Ranges of training steps between reports. The shape appears early and its detail late, so the number of steps
-/// doubles from one picture to the next.
+/// Returns the ranges of training steps between reports, as numbers of steps before and after. A report comes after
+/// 1/64, 1/32, … 1/2 and all of the steps, because the shape appears early and its detail late.
 fn reports(steps: usize) -> Vec<(usize, usize)> {
     let mut ends: Vec<_> = (0..=6).rev().map(|halvings| steps >> halvings).collect();
     ends.retain(|&end| end > 0);
@@ -183,7 +185,7 @@ fn random(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// The hash grid, followed by two hidden layers of 64 units.
+/// Returns the network: the hash grid, followed by two hidden layers of 64 units.
 fn network(args: &Args) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::HeNormal);
     let grid = HashGrid::new()
@@ -199,7 +201,8 @@ fn network(args: &Args) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached.
+/// Returns `Adam` with the settings of the hash grid paper. Lazy updates leave a table entry unchanged if no sample of
+/// the minibatch used it.
 fn optimizer(args: &Args) -> impl wgrad::ops::Optimizer + use<> {
     let adam = Adam::new(1e-2).betas(0.9, 0.99).epsilon(1e-15).lazy();
     adam.scheduled(Schedule::cosine(args.steps as u64 + 1))
@@ -221,7 +224,7 @@ fn draw_learned(camera: &Camera, size: u32, trainer: &mut dyn Train) -> Result<P
     tracing::draw(camera, size, |places| predict(trainer, places))
 }
 
-/// Predicts the distances with the network.
+/// Predicts the signed distances at points with the network.
 fn predict(trainer: &mut dyn Train, places: &[Vec3]) -> Result<Vec<f32>, Error> {
     let most = ROWS[ROWS.len() - 1];
     let mut distances = Vec::with_capacity(places.len());
@@ -235,7 +238,7 @@ fn predict(trainer: &mut dyn Train, places: &[Vec3]) -> Result<Vec<f32>, Error> 
     Ok(distances)
 }
 
-/// Mean absolute difference between predicted and exact distances.
+/// Returns the mean absolute difference between predicted and exact distances.
 fn mean_error(trainer: &mut dyn Train, samples: &Samples) -> Result<f64, Error> {
     let found = predict(trainer, &samples.places)?;
     let pairs = found.iter().zip(&samples.distances);

@@ -5,22 +5,23 @@ use std::f64::consts::TAU;
 
 use glam::{DVec2, DVec3};
 
-/// Longest side of a mesh in the unit cube. A tenth of the cube stays free at either end.
+/// Longest side of a mesh after it is moved into the unit cube. So a tenth of the cube is free at either end.
 const LONGEST_SIDE: f64 = 0.8;
 
 /// A closed surface whose triangles are counterclockwise as seen from outside.
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) vertices: Vec<DVec3>,
-    /// Indices of three vertices.
+    /// For each triangle, the indices of its vertices in `vertices`.
     pub(crate) triangles: Vec<[usize; 3]>,
 }
 
 impl Mesh {
-    /// Moves and scales a surface into the unit cube, and checks that it is closed: each edge must belong to exactly
-    /// two triangles that traverse it in opposite directions. Vertices at the same position are merged, because some
-    /// programs write one vertex per face. A surface that is inside out is turned. Whether the surface crosses itself
-    /// is not checked; there, "inside" has no meaning.
+    /// Moves and scales a surface into the unit cube. Merges vertices at the same position, because some programs write
+    /// separate vertices for each face. Reverses all triangles if the surface is inside out.
+    ///
+    /// Fails if the surface is not closed: each edge must belong to exactly two triangles, which traverse it in
+    /// opposite directions. Does not check whether the surface intersects itself, where "inside" would have no meaning.
     pub(crate) fn new(positions: &[DVec3], triangles: &[[usize; 3]]) -> Result<Self, String> {
         let (vertices, index) = merged(positions);
         let triangles = triangles.iter().map(|corners| corners.map(|at| index[at]));
@@ -44,7 +45,7 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// A tube along a (2, 3) torus knot, with ridges that wind around it.
+    /// Returns a tube along a (2, 3) torus knot, with ridges that wind around the tube.
     pub(crate) fn knot() -> Result<Self, String> {
         let centre = |angle: f64| {
             let around = 2.0 * angle;
@@ -62,8 +63,8 @@ impl Mesh {
         for ring in 0..rings {
             let angle = TAU * f64::from(ring) / f64::from(rings);
             let along = (centre(angle + 1e-4) - centre(angle - 1e-4)).normalize();
-            // Measure the angle around the tube from a direction that is continuous along the knot: away from the
-            // torus's axis.
+            // Measure the angle around the tube from a direction that changes continuously along the knot: away from
+            // the circle in the middle of the torus.
             let place = centre(angle);
             let ring_of_torus = DVec2::new(place.x, place.y).normalize().extend(0.0);
             let away = place - ring_of_torus;
@@ -99,7 +100,7 @@ impl Mesh {
             *uses.entry(edge).or_default() += 1;
         }
         let found = |edge: [usize; 2]| uses.get(&edge).copied().unwrap_or(0);
-        // In the order of the file, so that the same mesh always gives the same message.
+        // Check the edges in the order of the file, so that the same mesh always gives the same message.
         for [a, b] in self.triangles.iter().flat_map(edges) {
             let problem = match (found([a, b]), found([b, a])) {
                 (1, 1) => continue,
@@ -116,7 +117,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Scales all axes equally.
+    /// Moves and scales the vertices into the unit cube, by the same factor along all axes.
     fn fit(&mut self) -> Result<(), String> {
         let [mut low, mut high] = [DVec3::INFINITY, DVec3::NEG_INFINITY];
         for &vertex in self.triangles.iter().flatten() {
@@ -136,8 +137,8 @@ impl Mesh {
         Ok(())
     }
 
-    /// The volume by the divergence theorem: the sum of the signed volumes of the tetrahedra between triangles and
-    /// centre.
+    /// Returns the signed volume inside the surface, negative if the surface is inside out. By the divergence theorem,
+    /// it is the sum of the signed volumes of the tetrahedra between each triangle and a common point.
     fn volume(&self) -> f64 {
         let tetrahedron = |triangle| {
             let [a, b, c] = self.corners(triangle).map(|corner| corner - 0.5);
@@ -147,7 +148,7 @@ impl Mesh {
     }
 }
 
-/// The edges of a triangle, in the direction in which it traverses them.
+/// Returns the edges of a triangle, each as a pair of vertices in the order in which the triangle traverses them.
 pub(crate) fn edges(&[a, b, c]: &[usize; 3]) -> [[usize; 2]; 3] {
     [[a, b], [b, c], [c, a]]
 }

@@ -1,27 +1,27 @@
 //! A reader of OBJ files (Wavefront, "Object files", appendix B1 of the Advanced Visualizer's manual). It reads vertex
-//! positions, `v x y z`, and faces, `f a b c …`. It ignores all other lines, which do not describe the shape.
+//! positions, `v x y z`, and faces, `f a b c …`. It ignores all other lines, because they do not affect the shape.
 
 use std::fs;
 use std::path::Path;
 
 use glam::DVec3;
 
-/// Positions, and triangles of three indices into them.
+/// Vertex positions, and triangles of three indices of positions.
 pub(crate) type Triangles = (Vec<DVec3>, Vec<[usize; 3]>);
 
-/// Reads a file. A face of more than three corners becomes a fan of triangles around its first corner, which is right
-/// for convex, flat faces. Errors name the file and, if a line is wrong, the line.
+/// Reads a file. A face of more than three corners becomes a fan of triangles around its first corner. The fan equals
+/// the face if the face is convex and flat. Errors name the file and, if a line is invalid, the line.
 pub(crate) fn read(path: &Path) -> Result<Triangles, String> {
     let name = path.display();
     let bytes = fs::read(path).map_err(|error| format!("cannot read the mesh {name}: {error}"))?;
-    // Names and comments are not needed, and may be in any encoding.
+    // Names and comments may be in any encoding. They are not needed, so replace bytes that are not UTF-8.
     parse(&String::from_utf8_lossy(&bytes)).map_err(|fault| match fault.line {
         Some(line) => format!("{name}, line {line}: {}", fault.text),
         None => format!("{name}: {}", fault.text),
     })
 }
 
-/// What is wrong, and in which line, counted from 1.
+/// A description of what is wrong in a file, and the number of the line, counted from 1.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) line: Option<usize>,
@@ -58,7 +58,7 @@ pub(crate) fn parse(text: &str) -> Result<Triangles, Fault> {
     Ok((positions, triangles))
 }
 
-/// Reads three coordinates. Ignores what may follow: a weight or a color.
+/// Reads three coordinates. Ignores further words of the line: a weight or a color.
 fn position<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<DVec3, String> {
     let mut coordinates = [0.0; 3];
     for coordinate in &mut coordinates {
@@ -75,7 +75,7 @@ fn position<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<DVec3, Strin
 }
 
 /// Returns the 0-based index of a corner's vertex. A corner is `7`, `7/2`, `7//3` or `7/2/3`; the first number is the
-/// vertex. It counts from 1 or, if negative, backwards from the last vertex so far.
+/// vertex. A positive number counts from 1. A negative number counts backward: −1 is the last vertex so far.
 fn corner(word: &str, vertices_so_far: usize) -> Result<usize, String> {
     let fault = || {
         format!("expected the number of a vertex, such as 7, -1, 7/2 or 7/2/3, found \"{word}\"")

@@ -1,4 +1,4 @@
-//! Points in the unit cube with their distances to a surface, which the network learns from.
+//! Points in the unit cube with their signed distances to a surface. The network learns from them.
 
 use glam::{DVec3, Vec3};
 use rand::RngExt;
@@ -9,11 +9,11 @@ use wgrad::ndarray::Array2;
 use crate::distance::Surface;
 use crate::mesh::Mesh;
 
-/// Standard deviation along each axis between a point near the surface and its point on the surface, in sides of the
-/// cube.
+/// A point near the surface is a point on the surface plus a normally distributed offset. This is the offset's standard
+/// deviation along each axis, in sides of the cube.
 const DEVIATION: f64 = 0.01;
 
-/// Points, and the distance of each one.
+/// Points, and the signed distance of each point to the surface.
 #[derive(Debug)]
 pub(crate) struct Samples {
     pub(crate) places: Vec<Vec3>,
@@ -28,7 +28,7 @@ impl Samples {
         }
     }
 
-    /// Points (rows, 3) and distances (rows, 1).
+    /// Returns the points, shape (rows, 3), and their distances, shape (rows, 1).
     pub(crate) fn rows(&self) -> (Array2<f32>, Array2<f32>) {
         let distance = |(row, _)| self.distances[row];
         let distances = Array2::from_shape_fn((self.distances.len(), 1), distance);
@@ -36,16 +36,16 @@ impl Samples {
     }
 }
 
-/// Points as rows (rows, 3).
+/// Returns the points as an array of shape (rows, 3).
 pub(crate) fn rows(places: &[Vec3]) -> Array2<f32> {
     Array2::from_shape_fn((places.len(), 3), |(row, axis)| places[row][axis])
 }
 
-/// Draws random points for a mesh.
+/// Draws random points near a mesh and anywhere in the cube.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
     pub(crate) mesh: &'a Mesh,
-    /// Cumulative areas: of each triangle and all triangles before it.
+    /// For each triangle, the total area of this triangle and all triangles before it.
     areas: Vec<f64>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// One in eight points is anywhere in the cube; the others are near the surface.
+    /// Draws `count` points: one in eight anywhere in the cube, the others near the surface.
     pub(crate) fn mixed(&self, count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let uniform = count / 8;
         let mut places = Self::uniform(uniform, random);
@@ -70,13 +70,13 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// Draws points anywhere in the cube.
+    /// Draws points uniformly in the cube.
     pub(crate) fn uniform(count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let place = |_| Vec3::from([(); 3].map(|()| random.random::<f32>()));
         (0..count).map(place).collect()
     }
 
-    /// Draws points on the surface, uniformly by area, and moves them along each axis by a normal distribution.
+    /// Draws points uniformly by area on the surface, and adds a normally distributed offset along each axis.
     pub(crate) fn near(&self, count: usize, random: &mut ChaCha8Rng) -> Vec<Vec3> {
         let place = |_| {
             let offset = [(); 3].map(|()| StandardNormal.sample(random));
@@ -92,7 +92,7 @@ impl<'a> Places<'a> {
         let triangle = self.areas.partition_point(|&before| before <= area);
         let [a, b, c] = self.mesh.corners(triangle);
         let [mut u, mut v]: [f64; 2] = [(); 2].map(|()| random.random());
-        // Maps the far half of the parallelogram to the triangle.
+        // (u, v) is uniform in a parallelogram. Reflect the half outside the triangle into the triangle.
         if u + v > 1.0 {
             (u, v) = (1.0 - u, 1.0 - v);
         }

@@ -1,17 +1,19 @@
-//! Draws a signed distance function by sphere tracing (Hart, "Sphere tracing", 1996). No surface is nearer than the
-//! distance at a point, so a ray can advance by this distance without passing through a surface.
+//! Draws the surface of a signed distance function by sphere tracing (Hart, "Sphere tracing", 1996). If the distance at
+//! a point of a ray is d, the surface is at least d away. So the ray can advance by d without passing through the
+//! surface.
 
 use glam::Vec3;
 use image::{Rgb, RgbImage};
 
-/// The most steps of a ray. A ray that has not arrived by then, because it runs along a surface, counts as a miss.
+/// Maximum number of steps per ray. A ray that has not reached the surface by then counts as a miss. This happens if it
+/// runs along the surface.
 const MOST_STEPS: usize = 96;
-/// A ray has arrived when its distance is below this, in sides of the cube.
+/// A ray has reached the surface if the distance is below this value, in sides of the cube.
 const ARRIVED: f32 = 1e-3;
-/// Half the distance between the points of a central difference for normals.
+/// Half the distance between the two points of a central difference, for surface normals.
 const NORMAL_STEP: f32 = 2e-3;
 
-/// A picture, and which of its pixels show the shape, in row-major order.
+/// A picture, and for each pixel whether it shows the shape, in row-major order.
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) image: RgbImage,
@@ -19,14 +21,14 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    /// The share of pixels that show the shape in both pictures or in neither.
+    /// Returns the fraction of pixels that show the shape in both pictures or in neither.
     pub(crate) fn agreement(&self, other: &Self) -> f64 {
         let pairs = self.hits.iter().zip(&other.hits);
         pairs.filter(|(a, b)| a == b).count() as f64 / self.hits.len() as f64
     }
 }
 
-/// Draws the function's zero surface in the unit cube. `distances` evaluates the function at many points at once.
+/// Draws the surface in the unit cube on which the distance is 0. `distances` returns the distances at many points.
 pub(crate) fn draw<E>(
     camera: &Camera,
     size: u32,
@@ -56,8 +58,9 @@ impl Ray {
         self.origin + distance * self.direction
     }
 
-    /// Where the ray enters and leaves the unit cube, if it does: the intersection of the intervals between each pair
-    /// of sides (Kay and Kajiya, "Ray tracing complex scenes", 1986).
+    /// Returns the distances along the ray at which it enters and leaves the unit cube. Returns `None` if it misses the
+    /// cube. Each pair of opposite sides bounds an interval of the ray, and the result is the intersection of these
+    /// intervals (Kay and Kajiya, "Ray tracing complex scenes", 1986).
     fn in_cube(&self) -> Option<(f32, f32)> {
         let [at_low, at_high] =
             [Vec3::ZERO, Vec3::ONE].map(|side| (side - self.origin) / self.direction);
@@ -67,19 +70,19 @@ impl Ray {
     }
 }
 
-/// A square camera that looks at the cube's centre from above.
+/// A camera above the cube that looks at the cube's center. Its picture is square.
 #[derive(Debug)]
 pub(crate) struct Camera {
     pub(crate) origin: Vec3,
     right: Vec3,
     up: Vec3,
     forward: Vec3,
-    /// Half the picture's width in the plane at distance 1.
+    /// Half the width that the picture shows in the plane at distance 1 from the camera.
     pub(crate) half_width: f32,
 }
 
 impl Camera {
-    /// A camera whose picture shows all of these points, with a margin.
+    /// Returns a camera whose picture shows all of these points, with a margin.
     pub(crate) fn showing(places: impl Iterator<Item = Vec3>) -> Self {
         let origin = Vec3::new(1.35, 1.3, 2.25);
         let forward = (Vec3::splat(0.5) - origin).normalize();
@@ -99,7 +102,7 @@ impl Camera {
         }
     }
 
-    /// A ray through the centre of each pixel, in row-major order.
+    /// Returns a ray through the center of each pixel, in row-major order.
     fn rays(&self, size: u32) -> Vec<Ray> {
         let ray = |[x, y]: [u32; 2]| {
             let [x, y] =
@@ -115,7 +118,8 @@ impl Camera {
     }
 }
 
-/// Computes where each ray arrives. In each step, all rays that have not arrived advance at the same time.
+/// Returns the point where each ray reaches the surface, or `None` for a miss. In each step, all remaining rays advance
+/// together, so that `distances` evaluates many points per call.
 fn march<E>(
     rays: &[Ray],
     distances: &mut impl FnMut(&[Vec3]) -> Result<Vec<f32>, E>,
@@ -145,7 +149,7 @@ fn march<E>(
     Ok(arrived)
 }
 
-/// The directions in which the distance grows fastest, by central differences.
+/// Returns the surface normals at points: the directions in which the distance grows fastest, by central differences.
 fn normals<E>(
     places: &[Vec3],
     distances: &mut impl FnMut(&[Vec3]) -> Result<Vec<f32>, E>,
@@ -163,8 +167,8 @@ fn normals<E>(
         .collect())
 }
 
-/// The colour of a surface under one light, with some light from the sky and a small highlight (Blinn, "Models of light
-/// reflection for computer synthesized pictures", 1977).
+/// Returns the color of the surface under one light, with some light from the sky and a small highlight (Blinn, "Models
+/// of light reflection for computer synthesized pictures", 1977).
 fn lit(ray: &Ray, normal: Vec3) -> Vec3 {
     let light = Vec3::new(0.35, 0.8, 0.5).normalize();
     let colour = Vec3::new(0.85, 0.45, 0.2);

@@ -46,12 +46,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
 
-    /// Dispatches of a step on a GPU: `fused` into two, if the network allows it, or layer by layer (`layers`); `auto`
-    /// takes the faster plan
+    /// How a step is divided into GPU dispatches: `fused` takes two dispatches, if the network allows it, `layers` at
+    /// least one per layer; `auto` takes the faster plan
     #[arg(long, value_enum, default_value_t = Plan::Auto)]
     pub(crate) plan: Plan,
 
-    /// Share of each label that is spread over all classes equally, 0 to 1. Default: 0
+    /// Label smoothing: fraction of each label's probability that is spread over all classes equally, 0 to 1. Default:
+    /// 0
     #[arg(long, value_name = "SHARE", value_parser = number::<f32>)]
     label_smoothing: Option<f32>,
 
@@ -105,8 +106,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) mpi: bool,
 
-    /// Parts of a minibatch that processes compute, at least as many as processes. The same number of shards gives the
-    /// same bits with any number of processes
+    /// Number of parts into which each minibatch is split for the processes, at least the number of processes. The same
+    /// number of shards gives the same bits with any number of processes
     #[cfg(all(feature = "mpi", unix))]
     #[arg(long, default_value_t = 4, requires = "mpi", value_parser = whole::<usize>)]
     pub(crate) shards: usize,
@@ -150,7 +151,7 @@ impl From<Plan> for Fusion {
     }
 }
 
-/// Parses the value of an option that counts something.
+/// Parses the value of an option that takes a whole number.
 pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|error: ParseIntError| match error.kind() {
@@ -159,19 +160,20 @@ pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'
         })
 }
 
-/// Parses the value of an option that measures something.
+/// Parses the value of an option that takes a real number.
 pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|_| "expected a number such as 0.1 or 1e-3")
 }
 
-/// A number for a message: 1e30 and 1e-40 are not written with thirty or more zeros.
+/// Formats a number for a message. Very large and very small numbers have an exponent, for example `1e30`, instead of
+/// many zeros.
 pub(crate) fn shown(number: impl fmt::Debug) -> String {
     let text = format!("{number:?}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// Replaces the setting that a library error names by the option that sets it.
+/// In an error of the library, replaces the name of a setting by the command-line option that sets it.
 pub(crate) fn with_option(error: Error, options: &[(&str, &str)]) -> Error {
     match error {
         Error::Setting {
@@ -194,14 +196,14 @@ pub(crate) fn setting(option: &str, expected: String, found: impl ToString) -> E
     }
 }
 
-/// Whether a file's name is that of a data set's file.
+/// Whether the file's name is one that a file of a data set has.
 fn has_name_of_data(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
     name.strip_suffix(".gz").unwrap_or(name).ends_with("ubyte")
 }
 
 impl Args {
-    /// Checks everything that does not need data or a device.
+    /// Checks all options as far as possible without data and without a device.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let must_be = |option, expected, found: usize| Err(setting(option, expected, found));
         if self.steps() == 0 {
@@ -240,13 +242,13 @@ impl Args {
         checked.map_err(|error| with_option(error, &[("label smoothing", option)]))
     }
 
-    /// Files of data sets in the directories that this run may read.
+    /// Lists the files with names of data sets in the directories from which this run may read data.
     fn data_files(&self) -> impl Iterator<Item = PathBuf> {
         let named = env::var_os("MNIST_DIR").map(PathBuf::from);
         let places = match &self.data.data {
             Some(Source::Synthetic) => [None, None],
-            // If the path ends with a prefix of file names, the files are in its parent directory. Joined with `.`,
-            // `emnist-letters` has a parent, too.
+            // If the path ends with a prefix of file names, the files are in its parent directory. The path is joined
+            // with `.`, so that a path without a directory, such as `emnist-letters`, has a parent.
             Some(Source::Files(path)) => {
                 let above = Path::new(".").join(path);
                 [Some(path.clone()), above.parent().map(Path::to_owned)]
@@ -261,7 +263,8 @@ impl Args {
         files.filter(|path| has_name_of_data(path))
     }
 
-    /// Checks that no output file overwrites another file of this run, and that its name has the right extension.
+    /// Checks that no output file overwrites another file of this run, and that each output file has the right
+    /// extension.
     fn check_files(&self) -> Result<(), Error> {
         let outputs = [
             ("--save", &self.save, None),
@@ -275,7 +278,7 @@ impl Args {
             ("standard error", PathBuf::from("/dev/stderr")),
         ];
         let data: Vec<_> = self.data_files().collect();
-        // A training may be saved to the file from which it was resumed.
+        // Only --save may name the same file as --resume: the newer training replaces the older one.
         for (option, path, ending) in outputs {
             let Some(path) = path else { continue };
             let wrong = |expected: String| {
@@ -303,7 +306,7 @@ impl Args {
         Ok(())
     }
 
-    /// The loss that is trained, and that evaluations report.
+    /// Returns the loss that training minimizes and that evaluations report.
     pub(crate) fn loss(&self) -> Box<dyn Loss> {
         match self.label_smoothing {
             None | Some(0.0) => Box::new(SoftmaxCrossEntropy),
@@ -311,29 +314,29 @@ impl Args {
         }
     }
 
-    /// A line that describes the loss, if it is not the default.
+    /// Describes the loss in one line, if it is not the default.
     pub(crate) fn loss_description(&self) -> Option<String> {
         let smoothing = self.label_smoothing.filter(|&smoothing| smoothing != 0.0);
         smoothing.map(|smoothing| format!("loss: labels smoothed by {}", shown(smoothing)))
     }
 
-    /// Draws each example uniformly from all examples.
+    /// Returns the sampling: each example of a minibatch is drawn uniformly from all examples.
     pub(crate) fn sampling(&self) -> Sampling {
         Sampling::WithReplacement { seed: self.seed }
     }
 
-    /// Checks that a data set of this many examples has minibatches of the requested size.
+    /// Checks that minibatches of the requested size can be drawn from a data set with `examples` examples.
     pub(crate) fn check_batch(&self, examples: usize) -> Result<(), Error> {
         let checked = self.sampling().check(examples, self.batch);
         checked.map_err(|error| with_option(error, &[("batch", "--batch")]))
     }
 
-    /// Minibatches to train on, including those before a resume.
+    /// Number of steps of the training, including the steps taken before a resume.
     pub(crate) fn steps(&self) -> usize {
         self.steps.unwrap_or(self.network.network.steps())
     }
 
-    /// Parts per minibatch: more than 1 only if processes share it.
+    /// Shards per minibatch. Without `--mpi`, a minibatch is one shard.
     pub(crate) fn shards(&self) -> usize {
         #[cfg(all(feature = "mpi", unix))]
         if self.mpi {
@@ -342,13 +345,13 @@ impl Args {
         1
     }
 
-    /// Rows per part of a minibatch.
+    /// Rows per shard of a minibatch.
     pub(crate) fn rows(&self) -> usize {
         self.batch / self.shards()
     }
 
-    /// Steps that each process takes by itself until parameters are averaged, once `taken` steps were taken. 1 while
-    /// gradients are averaged.
+    /// Number of local steps between two averages of the parameters, after `taken` steps of the training. Returns 1
+    /// while the processes average gradients instead.
     pub(crate) fn local_steps(&self, taken: usize) -> usize {
         match self.local_after() {
             Some(first) if taken >= first => self.between_means(),
@@ -356,7 +359,8 @@ impl Args {
         }
     }
 
-    /// Checks that a training resumed after `taken` steps averages parameters exactly at evaluations and at the end.
+    /// Checks that `taken`, the step at which the training resumes, is a multiple of the local steps. Otherwise the
+    /// processes would have different parameters at an evaluation.
     pub(crate) fn check_resumed(&self, taken: usize) -> Result<(), Error> {
         let steps = self.local_steps(taken);
         if taken.is_multiple_of(steps) {
@@ -377,7 +381,7 @@ impl Args {
         1
     }
 
-    /// The number of steps after which local steps begin, if there are any.
+    /// Number of steps after which local steps begin. `None` without `--local-steps`.
     pub(crate) fn local_after(&self) -> Option<usize> {
         #[cfg(all(feature = "mpi", unix))]
         if self.local_steps.is_some() {
@@ -386,7 +390,7 @@ impl Args {
         None
     }
 
-    /// The same arguments for a process that writes nothing.
+    /// Returns these arguments for a process other than the first one: without any output.
     #[cfg(all(feature = "mpi", unix))]
     pub(crate) fn silent(self) -> Self {
         Self {
@@ -431,7 +435,7 @@ impl Args {
         Ok(())
     }
 
-    /// Reads the command line, and sets the defaults that depend on the network.
+    /// Parses the command line, and sets the defaults that depend on the network.
     pub(crate) fn read() -> Self {
         let mut args = Self::try_parse().unwrap_or_else(|error| processes::refuse(&error));
         if args.network.network != Network::TwoLayer {

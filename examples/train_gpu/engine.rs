@@ -3,7 +3,8 @@ use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 
 use crate::args::{Args, DeviceChoice};
 
-/// Chooses the requested device. An explicit plan of dispatches requires shaders, even on a software driver.
+/// Opens the requested device. If `--plan` names a plan, the device must run shaders, even if only a software driver
+/// can.
 fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Error> {
     let asks_for_shaders = Fusion::from(args.plan) != Fusion::Auto;
     match args.device {
@@ -13,22 +14,24 @@ fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Err
     }
 }
 
-/// The most rows of a minibatch for compiling in advance. Its memory is allocated twice, the second time for training.
+/// Maximum number of rows of the minibatch for which kernels are compiled in advance. The limit saves memory, because
+/// the buffers of a minibatch are allocated for this purpose and again for training.
 const MOST_ROWS: usize = 1 << 12;
 
-/// Opens the requested device, and compiles the kernels of a step for data like MNIST. This may take a driver longer
-/// than reading the files takes, so both happen at the same time. `of_host` is this process's index among the processes
-/// on this machine, and their number.
+/// Opens the requested device, and compiles the kernels of a step in advance, for data with the shape of MNIST. With
+/// some drivers, this takes longer than reading the data set, so the caller does both at the same time. `of_host` is
+/// the index of this process among the processes on this machine, and the number of these processes.
 pub(crate) fn open(args: &Args, of_host: (usize, usize)) -> Result<Device, Error> {
     let device = choose(args, of_host)?;
     if device.gpu().is_some() {
-        // Errors occur again when the training is built. Kernels that the data needs besides are compiled then.
+        // Ignore errors: they occur again, and are reported, when the training is built. Further kernels, for data of
+        // another shape, are compiled then.
         let _ = compile_ahead(&device, args);
     }
     Ok(device)
 }
 
-/// Builds the training for one minibatch of zeros. The device keeps the compiled kernels.
+/// Builds the training for one minibatch of zeros, and drops it. The device keeps the compiled kernels.
 fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
     let rows = args.rows().min(MOST_ROWS);
     let labels = Labels::from_classes(vec![0; rows], args.data.expected_classes())?;
@@ -38,7 +41,7 @@ fn compile_ahead(device: &Device, args: &Args) -> Result<(), Error> {
     build(device, &spec, (args, rows), &examples).map(drop)
 }
 
-/// Builds the training that `args` describe on this device, with minibatches of `batch` rows.
+/// Builds on this device the training that `args` describe, with minibatches of `batch` rows.
 pub(crate) fn build(
     device: &Device,
     spec: &Sequential,

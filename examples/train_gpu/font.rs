@@ -1,10 +1,11 @@
-//! A pixel font with the few characters that pictures need.
+//! A pixel font with the characters that the pictures of `--samples` need.
 
 /// Width and height of a character in pixels.
 pub(crate) const COLUMNS: u32 = 5;
 pub(crate) const ROWS: usize = 7;
 
-/// Rows of a character from the top; bit 4 is the leftmost pixel. An unknown character is blank.
+/// Returns the rows of a character from top to bottom. Bit 4 of a row is the leftmost pixel. A character that the font
+/// lacks is blank.
 pub(crate) fn glyph(letter: char) -> [u8; ROWS] {
     let known = GLYPHS.iter().find(|(known, _)| *known == letter);
     known.map_or([0; ROWS], |(_, rows)| *rows)

@@ -4,33 +4,33 @@ use std::time::{Duration, Instant};
 
 use crate::common::output::{END_REQUESTED, INTERRUPTED, complain};
 
-/// What is saved of the training, for the message of an immediate end.
+/// End of the message that is printed when the program ends at once. It says which file has the training, if any.
 static KEPT: Mutex<String> = Mutex::new(String::new());
 
-/// Whether an immediate end prints nothing.
+/// Whether the program prints nothing when it ends at once.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
-/// A signal counts as a second one only if it comes later than this after the first one: `timeout`, a terminal that is
-/// closed, and some batch systems send a signal twice.
+/// Minimum time between a first and a second request to end. A signal that arrives earlier counts as part of the first
+/// request, because `timeout`, a terminal that is closed, and some batch systems send a signal twice.
 const ONCE: Duration = Duration::from_secs(1);
 
-/// Whether an end was requested.
+/// Whether the program was asked to end.
 pub(crate) fn is_requested() -> bool {
     END_REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Sets what an immediate end reports about the training.
+/// Sets the text about the saved training that is printed if the program ends at once.
 pub(crate) fn remember(kept: String) {
     *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = kept;
 }
 
-/// Prints nothing at an immediate end, because another process does.
+/// Makes this process print nothing if it ends at once, because the first process prints the message.
 #[cfg(all(feature = "mpi", unix))]
 pub(crate) fn be_silent() {
     IS_SILENT.store(true, Ordering::Relaxed);
 }
 
-/// Prints the message of an immediate end. Returns its exit code.
+/// Prints the message for a program that ends at once. Returns the exit code.
 fn end_at_once() -> i32 {
     if !IS_SILENT.load(Ordering::Relaxed) {
         let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,28 +39,29 @@ fn end_at_once() -> i32 {
     INTERRUPTED.into()
 }
 
-/// The requests so far.
+/// The requests to end the program so far.
 #[derive(Debug, Default)]
 struct Requests {
     first: Option<Instant>,
 }
 
 impl Requests {
-    /// Records a request. Returns whether it is a second one, which requests an immediate end.
+    /// Records a request to end. Returns whether it is a second request, after which the program ends at once.
     fn hear(&mut self) -> bool {
         END_REQUESTED.store(true, Ordering::Relaxed);
         self.first.get_or_insert_with(Instant::now).elapsed() > ONCE
     }
 }
 
-/// From now on, Ctrl-C and similar signals request an end instead of ending the program. A second signal ends it.
+/// Changes the effect of Ctrl-C and similar signals: the first signal asks the program to save and end, and a second
+/// signal ends the program at once.
 #[cfg(unix)]
 pub(crate) fn listen() {
     use std::sync::mpsc;
     use std::thread;
 
     let (ready, is_ready) = mpsc::channel();
-    // Without the thread or the signal handlers, a signal ends the program as before.
+    // If the thread or the signal handlers cannot be set up, a signal ends the program as if `listen` was not called.
     let listener = move || {
         let mut signals = unix::signals();
         let _ = ready.send(());
@@ -76,11 +77,11 @@ pub(crate) fn listen() {
     }
 }
 
-/// From now on, a file that would exceed the size limit of `ulimit -f` causes a write error, and no longer ends the
-/// process.
+/// Makes a file that exceeds the size limit of `ulimit -f` cause a write error. Without this call, the system would end
+/// the process.
 #[cfg(unix)]
 pub(crate) fn survive_size_limit() {
-    // Without the handler, the limit ends the process as before.
+    // If the handler cannot be set up, the limit still ends the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
 }
 
@@ -92,13 +93,14 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
     use signal_hook::iterator::Signals;
 
-    /// Signals by which people, terminals and systems end a program.
+    /// Signals by which users, terminals and operating systems end a program.
     pub(super) const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
-    /// Signals by which batch systems announce the end of a job's time, some once per second. Unhandled, they would end
-    /// the program, too.
+    /// Signals by which batch systems announce the end of a job's time; some systems repeat them every second. By
+    /// default, they would end the program.
     const ANNOUNCES: [i32; 3] = [SIGUSR1, SIGUSR2, SIGXCPU];
 
-    /// The signals that are not ignored. A signal that `nohup` or a script's `&` ignores stays ignored.
+    /// Returns a stream of those signals that were not ignored when the program started. For example, `nohup` and `&`
+    /// in a script ignore signals; these stay ignored.
     pub(super) fn signals() -> io::Result<Signals> {
         let all = [ENDS, ANNOUNCES].concat();
         let ignored = ignored(&all);
@@ -113,7 +115,7 @@ mod unix {
         signals.iter().copied().filter(is_ignored).collect()
     }
 
-    /// The mask of ignored signals, from Linux's `/proc` if it is mounted.
+    /// Returns the bit mask of ignored signals from Linux's `/proc`, or `None` if `/proc` is not mounted.
     fn ignored_mask() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let mask = status
@@ -122,7 +124,8 @@ mod unix {
         u64::from_str_radix(mask.trim(), 16).ok()
     }
 
-    /// A shell inherits ignored signals and cannot trap them. This script prints the signals that are not ignored.
+    /// Asks a shell which signals are ignored. A shell inherits ignored signals and cannot trap them. The script traps
+    /// each signal and sends it to itself, so it prints the signals that are not ignored.
     fn ignored_by_a_shell(signals: &[i32]) -> Vec<i32> {
         let script = "for n; do trap \"echo $n\" $n; kill -$n $$; done";
         let mut shell = Command::new("sh");
@@ -138,11 +141,12 @@ mod unix {
     }
 }
 
-/// From now on, Ctrl-C requests an end instead of ending the program. A second Ctrl-C ends it.
+/// Changes the effect of Ctrl-C: the first one asks the program to save and end, and a second one ends the program at
+/// once.
 #[cfg(not(unix))]
 pub(crate) fn listen() {
     let mut requests = Requests::default();
-    // Without the handler, Ctrl-C ends the program as before.
+    // If the handler cannot be set up, Ctrl-C ends the program as if `listen` was not called.
     let _ = ctrlc::set_handler(move || {
         if requests.hear() {
             std::process::exit(end_at_once());

@@ -5,21 +5,21 @@ use crate::common::Failure;
 use crate::common::output::Stream;
 use crate::outputs::Output;
 
-/// The most bytes of a line that an error shows.
+/// Maximum number of bytes of an invalid line that an error message shows.
 const SHOWN: usize = 60;
 
-/// The format of the lines.
+/// The format of a file's lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
-    /// Description for errors.
+    /// Description of a valid line, for error messages.
     pub(crate) expected: &'static str,
-    /// The step of a line, or `None` if the line does not have this format.
+    /// Returns the step at the beginning of a line, or `None` if the line does not have this format.
     pub(crate) step_of: fn(&str) -> Option<usize>,
-    /// Whether this text could be the beginning of a line.
+    /// Whether the text could be the beginning of a valid line that was not written completely.
     pub(crate) may_begin: fn(&str) -> bool,
 }
 
-/// Lines that begin with a step, and are stored as they arrive.
+/// A file of lines that each begin with the number of a step. Lines are written to the file as soon as they are added.
 #[derive(Debug)]
 pub(crate) struct Lines {
     pub(crate) output: Output,
@@ -32,25 +32,25 @@ enum To {
     Stream(Stream),
     File {
         file: File,
-        /// Length in bytes of the lines that stay. The next line is written there.
+        /// Length in bytes of the valid lines of the file. The next line is written at this position.
         length: u64,
-        /// The step of the last line.
+        /// The step of the last valid line.
         last: Option<usize>,
     },
 }
 
-/// Existing lines of steps that were taken before this run.
+/// Describes the existing lines of a file that this run keeps: those of the steps before the run.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     length: u64,
-    /// The step of the last line.
+    /// The step of the last of these lines.
     pub(crate) last: Option<usize>,
-    /// The largest number of steps between two lines.
+    /// The largest number of steps between two successive lines.
     pub(crate) widest: usize,
 }
 
 impl Lines {
-    /// The contents of the file stay until the first line is added.
+    /// Does not open the file yet: see [`begin`](Self::begin).
     pub(crate) fn new(output: Output, form: Form) -> Self {
         Self {
             output,
@@ -59,9 +59,9 @@ impl Lines {
         }
     }
 
-    /// Opens the file for this run, to continue after the lines of the first `taken` steps; describes those lines. The
-    /// file stays as it is until the first line is added. Then later lines, which a killed run has written, are cut
-    /// off; if `taken` is 0, all lines are.
+    /// Opens the file for a run that starts after `taken` steps. Keeps the lines of the first `taken` steps, and
+    /// returns their description; if `taken` is 0, keeps no line. Other lines come from a run that was killed. They
+    /// stay in the file until the first line is added, and are then cut off.
     pub(crate) fn begin(&mut self, taken: usize) -> Result<Kept, Failure> {
         if let Some(stream) = self.output.stream() {
             let stream = stream.map_err(|error| self.output.failure(&error))?;
@@ -69,11 +69,11 @@ impl Lines {
             return Ok(Kept::default());
         }
         let mut options = File::options();
-        // Not opened for appending: on Windows, such a file cannot be truncated.
+        // Do not open the file for appending: on Windows, such a file cannot be truncated.
         let file = options.read(true).write(true).create(true).truncate(false);
         let file = file.open(&self.output.path);
         let file = file.map_err(|error| self.output.failure(&error))?;
-        // On a file system without locks, other runs go unnoticed.
+        // Ignore other errors: on a file system without locks, another run that writes to the file is not detected.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let reason = "another program is writing to it";
             return Err(self
@@ -92,7 +92,8 @@ impl Lines {
         Ok(kept)
     }
 
-    /// Adds lines up to that of `step`, and stores them immediately. If this fails, a file gets none of them.
+    /// Adds lines, the last of which is the line of `step`, and writes them immediately. If writing fails, none of the
+    /// lines stays in the file.
     pub(crate) fn add(&mut self, lines: String, step: usize) -> Result<(), Failure> {
         let written = match &mut self.to {
             Some(To::Stream(stream)) => stream.write(lines.into_bytes()),
@@ -115,7 +116,7 @@ impl Lines {
         written.map_err(|error| self.output.failure(&error))
     }
 
-    /// The step of the last line in the file, if there is one.
+    /// The step of the last valid line in the file. `None` if there is no line, or if the output is a device or a pipe.
     pub(crate) fn last(&self) -> Option<usize> {
         match self.to {
             Some(To::File { last, .. }) => last,
@@ -163,7 +164,8 @@ impl Lines {
         )
     }
 
-    /// The failure if a run would leave out lines between the last existing one and its next one.
+    /// Returns the failure of a run that would leave a gap in the file: the last line has step `last`, and the first
+    /// line of the run would have step `next`.
     pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
         self.output.refusal(
             format!("its lines end with step {last}, but this run would go on with step {next}"),

@@ -21,9 +21,9 @@ const FORM: Form = Form {
 /// The result of an evaluation.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Steps taken before it.
+    /// Steps taken before this evaluation.
     pub(crate) step: usize,
-    /// Mean loss of the steps since the last evaluation, if there were any.
+    /// Mean loss of the steps since the previous evaluation. `None` if there was no step.
     pub(crate) loss: Option<f64>,
     pub(crate) train: Evaluation,
     pub(crate) test: Evaluation,
@@ -32,7 +32,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The line printed for the user.
+    /// Formats the result as the line that the user sees.
     pub(crate) fn line(&self) -> String {
         format!(
             "step {:>7}  loss {:>7}  train accuracy {}  test accuracy {}",
@@ -43,7 +43,7 @@ impl Record {
         )
     }
 
-    /// The line of the log file.
+    /// Formats the result as a line of the log file.
     fn json(&self) -> String {
         format!(
             "{{\"step\":{},\"loss\":{},\"train_loss\":{},\"train_accuracy\":{},\"test_loss\":{},\
@@ -59,12 +59,12 @@ impl Record {
     }
 }
 
-/// The number with four decimals, or `-`.
+/// Formats a number with four decimals, or returns `-` for `None`.
 pub(crate) fn decimals(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.4}"))
 }
 
-/// The number in JSON, or `null` for infinity and NaN, which JSON does not have.
+/// Formats a number in JSON. Returns `null` for infinity and NaN, because JSON has no such numbers.
 fn number(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
         Some(value) => value.to_string(),
@@ -76,12 +76,12 @@ fn number(value: Option<f64>) -> String {
 #[derive(Debug)]
 pub(crate) struct LogFile {
     lines: Lines,
-    /// The step of the last line.
+    /// The step of the last line in the file.
     last: Option<usize>,
 }
 
 impl LogFile {
-    /// Fails if the file cannot be written. Its contents stay until the first [`add`](Self::add).
+    /// Checks that the file can be written, but does not change it before the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "log", "--log")?;
         Ok(Self {
@@ -90,9 +90,10 @@ impl LogFile {
         })
     }
 
-    /// Prepares the file for evaluations after `steps` steps or more: see [`Lines::begin`]. Fails if earlier
-    /// evaluations are missing: the file lacks the one due at the last multiple of `every` steps (0 for none), and the
-    /// gap would be wider than all gaps in the file.
+    /// Opens the file for a run that starts after `steps` steps and evaluates every `every` steps (0: only at the end).
+    /// See [`Lines::begin`]. Fails if evaluations of earlier steps are missing. This is so if the file has no line for
+    /// the last multiple of `every` before `steps`, and if the gap up to `steps` is wider than every gap between two
+    /// lines of the file.
     pub(crate) fn begin(&mut self, steps: usize, every: usize) -> Result<(), Failure> {
         let kept = self.lines.begin(steps)?;
         self.last = kept.last;
@@ -106,7 +107,8 @@ impl LogFile {
         }
     }
 
-    /// Adds a line and stores it immediately. Skips an evaluation that the file already has from before a resume.
+    /// Adds a line and writes it immediately. Does nothing if the file already has the line: a resumed run repeats the
+    /// last evaluation of the earlier run.
     pub(crate) fn add(&mut self, record: &Record) -> Result<(), Failure> {
         if self.last == Some(record.step) {
             return Ok(());

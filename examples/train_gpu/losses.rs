@@ -27,7 +27,7 @@ pub(crate) struct LossFile {
 }
 
 impl LossFile {
-    /// Fails if the file cannot be written. Its contents stay until the first [`add`](Self::add).
+    /// Checks that the file can be written, but does not change it before the first [`add`](Self::add).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let output = Output::new(path, "losses", "--losses")?;
         Ok(Self {
@@ -36,8 +36,8 @@ impl LossFile {
         })
     }
 
-    /// Prepares the file for the losses of the steps after the first `steps` ones: see [`Lines::begin`]. Fails if the
-    /// file's last line is of an earlier step.
+    /// Opens the file for a run that starts after `steps` steps: see [`Lines::begin`]. Fails if the last line that the
+    /// run keeps has a step before `steps`, because losses would be missing.
     pub(crate) fn begin(&mut self, steps: usize) -> Result<(), Failure> {
         self.steps = steps;
         match self.lines.begin(steps)?.last {
@@ -46,18 +46,19 @@ impl LossFile {
         }
     }
 
-    /// Adds the losses of the next steps, and stores them immediately.
+    /// Adds the losses of the next steps, and writes them immediately.
     pub(crate) fn add(&mut self, losses: &[f32]) -> Result<(), Failure> {
         let mut lines = String::new();
         for loss in losses {
             self.steps += 1;
-            // Writing to a string never fails.
+            // Ignore the result, because writing to a `String` never fails.
             let _ = writeln!(lines, "{},{loss}", self.steps);
         }
         self.lines.add(lines, self.steps)
     }
 
-    /// The step of the last line, if later steps could not be written. No run continues such a file.
+    /// Returns the step of the last line, if the losses of later steps could not be written. A resumed run cannot
+    /// append to such a file.
     pub(crate) fn is_behind(&self) -> Option<usize> {
         self.lines.last().filter(|&last| last < self.steps)
     }

@@ -13,21 +13,22 @@
 //!
 //! With `--features mpi`, several processes can train together: `mpirun -n 2 target/release/examples/train_gpu --mpi`.
 //!
-//! Standard output reports what is trained on which data, and the progress. The first line and the last line but one
-//! name the data set. The last line is for programs; it has `key=value` pairs separated by spaces:
+//! Standard output describes the data set and the training, and reports the progress. The first line and the second to
+//! last line name the data set. The last line is for other programs to parse. It has `key=value` pairs separated by
+//! spaces:
 //!
 //! ```text
 //! device=… steps=… train_s=… total_s=… steps_per_s=… train_accuracy=… test_accuracy=…
 //! ```
 //!
 //! `device` is the adapter's name with `_` for every space, or `cpu`. `steps` includes the steps before `--resume`;
-//! `train_s`, `total_s` and `steps_per_s` cover only this run. `train_s` is the time of the steps in seconds, and
-//! `total_s` the time from the upload of the data set to the last evaluation, or to the last table or picture
-//! requested. Accuracies are shares, 0 to 1. With `--quiet`, only these three lines are printed, and before the last
-//! two the table of `--confusion`.
+//! `train_s`, `total_s` and `steps_per_s` cover only this run. `train_s` is the time of the steps in seconds. `total_s`
+//! is the time in seconds from the upload of the data set until the last evaluation or requested output is done.
+//! Accuracies are fractions, 0 to 1. With `--quiet`, only the first line and the last two lines are printed, and the
+//! table of `--confusion` if it is requested.
 //!
-//! Messages go to standard error. The exit code tells how a run has ended. The last two lines are printed only if it is
-//! 0:
+//! Messages go to standard error. The exit code shows how the run has ended. The last two lines of standard output are
+//! printed only if the exit code is 0.
 //!
 //! | code | |
 //! |---|---|
@@ -36,16 +37,17 @@
 //! | 2 | the command line is invalid |
 //! | 130 | the run was interrupted, by a signal or because standard output was closed (`| head`) |
 //!
-//! A training that diverges has failed, whether the loss of a step or of an evaluation shows it: the file of `--save`
-//! stays as the last good evaluation left it. A training that is interrupted, or whose output can no longer be written,
-//! is saved first, so that `--resume` can continue it. So is a training that is interrupted while nothing reads its
-//! output.
+//! If the training diverges, in a step or in an evaluation, the run fails. The file of `--save` then still has the
+//! training as saved after the last evaluation with a finite loss.
 //!
-//! Signals that interrupt are Ctrl-C (`SIGINT`), `SIGTERM` and `SIGHUP`, and `SIGUSR1`, `SIGUSR2` and `SIGXCPU`, by
-//! which batch systems announce the end of a job's time. A signal that is ignored when the program starts, for example
-//! after `nohup`, stays ignored. If another one of the first three arrives more than a second later, the program ends
-//! at once, with a line about what is saved. Before the first step, a signal ends the program at once without this
-//! line.
+//! If the training is interrupted, or an output can no longer be written, the program saves the training before it
+//! ends, so that `--resume` can continue it. It also does so if it is interrupted while nothing reads its output.
+//!
+//! These signals interrupt the training: `SIGINT` (Ctrl-C), `SIGTERM` and `SIGHUP`; and `SIGUSR1`, `SIGUSR2` and
+//! `SIGXCPU`, by which batch systems announce the end of a job's time. A signal that is ignored when the program
+//! starts, for example because of `nohup`, stays ignored. If one of the first three arrives more than a second after
+//! the first signal, the program ends at once, and prints which file has the training. Before training begins, a signal
+//! ends the program at once without such a message.
 
 mod args;
 mod engine;
@@ -146,7 +148,7 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     ended.map_err(|failure| training.explain(failure))
 }
 
-/// Adds to an error of the library which option of this program helps.
+/// Adds to an error of the library the option of this program that helps.
 fn with_option(error: Error) -> Failure {
     match error {
         Error::Plan(_) => Failure::Message(format!("{error} (here: --plan auto or --plan layers)")),
@@ -154,7 +156,7 @@ fn with_option(error: Error) -> Failure {
     }
 }
 
-/// Rewrites an error about shared steps: names the option instead of the library's setting.
+/// In an error about steps shared by processes, replaces the name of the library's setting by the option that sets it.
 fn with_shards(error: Error) -> Error {
     let error = match error {
         Error::Setting {

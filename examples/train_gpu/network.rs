@@ -8,7 +8,7 @@ use wgrad::{DeepConvNet, Error, Sequential, SimpleConvNet, TwoLayerNet};
 
 use crate::args::{number, setting, shown};
 
-/// Units of the hidden layer in the book.
+/// Number of hidden units of the book's network in chapter 5.
 const BOOK_UNITS: usize = 50;
 
 /// The network to train.
@@ -54,7 +54,7 @@ enum Activation {
     Tanh,
 }
 
-/// Widths of the hidden layers.
+/// Number of units of each hidden layer; empty for `none`.
 #[derive(Debug, Clone)]
 struct Hidden(Vec<usize>);
 
@@ -74,13 +74,13 @@ impl FromStr for Hidden {
 }
 
 impl Network {
-    /// The name on the command line.
+    /// The value of `--network` that selects this network.
     fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// The number of steps that the book trains.
+    /// The number of steps that the book takes to train this network.
     pub(crate) fn steps(self) -> usize {
         match self {
             Self::TwoLayer => 10_000,
@@ -91,7 +91,7 @@ impl Network {
 }
 
 impl NetworkArgs {
-    /// Checks everything that does not need data.
+    /// Checks the options of the network as far as possible without data.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.network != Network::TwoLayer {
             return self.check_convolutional();
@@ -108,7 +108,7 @@ impl NetworkArgs {
         Ok(())
     }
 
-    /// Checks that no option is given that this network ignores.
+    /// Checks that the options of dense networks are left out, because the convolutional networks ignore them.
     fn check_convolutional(&self) -> Result<(), Error> {
         let activation = self.activation.and_then(|of| of.to_possible_value());
         let given = [
@@ -144,14 +144,15 @@ impl NetworkArgs {
         self.dropout.unwrap_or(0.0)
     }
 
-    /// Whether the network is that of the book's chapter 5, which has its own initial weights.
+    /// Whether the options describe exactly the book's network of chapter 5. Only that one has the book's initial
+    /// weights.
     fn is_two_layer_net(&self) -> bool {
         self.hidden() == [BOOK_UNITS]
             && self.activation() == Activation::Relu
             && self.dropout() == 0.0
     }
 
-    /// Describes the initial weights.
+    /// Describes the initial weights in words.
     pub(crate) fn start(&self) -> &'static str {
         match self.network {
             Network::TwoLayer if !self.is_two_layer_net() => {
@@ -164,7 +165,7 @@ impl NetworkArgs {
         }
     }
 
-    /// The network for the features and classes of this data set.
+    /// Returns the network, with as many inputs and outputs as the data set has features and classes.
     pub(crate) fn spec(&self, train: &Dataset, seed: u64) -> Sequential {
         let inputs = train.width();
         let classes = train.labels().classes();
@@ -198,7 +199,7 @@ impl NetworkArgs {
     }
 }
 
-/// Formats the widths as on the command line.
+/// Formats the numbers of units as on the command line.
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<_> = self.0.iter().map(usize::to_string).collect();

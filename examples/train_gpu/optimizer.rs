@@ -38,7 +38,7 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = number::<f64>)]
     schedule_factor: Option<f64>,
 
-    /// Steps at the beginning over which the learning rate rises linearly
+    /// Number of steps at the beginning in which the learning rate rises linearly
     #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = whole::<usize>)]
     warm_up: usize,
 }
@@ -64,7 +64,7 @@ enum Shape {
     Cosine,
 }
 
-/// The library's names of settings, and the options that set them.
+/// Pairs of a setting's name in errors of the library, and the option that sets it.
 const OPTIONS: [(&str, &str); 5] = [
     ("learning rate", "--learning-rate"),
     ("weight decay", "--weight-decay"),
@@ -77,7 +77,7 @@ const OPTIONS: [(&str, &str); 5] = [
 const FACTOR: f64 = 0.1;
 
 impl OptimizerArgs {
-    /// Takes Adam if no rule was requested.
+    /// Selects Adam if `--optimizer` was left out.
     pub(crate) fn default_to_adam(&mut self) {
         self.optimizer.get_or_insert(Kind::Adam);
     }
@@ -86,7 +86,7 @@ impl OptimizerArgs {
         self.optimizer.unwrap_or(Kind::Sgd)
     }
 
-    /// Checks that the options are valid for a training of this many steps.
+    /// Checks that the options are valid for a training of `steps` steps.
     pub(crate) fn check(&self, steps: usize) -> Result<(), Error> {
         if self.warm_up >= steps {
             return Err(Error::Setting {
@@ -100,7 +100,7 @@ impl OptimizerArgs {
         checked.map_err(|error| with_option(error, &OPTIONS))
     }
 
-    /// Checks that the options of a schedule are given if they are needed, and only then.
+    /// Checks that the options of `--schedule step` are given where they are needed, and are left out otherwise.
     fn check_schedule(&self) -> Result<(), Error> {
         let must_be = |option: &str, expected: &str, found: String| {
             Err(Error::Setting {
@@ -121,19 +121,19 @@ impl OptimizerArgs {
         }
     }
 
-    /// Interval in steps and factor of `--schedule step`.
+    /// The settings of `--schedule step`: its interval in steps, and its factor.
     fn every_and_factor(&self) -> (u64, f64) {
         let factor = self.schedule_factor.unwrap_or(FACTOR);
         (self.schedule_every.unwrap_or(0), factor)
     }
 
-    /// The optimizer for a training of this many steps.
+    /// Builds the optimizer for a training of `steps` steps.
     pub(crate) fn build(&self, steps: usize) -> Box<dyn Optimizer> {
         let mut rule = self.rule();
         if let Some(max_norm) = self.clip_norm {
             rule = Box::new(rule.clip_norm(max_norm));
         }
-        // A rule with any schedule, even a constant one, has no fused plan.
+        // Add a schedule only if it is needed: an optimizer with any schedule, even a constant one, has no fused plan.
         match self.schedule(steps) {
             Some(schedule) => Box::new(rule.scheduled(schedule)),
             None => rule,
@@ -167,12 +167,12 @@ impl OptimizerArgs {
         })
     }
 
-    /// Whether the schedule depends on `--steps`, so that a resumed training must have the same number.
+    /// Whether the schedule depends on `--steps`. If so, a resumed training must have the same `--steps`.
     pub(crate) fn is_bound_to_steps(&self) -> bool {
         matches!(self.schedule, Shape::Cosine)
     }
 
-    /// Advice for a diverged training of this many steps.
+    /// Returns advice for a training of `steps` steps that has diverged.
     pub(crate) fn remedy(&self, steps: usize) -> String {
         let rate = self.rate();
         let decay = self.build(steps).decay();
@@ -202,7 +202,7 @@ impl OptimizerArgs {
         let shape = match self.schedule {
             Shape::Constant if warm_up == 0 => return None,
             Shape::Constant => Schedule::constant(),
-            // Both count their steps from the end of the warm-up.
+            // `Step` and `Cosine` count their steps from the end of the warm-up.
             Shape::Step => {
                 let (every, factor) = self.every_and_factor();
                 Schedule::step(every, factor)
@@ -212,7 +212,7 @@ impl OptimizerArgs {
         Some(shape.warm_up(warm_up))
     }
 
-    /// Describes the rule and its settings in one line.
+    /// Describes the optimizer and its settings in one line.
     pub(crate) fn description(&self, steps: usize) -> String {
         let name = self.kind().to_possible_value();
         let name = name.as_ref().map_or("", |value| value.get_name());

@@ -1,4 +1,4 @@
-//! The files that options name for output.
+//! The output files that the user names by options.
 
 use std::fmt;
 use std::fs::{self, File, FileType};
@@ -14,20 +14,21 @@ use wgrad::files;
 use crate::common::Failure;
 use crate::common::output::{END_REQUESTED, Stream, answer};
 
-/// How long a pipe's other end may keep a run waiting. A process that was started together with it comes by then.
+/// How long a run waits until another process opens the other end of a named pipe. A process that was started at the
+/// same time as this run opens it well before.
 pub(crate) const OTHER_END: Duration = Duration::from_secs(10);
 
-/// A file that is written once and atomically: see [`files`]. Devices and pipes are written to directly.
+/// An output file. A regular file is replaced atomically: see [`files`]. A device or a pipe is written to directly.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) path: PathBuf,
-    /// What the file holds, and the option that names it, for errors.
+    /// The kind of contents, and the option that names the file, for error messages.
     holds: &'static str,
     option: &'static str,
 }
 
 impl Output {
-    /// Fails if the file cannot be written. Its contents stay.
+    /// Checks that the file can be written, but does not change it.
     pub(crate) fn new(
         path: &Path,
         holds: &'static str,
@@ -55,12 +56,12 @@ impl Output {
         written.map_err(|error| self.failure(&error))
     }
 
-    /// Opens the file, if it is a device or a pipe.
+    /// Opens the file if it is a device or a pipe. Returns `None` otherwise.
     pub(crate) fn stream(&self) -> Option<io::Result<Stream>> {
         stream_type(&self.path).map(|_| open_stream(&self.path).and_then(Stream::new))
     }
 
-    /// The failure for this error, with advice.
+    /// Returns the failure for an error of writing this file, with advice to the user.
     pub(crate) fn failure(&self, error: &io::Error) -> Failure {
         use io::ErrorKind::{
             Interrupted, IsADirectory, NotADirectory, NotFound, PermissionDenied,
@@ -81,7 +82,7 @@ impl Output {
         }
     }
 
-    /// The failure for this reason. The option follows the advice.
+    /// Returns the failure for a reason in words. In the message, the option's name follows `advice`.
     pub(crate) fn refusal(&self, reason: impl fmt::Display, advice: &str) -> Failure {
         let Self {
             path,
@@ -95,7 +96,7 @@ impl Output {
     }
 }
 
-/// Whether the path exists and is neither a regular file nor a directory.
+/// Whether the path is a device, a pipe or a socket: it exists, and is neither a regular file nor a directory.
 pub(crate) fn is_stream(path: &Path) -> bool {
     stream_type(path).is_some()
 }
@@ -105,7 +106,7 @@ fn stream_type(path: &Path) -> Option<FileType> {
     (!found.is_file() && !found.is_dir()).then_some(found)
 }
 
-/// Checks that the device or pipe can be written to, as far as this is known before writing.
+/// Checks that the device or pipe can be written to, as far as possible without writing data.
 fn check_stream(path: &Path, stream: FileType) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -115,13 +116,13 @@ fn check_stream(path: &Path, stream: FileType) -> io::Result<()> {
             let message = "it is a socket, which cannot be opened as a file";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        // Opening and closing a pipe would end it for its reader.
+        // Do not open the pipe: when it is closed again, its reader would see the end of the data.
         if stream.is_fifo() {
             return check_permission(path);
         }
     }
     let _ = stream;
-    // Even a device that is always full accepts an empty write.
+    // Opening shows most errors. The empty write succeeds even on a device that is full, such as `/dev/full`.
     open_stream(path)?.write(&[]).map(drop)
 }
 
@@ -135,7 +136,8 @@ fn check_permission(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a device or a pipe. A pipe opens only when something reads from it.
+/// Opens a device or a pipe. Opening a pipe blocks until another process reads from it. This function waits at most
+/// [`OTHER_END`].
 fn open_stream(path: &Path) -> io::Result<File> {
     let (sender, opened) = mpsc::channel();
     let path = path.to_owned();

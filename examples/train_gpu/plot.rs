@@ -24,7 +24,7 @@ pub(crate) struct Plot {
 }
 
 impl Plot {
-    /// Fails if the file cannot be written. Its contents stay until [`draw`](Self::draw).
+    /// Checks that the file can be written, but does not change it before [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self {
             output: Output::new(path, "plot", "--plot")?,
@@ -32,16 +32,16 @@ impl Plot {
         })
     }
 
-    /// Adds an evaluation.
+    /// Adds the result of an evaluation to the plot.
     pub(crate) fn add(&mut self, record: &Record) {
         let loss = record.train.loss;
-        // An infinite loss cannot be plotted.
+        // Leave out an evaluation whose loss is not finite, because it cannot be plotted.
         if let Some(accuracy) = record.test.accuracy.filter(|_| loss.is_finite()) {
             self.points.push((record.step as f64, loss, accuracy));
         }
     }
 
-    /// Writes the plot.
+    /// Draws the plot and writes the file.
     pub(crate) fn draw(&mut self) -> Result<(), Failure> {
         let svg = svg(&self.points).map_err(|error| {
             Failure::Message(format!("cannot draw the plot: {error}; leave out --plot"))
@@ -96,7 +96,7 @@ fn draw(points: &[(f64, f64, f64)], onto: SVGBackend<'_>) -> Result<(), Box<dyn 
     Ok(area.present()?)
 }
 
-/// A line with dots, so that a single point is visible.
+/// A curve with a dot at each point, so that even a single point is visible.
 fn line<'a>(
     points: impl Iterator<Item = (f64, f64)>,
     color: RGBColor,
@@ -104,12 +104,12 @@ fn line<'a>(
     LineSeries::new(points, color.stroke_width(2)).point_size(2)
 }
 
-/// A sample of a line for the legend.
+/// The short line that stands for a curve in the legend.
 fn sample((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new(vec![(x, y), (x + 20, y)], color.stroke_width(2))
 }
 
-/// The axis ranges of steps and losses. They are never empty, even for a single point.
+/// Returns the ranges of the axes of steps and of losses. The ranges are never empty, even for a single point.
 fn ranges(points: &[(f64, f64, f64)]) -> (Range<f64>, Range<f64>) {
     let first = points.first().map_or(0.0, |point| point.0);
     let last = points.last().map_or(0.0, |point| point.0);

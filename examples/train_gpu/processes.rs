@@ -1,4 +1,4 @@
-//! The processes started by `mpirun`. The first one prints and saves.
+//! The processes that `mpirun` has started. Only the first process prints and saves.
 
 use std::time::Duration;
 use std::{env, process, thread};
@@ -19,23 +19,24 @@ use crate::interruption;
 #[cfg(all(feature = "mpi", unix))]
 use wgrad::distributed::{Distribution, World, mpi::Mpi};
 
-/// This process among those that train together; without `--mpi`, it is alone.
+/// The processes that train together, as seen by this process. Without `--mpi`, there is only this process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Processes {
     #[cfg(all(feature = "mpi", unix))]
     world: Option<Mpi>,
 }
 
-/// How long a failed process waits for the first process, which may have failed for the same reason and reports it.
-/// When one process ends, `mpirun` ends all of them, which takes a second or two.
+/// How long a failed process other than the first one waits before it ends. When one process ends, `mpirun` ends all of
+/// them. The first process often fails for the same reason, and this delay lets it print the reason first.
 #[cfg(all(feature = "mpi", unix))]
 const FOR_THE_FIRST: Duration = Duration::from_secs(8);
 
-/// How long an interrupted process waits for the first process, which was interrupted, too.
+/// How long an interrupted process other than the first one waits before it ends. The first process is interrupted,
+/// too, and saves the training during this time.
 #[cfg(all(feature = "mpi", unix))]
 const WHEN_INTERRUPTED: Duration = Duration::from_secs(60);
 
-/// Runs the program; with `--mpi`, in all processes together.
+/// Runs `work`. With `--mpi`, all processes run it together.
 pub(crate) fn run(
     args: Args,
     work: impl FnOnce(&Args, &Processes) -> Result<(), Failure>,
@@ -51,7 +52,7 @@ pub(crate) fn run(
             let done = work(&args.silent(), &Processes { world: Some(world) });
             done.map_err(|failure| {
                 let text = match failure {
-                    // The first process was interrupted, too, and reports what is saved.
+                    // The first process was interrupted, too, and prints which file has the training.
                     Failure::Interrupted(_) => {
                         thread::sleep(WHEN_INTERRUPTED);
                         process::exit(INTERRUPTED.into());
@@ -76,7 +77,8 @@ pub(crate) fn run(
     work(&args, &Processes::default())
 }
 
-/// The index of this process among those that `mpirun` has started, and their number. For messages before MPI starts.
+/// Returns the index of this process among those that `mpirun` has started, and their number. Works before MPI is
+/// initialized. Returns `None` without `mpirun`.
 fn place() -> Option<(usize, usize)> {
     // Environment variables of Open MPI, and of MPICH and its derivatives.
     let variables = [
@@ -88,10 +90,10 @@ fn place() -> Option<(usize, usize)> {
     places.find_map(|(size, rank)| Some((number(rank)?, number(size)?)))
 }
 
-/// Reports an invalid command line, but only from the first process.
+/// Ends this process because the command line is invalid. Only the first process prints the error.
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     if place().is_some_and(|(rank, _)| rank > 0) {
-        // When this process ends, `mpirun` ends the first one. Let it print first.
+        // When this process ends, `mpirun` also ends the first process. Let the first process print the error before.
         thread::sleep(Duration::from_secs(1));
         process::exit(error.exit_code());
     }
@@ -105,22 +107,22 @@ impl Processes {
         self.world.as_ref().is_none_or(Mpi::leads)
     }
 
-    /// The index of this process among those on this machine, and their number.
+    /// Returns the index of this process among the processes on this machine, and their number.
     pub(crate) fn of_host(&self) -> (usize, usize) {
         self.world.as_ref().map_or((0, 1), Mpi::of_host)
     }
 
-    /// Returns the first process's number.
+    /// Returns in all processes the `number` that the first process passes.
     pub(crate) fn agree(&self, number: usize) -> Result<usize, Error> {
         Ok(self.all(number)?[0])
     }
 
-    /// Whether the flag is set in any process.
+    /// Whether `flag` is true in at least one process.
     pub(crate) fn any(&self, flag: bool) -> Result<bool, Error> {
         Ok(self.all(usize::from(flag))?.contains(&1))
     }
 
-    /// The numbers of all processes, in order of their ranks.
+    /// Returns the `number` that each process passes, in the order of their ranks.
     fn all(&self, number: usize) -> Result<Vec<usize>, Error> {
         let Some(world) = &self.world else {
             return Ok(vec![number]);
@@ -131,7 +133,7 @@ impl Processes {
         Ok(all.into_iter().map(|number| number as usize).collect())
     }
 
-    /// Checks that the options that decide when processes communicate are the same in all of them.
+    /// Checks that all processes have the same values of the options on which the points of communication depend.
     pub(crate) fn check_options(&self, args: &Args) -> Result<(), Error> {
         let options = [
             ("--steps", args.steps()),
@@ -151,7 +153,8 @@ impl Processes {
         Ok(())
     }
 
-    /// Divides the training's steps after the first `taken` ones among the processes.
+    /// Sets how the processes share the steps of a training that has taken `taken` steps: by averaging gradients, or by
+    /// local steps between averages of the parameters.
     pub(crate) fn share(
         &self,
         engine: &mut dyn Train,
@@ -168,7 +171,7 @@ impl Processes {
         if taken == 0 || taken >= args.local_after {
             engine.distribute(all.clone().local_steps(steps))?;
         }
-        // Invalid local steps were reported by the first call, before the first step.
+        // Even if gradients are averaged first, the call above has reported invalid local steps before the first step.
         if taken < args.local_after {
             engine.distribute(all)
         } else {
@@ -176,7 +179,7 @@ impl Processes {
         }
     }
 
-    /// Describes the number of processes, and what they average.
+    /// Describes the number of processes, and whether they average gradients or parameters. `None` without `--mpi`.
     pub(crate) fn description(&self, args: &Args) -> Option<String> {
         let count = self.world.as_ref()?.size();
         let shards = args.shards;

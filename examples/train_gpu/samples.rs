@@ -9,12 +9,12 @@ use crate::common::Failure;
 use crate::font;
 use crate::outputs::Output;
 
-/// The most digits drawn, and digits per row.
+/// Maximum number of digits in the picture, and digits per row.
 const MOST: usize = 20;
 const IN_A_ROW: u32 = 5;
-/// Width and height of an enlarged pixel of a digit.
+/// Width and height of a digit's pixel in the picture, in pixels of the picture.
 const ENLARGED: u32 = 5;
-/// Width and height of a letter's pixel.
+/// Width and height of a letter's pixel in the picture, in pixels of the picture.
 const DOT: u32 = 2;
 const LINE: u32 = 20;
 const MARGIN: u32 = 12;
@@ -23,7 +23,7 @@ const DIGIT: (u32, u32) = (
     ENLARGED * mnist::COLUMNS as u32,
     ENLARGED * mnist::ROWS as u32,
 );
-/// A digit with three lines below it, and the space before the next one.
+/// Width and height of a cell: a digit, three lines of text below it, and the space to the next cell.
 const CELL: (u32, u32) = (DIGIT.0 + MARGIN, DIGIT.1 + 3 * LINE + MARGIN);
 const HEAD: u32 = LINE + MARGIN;
 
@@ -44,12 +44,12 @@ struct Wrong<'a> {
 }
 
 impl Samples {
-    /// Fails if the file cannot be written. Its contents stay until [`draw`](Self::draw).
+    /// Checks that the file can be written, but does not change it before [`draw`](Self::draw).
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self(Output::new(path, "samples", "--samples")?))
     }
 
-    /// Writes the picture. Returns a line that describes it.
+    /// Draws the picture and writes the file. Returns a line that describes the picture.
     pub(crate) fn draw(
         &mut self,
         test: &Dataset,
@@ -78,7 +78,7 @@ impl Samples {
     }
 }
 
-/// The misclassified digits, the most confident first.
+/// Returns the misclassified digits, sorted by the probability of the predicted class, the largest first.
 fn wrong<'a>(test: &'a Dataset, predictions: &[Prediction]) -> Vec<Wrong<'a>> {
     let examples = test.labels().indices().iter().zip(predictions).enumerate();
     let wrong = examples.filter(|(_, (label, prediction))| **label != prediction.class);
@@ -96,7 +96,7 @@ fn wrong<'a>(test: &'a Dataset, predictions: &[Prediction]) -> Vec<Wrong<'a>> {
     wrong
 }
 
-/// Draws the digits in rows, below a heading.
+/// Draws the digits in rows below the heading `head`.
 fn picture(head: &str, digits: &[Wrong<'_>]) -> RgbImage {
     let rows = digits.chunks(IN_A_ROW as usize);
     let height = rows.map(|_| CELL.1).sum::<u32>();
@@ -126,7 +126,7 @@ fn picture(head: &str, digits: &[Wrong<'_>]) -> RgbImage {
     picture
 }
 
-/// Writes a text whose upper left corner is `at`.
+/// Draws a text into the picture. The text's upper left corner is at the pixel `at`, (x, y).
 fn write(picture: &mut RgbImage, at: (u32, u32), color: Rgb<u8>, text: &str) {
     let dot = RgbImage::from_pixel(DOT, DOT, color);
     for (index, letter) in (0..).zip(text.chars()) {

@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::common::Failure;
 use crate::outputs::OTHER_END;
 
-/// Checks that a training can be saved to this file. The file's contents stay.
+/// Checks that a training can be saved to this file, but does not change the file.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     files::check(path).map_err(|error| {
         let advice = "(here: with --save, or leave it out)";
@@ -21,7 +21,8 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Resumes the training of `--resume`, if given. Returns the number of steps taken before.
+/// Loads the file of `--resume`, if given, into the engine. Returns the number of steps that the training has taken so
+/// far.
 pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failure> {
     let Some(path) = &args.resume else {
         return Ok(0);
@@ -75,9 +76,9 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
     }
 }
 
-/// Reads a file that may be a pipe. If nothing ever writes to a pipe, its reader waits forever. This function then
-/// opens the pipe for writing and closes it again, which ends the reading; if there is another writer, it changes
-/// nothing. Also returns whether it ended the reading this way.
+/// Calls `read`, which reads a file that may be a named pipe. If nothing writes to the pipe, `read` would wait forever.
+/// So after [`OTHER_END`], this function opens the pipe for writing and closes it again. Then `read` sees the end of
+/// the data, unless another process writes to the pipe. Also returns whether this happened.
 fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
     if !is_pipe(path) {
         return (read(), false);
@@ -92,7 +93,7 @@ fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
             let _ = File::options().write(true).open(path);
         }
     };
-    // Without this thread, reading may wait forever.
+    // If the thread cannot be started, `read` may wait forever.
     let _ = thread::Builder::new().spawn(end);
     let read = read();
     drop(done);
@@ -111,7 +112,7 @@ fn is_pipe(_: &Path) -> bool {
     false
 }
 
-/// A file name as an argument of a shell command.
+/// Quotes a file name, so that it can be an argument of a shell command.
 pub(crate) fn quoted(path: &Path) -> Cow<'_, str> {
     let name = path.to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "_-./:,+@%=".contains(c);

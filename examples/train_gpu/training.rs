@@ -15,8 +15,8 @@ use crate::processes::Processes;
 use crate::samples::Samples;
 use crate::saving::quoted;
 
-/// Seconds between two updates of the progress bar, and until a signal is handled; at least one step. Each interval
-/// ends with a readback, which delays the next steps.
+/// Seconds between two updates of the progress bar. Signals are handled at the same times. An interval has at least one
+/// step. It is not shorter, because it ends with a readback of the losses, which delays the next steps.
 const SECONDS: f64 = 0.1;
 
 /// The result of a run.
@@ -28,13 +28,13 @@ pub(crate) struct Outcome {
     pub(crate) taken: usize,
     /// Seconds that the steps took.
     pub(crate) train_s: f64,
-    /// Accuracy on the training examples, 0 to 1.
+    /// Accuracy on the training examples after the last step, 0 to 1.
     pub(crate) train_accuracy: Option<f64>,
-    /// Accuracy on the test examples, 0 to 1.
+    /// Accuracy on the test examples after the last step, 0 to 1.
     pub(crate) test_accuracy: Option<f64>,
 }
 
-/// The files that a run writes, if they were requested.
+/// The output files of a run. A file that was not requested is `None`.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) losses: Option<LossFile>,
@@ -50,7 +50,7 @@ pub(crate) struct Training<'a> {
     engine: Box<dyn Train>,
     split: &'a Split,
     files: Files,
-    /// Decides whether the run ends early; and whether it has decided so.
+    /// Decides at each evaluation whether the run ends early, for `--patience`. `is_early` is its last decision.
     stopping: Option<EarlyStopping>,
     is_early: bool,
     bar: ProgressBar,
@@ -58,14 +58,15 @@ pub(crate) struct Training<'a> {
     before: usize,
     /// Steps taken, including those before this run.
     taken: usize,
-    /// Whether no more steps are to come.
+    /// Whether the run takes no more steps.
     is_done: bool,
-    /// The file that has the training, and the training's step there.
+    /// The last file to which the training was saved or from which it was resumed, and the step of the training in that
+    /// file.
     saved: Option<(&'a Path, usize)>,
     spent: Duration,
-    /// Seconds per step of the last interval.
+    /// Seconds per step in the last interval between two readbacks. `None` before the first interval.
     pace: Option<f64>,
-    /// Sum and number of the losses since the last evaluation.
+    /// Sum of the losses since the last evaluation, and number of these losses.
     recent: (f64, usize),
 }
 
@@ -124,8 +125,8 @@ impl<'a> Training<'a> {
         Ok(outcome)
     }
 
-    /// Explains why the run ended early, and what is saved of the training. Saves the training first, unless the
-    /// training itself has failed.
+    /// Adds to a failure the step at which the run ended, and which file has the training. Saves the training first,
+    /// unless the training itself has failed.
     pub(crate) fn explain(&mut self, failure: Failure) -> Failure {
         let place = self.place();
         let failed = matches!(failure, Failure::Message(_));
@@ -135,7 +136,8 @@ impl<'a> Training<'a> {
             self.keep()
         };
         if matches!(&failure, Failure::Interrupted(why) if why.is_empty()) {
-            // All processes handle the signal, and if one ends, `mpirun` ends the others. Wait until all have saved.
+            // All processes handle the signal. When one process ends, `mpirun` ends the others. So wait until all
+            // processes are here, after the training is saved.
             let _ = self.processes.any(false);
         }
         match (failure, kept) {
@@ -161,7 +163,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// How far the training has come.
+    /// Describes in words how many steps the training has taken.
     fn place(&self) -> String {
         match self.taken {
             0 => "before the first step".to_owned(),
@@ -169,19 +171,19 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Names the last file that has the training, if there is one.
+    /// Returns the end of a message, which names the last file that has the training.
     fn saved(&self) -> String {
         match self.saved {
             Some((path, step)) if path.is_file() => {
                 format!("; {} has the training after step {step}", path.display())
             }
-            // The first process may have saved it.
+            // In other processes, print nothing: the first process may have saved the training.
             _ if !self.processes.leads() => String::new(),
             _ => "; nothing of this training is kept".to_owned(),
         }
     }
 
-    /// Saves a training that ends early, and tells how to continue it.
+    /// Saves a training that ends early, if `--save` is given. Returns a message that says how to continue it.
     fn keep(&mut self) -> Result<String, Error> {
         let is_done = self.is_done || self.taken == self.args.steps();
         let Some(path) = self.args.save.as_deref() else {
@@ -207,7 +209,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// How to change the command to continue the training.
+    /// Describes how to change the command line to continue the training from the file `saved`.
     fn go_on(&self, saved: &Path) -> String {
         let mut changes = match &self.args.resume {
             None => format!("with --resume {}", quoted(saved)),
@@ -272,7 +274,8 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The step of the next evaluation. It does not depend on whether the training was resumed in between.
+    /// Returns the step of the next evaluation. It is the same whether or not the training was resumed since the last
+    /// evaluation.
     fn next_evaluation(&self) -> usize {
         let steps = self.args.steps();
         let every = self.args.eval_every;
@@ -282,7 +285,8 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The step, at most `next`, until which processes divide the steps in the same way.
+    /// Returns the step at which the processes change from averaging gradients to local steps, or `next` if that comes
+    /// first.
     fn next_change(&self, next: usize) -> usize {
         let change = self.args.local_after();
         change.map_or(next, |change| {
@@ -294,13 +298,13 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// Sets how processes divide the steps to come.
+    /// Sets how the processes share the next steps: see [`Processes::share`].
     fn share(&mut self) -> Result<(), Error> {
         let Self { engine, args, .. } = self;
         self.processes.share(&mut **engine, args, self.taken)
     }
 
-    /// Reports an early stop, if there was one.
+    /// Prints a line if `--patience` has ended the run early.
     fn say_early(&self) -> Result<(), Failure> {
         let is_told = self.is_early && self.taken < self.args.steps() && !self.args.quiet;
         match (&self.stopping, self.args.patience) {
@@ -316,7 +320,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Saves the training to its file, unless the file already has this step.
+    /// Saves the training to the file of `--save`, unless that file already has the training after this step.
     fn save(&mut self) -> Result<(), Error> {
         let Some(path) = &self.args.save else {
             return Ok(());
@@ -330,12 +334,13 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Steps taken in this run.
+    /// Number of steps taken in this run.
     fn taken_here(&self) -> usize {
         self.taken - self.before
     }
 
-    /// Steps to take until the next readback. It begins with the fewest, because the time per step is not yet known.
+    /// Returns the number of steps until the next readback. At first, this is the smallest possible number, because the
+    /// time per step is not known yet.
     fn chunk(&self) -> usize {
         let local = self.args.local_steps(self.taken);
         let Some(pace) = self.pace else { return local };
@@ -345,11 +350,11 @@ impl<'a> Training<'a> {
             reason = "a float saturates"
         )]
         let steps = (SECONDS / pace) as usize;
-        // A multiple of the local steps, so that all processes have the same parameters afterwards.
+        // Rounded up to a multiple of the local steps, so that all processes have the same parameters at the readback.
         steps.clamp(1, 1 << 30).next_multiple_of(local)
     }
 
-    /// Fails if any process was asked to end.
+    /// Returns [`Failure::Interrupted`] if a signal has asked any of the processes to end.
     fn heed_signals(&self) -> Result<(), Failure> {
         if self.processes.any(interruption::is_requested())? {
             Err(Failure::Interrupted(String::new()))
@@ -382,7 +387,8 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// The failure for steps that could not be taken. If they diverged, stores the losses before.
+    /// Returns the failure for an error of the steps. If the training diverged, writes the losses of the steps before
+    /// the divergence to the file of `--losses`.
     fn failed(&mut self, error: Error) -> Failure {
         let Error::Diverged {
             step, loss, losses, ..
@@ -398,7 +404,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The message that the training has diverged, with advice.
+    /// Returns the message that the training has diverged, with advice to the user. `what` says how it was found.
     fn diverged(&self, what: &str) -> String {
         let anew = match self.args.resume {
             Some(_) => "start again without --resume, and ",
@@ -408,11 +414,13 @@ impl<'a> Training<'a> {
         format!("training diverged: {what}; {anew}{remedy}")
     }
 
-    /// Evaluates both data sets. Fails if a loss is not finite: then there is no result, and nothing is saved.
+    /// Evaluates the training and the test data, and adds the result to the outputs. Fails if a loss is not finite;
+    /// then nothing is saved.
     fn evaluate(&mut self) -> Result<Outcome, Failure> {
         let (sum, count) = std::mem::take(&mut self.recent);
         let train = self.engine.evaluate(&self.split.train)?;
-        // A diverged training must not be saved as if it were interrupted.
+        // Handle signals only if the loss is finite: an interruption saves the training, and a diverged training must
+        // not be saved.
         if train.loss.is_finite() {
             self.heed_signals()?;
         }

@@ -5,14 +5,14 @@ use crate::error::{Call, CheckError};
 use crate::reference::Float;
 use crate::shape::TensorShape;
 
-/// Half a unit in the last place of 1: the relative error of one rounded operation.
+/// The relative error of one rounded operation: half a unit in the last place of 1.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
-/// How far an operand is moved, relative to itself, for a result of a single term.
+/// The relative size of the perturbation of an operand, for a result with a single term.
 pub(crate) const ROUNDINGS: f64 = 8.0 * ROUNDING;
-/// How often the operands are moved: one random move may happen to change a sum only a little.
+/// Number of trials in which the operands are perturbed. By chance, a single trial may change a sum only a little.
 const MOVES: u64 = 4;
 
-/// The element that comes nearest to its bound, or is furthest beyond it.
+/// The element that comes nearest to its bound, or exceeds it most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Worst {
     pub(crate) at: usize,
@@ -64,19 +64,19 @@ impl Worst {
     }
 }
 
-/// A result by the reference.
+/// The results of the reference for one tensor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moved<'a> {
-    /// In `f64`.
+    /// The result in `f64`.
     pub(crate) expected: &'a Array2<f64>,
-    /// In `f32`.
+    /// The result in `f32`.
     pub(crate) single: &'a Array2<f32>,
-    /// How far the result moves with its operands: see [`moves`].
+    /// How far each element changes when the operands are perturbed: see [`moves`].
     pub(crate) moved: &'a Array2<f64>,
 }
 
-/// Compares the GPU in `f32` with the reference in `f64`. A result is a sum of `unit` terms, each of which may be off
-/// by the tolerance.
+/// Compares the GPU's result, in `f32`, with the `f64` reference. A result is a sum of `unit` terms, and the tolerance
+/// applies to each term.
 pub(crate) fn parity(
     found: &Array2<f32>,
     by: Moved<'_>,
@@ -91,7 +91,8 @@ pub(crate) fn parity(
             Worst {
                 at,
                 found: found.into(),
-                // A result beyond the range of `f32` is infinite on the GPU, so it is infinite here too.
+                // The GPU's result is infinite if it exceeds the range of `f32`, so the expected result is infinite,
+                // too.
                 expected: if expected.abs() > f64::from(f32::MAX) {
                     f32::from_f64(expected).into()
                 } else {
@@ -103,10 +104,10 @@ pub(crate) fn parity(
     )
 }
 
-/// Measures how far each element of the results moves when all operands change a little: the largest distance from
-/// `expected` in [`MOVES`] trials. In a trial, each number of the operands grows or shrinks at random by
-/// `ROUNDINGS·√terms` of itself, where `terms` is the number of terms in a sum. `change` applies the function that
-/// it gets to every number of the operands.
+/// Measures how far each element of the results changes when all operands are perturbed. Returns the largest distance
+/// from `expected` in [`MOVES`] trials. In a trial, each operand grows or shrinks at random by a factor of
+/// `1 ± ROUNDINGS·√terms`, where `terms` is the number of terms of a sum. `change` applies its function to every number
+/// of the operands.
 pub(crate) fn moves<O: Clone>(
     operands: &O,
     terms: usize,
@@ -122,7 +123,7 @@ pub(crate) fn moves<O: Clone>(
     for seed in 1..=MOVES {
         let mut numbers = Numbers::new(seed);
         let mut operands = operands.clone();
-        // No branch: it would be mispredicted half of the time.
+        // No branch, because the processor would mispredict it half of the time.
         change(&mut operands, &mut |value| {
             *value *= 1.0 + relative * (1.0 - 2.0 * f64::from(numbers.bits() % 2));
         });
@@ -139,7 +140,7 @@ pub(crate) fn moves<O: Clone>(
     Ok(largest)
 }
 
-/// The distance, or 0 if it is not finite: an overflow must not excuse anything.
+/// The distance, or 0 if it is not finite: an overflow must not enlarge the bound.
 fn distance(a: f64, b: f64) -> f64 {
     match (a - b).abs() {
         distance if distance.is_finite() => distance,

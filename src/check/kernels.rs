@@ -1,4 +1,4 @@
-//! What a check learns about the kernels that a layer, a loss or an optimizer records.
+//! The results of a check for the kernels that a layer, a loss or an optimizer records.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use crate::kernel::Contract;
 use crate::plan::Plan;
 use crate::sanitize::{Sanitized, Sanitizer};
 
-/// By default a pass is sanitized if all its tensors together have at most this many elements: it takes no noticeable
-/// time.
+/// By default, a pass is sanitized if all its tensors together have at most this many elements. This takes no
+/// noticeable time.
 pub(crate) const SANITIZED: usize = 4096;
 
-/// The sanitizer of a check, and the most elements that the tensors of a sanitized pass may have together.
+/// The sanitizer of a check, and the maximum number of elements that all tensors of a sanitized pass may have together.
 #[derive(Debug, Clone)]
 pub(crate) struct Sanitizing {
     pub(crate) sanitizer: Sanitizer,
@@ -23,7 +23,7 @@ pub(crate) struct Sanitizing {
 impl Default for Sanitizing {
     fn default() -> Self {
         Self {
-            // The check itself compares the device with the formula.
+            // The check itself already compares the device with the reference.
             sanitizer: Sanitizer::default().compared(false),
             elements: SANITIZED,
         }
@@ -34,11 +34,11 @@ impl Default for Sanitizing {
 #[derive(Debug)]
 pub(crate) struct Kernels<'a> {
     sanitizing: &'a Sanitizing,
-    /// Contracts that match their WGSL.
+    /// The contracts of kernels that match their WGSL.
     pub(crate) contracts: Vec<Contract>,
     /// Dispatches that were interpreted.
     pub(crate) sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, and why.
+    /// Kernels that could not be interpreted, each with the reason.
     pub(crate) refused: BTreeMap<String, String>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Kernels<'a> {
         self.contracts.iter().map(Contract::name).collect()
     }
 
-    /// Runs a plan once, and sanitizes it if it is small.
+    /// Runs a plan once. Sanitizes it if it is small.
     pub(crate) fn run(
         &mut self,
         gpu: &Gpu,
@@ -97,7 +97,7 @@ impl<'a> Kernels<'a> {
     }
 }
 
-/// Writes a line of a report's table for each kernel.
+/// Writes one line per kernel to a report's table.
 pub(crate) fn write_sanitized(
     f: &mut fmt::Formatter<'_>,
     kernels: &[String],

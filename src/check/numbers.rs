@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::reference::Float;
 
-/// Random numbers that are the same on every machine.
+/// A generator of random numbers, which are the same on every machine.
 #[derive(Debug)]
 pub(crate) struct Numbers(ChaCha8Rng);
 
@@ -27,8 +27,8 @@ impl Numbers {
         f32::from_f64(f64::from(low) + share * (f64::from(high) - f64::from(low))).clamp(low, high)
     }
 
-    /// A number whose magnitude is uniform on a logarithmic scale from 1 to an end of the range: as often between 1 and
-    /// 2 as between 2 and 4.
+    /// Draws a number whose magnitude is between 1 and one of the ends of the range, uniform on a logarithmic scale: as
+    /// often between 1 and 2 as between 2 and 4.
     fn of_any_size(&mut self, range: &RangeInclusive<f32>) -> f32 {
         let end = [range.start(), range.end()][self.below(2)];
         let exponent = self.uniform(0.0, end.abs().max(1.0).log2());
@@ -38,8 +38,8 @@ impl Numbers {
             .clamp(*range.start(), *range.end())
     }
 
-    /// A number of a minibatch. A quarter of them are zeros and other repeated values, an eighth are round, large or
-    /// tiny numbers, and an eighth have any magnitude between 1 and the largest.
+    /// Draws a number for a minibatch. A quarter of these numbers are zeros and other repeated values, an eighth are
+    /// round, large or tiny numbers, and an eighth have any magnitude between 1 and the largest.
     pub(crate) fn input(&mut self, range: &RangeInclusive<f32>) -> f32 {
         const REPEATED: [f32; 6] = [0.0, 0.0, -0.0, 1.0, -1.0, 2.0];
         const EXTREME: [f32; 8] = [10.0, -10.0, 30.0, -30.0, 100.0, -100.0, 1e-3, -1e-30];

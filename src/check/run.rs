@@ -16,8 +16,8 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Records the pass and runs it; contracts that are not in `kernels` are checked first. `what` names the recording
-    /// function in messages; `results` are the tensors that the pass must write.
+    /// Records the pass and runs it. First checks the contracts of kernels that are not in `kernels` yet. `what` names
+    /// the recording function in messages. `results` are the tensors that the pass must write.
     pub(crate) fn submit(
         &self,
         kernels: &mut Kernels<'_>,
@@ -57,8 +57,8 @@ impl Run<'_> {
         kernels.run(self.gpu, (self.name, self.pass), &recorder.finish()?)
     }
 
-    /// Returns the bits of a tensor after the pass, or an error if the pass wrote where it must not, or left out an
-    /// element. `place` makes the place of an element that was left out.
+    /// Returns the bits of a tensor after the pass. Returns an error if the pass wrote outside of the tensor, changed
+    /// an input, or did not write an element of a result. `place` describes that element for the error.
     pub(crate) fn read(
         &self,
         guarded: &Guarded,
@@ -82,7 +82,7 @@ impl Run<'_> {
         })
     }
 
-    /// Checks that this pass has not changed a value of a layer's state.
+    /// Checks that this pass has not changed the state of a layer.
     pub(crate) fn check_state(&self, guarded: &Guarded, call: Call) -> Result<(), Error> {
         let tensor = guarded.tensor();
         let place = |at| Place::new(self.name, self.pass, tensor.label(), tensor.shape(), at);
@@ -100,7 +100,7 @@ impl Run<'_> {
     }
 }
 
-/// Runs code of the layer, loss or optimizer, and turns a panic into an error.
+/// Runs a function of the layer, loss or optimizer, and turns a panic into an error.
 pub(crate) fn caught<T>(name: &str, what: &str, run: impl FnOnce() -> T) -> Result<T, CheckError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| CheckError::Panic {
         name: name.to_owned(),

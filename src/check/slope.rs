@@ -1,22 +1,22 @@
-//! Central differences in `f64`, with a bound for their distance from the true slope.
+//! Central differences in `f64`, with bounds for their distance from the true slope.
 
 use ndarray::Array2;
 
 use crate::error::CheckError;
 
-/// The smaller of the two step sizes, relative to the moved number (or to 1 if that is larger).
+/// The smaller of the two step sizes, relative to the magnitude of the changed number, or to 1 if that is smaller.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// Allowance for all other errors, relative to 1 + the slope.
+/// Allowed size of all other errors, relative to 1 + the slope.
 const REST: f64 = 1e-7;
-/// The most elements of a tensor that are tested.
+/// Maximum number of tested elements per tensor.
 const ELEMENTS: usize = 256;
 
-/// Indices of the elements to test, evenly spread.
+/// Returns the indices of the tested elements, which are evenly spread.
 pub(crate) fn looked_at(elements: usize) -> impl Iterator<Item = usize> {
     (0..elements).step_by(elements.div_ceil(ELEMENTS).max(1))
 }
 
-/// One-sided slopes of `Σ weight·output` with respect to one number.
+/// The one-sided slopes of `Σ weight·output` with respect to one number.
 struct Slopes {
     left: f64,
     right: f64,
@@ -30,8 +30,8 @@ impl Slopes {
     }
 }
 
-/// The slope of `Σ weight·output` with respect to a number at `value`, and how far the true slope may be from it.
-/// `outputs` computes the outputs from the number; `at` are the outputs at `value`.
+/// Computes the slope of `Σ weight·output` with respect to a number with the value `value`, and a bound for its
+/// distance from the true slope. `outputs` computes the outputs from the number; `at` are the outputs for `value`.
 pub(crate) fn slope(
     value: f64,
     weights: &Array2<f64>,

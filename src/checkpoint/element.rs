@@ -1,4 +1,4 @@
-//! Converts elements of other types to `f32`.
+//! Converts tensor elements of other types to `f32`.
 
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
@@ -6,7 +6,7 @@ use safetensors::tensor::Dtype;
 use super::CheckpointError;
 use super::header::View;
 
-/// What to do with an `f64` that is not exactly an `f32`.
+/// What to do with an `f64` that no `f32` represents exactly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rounding {
     /// Return an error.
@@ -15,7 +15,7 @@ pub(super) enum Rounding {
     Nearest,
 }
 
-/// The elements of a tensor, in order. Fails if any is not finite.
+/// Converts the elements of a tensor to `f32`, in order. Fails if an element is infinite or NaN.
 pub(super) fn floats(
     name: &str,
     view: &View<'_>,

@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::files;
 use crate::memory;
 
-/// Writes a file completely or not at all: see [`files`].
+/// Writes a file atomically: see [`files`].
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     files::write(path, bytes).map_err(CheckpointError::Write)
 }
 
-/// Reads a file of at most `most` bytes and passes its contents to `take`. Errors name the file.
+/// Reads a file of at most `most` bytes and passes its contents to `take`. Errors contain the path of the file.
 pub(crate) fn read<T>(
     path: &Path,
     most: u64,
@@ -20,7 +20,7 @@ pub(crate) fn read<T>(
 ) -> Result<T, Error> {
     let bytes = bytes(path, most).map_err(|error| unread(path, &error))?;
     let taken = if bytes.len() as u64 > most {
-        // If the file is of another kind, that says more than its size.
+        // If the file is not a safetensors file, report this, because it is more helpful than the size.
         header::check_kind(&bytes)
             .and(Err(CheckpointError::TooLarge { most }))
             .map_err(Error::from)
@@ -30,7 +30,7 @@ pub(crate) fn read<T>(
     named(path, taken)
 }
 
-/// Adds the name of the file to checkpoint errors.
+/// Adds the path of the file to checkpoint errors.
 fn named<T>(path: &Path, taken: Result<T, Error>) -> Result<T, Error> {
     taken.map_err(|error| match error {
         Error::Checkpoint(cause) => Error::Checkpoint(CheckpointError::File {
@@ -48,7 +48,8 @@ fn unread(path: &Path, error: &io::Error) -> CheckpointError {
     }
 }
 
-/// Reads the file of an unknown network: as many bytes as its header announces.
+/// Reads a whole file and passes its contents to `take`. The largest allowed size is the size that the header states,
+/// because the network of the file is not known yet.
 pub(crate) fn read_whole<T>(
     path: &Path,
     take: impl FnOnce(&[u8]) -> Result<T, Error>,
@@ -63,12 +64,12 @@ pub(crate) fn read_whole<T>(
     let most = header::bytes_of_file(&start).unwrap_or(start.len() as u64);
     let what = || format!("the file {}", path.display());
     memory::check(what, most)?;
-    // Read one byte more than announced, so that extra bytes are noticed.
+    // Try to read one byte more than the header states, so that extra bytes are noticed.
     read((most + 1).saturating_sub(start.len() as u64), &mut start)?;
     named(path, take(&start))
 }
 
-/// Reads a file, but at most `most + 1` bytes.
+/// Reads the first `most + 1` bytes of a file, or the whole file if it is shorter.
 fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;

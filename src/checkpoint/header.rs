@@ -1,7 +1,8 @@
-//! The file format: the length of a JSON header in eight bytes, the header, and the bytes of the tensors.
+//! Reads and writes the file format: eight bytes with the length of the JSON header, the header, and the bytes of the
+//! tensors.
 //!
-//! The crate `safetensors` checks the header and the tensors. Its own reader is not used: it holds a header as a tree
-//! of dynamic values, and a malicious header makes that tree 50 times as large as itself.
+//! The crate `safetensors` checks the header and the tensors. Its own JSON reader is not used: it stores the header as
+//! a tree of dynamic values, and a malicious header can make that tree 50 times as large as the header.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +18,8 @@ use super::kind::Kind;
 use super::{CheckpointError, hex, shown};
 use crate::error::checkpoint::FORMAT;
 
-/// The `format` of the previous version. Its tensors are the same as now; its other metadata differ.
+/// The `format` of files of the previous version. Their tensors are the same as now, but the metadata of a training
+/// differ.
 pub(super) const OLDER_FORMAT: &str = "wgrad 1";
 /// Metadata key of the format.
 pub(super) const FORMAT_KEY: &str = "format";
@@ -27,18 +29,18 @@ const DIGEST_KEY: &str = "sha256";
 pub(super) const METADATA_KEY: &str = "__metadata__";
 /// Bytes of the header's length field.
 const LENGTH: usize = 8;
-/// Largest header, in bytes: enough for 30,000 tensors.
+/// Largest allowed header, in bytes. It is enough for 30,000 tensors.
 const MOST_HEADER: usize = 4 << 20;
 
-/// Most bytes of a file before its tensors.
+/// Largest size of a file without its tensors, in bytes: the length field and the header.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) const LARGEST: usize = LENGTH + MOST_HEADER;
 
-/// Most dimensions of a tensor.
+/// Largest allowed number of dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 64;
 
 pub(super) type Texts = BTreeMap<String, String>;
-/// Shape and bytes of each tensor, by name.
+/// Shape and bytes of each `f32` tensor, by name.
 pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
 /// A tensor in a file.
@@ -57,8 +59,7 @@ pub(super) struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Parses a file and checks everything that the format specifies. Also checks the digest if this crate wrote the
-    /// file.
+    /// Parses a file, and checks that it follows the format. If this crate wrote the file, also checks its digest.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (header, data) = split(bytes)?;
         let header: Header = serde_json::from_slice(header)
@@ -98,7 +99,7 @@ impl<'a> File<'a> {
         let format = file.text(FORMAT_KEY);
         if file.is_ours() && ![FORMAT, OLDER_FORMAT].contains(&format) {
             let found = shown(format);
-            // The digest of an unknown version cannot be checked.
+            // Another version may compute the digest in another way, so it cannot be checked.
             return Err(CheckpointError::Version {
                 found,
                 is_older: false,
@@ -112,13 +113,13 @@ impl<'a> File<'a> {
         Ok(file)
     }
 
-    /// A metadata value; empty if the key is absent.
+    /// The metadata value of this key; empty if the file does not have the key.
     pub(super) fn text(&self, key: &str) -> &str {
         self.metadata.get(key).map_or("", String::as_str)
     }
 
-    /// Whether the file claims to be written by this crate, in any version. Otherwise its metadata keys may mean
-    /// anything, because other programs may use the same keys.
+    /// Whether the file says that any version of this crate wrote it. Otherwise its metadata must be ignored, because
+    /// other programs may use the same keys for other purposes.
     pub(super) fn is_ours(&self) -> bool {
         self.text(FORMAT_KEY).starts_with("wgrad ")
     }
@@ -149,7 +150,8 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
     })
 }
 
-/// The size of a whole file in bytes, from its header; `None` if `start` has no readable header.
+/// Returns the size that a file must have according to its header, in bytes. `None` if `start` does not contain a valid
+/// header.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn bytes_of_file(start: &[u8]) -> Option<u64> {
     let (header, _) = split(start).ok()?;
@@ -159,7 +161,7 @@ pub(super) fn bytes_of_file(start: &[u8]) -> Option<u64> {
     (before as u64).checked_add(ends.max().unwrap_or(0) as u64)
 }
 
-/// Fails if the file is of another kind.
+/// Fails if the file is not a safetensors file.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn check_kind(bytes: &[u8]) -> Result<(), CheckpointError> {
     match split(bytes) {
@@ -168,12 +170,12 @@ pub(super) fn check_kind(bytes: &[u8]) -> Result<(), CheckpointError> {
     }
 }
 
-/// The header as written in a file.
+/// The contents of a file's header.
 struct Header {
     metadata: Texts,
-    /// Sorted by the positions of their bytes.
+    /// The tensors, sorted by the offsets of their bytes.
     tensors: Vec<(String, TensorInfo)>,
-    /// The first tensor of an unknown type, with that type.
+    /// The name and the type of the first tensor whose type is not known.
     of_unknown_type: Option<(String, String)>,
 }
 
@@ -234,7 +236,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// A [`TensorInfo`] whose type may be any word.
+/// A [`TensorInfo`] whose element type is still a string.
 struct Info {
     dtype: String,
     shape: Vec<usize>,
@@ -280,8 +282,8 @@ impl<'de> Visitor<'de> for InfoVisitor {
     }
 }
 
-/// The bytes of a file of `f32` tensors, sorted by name. Equal contents give equal bytes. If there are metadata, a
-/// digest is added.
+/// Encodes a file of `f32` tensors, sorted by name. Equal contents give equal bytes. If `metadata` is not empty, a
+/// digest is added to it.
 pub(super) fn write(tensors: &Tensors, mut metadata: Texts) -> Result<Vec<u8>, CheckpointError> {
     if !metadata.is_empty() {
         let all = tensors.iter().map(|(name, (_, data))| (&**name, &**data));
@@ -304,7 +306,7 @@ pub(super) fn write(tensors: &Tensors, mut metadata: Texts) -> Result<Vec<u8>, C
     Ok(bytes)
 }
 
-/// The header in JSON: the metadata, then the tensors.
+/// Encodes the header as JSON: the metadata, then the tensors.
 fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Error> {
     let mut header = Vec::new();
     let mut writer = serde_json::Serializer::new(&mut header);
@@ -327,13 +329,13 @@ fn header(tensors: &Tensors, metadata: &Texts) -> Result<Vec<u8>, serde_json::Er
     Ok(header)
 }
 
-/// SHA-256 of the metadata (without the digest itself) and of all tensors, both sorted by name. The safetensors format
-/// has no checksum of its own.
+/// Returns the SHA-256 of the metadata (without the digest) and of all tensors, both sorted by name. The safetensors
+/// format itself has no checksum.
 fn digest<'a>(metadata: &Texts, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let said = metadata.iter().filter(|(key, _)| *key != DIGEST_KEY);
     let mut hash = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
-        // Hash the lengths too, so that bytes cannot move from one part to the next.
+        // Hash the lengths too: otherwise ("ab", "c") and ("a", "bc") would have the same digest.
         for part in [name.as_bytes(), bytes] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

@@ -5,12 +5,13 @@ use super::element::{Rounding, floats};
 use super::header::{self, File};
 use super::shown;
 
-/// Converts another program's safetensors file to the tensor names of a network of this crate.
+/// Renames the tensors of another program's safetensors file, so that a network of this crate can load it.
 ///
-/// `rename` receives each tensor's name and returns its new name, or `None` to leave it out. Pass the result to
-/// [`Model::set_safetensors`](crate::Model::set_safetensors) or [`Trainer::set_weights`](crate::Trainer::set_weights).
+/// `rename` receives the name of each tensor. It returns the new name, or `None` to leave the tensor out. Pass the
+/// returned bytes to [`Model::set_safetensors`](crate::Model::set_safetensors) or
+/// [`Trainer::set_weights`](crate::Trainer::set_weights).
 ///
-/// Shapes are kept. Values are converted to `f32`, an `f64` to the nearest one. The metadata are dropped.
+/// Shapes are kept. Values are converted to `f32`. An `f64` is rounded to the nearest `f32`. Metadata are left out.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -39,9 +40,8 @@ use super::shown;
 /// ```
 ///
 /// # Errors
-/// [`CheckpointError`] when the input is not a safetensors file or is damaged; when a tensor that is kept does not
-/// hold floats, or contains a value that is infinite, NaN, or beyond the range of `f32`; when two tensors get the same
-/// name.
+/// [`CheckpointError`] when the input is not a safetensors file or is damaged; when a renamed tensor does not contain
+/// floats, or contains a value that is infinite, NaN, or beyond the range of `f32`; when two tensors get the same name.
 pub fn import(
     bytes: &[u8],
     mut rename: impl FnMut(&str) -> Option<String>,

@@ -2,10 +2,10 @@
 
 use crate::file_kind::{FileKind, Format};
 
-/// What a file that is not a safetensors file seems to be, and what its user can do about it.
+/// The kind of a file that is not a safetensors file, and what a user can do about it.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// Name of the kind of file, for messages.
+    /// Name of the kind, for messages.
     pub(super) found: String,
     /// How to make a safetensors file from it, or which file to use instead.
     pub(super) remedy: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct Kind {
 const COPY: &str = "Copy it again, or use an earlier checkpoint";
 const SAVED: &str = "Name a file that Model::save, Trainer::save or another program's safetensors library has written";
 
-/// How to make a safetensors file from another format.
+/// Says how to make a safetensors file from another format.
 fn remedy(format: Format) -> &'static str {
     match format {
         Format::Archive | Format::Gzip | Format::Packed => "Unpack it first",
@@ -70,7 +70,7 @@ fn remedy(format: Format) -> &'static str {
 }
 
 impl Kind {
-    /// The kind of a file without a safetensors header.
+    /// Recognizes the kind of a file that has no safetensors header.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match FileKind::of(bytes) {
             Some(FileKind { name, format }) => Self {

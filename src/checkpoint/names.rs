@@ -1,4 +1,4 @@
-//! Names of tensors in messages, and comparison of a file's names with a network's.
+//! Compares the tensor names of a file with those of a network, for messages.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::header::{File, View};
 use super::shown;
 use crate::error::joined;
 
-/// Most names in one message.
+/// Largest number of names in one message.
 const TOLD: usize = 8;
-/// Most tensors of a file to try as candidates for a common prefix.
+/// Largest number of prefixes to try.
 const TRIED: usize = 16;
 /// The common prefix of all parameter names of a network.
 const LAYERS: &str = "layers.";
 
-/// Lists the tensors of a file, those unknown to the network first.
+/// Lists the tensor names of a file, beginning with the names that the network does not have.
 pub(super) fn listed(
     tensors: &BTreeMap<String, View<'_>>,
     is_known: impl Fn(&str) -> bool,
@@ -31,7 +31,8 @@ pub(super) fn listed(
     }
 }
 
-/// Suggests what to do about a missing tensor, for example how to rename it if the file has it under another name.
+/// Says what to do about a missing tensor. For example, if all names in the file only have another prefix, shows the
+/// code that renames them.
 pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
     let tensors = &file.tensors;
     let call = prefixes(tensors, network)
@@ -42,7 +43,8 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
              set_safetensors or set_weights"
         );
     }
-    // In the metadata, `save_model` of `safetensors.torch` records tensors that share their memory.
+    // `save_model` of `safetensors.torch` stores only one of several tensors that share their memory. The metadata maps
+    // the name of each omitted tensor to the name of the stored one.
     let mut said = file.metadata.iter();
     let tied =
         said.find(|(name, other)| !tensors.contains_key(*name) && tensors.contains_key(*other));
@@ -60,8 +62,8 @@ pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
         .to_owned()
 }
 
-/// The body of a closure that exchanges the prefix and leaves out tensors that the network does not have. `None` if
-/// that would be long.
+/// Returns the Rust code of a closure body that replaces the prefix `theirs` by `ours`, and leaves out tensors that the
+/// network does not have. `None` if the code would be too long.
 fn closure(
     tensors: &BTreeMap<String, View<'_>>,
     network: &[&str],
@@ -99,7 +101,8 @@ fn closure(
     })
 }
 
-/// The prefix of the names in the file, and the prefix of the names in the network.
+/// Finds a prefix in the file and a prefix in the network, so that replacing the first by the second gives the
+/// network's names. `None` if there is no such pair.
 fn prefixes<'a>(
     tensors: &'a BTreeMap<String, View<'_>>,
     network: &[&str],
@@ -122,7 +125,8 @@ fn prefixes<'a>(
     None
 }
 
-/// Returns two differing texts. If they are long, returns only the differing parts, with balanced braces.
+/// Shortens two different texts for a message. Returns short texts unchanged, and of long texts only the parts that
+/// differ, with balanced braces.
 pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     const SHORT: usize = 100;
     let texts = [expected, found];
@@ -132,7 +136,7 @@ pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     let same = |pair: &(char, char)| pair.0 == pair.1;
     let pairs = expected.chars().zip(found.chars());
     let start: usize = pairs.take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    // From the name of the first differing field to the end of the last one.
+    // Find the smallest part from the name of the first differing field to the end of the last differing field.
     let names_follow = |at: usize| {
         expected[at..]
             .trim_ascii_start()

@@ -14,13 +14,13 @@ use crate::ops::Layer;
 /// Metadata key of the network's structure.
 pub(super) const STRUCTURE_KEY: &str = "structure";
 
-/// Metadata key of the columns of a row of features.
+/// Metadata key of the table columns from which a row of features is made.
 pub(super) const COLUMNS_KEY: &str = "columns";
 
-/// Looks up layers from outside this crate by name.
+/// A function that returns the layer from outside this crate that has the given name.
 type Find<'a> = &'a mut dyn FnMut(&str) -> Option<Arc<dyn Layer>>;
 
-/// A network, with the contents of its file.
+/// A network that was built from a file, and the contents of the file.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) spec: Sequential,
@@ -33,7 +33,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Opened, Error> {
     let file = File::parse(bytes)?;
     let spec = structure(&file, &mut |_| None)?;
     let graph = graph(&spec)?;
-    // Decoding fails unless the file has every parameter, so the network takes no more memory than the file.
+    // Decoding fails unless the file contains every parameter. So a network cannot take much more memory than its file.
     let contents = decode_file(&graph, None, &file)?;
     Ok(Opened {
         spec,
@@ -56,7 +56,7 @@ fn structure(file: &File<'_>, find: Find<'_>) -> Result<Sequential, CheckpointEr
     };
     let columns =
         FittedColumns::from_json(columns).map_err(|error| makes_no_sense(&error.to_string()))?;
-    // Columns that do not fit are reported together with errors of the network's shapes.
+    // If the columns do not fit the network, `graph` reports it, together with errors of the network's shapes.
     Ok(network.with_columns(&columns))
 }
 
@@ -65,14 +65,14 @@ fn makes_no_sense(reason: &str) -> CheckpointError {
     CheckpointError::Structure { reason }
 }
 
-/// Builds the graph. An invalid network is reported as a fault of the file.
+/// Computes the shapes of the network. An invalid network is reported as an error in the file.
 fn graph(spec: &Sequential) -> Result<Graph, CheckpointError> {
     spec.graph()
         .map_err(|error| makes_no_sense(&error.to_string()))
 }
 
 impl Sequential {
-    /// Loads a network from a file, without its parameters.
+    /// Loads the description of a network from a safetensors file, without its parameters.
     ///
     /// [`cpu::Network::save`](crate::cpu::Network::save), [`Model::save`](crate::Model::save) and
     /// [`Trainer::save`](crate::Trainer::save) write such files.
@@ -85,8 +85,8 @@ impl Sequential {
         Self::load_with(path, |_| None)
     }
 
-    /// Like [`load`](Self::load), for networks with layers from outside this crate. `find` receives the
-    /// [`name`](Layer::name) of each such layer and returns the layer.
+    /// Loads the description of a network that has layers from outside this crate, like [`load`](Self::load). `find`
+    /// receives the [`name`](Layer::name) of each such layer and returns the layer.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -108,7 +108,7 @@ impl Sequential {
     /// ```
     ///
     /// # Errors
-    /// As [`load`](Self::load), also when `find` returns `None` for a layer.
+    /// The errors of [`load`](Self::load), and [`Error::Checkpoint`] when `find` returns `None` for a layer.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load_with(
         path: impl AsRef<Path>,

@@ -12,13 +12,13 @@ use crate::error::number;
 use crate::network::{Graph, Groups};
 use crate::ops::{Loss, Optimizer};
 
-/// Upper limit of a training's steps. No training reaches it, and counting on from it cannot overflow.
+/// Upper limit of the step number in a file. No training reaches it, and adding further steps to it cannot overflow.
 const MOST_STEPS: u64 = 1 << 53;
 /// Metadata key of the data set's digest.
 const DATA_KEY: &str = "examples_sha256";
 /// Metadata key of the number of examples.
 const DATA_SIZE_KEY: &str = "examples";
-/// Metadata keys that not every training has.
+/// Further metadata keys, which are written only if the training has such a setting.
 const GROUPS_KEY: &str = "groups";
 const AVERAGE_KEY: &str = "moving_average";
 const BEGAN_KEY: &str = "optimizer_began";
@@ -26,7 +26,7 @@ const DECAY_KEY: &str = "decay";
 const WINDOW_KEY: &str = "window";
 const ROWS_KEY: &str = "rows_of_window";
 
-/// Allows a training to differ from the file that it resumes from. By default, nothing may differ.
+/// The settings of a training that may differ from the file from which it resumes. By default, no setting may differ.
 ///
 /// ```no_run
 /// # fn train(mut trainer: wgrad::Trainer) -> Result<(), wgrad::Error> {
@@ -44,7 +44,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Allows no changes.
+    /// Allows no differences.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Changes {
     }
 
     /// Allows another optimizer or other optimizer settings: learning rate, schedule, groups, moving average.
-    /// Optimizer state continues if the file has it under the same name, and otherwise starts from zero.
+    /// Optimizer state is loaded if the file has state with the same name, and otherwise starts from zero.
     #[must_use]
     pub const fn optimizer(self) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Changes {
         }
     }
 
-    /// Allows another batch size or another way of sampling. The step count continues.
+    /// Allows another batch size or another [`Sampling`]. The step count continues.
     #[must_use]
     pub const fn batch(self) -> Self {
         Self {
@@ -73,7 +73,8 @@ impl Changes {
         }
     }
 
-    /// Allows other examples; for a stream, also a window other than the one in which the file's training stopped.
+    /// Allows other examples. For a training on a stream, also allows the stream to start with another window than the
+    /// window in which the saved training stopped.
     #[must_use]
     pub const fn examples(self) -> Self {
         Self {
@@ -86,7 +87,7 @@ impl Changes {
         self.optimizer
     }
 
-    /// Whether the training's setting may differ from the one that the file has under this metadata key.
+    /// Whether the setting with this metadata key may differ.
     fn allow(self, key: &str) -> bool {
         match key {
             "optimizer" | GROUPS_KEY | AVERAGE_KEY | DECAY_KEY => self.optimizer,
@@ -96,7 +97,7 @@ impl Changes {
         }
     }
 
-    /// The name of the method that allows the setting under this key to differ, if there is one.
+    /// The name of the method that allows the setting with this metadata key to differ; `None` if there is none.
     fn allowing(key: &str) -> Option<&'static str> {
         let all = [
             (Self::new().optimizer(), "optimizer"),
@@ -108,11 +109,12 @@ impl Changes {
     }
 }
 
-/// The state that determines the next steps of a training.
+/// The step number and the settings of a training. Together with the tensors, they determine its next steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {
+    /// Number of steps taken.
     step: u64,
-    /// The step at which the optimizer state started from zero.
+    /// Number of steps that were taken before the optimizer state started from zero.
     began: u64,
     /// Set if the training uses a data set.
     minibatches: Option<Minibatches>,
@@ -122,42 +124,44 @@ pub(crate) struct Position {
     optimizer: String,
     has_weight_decay: bool,
     groups: String,
-    /// Decay of the moving average; empty without one.
+    /// Decay of the moving average of the parameters; empty if there is no moving average.
     average: String,
     loss: String,
 }
 
-/// The minibatches of a data set.
+/// How minibatches are drawn from a data set.
 #[derive(Debug, Clone)]
 struct Minibatches {
-    /// Rows per minibatch. With several minibatches per step, also their number.
+    /// Rows per minibatch, as text. If there are several minibatches per step, also their number: `4 of 100`.
     batch: String,
-    /// Name of the examples, for messages only. It is neither compared nor stored in the file.
+    /// Name of the data set, for messages. It is neither compared nor stored in the file.
     data_name: String,
-    /// Number of examples, in words.
+    /// Number of examples, as text such as `60000 examples`.
     data_size: String,
     data_digest: String,
     sampling: Sampling,
 }
 
-/// The minibatches of a stream: the rows of each, and how they are drawn.
+/// How minibatches are drawn from a stream.
 #[derive(Debug, Clone)]
 struct Streamed {
+    /// Rows per minibatch, as text.
     batch: String,
     sampling: String,
-    /// Number of the next minibatch's window, and the number of its rows that were trained on.
+    /// Number of the window that contains the next minibatch.
     window: u32,
+    /// Number of rows of this window that were already used.
     rows: usize,
 }
 
-/// Where a resumed training starts.
+/// The point at which a resumed training starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Start {
-    /// Steps taken so far.
+    /// Number of steps that the saved training has taken.
     pub(crate) step: u64,
-    /// The step at which the optimizer state started from zero.
+    /// Number of steps that were taken before the optimizer state started from zero.
     pub(crate) began: u64,
-    /// Rows of the stream's current window that were trained on; 0 if the stream or its window differs.
+    /// Number of rows of the stream's current window that were already used; 0 if the stream or its window differs.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(dead_code, reason = "a browser has no streams")
@@ -166,8 +170,8 @@ pub(crate) struct Start {
 }
 
 impl Position {
-    /// The position after `step` steps with the given loss, optimizer, parameter groups and moving average. The
-    /// optimizer state started from zero at step `began`.
+    /// Creates the position after `step` steps with the given loss, optimizer, parameter groups and moving average. The
+    /// optimizer state started from zero after `began` steps.
     pub(crate) fn new(
         [step, began]: [u64; 2],
         loss: &dyn Loss,
@@ -226,7 +230,8 @@ impl Position {
         }
     }
 
-    /// The settings that must be equal for the steps to be equal: key, name in messages, and value.
+    /// The settings that must be equal so that a resumed training computes the same steps. Each item has the metadata
+    /// key, the name in messages, and the value.
     fn settings(&self, graph: &Graph) -> [(&'static str, &'static str, String); 9] {
         let none = || "none".to_owned();
         let [batch, sampling] = match (&self.minibatches, &self.streamed) {
@@ -256,8 +261,8 @@ impl Position {
         ]
     }
 
-    /// Which parameters decay if no group says so and the optimizer has weight decay. Files from before this choice
-    /// existed lack the key; in them, all parameters decay.
+    /// Says which parameters have weight decay if their group does not set it: `weights`, or empty if the optimizer has
+    /// no weight decay. Older files do not have this key. In their trainings, all parameters had weight decay.
     fn decay(&self) -> &'static str {
         if self.has_weight_decay { "weights" } else { "" }
     }
@@ -281,13 +286,13 @@ impl Position {
             (BEGAN_KEY, began),
             (ROWS_KEY, rows.unwrap_or_default()),
         ]);
-        // Settings that a training does not have are not stored.
+        // Leave out empty values: the training does not have these settings.
         let all = all.filter(|(_, value)| !value.is_empty());
         all.map(|(key, value)| (key.to_owned(), value))
     }
 
-    /// Where the training in a file continues. Fails if its settings or its data differ from this position, except for
-    /// the allowed `changes`.
+    /// Returns the point at which the training in a file continues. Fails if the file's settings or data differ from
+    /// those of this position, except for the allowed `changes`.
     pub(super) fn start_in(
         &self,
         graph: &Graph,
@@ -301,7 +306,7 @@ impl Position {
         for (key, what, expected) in self.settings(graph) {
             let found = match file.text(key) {
                 "" if key == DECAY_KEY && !expected.is_empty() => "all parameters",
-                // Older files lack this key.
+                // Older files do not have this key.
                 "" if key == WINDOW_KEY => continue,
                 found => found,
             };
@@ -313,7 +318,7 @@ impl Position {
                 _ => shown(text),
             };
             let [expected, found] = match key {
-                // Show a list of groups in full: a part of it would be unclear.
+                // Show the complete lists of groups: a part of a list would be unclear.
                 GROUPS_KEY => [or_none(&expected), or_none(found)],
                 _ => difference(&expected, found).map(|text| or_none(&text)),
             };

@@ -16,7 +16,7 @@ fn confusion(labels: &[u32], classes: usize, predicted: &[u32]) -> Result<Confus
     Confusion::new(&labels, &predictions)
 }
 
-/// Class 3 has no example, and class 2 is never predicted.
+/// Class 3 has no examples, and class 2 is never predicted.
 #[test]
 fn metrics_are_those_computed_by_hand() -> Result<(), Error> {
     let found = confusion(&[0, 0, 0, 0, 1, 1, 1, 2], 4, &[0, 0, 0, 1, 1, 1, 3, 0])?;
@@ -53,7 +53,7 @@ class  examples  precision  recall      f1   as 0   as 1
     1         1     0.3333  1.0000  0.5000      0      1
   all         4 examples, accuracy 0.5000";
     assert_eq!(found, expected);
-    // With many classes, the columns of predicted classes would make lines too long to read.
+    // With many classes, a column per predicted class would make the lines too long.
     let many = confusion(&[20, 3], 21, &[20, 20])?.to_string();
     assert_eq!(many.lines().count(), 23);
     assert!(!many.contains("as 0"), "{many}");
@@ -106,8 +106,8 @@ fn a_prediction_is_the_first_of_the_largest_logits_and_its_softmax() {
     assert_eq!((third.class, third.probability), (0, 1.0 / 3.0));
     let half = of([-2000.0, 700.0, 700.0]);
     assert_eq!((half.class, half.probability), (1, 0.5));
-    // 1 / (1 + 1/4 + 1/4). The logarithm is off by at most 2⁻²³, a unit in its last place; p changes by p²/2 times
-    // that.
+    // The probability is 1 / (1 + 1/4 + 1/4). The logarithm is off by at most 2⁻²³ (one unit in the last place); this
+    // changes the probability p by p²/2 times as much.
     let logits = [-(4f32.ln()), 0.0, -(4f32.ln())];
     assert!((of(logits).probability - 2.0 / 3.0).abs() < f64::from(f32::EPSILON));
     assert!(of([0.0, f32::NAN, 1.0]).probability.is_nan());

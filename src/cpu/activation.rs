@@ -1,5 +1,5 @@
-//! Activations with exponentials, fast in `f32`: polynomials evaluated for many elements at once. In `f64`, the
-//! definitions are used. Cores share large arrays.
+//! Fast activations with exponentials, in `f32`: vectorized polynomials. In `f64`, the definitions are used. Several
+//! cores share large arrays.
 
 use std::any::Any;
 
@@ -10,9 +10,9 @@ use super::dense::dense;
 use crate::ops;
 use crate::reference::{self, Backward, Forward, Layer};
 
-/// Elements per part.
+/// Number of elements per part of an array.
 const PART: usize = 1 << 12;
-/// From this many elements on, it is faster if several cores share them.
+/// Minimum number of elements for which several cores share an array. For fewer, one core is faster.
 const SHARED: usize = 1 << 14;
 
 /// The activation to compute.
@@ -24,7 +24,7 @@ pub(super) enum Activation {
 }
 
 impl Activation {
-    /// The fast form of a network's layer, if there is one.
+    /// Returns the fast form of a layer, if there is one.
     pub(super) fn of(layer: &dyn Any) -> Option<Self> {
         [
             (layer.is::<ops::Gelu>(), Self::Gelu),
@@ -85,13 +85,13 @@ impl Layer<f32> for Activation {
     }
 }
 
-/// `eˣ`, with an error of at most 2 units in the last place. With `n` the integer nearest to `x/ln 2`, `eˣ = 2ⁿ·eʳ` and
-/// `|r| ≤ ln 2/2`; a polynomial of degree 6 approximates `eʳ` with a relative error of 3e-9.
+/// Returns `eˣ`, with an error of at most 2 units in the last place. If `n` is the integer nearest to `x/ln 2`, then
+/// `eˣ = 2ⁿ·eʳ` with `|r| ≤ ln 2/2`. A polynomial of degree 6 approximates `eʳ` with a relative error of 3e-9.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// 1.5·2²³: near this number, `f32` has only integers.
+    /// 1.5·2²³. Near this number, all `f32` are integers, so adding it to a number rounds the number to an integer.
     const INTEGERS: f32 = 12_582_912.0;
-    /// `ln 2` in two parts. The first has few bits, so that its product with an integer is exact.
+    /// `ln 2` as a sum of two parts. The first part has few bits, so that its product with an integer is exact.
     const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
     // Beyond these bounds the result is 0 or infinite.
@@ -105,7 +105,7 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 0.166_665_2;
     p = p * r + 0.499_999_93;
     let e = r * r * p + r + 1.0;
-    // In two factors, because `f32` may not represent 2ⁿ. For a NaN, any `n` will do.
+    // Multiply by 2ⁿ in two factors, because `f32` may not represent 2ⁿ. For a NaN, the value of `n` does not matter.
     let n = shifted
         .to_bits()
         .wrapping_sub(INTEGERS.to_bits())
@@ -119,8 +119,8 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
 }
 
-/// `Φ(x)` and `φ(x)` of the normal distribution, as in `shaders/gelu.wgsl`, which explains the polynomial and its
-/// error.
+/// Returns the distribution function `Φ(x)` and the density `φ(x)` of the normal distribution. `shaders/gelu.wgsl`
+/// explains the polynomial and its error.
 #[inline(always)]
 fn normal(x: f32) -> [f32; 2] {
     let a = x.abs().min(15.0);
@@ -169,8 +169,8 @@ fn sigmoid_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
     }
 }
 
-/// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. Below 0.625, where that cancels: `x·(1 + x²·P(x²))`, with a relative error
-/// of 4e-9.
+/// Computes `(1 − e)/(1 + e)` with `e = e^(−2|x|)` and the sign of `x`. For `|x|` below 0.625, where this formula loses
+/// digits by cancellation, computes `x·(1 + x²·P(x²))`, with a relative error of 4e-9.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn tanh(x: &[f32], y: &mut [f32]) {
     for (&x, y) in x.iter().zip(y) {
@@ -193,7 +193,7 @@ fn tanh(x: &[f32], y: &mut [f32]) {
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn tanh_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
     for ((&y, &dy), dx) in y.iter().zip(dy).zip(dx) {
-        // In the order of the definition.
+        // In the same order of operations as in the definition.
         *dx = dy * (1.0 - y) * (1.0 + y);
     }
 }
@@ -206,10 +206,10 @@ mod tests {
     use crate::reference::{Backward, Forward, Layer, Mode};
     use crate::shape::Shape;
 
-    /// Half a unit in the last place, relative.
+    /// The relative size of half a unit in the last place.
     const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 
-    /// Values of every size and sign, including those where formulas change.
+    /// Returns values of every size and sign, including those at which the formulas change.
     fn values() -> Vec<f32> {
         let mut values: Vec<f32> = (-4000..=4000).map(|at| at as f32 / 250.0).collect();
         for exponent in -30..=6 {
@@ -240,7 +240,7 @@ mod tests {
         );
     }
 
-    /// Outputs and gradients by the input, of one row.
+    /// Returns the outputs, and the gradients with respect to the input, for one row.
     fn passes<F: crate::reference::Float>(of: &dyn Layer<F>, x: &[f64], dy: f64) -> [Vec<f64>; 2] {
         let shape = (1, x.len());
         let x = Array2::from_shape_fn(shape, |(_, at)| F::from_f64(x[at]));
@@ -258,12 +258,12 @@ mod tests {
         [y, dx].map(|of| of.iter().map(|value| value.into_f64()).collect())
     }
 
-    /// The relative error is that of the exponential and a few roundings; of a GELU, also that of the rounded square in
-    /// the exponent. Where 1 is subtracted from almost 1, the error is absolute.
+    /// The relative error bound covers the exponential and a few roundings; for a GELU, also the rounded square in the
+    /// exponent. A difference of numbers close to 1 has an absolute error.
     #[test]
     fn fast_is_as_defined() {
         let single = values();
-        // More than one part.
+        // Enough values for more than one part.
         let single: Vec<f32> = single
             .iter()
             .cycle()
@@ -282,7 +282,8 @@ mod tests {
                 for (pass, [found, expected]) in
                     [0, 1].map(|pass| (pass, [fast[pass][at], defined[pass][at]]))
                 {
-                    // `1 − y`, and the sum in the gradient of a GELU, have terms of up to 1.
+                    // The gradients have `1 − y`, or in a GELU a sum, whose terms are up to 1: their rounding error is
+                    // absolute.
                     let absolute = if pass == 1 { 8.0 * ROUNDING } else { 1e-37 };
                     assert!(
                         (found - expected).abs() <= relative * expected.abs() + absolute,

@@ -1,6 +1,7 @@
-//! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as products of matrices. A place
-//! is a position of the kernel on an image, which gives one output pixel. The pixels under the kernel at a place become
-//! a column of a matrix. A block is some rows of places, whose columns stay in a core's cache. Cores share the images.
+//! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as matrix products (im2col). A
+//! place is a position of the kernel on an image; it gives one output pixel. The pixels under the kernel at a place are
+//! copied to a column of a matrix. An image is computed in blocks: a block is some rows of places, whose columns fit in
+//! a core's cache. Several cores divide the images among them.
 
 use std::ops::Range;
 
@@ -16,8 +17,8 @@ use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Maximum number of elements in the columns of a block, unless one row of places has more. They fit in a second-level
-/// cache.
+/// Maximum number of elements in the columns of a block, unless one row of places has more. They fit in a core's
+/// second-level cache.
 const BLOCK: usize = 1 << 16;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -27,19 +28,19 @@ pub(super) struct Conv2d {
     window: Window,
 }
 
-/// The sizes of a pass.
+/// The sizes of images, kernel and outputs in a pass.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
     window: Window,
     channels: usize,
     image: [usize; 2],
     outputs: usize,
-    /// Height and width of an output image, in places.
+    /// Number of rows of places, and of places per row: the height and width of an output image.
     places: [usize; 2],
 }
 
 impl Conv2d {
-    /// The fast form of a network's layer.
+    /// Returns the fast form of a layer.
     pub(super) fn of(layer: &ops::Conv2d) -> Self {
         Self {
             outputs: layer.outputs(),
@@ -47,8 +48,8 @@ impl Conv2d {
         }
     }
 
-    /// Scratch memory of a pass in numbers, at most: every part of the images has its columns and its sums of
-    /// gradients.
+    /// Returns the maximum number of elements of scratch memory of a pass: the columns of a block and the sums of
+    /// gradients, for every part of the images.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         let sizes = self.sizes(input);
         let sums = self.outputs.saturating_mul(sizes.depth() + 1);
@@ -73,48 +74,49 @@ impl Conv2d {
 }
 
 impl Sizes {
-    /// Products per sum.
+    /// Number of products per output pixel: the kernel's weights, over all input channels.
     fn depth(&self) -> usize {
         self.channels * self.window.len()
     }
 
-    /// Places per image.
+    /// Number of places per image.
     fn area(&self) -> usize {
         self.places[0] * self.places[1]
     }
 
-    /// Rows of places per block.
+    /// Number of rows of places per block.
     fn rows_of_block(&self) -> usize {
         let blocks = (self.depth() * self.area()).div_ceil(BLOCK);
         self.places[0].div_ceil(blocks).max(1)
     }
 
-    /// Numbers in the columns of a block.
+    /// Number of elements in the columns of a block.
     fn block(&self) -> usize {
         self.depth() * self.rows_of_block() * self.places[1]
     }
 
-    /// The rows of places in each block.
+    /// Returns the range of rows of places of each block.
     fn blocks(self) -> impl Iterator<Item = Range<usize>> {
         let rows = self.rows_of_block();
         let firsts = (0..self.places[0]).step_by(rows);
         firsts.map(move |first| first..self.places[0].min(first + rows))
     }
 
-    /// The places in some rows of places.
+    /// Returns the range of places in a range of rows of places.
     fn columns(&self, rows: &Range<usize>) -> Range<usize> {
         rows.start * self.places[1]..rows.end * self.places[1]
     }
 
-    /// Whether cores share the work of `images` images.
+    /// Whether several cores share the work on `images` images.
     fn is_shared(&self, images: usize) -> bool {
         let of_image = self.outputs.saturating_mul(self.depth() * self.area());
         is_shared(of_image.saturating_mul(images))
     }
 
-    /// Goes through every weight and every row of places. Calls `see` with the start of the row among the columns, the
-    /// places in it whose pixel for this weight is inside the image, and the first of these pixels. Where no pixel is
-    /// inside, calls `none` with the start of the row.
+    /// Loops over every weight of the kernel and every row of places in `rows`. A row of places reads a line of pixels
+    /// for each weight. Calls `see` with the line's first index in `columns`, the range of places in the row whose
+    /// pixel is inside the image, and the image index of the first of these pixels. If no pixel of the line is inside
+    /// the image, calls `none` with the first index.
     fn for_each_line<C>(
         &self,
         rows: &Range<usize>,
@@ -151,8 +153,9 @@ impl Sizes {
         }
     }
 
-    /// For the weights in column `v` of the kernel: the range of places, within a row of places, at which these weights
-    /// lie on a pixel of the image and not on its padding, and the column of that pixel at the first of these places.
+    /// For the weights in column `v` of the kernel: returns the range of places, within a row of places, at which these
+    /// weights lie on the image and not on its padding. Also returns the image column on which they lie at the first of
+    /// these places.
     fn inner(&self, v: usize) -> (Range<usize>, usize) {
         let stride = self.window.stride.width;
         let padding = self.window.padding.width;
@@ -169,7 +172,7 @@ impl Sizes {
         )
     }
 
-    /// Copies the pixels under the kernel to `columns`: one row per weight, one column per place.
+    /// Copies the pixels under the kernel to `columns` (im2col): one row per weight, one column per place.
     fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, mut columns: &mut [F]) {
         let width = self.places[1];
         let stride = self.window.stride.width;
@@ -192,7 +195,8 @@ impl Sizes {
         });
     }
 
-    /// Adds the columns to the pixels that [`gather`](Self::gather) copies there.
+    /// The reverse of [`gather`](Self::gather): adds each element of `columns` to the pixel from which `gather` would
+    /// copy it.
     fn scatter<F: Float>(&self, columns: &[F], rows: &Range<usize>, mut image: &mut [F]) {
         let stride = self.window.stride.width;
         let see = |image: &mut &mut [F], at: usize, inner: &Range<usize>, pixel: usize| {
@@ -209,14 +213,14 @@ impl Sizes {
         self.for_each_line(rows, &mut image, see, |_, _| {});
     }
 
-    /// An output image as a matrix: one row per channel, one column per place.
+    /// Returns an output image as a matrix: one row per channel, one column per place.
     fn outputs_of<'a, F>(&self, image: &'a [F]) -> ArrayView2<'a, F> {
         matrix(image, [self.outputs, self.area()])
     }
 }
 
 impl Conv2d {
-    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
+    /// Computes the forward pass of the layer; with `relu`, also of the `Relu` after it.
     pub(super) fn forward_with<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         let sizes = self.sizes(pass.input);
         let x = pass.x;
@@ -286,8 +290,8 @@ impl<F: Float> Layer<F> for Conv2d {
     }
 }
 
-/// Gradients by the parameters for a part of the images. They are summed within each part, and then over the parts in
-/// order, so that their bits depend only on the number of images.
+/// The gradients with respect to the parameters, summed over one part of the images. They are later summed over all
+/// parts in order, so that their bits depend only on the number of images, not on the number of cores.
 struct Sums<F> {
     dw: Array2<F>,
     db: Vec<F>,

@@ -1,4 +1,4 @@
-//! Sharing work among cores. Only this module knows whether there are several.
+//! Divides work among cores. Only this module knows whether there are several cores.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
@@ -8,16 +8,17 @@ pub(super) use native::with_threads;
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) use native::{threads, with};
 
-/// Maximum number of parts that the rows of a minibatch are cut into, whatever the number of cores.
+/// Maximum number of parts into which the rows of a minibatch are cut. It does not depend on the number of cores, so
+/// that no result does.
 pub(super) const PARTS: usize = 16;
 
-/// Rows in each part; the last may have fewer.
+/// Returns the number of rows in each part; the last part may have fewer.
 pub(super) fn rows_of_part(rows: usize) -> usize {
     rows.div_ceil(PARTS).max(1)
 }
 
-/// Calls `work` with the index and the elements of every chunk, on several cores. Each chunk has `size` elements; the
-/// last may have fewer.
+/// Cuts a slice into chunks of `size` elements, and calls `work` on several cores with the index and the elements of
+/// every chunk. The last chunk may have fewer elements.
 pub(super) fn for_each_chunk<T: Send>(
     slice: &mut [T],
     size: usize,
@@ -27,8 +28,8 @@ pub(super) fn for_each_chunk<T: Send>(
     for_each_part(chunks, true, |(at, chunk)| work(at, chunk));
 }
 
-/// Calls `work` with every part; with `is_shared`, on several cores. Which core takes which part depends on timing, so
-/// each part must write only its own memory.
+/// Calls `work` with every part; with `is_shared`, on several cores. Which core gets which part depends on timing, so
+/// the work on each part must write only to that part's memory.
 pub(super) fn for_each_part<T: Send>(
     parts: impl Iterator<Item = T>,
     is_shared: bool,
@@ -42,13 +43,13 @@ pub(super) fn for_each_part<T: Send>(
     parts.for_each(work);
 }
 
-/// Number of threads that share work: one in a browser's worker.
+/// Maximum number of threads that share work: 1 in a browser's worker.
 #[cfg(target_arch = "wasm32")]
 pub(super) fn threads() -> usize {
     1
 }
 
-/// Number of threads that share the work handed out by this thread.
+/// Number of threads among which this thread may divide its work, including itself.
 pub(super) fn width() -> usize {
     #[cfg(not(target_arch = "wasm32"))]
     return native::width();
@@ -65,7 +66,8 @@ mod tests {
     use crate::data::{Sampling, synthetic};
     use crate::ops::{Sgd, SoftmaxCrossEntropy};
 
-    /// Narrow first layers compute with nonzero pixels, wide ones with products of dense matrices.
+    /// A first layer with few outputs skips pixels that are 0 in each row separately; one with many outputs uses blocks
+    /// of rows or dense matrix products.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let digits = synthetic::digits_of(1, 300, 1).unwrap().train;

@@ -1,4 +1,5 @@
-//! Passes over rows given by the caller. None is a training step: nothing is dropped, and no state changes.
+//! Predictions, losses and gradients for rows that the caller passes. The layers run as in a prediction: `Dropout`
+//! drops nothing, and the layers' state does not change.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -13,23 +14,23 @@ use crate::ops::{Loss, SoftmaxCrossEntropy, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
 impl<F: Float> Network<F> {
-    /// Computes the outputs (rows, outputs) of rows `x` (rows, features); `x` may have no rows. Even many rows take
-    /// little more memory than their outputs.
+    /// Computes the outputs (rows, outputs) of rows `x` (rows, features); `x` may have no rows. The rows are computed a
+    /// few hundred at a time, so that even many rows need little more memory than their outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has no room for the
-    /// outputs.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has too little memory
+    /// for the outputs.
     pub fn predict(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
         check_features(self.graph(), x)?;
         self.outputs_of(x)
     }
 
-    /// Computes the mean loss of rows `x` (rows, features) and their targets.
+    /// Computes the mean loss over rows `x` (rows, features) and their targets.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` has the wrong number of columns or the target values have another shape than the
     /// outputs, [`Error::Count`] when the number of labels is not the number of rows, [`Error::Setting`] when there are
-    /// no rows, a label is not a class of the network, or the loss compares another kind of targets.
+    /// no rows, a label is not a class of the network, or the loss does not support this kind of targets.
     pub fn loss(
         &self,
         loss: &dyn Loss,
@@ -51,10 +52,10 @@ impl<F: Float> Network<F> {
         Ok(sum / weight(&targets, x.nrows()))
     }
 
-    /// Computes the share of rows whose largest logit is that of their label.
+    /// Computes the accuracy, from 0 to 1: the fraction of rows whose largest logit is the logit of their label.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// The errors of [`loss`](Self::loss).
     pub fn accuracy(&self, x: ArrayView2<'_, F>, labels: &[u32]) -> Result<f64, Error> {
         let targets = Targets::<F>::Classes(labels);
         check_targets(self.graph(), &SoftmaxCrossEntropy, x, &targets)?;
@@ -63,10 +64,12 @@ impl<F: Float> Network<F> {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Computes the gradients of the [`loss`](Self::loss) by all parameters, by backpropagation, over all rows at once.
+    /// Computes the gradients of the mean [`loss`](Self::loss) with respect to all parameters, by backpropagation. All
+    /// rows are computed in one pass, so memory grows with their number.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss), or [`Error::Memory`] when the host has no room for the activations of these rows.
+    /// The errors of [`loss`](Self::loss), and [`Error::Memory`] when the host has too little memory for the
+    /// activations of these rows.
     pub fn gradient(
         &self,
         loss: &dyn Loss,
@@ -92,13 +95,15 @@ impl<F: Float> Network<F> {
         Ok(named(&self.graph().parameters, &work.gradients))
     }
 
-    /// Computes the gradients of [`gradient`](Self::gradient) by central differences, `(L(p + h) − L(p − h)) / 2h`.
+    /// Computes the same gradients as [`gradient`](Self::gradient), by central differences:
+    /// `(L(p + h) − L(p − h)) / 2h` for loss `L` and parameter `p`.
     ///
-    /// `h` is the cube root of the float's epsilon (6·10⁻⁶ in `f64`), where the errors of rounding and curvature are
-    /// about equal. The book's step, 10⁻⁴, crosses the kink of a `Relu` 16 times as often.
+    /// `h` is the cube root of the float type's epsilon (6·10⁻⁶ in `f64`). With this step, the rounding error and the
+    /// error from the loss's curvature are about equal. A larger step of 10⁻⁴ would cross the kink of a `Relu` 16 times
+    /// as often.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
+    /// The errors of [`loss`](Self::loss).
     pub fn numerical_gradient(
         &mut self,
         loss: &dyn Loss,
@@ -127,8 +132,8 @@ impl<F: Float> Network<F> {
         Ok(named(&self.graph().parameters, &gradients))
     }
 
-    /// Returns every value of the network for rows `x` (rows, features): inputs, layer outputs, sums and
-    /// concatenations, in order and with their names.
+    /// Returns all activations of the network for rows `x` (rows, features), with their names and in the order in which
+    /// they are computed: inputs, layer outputs, sums and concatenations.
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -143,8 +148,8 @@ impl<F: Float> Network<F> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has no room for the
-    /// values of all rows.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Memory`] when the host has too little memory
+    /// for the activations of all rows.
     pub fn activations(&self, x: ArrayView2<'_, F>) -> Result<Vec<Activation<F>>, Error> {
         check_features(self.graph(), x)?;
         footprint::check_values::<F>(&self.passes, x.nrows())?;

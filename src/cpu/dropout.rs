@@ -1,5 +1,5 @@
-//! Fast dropout: the same bits as [`reference::Dropout`](crate::reference::Dropout), with the random words of many
-//! elements drawn at once. Both passes draw the words, which costs less than storing a mask.
+//! Fast dropout. It gives the same bits as [`reference::Dropout`](crate::reference::Dropout), but draws the random
+//! words of many elements at once. The backward pass draws the words again, which costs less than storing a mask.
 
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -9,7 +9,8 @@ use crate::ops;
 use crate::random::threefry_inlined;
 use crate::reference::{Backward, Draw, Float, Forward, Layer, Mode};
 
-/// Words per batch. They are drawn in a loop of its own, which compilers vectorize on every target.
+/// Number of words that are drawn at once. They are drawn in a separate loop, which compilers vectorize on every
+/// target.
 const WORDS: u32 = 256;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -17,12 +18,12 @@ const WORDS: u32 = 256;
 pub(super) struct Dropout {
     /// An element is dropped if its random word is below this threshold.
     threshold: u32,
-    /// The factor of elements that are kept.
+    /// The factor by which elements that are not dropped are multiplied.
     scale: f64,
 }
 
 impl Dropout {
-    /// The fast form of a network's layer.
+    /// Returns the fast form of a layer.
     pub(super) fn of(layer: ops::Dropout) -> Self {
         Self {
             threshold: layer.threshold(),
@@ -42,7 +43,7 @@ impl Dropout {
     }
 }
 
-/// `y = scale·x` where the element's word is at least the threshold, otherwise 0.
+/// Computes, for each element, `y = scale·x` if the element's random word is at least the threshold, otherwise `y = 0`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn scale_kept<F: Float>(draw: Draw, threshold: u32, scale: F, x: &[F], y: &mut [F]) {
     let Draw { key, step } = draw;
@@ -52,7 +53,7 @@ fn scale_kept<F: Float>(draw: Draw, threshold: u32, scale: F, x: &[F], y: &mut [
     for (x, y) in x.zip(y.chunks_mut(words.len())) {
         let words = &mut words[..x.len()];
         for (at, word) in (0..).zip(words.iter_mut()) {
-            // Wraps, as in the definition.
+            // The index of the element wraps, as in the definition.
             [*word, _] = threefry_inlined(key, [step, first.wrapping_add(at)]);
         }
         for ((&word, &x), y) in words.iter().zip(x).zip(y) {
@@ -88,7 +89,7 @@ mod tests {
     use crate::reference::{self, Backward, Draw, Float, Forward, Layer, Mode};
     use crate::shape::Shape;
 
-    /// Bits of `y` and `dx` from both passes over the same values.
+    /// Returns the bits of `y` and `dx`. Both passes use the same values, as `x` and as `dy`.
     fn passes<F: Float>(layer: &dyn Layer<F>, x: &Array2<F>, mode: Mode) -> [Vec<u64>; 2] {
         let unwritten = Array2::from_elem(x.dim(), F::from_f64(7.0));
         let mut y = unwritten.clone();
@@ -140,13 +141,13 @@ mod tests {
         }
     }
 
-    /// An element whose word equals the threshold is kept.
+    /// An element whose word equals the threshold must not be dropped.
     #[test]
     fn it_is_its_definition_where_a_word_is_the_threshold() {
         let key = [1, 2];
         let step = 3;
         let words = (0..2000).map(|element| threefry(key, [step, element])[0]);
-        // For these words, `p` is exact in `f32`.
+        // For these words, the probability `p` is exact in `f32`.
         let exact: Vec<u32> = words
             .filter(|word| word % 256 == 0 && word >> 31 == 1)
             .collect();

@@ -1,5 +1,5 @@
-//! Encodings of coordinates, fast in `f32`: recurrences, and polynomials in place of sines, cosines and exponentials.
-//! In `f64`, the definitions are used. Cores share the rows.
+//! Fast encodings of coordinates, in `f32`: recurrences, and polynomials in place of sines, cosines and exponentials.
+//! In `f64`, the definitions are used. Several cores divide the rows among them.
 
 mod frequency;
 mod one_blob;
@@ -13,10 +13,10 @@ use super::dense::dense;
 use crate::ops;
 use crate::reference::{Backward, Forward, Layer, Twin};
 
-/// From this many output elements on, it is faster if several cores share the rows.
+/// Minimum number of output elements for which several cores share the rows. For fewer, one core is faster.
 const SHARED: usize = 1 << 14;
 
-/// The fast form of a network's layer, if there is one.
+/// Returns the fast form of a layer, if there is one.
 pub(super) fn twin(layer: &dyn Any) -> Option<Twin> {
     if let Some(layer) = layer.downcast_ref::<ops::Frequency>() {
         let octaves = layer.octaves();
@@ -31,21 +31,21 @@ pub(super) fn twin(layer: &dyn Any) -> Option<Twin> {
     Some(Twin::of(Encoding(harmonics)))
 }
 
-/// An encoding of points, each separately.
+/// An encoding that encodes each point separately. A point is one number or a vector.
 trait Points: Debug + Send + Sync {
-    /// Numbers per point: its coordinates, and its encoding.
+    /// Number of coordinates of a point, and number of elements of its encoding.
     fn sizes(&self) -> [usize; 2];
 
     fn definition(&self) -> impl Layer<f64>;
 
-    /// Encodes points that are stored consecutively.
+    /// Encodes the points in `x`, which are stored consecutively, and writes the encodings to `y`.
     fn encode(&self, x: &[f32], y: &mut [f32]);
 
-    /// The gradient by the points.
+    /// Writes the gradient with respect to the points to `dx`.
     fn gradient(&self, x: &[f32], dy: &[f32], dx: &mut [f32]);
 }
 
-/// A layer whose rows are points. All arrays are contiguous in memory, row by row.
+/// The layer of an encoding: each row has one or more points. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone)]
 struct Encoding<P>(P);
 
@@ -94,10 +94,11 @@ mod testing {
     use crate::reference::{Backward, Float, Forward, Layer, Mode};
     use crate::shape::Shape;
 
-    /// Half a unit in the last place, relative.
+    /// The relative size of half a unit in the last place.
     pub(super) const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 
-    /// `y` and `dx` of points, in the fast form and by definition, for gradients `dy` from −1 to 1.
+    /// Returns `y` and `dx` of the points `x`: first in the fast form, then by the definition. The gradients `dy` are
+    /// from −1 to 1.
     pub(super) fn passes<P: Points>(points: P, x: &[f32]) -> [[Array2<f64>; 2]; 2] {
         let [inputs, outputs] = points.sizes();
         let encoding = Encoding(points);

@@ -1,4 +1,4 @@
-//! Evaluations and predictions over a whole data set, without a training.
+//! Evaluations and predictions over a whole data set, without a trainer.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ use crate::fit::{check_classes, check_fit, check_outputs, check_widths};
 use crate::ops::{Loss, TargetKind, weight_of_rows};
 use crate::reference::{Float, LossPass, Targets};
 
-/// Sums over one pass of some examples.
+/// Sums over the examples of one forward pass.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct Total {
-    /// The sum of losses, with the weights of the loss.
+    /// Sum of the examples' losses, each times the weight of its class.
     loss: f64,
     hits: u64,
 }
@@ -40,12 +40,13 @@ fn all(passes: usize) -> Range<usize> {
 }
 
 impl<F: Float> Network<F> {
-    /// Computes the mean loss and the accuracy over a whole data set. If the parameters have diverged, the loss may be
-    /// infinite or NaN, which is not an error here.
+    /// Computes the mean loss and the accuracy over a whole data set. After a divergence, the loss may be infinite or
+    /// NaN; that is not an error here.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the reverse; [`Error::Shape`]
-    /// when the data set does not fit the network; [`Error::Memory`] when the host has no room for a pass.
+    /// [`Error::Targets`] when the loss compares classes and the data set has values, or the loss compares values and
+    /// the data set has classes; [`Error::Shape`] when the data set does not fit the network; [`Error::Memory`] when
+    /// the host has too little memory for a pass.
     pub fn evaluate(
         &self,
         loss: &dyn Loss,
@@ -56,8 +57,8 @@ impl<F: Float> Network<F> {
         Ok(evaluation(loss, &examples, &totals))
     }
 
-    /// Loss and hits of each pass over a data set. `own` selects the passes to run from their number; the others stay
-    /// 0.
+    /// Computes the sum of losses and the number of correct predictions for each pass over a data set. `own` gets the
+    /// number of passes and returns the range of passes to run; the totals of all other passes stay 0.
     pub(super) fn totals(
         &self,
         loss: &dyn Loss,
@@ -105,7 +106,7 @@ impl<F: Float> Network<F> {
     ///
     /// # Errors
     /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the
-    /// network; [`Error::Memory`] when the host has no room for a pass.
+    /// network; [`Error::Memory`] when the host has too little memory for a pass.
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         let examples = examples.into();
         check_classes(&examples)?;
@@ -121,8 +122,8 @@ impl<F: Float> Network<F> {
     /// into probabilities of classes, [`sigmoid`](crate::sigmoid) into probabilities of independent labels.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has no room for the
-    /// outputs.
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has too little
+    /// memory for the outputs.
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let examples = examples.into();
         check_widths(self.graph(), &examples)?;
@@ -135,7 +136,7 @@ impl<F: Float> Network<F> {
         Ok(outputs)
     }
 
-    /// [`for_some_passes`](Self::for_some_passes) over a data set.
+    /// Runs [`for_some_passes`](Self::for_some_passes) over the rows of a data set.
     fn for_each_pass_of(
         &self,
         examples: &Examples,

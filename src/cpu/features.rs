@@ -1,11 +1,11 @@
-//! Rows of data sets as the numbers that a network reads.
+//! Conversion of data set rows to the numbers that a network reads.
 
 use ndarray::ArrayViewMut1;
 
 use crate::data::Examples;
 use crate::reference::Float;
 
-/// `byte / 255` for every byte.
+/// Returns `byte / 255` for every byte.
 pub(super) fn unit<F: Float>() -> [F; 256] {
     let mut unit = [F::zero(); 256];
     for (byte, unit) in (0u8..=255).zip(&mut unit) {
@@ -14,7 +14,8 @@ pub(super) fn unit<F: Float>() -> [F; 256] {
     unit
 }
 
-/// Copies the features of one example from column `first` on; `unit` is `byte / 255` for every byte.
+/// Copies features of one example to `to`, starting at column `first` of the example. `unit` has `byte / 255` for every
+/// byte.
 pub(super) fn copy_features<F: Float>(
     mut to: ArrayViewMut1<'_, F>,
     examples: &Examples,
@@ -33,7 +34,7 @@ pub(super) fn copy_features<F: Float>(
     }
 }
 
-/// Copies as many values as `to` has room for.
+/// Copies the first values to `to`, as many as `to` has elements.
 pub(super) fn copy_row<F: Float>(mut to: ArrayViewMut1<'_, F>, values: &[f32]) {
     for (to, &value) in to.iter_mut().zip(values) {
         *to = F::from_f64(value.into());

@@ -1,4 +1,4 @@
-//! Host memory of networks and trainings, estimated before anything is allocated.
+//! Computes the host memory of networks and trainings before it is allocated.
 
 use super::passes::Passes;
 use super::rows::Turns;
@@ -9,7 +9,7 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Gradients, Graph, Parameter, Wanted};
 use crate::reference::Float;
 
-/// Checks that the host has room for a network.
+/// Checks that the host has enough memory for a network.
 pub(super) fn check_network<F: Float>(graph: &Graph) -> Result<(), Error> {
     let what = || format!("a network of {} parameters", graph.parameter_count());
     memory::check(what, of_network::<F>(graph))
@@ -28,7 +28,7 @@ fn of_network<F>(graph: &Graph) -> u64 {
     bytes_of::<F>(values).saturating_add(drawn)
 }
 
-/// Checks that the host has room for a copy of a network's parameters and of its layers' state.
+/// Checks that the host has enough memory for a copy of a network's parameters and of its layers' state.
 pub(super) fn check_copy<F: Float>(graph: &Graph) -> Result<(), Error> {
     let what = || {
         format!(
@@ -42,7 +42,7 @@ pub(super) fn check_copy<F: Float>(graph: &Graph) -> Result<(), Error> {
     )
 }
 
-/// Checks that the host has room for `what`: this many values per parameter.
+/// Checks that the host has enough memory for `what`, which takes `values` values per parameter element.
 pub(super) fn check_like_parameters<F: Float>(
     graph: &Graph,
     what: &str,
@@ -53,11 +53,11 @@ pub(super) fn check_like_parameters<F: Float>(
     memory::check(|| format!("{what} of {count} parameters"), needed)
 }
 
-/// Checks that the host has room for the gradients of a network over `rows` rows at once.
+/// Checks that the host has enough memory to compute the gradients of a network over `rows` rows in one pass.
 pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("a gradient over {rows} rows at once");
     let gradients = passes.graph.parameter_count();
-    // The gradients are then copied under their names.
+    // Twice the gradients: the caller also gets a copy of them.
     let values = of_pass(passes, rows, false).saturating_add(gradients.saturating_mul(2));
     memory::check(
         what,
@@ -65,19 +65,20 @@ pub(super) fn check_gradient<F: Float>(passes: &Passes, rows: usize) -> Result<(
     )
 }
 
-/// Checks that the host has room for what accumulation adds to a training; a step has `rows` rows in total.
+/// Checks that the host has enough memory for gradient accumulation, with `rows` rows per step in all minibatches
+/// together.
 pub(super) fn check_accumulation<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let what = || format!("steps of {rows} rows in several minibatches");
     memory::check(what, of_accumulation::<F>(passes, rows))
 }
 
-/// Bytes that accumulation adds: sums of gradients, and the index of each row.
+/// Bytes that gradient accumulation adds to a training: the sums of gradients, and one index per row.
 pub(super) fn of_accumulation<F: Float>(passes: &Passes, rows: usize) -> u64 {
     let sums = bytes_of::<F>(passes.graph.parameter_count());
     sums.saturating_add(bytes_of::<u32>(rows as u64))
 }
 
-/// Checks that the host has room for all values of `rows` rows.
+/// Checks that the host has enough memory for all activations of `rows` rows at once.
 pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(), Error> {
     let graph = &passes.graph;
     let of_row = total(graph.sizes().map(|size| size as u64)).saturating_add(graph.kept(true));
@@ -88,8 +89,9 @@ pub(super) fn check_values<F: Float>(passes: &Passes, rows: usize) -> Result<(),
     memory::check(what, bytes_of::<F>(values.saturating_add(state(graph))))
 }
 
-/// Numbers of a forward and backward pass over `rows` rows, without parameters and their gradients. With `is_sparse`,
-/// also without the input, which the first layer reads in sparse form.
+/// Number of elements of a forward and backward pass over `rows` rows: activations and their gradients, without
+/// parameters and their gradients. With `is_sparse`, the input is not counted either: the first layer reads it in
+/// sparse form.
 fn of_pass(passes: &Passes, rows: usize, is_sparse: bool) -> u64 {
     let graph = &passes.graph;
     let gradients = Gradients::new(graph, passes.fuses, &Wanted::parameters(graph));
@@ -101,7 +103,7 @@ fn of_pass(passes: &Passes, rows: usize, is_sparse: bool) -> u64 {
     total([of_rows, graph.kept(false), later, passes.scratch()])
 }
 
-/// Numbers of the state of all layers.
+/// Number of elements in the state of all layers.
 fn state(graph: &Graph) -> u64 {
     total(graph.state.iter().map(size))
 }
@@ -110,22 +112,22 @@ fn size(parameter: &Parameter) -> u64 {
     parameter.spec.shape.len() as u64
 }
 
-/// What the memory of a training depends on.
+/// The sizes from which the memory of a training is computed.
 pub(super) struct Training<'a> {
     pub(super) passes: &'a Passes,
-    /// Numbers that the optimizer keeps per parameter element.
+    /// Number of elements that the optimizer stores per parameter element.
     pub(super) kept: usize,
-    /// Target values per row; 0 where the targets are classes.
+    /// Target values per row; 0 if the targets are classes.
     pub(super) values: usize,
     pub(super) batch: usize,
-    /// The sparse form of the rows, where the first layer reads them so.
+    /// The sizes of the input's sparse form, if the first layer reads the input in sparse form.
     pub(super) sparse: Option<&'a sparse::Form>,
-    /// Bytes of a stream's window.
+    /// Bytes of the stream's window; 0 for a data set.
     pub(super) of_stream: u64,
 }
 
 impl Training<'_> {
-    /// Checks that the host has room for the training at its peak, which is during an evaluation.
+    /// Checks that the host has enough memory for the training at its peak, which is during an evaluation.
     pub(super) fn check<F: Float>(&self) -> Result<(), Error> {
         let what = || {
             format!(
@@ -138,8 +140,8 @@ impl Training<'_> {
         memory::check(what, self.bytes::<F>())
     }
 
-    /// Names the data set or the stream in the error message if it takes more than half, so that a smaller network
-    /// cannot help.
+    /// A note for the error message: names the data set or the stream if it takes more than half of the memory, because
+    /// then a smaller network would not help.
     fn of_examples<F: Float>(&self) -> String {
         let needed = self.sparse.map_or(0, sparse::Form::of_examples);
         let half = self.bytes::<F>() / 2;
@@ -158,7 +160,7 @@ impl Training<'_> {
     }
 
     pub(super) fn bytes<F: Float>(&self) -> u64 {
-        // Gradients and the optimizer's state; the network is allocated already.
+        // Count the gradients and the optimizer's state, but not the parameters, which are already allocated.
         let count = self.passes.graph.parameter_count();
         let of_parameters = count.saturating_mul(1 + self.kept as u64);
         bytes_of::<F>(of_parameters)

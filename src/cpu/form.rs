@@ -1,4 +1,4 @@
-//! How each layer is computed. Only this module knows which layers have a fast form.
+//! Chooses how each layer is computed. Only this module knows which layers have a fast form.
 
 use super::activation::Activation;
 use super::conv2d::Conv2d;
@@ -18,27 +18,28 @@ use crate::shape::Shape;
 /// The way a layer is computed.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// Formulas for both precisions: fast ones, or the layer's definition.
+    /// An implementation for `f32` and one for `f64`: fast ones, or the layer's definition.
     Layer(Twin),
-    /// A multiresolution hash grid, fast in `f32`; `scratch` is the number of `f32` that its backward pass needs.
+    /// A multiresolution hash grid, fast in `f32`. `scratch` is the number of `f32` elements of temporary memory for
+    /// its backward pass.
     HashGrid { twin: Twin, scratch: u64 },
-    /// A fully connected layer, fast.
+    /// A fast fully connected layer.
     Linear,
-    /// Convolution, fast.
+    /// A fast convolution.
     Conv2d(Conv2d),
-    /// Max pooling, fast.
+    /// A fast max pooling.
     MaxPool2d(MaxPool2d),
-    /// Average pooling, fast.
+    /// A fast average pooling.
     AvgPool2d(AvgPool2d),
-    /// `Relu`, fast.
+    /// A fast `Relu`.
     Relu,
-    /// Dropout, fast.
+    /// A fast dropout.
     #[cfg(not(target_arch = "wasm32"))]
     Dropout(Dropout),
 }
 
 impl Form {
-    /// The fastest form of a layer.
+    /// Returns the fastest form of a layer.
     pub(super) fn fast(graph: &Graph, of_use: &Use) -> Self {
         let layer = &*of_use.layer;
         let of_type = ops::unwrapped(layer);
@@ -83,17 +84,17 @@ impl Form {
         Self::Layer(layer.reference())
     }
 
-    /// Whether this is the fully connected layer, which can read rows that are mostly 0 in sparse form.
+    /// Whether this is a fully connected layer: only this layer can read its input in sparse form.
     pub(super) fn is_linear(&self) -> bool {
         matches!(self, Self::Linear)
     }
 
-    /// Whether several cores share the layer's work if it is large.
+    /// Whether the layer has so much work that several cores may share a step with it.
     pub(super) fn is_product(&self) -> bool {
         matches!(self, Self::Linear | Self::Conv2d(_) | Self::HashGrid { .. })
     }
 
-    /// Numbers of scratch memory that a pass needs, for rows of this shape.
+    /// Number of elements of scratch memory that a pass needs, for an input of this shape.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         match self {
             Self::Conv2d(conv) => conv.scratch(input),
@@ -115,7 +116,7 @@ impl Form {
         }
     }
 
-    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
+    /// Computes the forward pass of the layer; with `relu`, also of the `Relu` after it.
     pub(super) fn forward<F: Float>(&self, pass: Forward<'_, F>, relu: bool) {
         match self {
             Self::Linear => Linear::forward_with(pass, relu),
@@ -127,17 +128,20 @@ impl Form {
         }
     }
 
-    /// The backward pass; with `relu`, also that of the `Relu` before the layer, whose output is `x`.
+    /// Computes the backward pass of the layer; with `relu`, also of the `Relu` before it, whose output is the layer's
+    /// input `x`.
     pub(super) fn backward<F: Float>(&self, pass: Backward<'_, F>, relu: bool) {
         match self {
             Self::Linear => Linear::backward_with(pass, relu),
-            // A max pooling needs nothing: its forward pass left no winner where the `Relu` stops the gradient.
+            // Max pooling needs no `relu`: its forward pass has removed the winners to which the `Relu` passes no
+            // gradient.
             form => form.formulas().backward(pass),
         }
     }
 }
 
-/// The fast form of a grid for the positions that this use reads. The specification has refused all unsupported ones.
+/// Returns the fast form of a grid, for positions with as many dimensions as this use of the layer reads. `None` does
+/// not occur, because the network's specification was checked.
 fn hash_grid(graph: &Graph, of_use: &Use, grid: &ops::HashGrid) -> Option<HashGrid> {
     let Source::Layer { x, .. } = graph.values[of_use.value].source else {
         return None;

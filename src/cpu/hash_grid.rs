@@ -1,6 +1,7 @@
-//! Fast multiresolution hash encoding, in `f32`. Positions and the gradient by the table use the integer arithmetic of
-//! the GPU kernels, so that the table's gradient has the same bits on both and with any number of threads. In `f64`,
-//! the definition is used. Cores share the rows; for the table's gradient, they share the levels.
+//! Fast multiresolution hash encoding, in `f32`. Positions and the table's gradient are computed in the integer
+//! arithmetic of the GPU kernels, so that the table's gradient has the same bits on CPU and GPU, and with any number of
+//! threads. In `f64`, the definition is used. Several cores divide the rows among them; for the table's gradient, they
+//! divide the levels.
 
 mod cell;
 #[cfg(test)]
@@ -17,11 +18,11 @@ use crate::ops::hash_grid::{Level, Levels, unit};
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use cell::{Cell, contributions, point};
 
-/// From this many output elements of a minibatch on, it is faster if several cores share them.
+/// Minimum number of output elements of a minibatch for which several cores share them. For fewer, one core is faster.
 const SHARED: usize = 1 << 12;
 /// Maximum number of features per entry.
 const MOST_FEATURES: usize = 8;
-/// The bits of infinity. Without the sign bit, those of a NaN are larger.
+/// The bits of infinity. Without the sign bit, the bits of a NaN are larger.
 const INFINITE: u32 = 0x7f80_0000;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -32,10 +33,10 @@ pub(super) struct HashGrid {
 }
 
 impl HashGrid {
-    /// The fast form of a network's layer, for positions of this many dimensions.
+    /// Returns the fast form of a layer, for positions of `dimensions` dimensions.
     ///
     /// # Errors
-    /// As the layer's specification.
+    /// The errors of the layer's specification (`ops::Layer::spec`).
     pub(super) fn of(layer: &ops::HashGrid, dimensions: usize) -> Result<Self, Error> {
         Ok(Self {
             levels: layer.levels_in(dimensions)?,
@@ -43,7 +44,7 @@ impl HashGrid {
         })
     }
 
-    /// Scratch memory of a backward pass, in `f32`: a 64-bit sum for each number of the table.
+    /// Scratch memory of a backward pass, as a number of `f32` elements: one 64-bit sum for each element of the table.
     pub(super) fn scratch(&self) -> u64 {
         2 * self.levels.numbers() as u64
     }
@@ -113,7 +114,7 @@ impl Layer<f32> for HashGrid {
 }
 
 impl HashGrid {
-    /// Splits the table's gradient by levels; each comes with its index.
+    /// Splits the table's gradient into levels. Returns each level's index and its part of the gradient.
     fn of_levels<'a>(&self, dtable: &'a mut [f32]) -> impl Iterator<Item = (usize, &'a mut [f32])> {
         let mut rest = dtable;
         let parts = self.levels.of.iter().enumerate().map(|(at, level)| {
@@ -130,7 +131,7 @@ fn numbers(table: &Array2<f32>) -> &[f32] {
     dense(table.as_slice())
 }
 
-/// `y = Σ weight·table` for each level. Loops are unrolled for two features, the usual number.
+/// Computes `y = Σ weight·table` for each level. The compiler unrolls the loops for two features, the usual number.
 fn encode<const D: usize>(levels: &Levels, table: &[f32], x: &[f32], y: &mut [f32]) {
     for (at, level) in levels.of.iter().enumerate() {
         let rows = x.chunks_exact(D).zip(y.chunks_exact_mut(levels.columns()));
@@ -168,7 +169,8 @@ fn encode_level<'a, const D: usize>(
     }
 }
 
-/// `dx = Σ_level N·Σ ±(weight along the other axes)·(dy·table)`; 0 for coordinates outside 0…1.
+/// Computes `dx = Σ_level N·Σ ±(weight along the other axes)·(dy·table)`, where `N` is the number of cells per axis; 0
+/// for coordinates outside 0…1.
 fn input_gradient<const D: usize>(
     levels: &Levels,
     table: &[f32],
@@ -223,7 +225,7 @@ fn add_slopes<'a, const D: usize>(
     }
 }
 
-/// `dtable = Σ weight·dy` for the level with index `at`, summed in integers.
+/// Computes `dtable = Σ weight·dy` for the level with index `at`, in integers.
 fn table_gradient<const D: usize>(
     (levels, at): (&Levels, usize),
     x: &[f32],
@@ -273,7 +275,7 @@ fn level_gradient<'a, const D: usize>(
     }
 }
 
-/// `2^exponent`, which must be a normal number.
+/// Returns `2^exponent`, which must be a normal number.
 #[expect(
     clippy::cast_sign_loss,
     reason = "the exponents of normal numbers are above −127"
@@ -282,7 +284,7 @@ fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits(((exponent + 127) as u32) << 23)
 }
 
-/// `sum·2^unit`, rounded once, with halves away from 0, as in the GPU kernel.
+/// Returns `sum·2^unit`, rounded once (halves away from 0), as in the GPU kernel.
 fn rounded(sum: i64, unit: i32) -> f32 {
     let magnitude = sum.unsigned_abs();
     let places = (64 - magnitude.leading_zeros()).saturating_sub(24);

@@ -1,5 +1,5 @@
 //! Fast layer normalization: the formulas of [`reference::LayerNorm`](crate::reference::LayerNorm), with sums in a
-//! fixed number of lanes. Cores share the rows.
+//! fixed number of lanes. Several cores divide the rows among them.
 
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2};
@@ -8,9 +8,9 @@ use super::cores::{for_each_part, rows_of_part};
 use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// Numbers that are added in parallel.
+/// Number of partial sums that are computed in parallel.
 const LANES: usize = 16;
-/// From this many elements on, it is faster if several cores share the rows.
+/// Minimum number of elements for which several cores share the rows. For fewer, one core is faster.
 const SHARED: usize = 1 << 15;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -95,7 +95,7 @@ fn parameter<F>(parameter: &Array2<F>) -> &[F] {
     dense(parameter.as_slice())
 }
 
-/// Normalizes a row; returns its mean and the inverse of its standard deviation.
+/// Normalizes the row `x` and writes it to `y`. Returns the row's mean and the inverse of its standard deviation.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn normalize<F: Float>(x: &[F], [weight, bias]: [&[F]; 2], eps: f64, y: &mut [F]) -> [F; 2] {
     let n = x.len() as f64;
@@ -111,7 +111,7 @@ fn normalize<F: Float>(x: &[F], [weight, bias]: [&[F]; 2], eps: f64, y: &mut [F]
     [mean, inverse]
 }
 
-/// The gradient by a row.
+/// Computes the gradient with respect to a row, `dx`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn gradient<F: Float>(x: &[F], [mean, inverse]: [F; 2], weight: &[F], dy: &[F], dx: &mut [F]) {
     let n = x.len() as f64;
@@ -127,7 +127,7 @@ fn gradient<F: Float>(x: &[F], [mean, inverse]: [F; 2], weight: &[F], dy: &[F], 
     }
 }
 
-/// Adds a row's part of the gradients by the parameters.
+/// Adds a row's part of the gradients with respect to the parameters.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn add_gradients<F: Float>(
     x: &[F],
@@ -142,7 +142,7 @@ fn add_gradients<F: Float>(
     }
 }
 
-/// The sum of `term` over the pairs of numbers in two slices.
+/// Returns the sum of `term([a, b])` over the elements of two slices.
 #[inline(always)]
 fn sum<F: Float>([a, b]: [&[F]; 2], term: impl Fn([F; 2]) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];

@@ -1,5 +1,5 @@
-//! A fast fully connected layer: the formulas of [`reference::Linear`](crate::reference::Linear) with the fastest
-//! products, or with sums over only the nonzero bytes of a row.
+//! A fast fully connected layer: the formulas of [`reference::Linear`](crate::reference::Linear) with fast matrix
+//! products, or with sums over only the nonzero features of a row.
 
 use multiversion::multiversion;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
@@ -12,12 +12,12 @@ use super::row::row_times;
 use super::sparse::Sparse;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// From this many elements on, it is faster if several cores share elementwise work.
+/// Minimum number of elements for which several cores share elementwise work. For fewer, one core is faster.
 const SHARED: usize = 1 << 16;
-/// Columns that are summed at a time.
+/// Number of columns that are summed over the rows at the same time.
 const COLUMNS: usize = 64;
 
-/// The layer. It sums rows from the first to the last.
+/// The layer. It sums the bias's gradient from the first row to the last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Linear;
 
@@ -32,7 +32,7 @@ impl<F: Float> Layer<F> for Linear {
 }
 
 impl Linear {
-    /// The forward pass; with `relu`, also that of the `Relu` after the layer.
+    /// Computes the forward pass of the layer; with `relu`, also of the `Relu` after it.
     pub(super) fn forward_with<F: Float>(pass: Forward<'_, F>, relu: bool) {
         let Forward {
             x,
@@ -58,7 +58,8 @@ impl Linear {
         }
     }
 
-    /// The backward pass; with `relu`, also that of the `Relu` before the layer, whose output is `x`.
+    /// Computes the backward pass of the layer; with `relu`, also of the `Relu` before it, whose output is the layer's
+    /// input `x`.
     pub(super) fn backward_with<F: Float>(pass: Backward<'_, F>, relu: bool) {
         let Backward {
             x,
@@ -80,10 +81,10 @@ impl Linear {
     }
 }
 
-/// The passes for rows in sparse form, which only a network's first layer gets. All arrays except the parameters are
-/// contiguous in memory, row by row.
+/// The passes for an input in sparse form, which only a network's first layer can have. All arrays except the
+/// parameters are contiguous in memory, row by row.
 impl Linear {
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
+    /// Computes `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
     pub(super) fn sparse_forward<F: Float>(
         x: &mut Sparse<F>,
         parameters: &[Array2<F>],
@@ -93,7 +94,7 @@ impl Linear {
         x.times(&parameters[0], parameters.get(1), y, relu);
     }
 
-    /// The gradients by the parameters.
+    /// Computes the gradients with respect to the parameters.
     pub(super) fn sparse_backward<F: Float>(
         x: &mut Sparse<F>,
         dy: ArrayView2<'_, F>,
@@ -104,7 +105,7 @@ impl Linear {
     }
 }
 
-/// Adds the bias to every row of a product, and with `relu` applies a `Relu`, while the row is in a cache.
+/// Adds the bias to every row of `y`, and with `relu` applies a `Relu`, in one pass over the memory.
 fn finish<F: Float>(y: ArrayViewMut2<'_, F>, b: Option<&[F]>, relu: bool) {
     let (rows, columns) = y.dim();
     let y = dense(y.into_slice());
@@ -124,13 +125,13 @@ fn finish<F: Float>(y: ArrayViewMut2<'_, F>, b: Option<&[F]>, relu: bool) {
 fn add_to_rows<F: Float>(b: &[F], rows: &mut [F]) {
     for row in rows.chunks_exact_mut(b.len()) {
         for (y, &b) in row.iter_mut().zip(b) {
-            // In the order of a sum that starts with the bias.
+            // In the same order as in a sum that starts with the bias.
             *y = b + *y;
         }
     }
 }
 
-/// The gradient by the bias, if there is one.
+/// Computes the gradient with respect to the bias, if there is one.
 fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: Option<&mut Array2<F>>) {
     let Some(db) = db else {
         return;
@@ -143,7 +144,7 @@ fn sum_of_rows<F: Float>(dy: ArrayView2<'_, F>, db: Option<&mut Array2<F>>) {
     });
 }
 
-/// Sums some columns over all rows, from the first row to the last.
+/// Sums the columns from `first` on over all rows, from the first row to the last.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn sum_columns<F: Float>(rows: &[F], columns: usize, first: usize, sums: &mut [F]) {
     let mut local = [F::zero(); COLUMNS];

@@ -17,21 +17,23 @@ use crate::ops::mix;
 use crate::reference::Float;
 use crate::shape::Shape;
 
-/// A network on the CPU, with its parameters and the state of its layers. A clone has its own copies of both.
+/// A network on the CPU: its layers, parameters and layer state (for example, running means). A clone copies the
+/// parameters and the state.
 #[derive(Debug)]
 pub struct Network<F = f32> {
     pub(super) passes: Arc<Passes>,
-    /// One matrix per parameter, in the order of the graph; `state` likewise.
+    /// One matrix per parameter, in the order of the graph's parameters. `state` has one matrix per state array of the
+    /// layers.
     pub(super) parameters: Vec<Array2<F>>,
     pub(super) state: Vec<Array2<F>>,
 }
 
 impl Sequential {
-    /// Builds the network on the CPU with its initial parameters, in `f32`; [`Network::new`] builds it in `f64`, too.
+    /// Builds the network on the CPU with its initial parameters, in `f32`. For `f64`, use [`Network::new`].
     ///
     /// # Errors
-    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has no room for the
-    /// network.
+    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has too little memory for
+    /// the network.
     pub fn on_cpu(&self) -> Result<Network<f32>, Error> {
         Network::new(self)
     }
@@ -41,17 +43,17 @@ impl<F: Float> Network<F> {
     /// Builds the network that `spec` describes, with its initial parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has no room for the
-    /// network.
+    /// [`Error::Setting`] when the specification is invalid, [`Error::Memory`] when the host has too little memory for
+    /// the network.
     pub fn new(spec: &Sequential) -> Result<Self, Error> {
         Self::with(Passes::fast(spec.graph()?))
     }
 
-    /// Builds a network for comparison: every layer computes exactly its definition in [`crate::reference`]. The faster
-    /// products of [`new`](Self::new) round differently in the last bits.
+    /// Builds a network for comparison: every layer runs its definition in [`crate::reference`]. The faster layers of
+    /// [`new`](Self::new) may round the last bits of a result differently.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn by_definition(spec: &Sequential) -> Result<Self, Error> {
         Self::with(Passes::by_definition(spec.graph()?))
     }
@@ -92,26 +94,26 @@ impl<F: Float> Network<F> {
         &self.passes.graph
     }
 
-    /// Numbers in a row of features: the total size of all inputs.
+    /// Number of features per row, over all inputs.
     #[must_use]
     pub fn features(&self) -> usize {
         self.graph().features()
     }
 
-    /// Shape of the output for one row.
+    /// Shape of one row of outputs.
     #[must_use]
     pub fn output(&self) -> Shape {
         self.graph().output().shape
     }
 
-    /// The columns that make up a row of features, where the network was made by [`Sequential::of`] or the file it was
-    /// loaded from has them.
+    /// The table columns from which a row of features is built. `None` unless the network was made by
+    /// [`Sequential::of`] or [`Sequential::with_columns`], or loaded from a file that describes its columns.
     #[must_use]
     pub fn columns(&self) -> Option<&FittedColumns> {
         self.graph().columns.as_ref().map(|of| &of.columns)
     }
 
-    /// Names of the parameters in order, each `layers.<index>.<name within the layer>`.
+    /// Names of all parameters, in the order of the layers. Each is `layers.<index>.<name within the layer>`.
     pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
         let all = self.graph().parameters.iter();
         all.map(|parameter| parameter.name.as_str())
@@ -123,33 +125,34 @@ impl<F: Float> Network<F> {
         named(&self.graph().parameters, &self.parameters)
     }
 
-    /// Returns a copy of all layers' state, which no optimizer changes: for example, running means.
+    /// Returns a copy of the state of all layers: values that the layers update themselves, not the optimizer, for
+    /// example running means.
     #[must_use]
     pub fn state(&self) -> Parameters<F> {
         named(&self.graph().state, &self.state)
     }
 
-    /// Returns a copy of the parameter of this name.
+    /// Returns a copy of the parameter with this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has no parameter of this name.
+    /// [`Error::Setting`] when the network has no parameter with this name.
     pub fn parameter(&self, name: &str) -> Result<ArrayD<F>, Error> {
         let at = find(&self.graph().parameters, name)?;
         Ok(one(&self.graph().parameters[at], &self.parameters[at]))
     }
 
-    /// Replaces all parameters, given in any order.
+    /// Replaces all parameters. The order of `values` does not matter.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a parameter is missing, unknown, or of another shape; then none is replaced.
+    /// [`Error::Setting`] when a parameter is missing, unknown, or has another shape; then no parameter is replaced.
     pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         set_all(&self.passes.graph.parameters, &mut self.parameters, values)
     }
 
-    /// Replaces the parameter of this name.
+    /// Replaces the parameter with this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has no parameter of this name, or it has another shape.
+    /// [`Error::Setting`] when the network has no parameter with this name, or when `value` has another shape.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
         let at = find(&self.graph().parameters, name)?;
         check_shape(name, &self.graph().parameters[at].spec.shape, value.shape())?;
@@ -157,10 +160,10 @@ impl<F: Float> Network<F> {
         Ok(())
     }
 
-    /// Replaces the state of all layers, given in any order.
+    /// Replaces the state of all layers. The order of `values` does not matter.
     ///
     /// # Errors
-    /// As [`set_parameters`](Self::set_parameters).
+    /// The errors of [`set_parameters`](Self::set_parameters).
     pub fn set_state(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         set_all(&self.passes.graph.state, &mut self.state, values)
     }
@@ -169,7 +172,7 @@ impl<F: Float> Network<F> {
     /// error.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the copy.
+    /// [`Error::Memory`] when the host has too little memory for the copy.
     pub fn try_clone(&self) -> Result<Self, Error> {
         footprint::check_copy::<F>(self.graph())?;
         Ok(Self {
@@ -182,16 +185,16 @@ impl<F: Float> Network<F> {
     /// Copies the parameters and the state of another network of the same architecture.
     ///
     /// # Errors
-    /// As [`mix`](Self::mix).
+    /// The errors of [`mix`](Self::mix).
     pub fn copy_from(&mut self, other: &Self) -> Result<(), Error> {
         self.mix(other, F::one())
     }
 
     /// Moves the parameters and the state toward those of another network of the same architecture.
     ///
-    /// `own ← own + share·(other − own)`, and exactly `own ← other` for a share of 1. With small shares, a target
-    /// network slowly follows a network in training (Lillicrap and others, "Continuous control with deep reinforcement
-    /// learning", 2016).
+    /// Each value becomes `own + share·(other − own)`; with `share` = 1 it becomes exactly `other`. With a small
+    /// `share`, a target network slowly follows a network in training (Lillicrap and others, "Continuous control with
+    /// deep reinforcement learning", 2016).
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -231,7 +234,7 @@ impl<F: Float> Network<F> {
 /// Copies the network, with its parameters and state.
 ///
 /// # Panics
-/// When the host has no room for the copy; [`try_clone`](Network::try_clone) returns an error instead.
+/// When the host has too little memory for the copy; [`try_clone`](Network::try_clone) returns an error instead.
 impl<F: Float> Clone for Network<F> {
     #[expect(
         clippy::expect_used,
@@ -258,7 +261,7 @@ fn zeros<F: Float>(parameter: &Parameter) -> Array2<F> {
     Array2::zeros(parameter.spec.tensor_shape().dims())
 }
 
-/// Copies of values, by the names of their parameters.
+/// Copies `values`, one matrix for each parameter in `all`, into a map from parameter name to array.
 pub(super) fn named<F: Float>(all: &[Parameter], values: &[Array2<F>]) -> Parameters<F> {
     let values = all.iter().zip(values);
     values
@@ -287,14 +290,14 @@ fn set_all<F: Float>(
     Ok(())
 }
 
-/// Copies values in row-major order, whatever the memory order of either array.
+/// Copies values in row-major order, for any memory order of both arrays.
 fn set<F: Float>(to: &mut Array2<F>, value: ArrayViewD<'_, F>) {
     to.iter_mut()
         .zip(value.iter())
         .for_each(|(to, &value)| *to = value);
 }
 
-/// Row-major values as a matrix.
+/// Makes a matrix from row-major values.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn matrix<F: Float>(dims: [usize; 2], values: Vec<F>) -> Array2<F> {
     Array2::from_shape_vec(dims, values).expect("a parameter has as many values as its shape")

@@ -1,5 +1,5 @@
-//! The parts of a step as separate calls: a forward pass, a backward pass by any gradient, and then an
-//! [`Updater`](super::Updater).
+//! A training step as separate calls: a forward pass, a backward pass from a gradient that the caller computes, and
+//! then an update by an [`Updater`](super::Updater).
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::fit::{check_features, check_of_pass, check_rows};
 use crate::network::{Parameters, PassSpec, Wanted};
 use crate::reference::Float;
 
-/// A forward and backward pass of training over a fixed number of rows. It owns the activations and the gradients; the
-/// network owns the parameters. [`crate::Pass`] is its counterpart on a GPU.
+/// The forward and backward pass of a training step, over a fixed number of rows. The pass owns the activations and the
+/// gradients; the network owns the parameters. [`crate::Pass`] is the counterpart on a GPU.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -40,26 +40,27 @@ use crate::reference::Float;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A program for this engine alone can avoid copies: [`y`](Self::y) and [`dx`](Self::dx) return views, and
-/// [`dy`](Self::dy) returns a view to write to.
+/// A program that runs only on the CPU can avoid copies: [`y`](Self::y) and [`dx`](Self::dx) return views, and
+/// [`dy`](Self::dy) returns a mutable view.
 #[derive(Debug)]
 pub struct Pass<F = f32> {
     passes: Arc<Passes>,
     spec: PassSpec,
     pub(super) work: Workspace<F>,
-    /// The gradient by the features, (rows, features), where the network has several inputs to collect it from.
+    /// The gradient with respect to the features, (rows, features). Only for a network with several inputs, whose
+    /// gradients are copied here; otherwise `None`.
     dx: Option<Array2<F>>,
-    /// Backward passes so far. Random layers draw different numbers in each of them.
+    /// Number of backward passes so far. It seeds the random layers, so that each step draws other random numbers.
     count: u32,
 }
 
 impl<F: Float> Network<F> {
-    /// Allocates a pass over this many rows: `network.pass(64)`. A [`PassSpec`] can also request the gradient by the
-    /// input.
+    /// Allocates a pass over a fixed number of rows: `network.pass(64)`. A [`PassSpec`] can also request the gradient
+    /// with respect to the features.
     ///
     /// # Errors
-    /// [`Error::Setting`] for zero rows, [`Error::Memory`] when the host has no room for the activations of so many
-    /// rows.
+    /// [`Error::Setting`] for zero rows, [`Error::Memory`] when the host has too little memory for the activations and
+    /// gradients of these rows.
     pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass<F>, Error> {
         let spec = spec.into();
         check_rows(spec.rows())?;
@@ -101,7 +102,7 @@ impl<F: Float> Pass<F> {
         ))
     }
 
-    /// Sets the features, (rows, features). They stay until they are replaced.
+    /// Sets the features, (rows, features). They remain for all later steps, until the next call.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` has another shape.
@@ -113,8 +114,9 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// Sets the gradient by the outputs, (rows, outputs). Set it before each [`backward`](Self::backward), which reuses
-    /// its memory. For a mean over rows, divide each row's gradient by the number of rows.
+    /// Sets the gradient of the loss with respect to the outputs, (rows, outputs). Set it before each
+    /// [`backward`](Self::backward), which overwrites it. If the loss is a mean over rows, divide each row's gradient
+    /// by the number of rows.
     ///
     /// # Errors
     /// [`Error::Shape`] when `dy` has another shape.
@@ -128,33 +130,36 @@ impl<F: Float> Pass<F> {
     /// Returns a copy of the outputs, (rows, outputs).
     ///
     /// # Errors
-    /// Never. The result has the same type as that of [`crate::Pass`], which reads from a device.
+    /// Never returns an error. The type is a `Result` because its counterpart in [`crate::Pass`] reads from a device,
+    /// which may fail.
     pub fn read_y(&self) -> Result<Array2<F>, Error> {
         Ok(self.y().to_owned())
     }
 
-    /// Returns a copy of the gradient by the features, (rows, features), after [`backward`](Self::backward); `None`
-    /// where the [`PassSpec`] did not request it.
+    /// Returns a copy of the gradient with respect to the features, (rows, features), as computed by the last
+    /// [`backward`](Self::backward). `None` if the [`PassSpec`] did not request it.
     ///
     /// # Errors
-    /// Never; see [`read_y`](Self::read_y).
+    /// Never returns an error: see [`read_y`](Self::read_y).
     pub fn read_dx(&self) -> Result<Option<Array2<F>>, Error> {
         Ok(self.dx().map(|dx| dx.to_owned()))
     }
 
-    /// Returns a copy of the gradients by all parameters, after [`backward`](Self::backward). An update clips them in
-    /// place, and sets those of frozen parameters to 0.
+    /// Returns a copy of the gradients with respect to all parameters, as computed by the last
+    /// [`backward`](Self::backward). An update changes them in place: it clips them if the optimizer clips, and sets
+    /// the gradients of frozen parameters to 0.
     ///
     /// # Errors
-    /// Never; see [`read_y`](Self::read_y).
+    /// Never returns an error: see [`read_y`](Self::read_y).
     pub fn read_gradients(&self) -> Result<Parameters<F>, Error> {
         Ok(named(&self.passes.graph.parameters, &self.work.gradients))
     }
 
-    /// Computes [`y`](Self::y) as in a training step: layers such as `Dropout` draw random numbers, and state changes.
+    /// Computes the outputs [`y`](Self::y) as in a training step: layers such as `Dropout` draw random numbers, and the
+    /// layers' state is updated.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `network` is not the network of the pass.
+    /// [`Error::Setting`] when `network` is neither the network of this pass nor a copy of it.
     pub fn forward(&mut self, network: &mut Network<F>) -> Result<(), Error> {
         self.check_network(network)?;
         let Network {
@@ -172,21 +177,23 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// A view of the outputs, (rows, outputs).
+    /// Returns a view of the outputs, (rows, outputs), as computed by the last [`forward`](Self::forward).
     #[must_use]
     pub fn y(&self) -> ArrayView2<'_, F> {
         self.work.values[self.passes.output()].view()
     }
 
-    /// A view to write the gradient by [`y`](Self::y) to, (rows, outputs): see [`set_dy`](Self::set_dy).
+    /// Returns a mutable view, (rows, outputs), for the gradient with respect to [`y`](Self::y): see
+    /// [`set_dy`](Self::set_dy).
     pub fn dy(&mut self) -> ArrayViewMut2<'_, F> {
         self.work.outputs(&self.passes).1
     }
 
-    /// Computes the gradients by all parameters from [`dy`](Self::dy), and by the input where that was requested.
+    /// Computes the gradients with respect to all parameters from [`dy`](Self::dy), and with respect to the features if
+    /// the [`PassSpec`] requested that.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The errors of [`forward`](Self::forward).
     pub fn backward(&mut self, network: &Network<F>) -> Result<(), Error> {
         self.check_network(network)?;
         let context = BackwardContext {
@@ -207,8 +214,8 @@ impl<F: Float> Pass<F> {
         Ok(())
     }
 
-    /// A view of the gradient by the features, (rows, features), after [`backward`](Self::backward); `None` where the
-    /// [`PassSpec`] did not request it.
+    /// Returns a view of the gradient with respect to the features, (rows, features), as computed by the last
+    /// [`backward`](Self::backward). `None` if the [`PassSpec`] did not request it.
     #[must_use]
     pub fn dx(&self) -> Option<ArrayView2<'_, F>> {
         if !self.spec.has_dx() {

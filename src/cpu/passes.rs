@@ -1,4 +1,5 @@
-//! Forward and backward passes over a network, value by value, in the order of its graph.
+//! Forward and backward passes over a network, in the order of its graph. A value is a node of the graph: an input, the
+//! output of a layer, a sum, or a concatenation.
 
 use std::sync::Arc;
 
@@ -16,19 +17,19 @@ use crate::random::part_key;
 use crate::reference::{Backward, Criterion, Draw, Float, Forward, Loss, LossPass, Mode, Targets};
 use crate::shape::Shape;
 
-/// A network without its parameters and its state.
+/// The computations of a network, without its parameters and state.
 #[derive(Debug)]
 pub(super) struct Passes {
     pub(super) graph: Graph,
-    /// The form of each use of a layer.
+    /// How each use of a layer is computed; a layer may be used several times.
     forms: Vec<Form>,
-    /// Whether a `Relu` is fused, where possible: its forward pass with the layer before it, its backward pass with the
-    /// layer after it.
+    /// Whether each `Relu` is fused with its neighbors, if they support it: its forward pass with the layer before it,
+    /// its backward pass with the layer after it.
     pub(super) fuses: bool,
 }
 
-/// What forward passes read and write besides values: all parameters and all state of a network. In a training step,
-/// `step` is the number of steps taken before and the index of the minibatch within the step.
+/// The parameters and the state of a network, which forward passes read and write besides the values. In a training
+/// step, `step` has the number of earlier steps and the index of the minibatch within the step; otherwise it is `None`.
 #[derive(Debug)]
 pub(super) struct Context<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
@@ -37,7 +38,7 @@ pub(super) struct Context<'a, F> {
 }
 
 impl<F> Context<'_, F> {
-    /// The context of the backward pass that follows.
+    /// Returns the context for the backward pass after this forward pass.
     pub(super) fn of_backward(&self) -> BackwardContext<'_, F> {
         BackwardContext {
             parameters: self.parameters,
@@ -47,7 +48,7 @@ impl<F> Context<'_, F> {
     }
 }
 
-/// What backward passes read besides values and gradients; they change none of it.
+/// The parameters and the state of a network, which backward passes read besides values and gradients.
 #[derive(Debug)]
 pub(super) struct BackwardContext<'a, F> {
     pub(super) parameters: &'a [Array2<F>],
@@ -57,12 +58,12 @@ pub(super) struct BackwardContext<'a, F> {
 }
 
 impl Passes {
-    /// Uses the fastest form of each layer.
+    /// Computes each layer in its fastest form.
     pub(super) fn fast(graph: Graph) -> Self {
         Self::with(graph, Form::fast, true)
     }
 
-    /// Uses the definition of each layer.
+    /// Computes each layer by its definition in [`crate::reference`].
     pub(super) fn by_definition(graph: Graph) -> Self {
         let definition = |_: &Graph, of_use: &Use| Form::Layer(of_use.layer.reference());
         Self::with(graph, definition, false)
@@ -77,7 +78,8 @@ impl Passes {
         }
     }
 
-    /// The value of the `Relu` after a layer, if both are fused: it is stored instead of the layer's own value.
+    /// If `value` is the output of a layer that is fused with the `Relu` after it: returns the `Relu`'s value, which is
+    /// stored instead.
     pub(super) fn in_place_of(&self, value: usize) -> Option<usize> {
         match self.graph.values[value].source {
             Source::Layer { layer, .. } if self.fuses => {
@@ -87,7 +89,7 @@ impl Passes {
         }
     }
 
-    /// Whether a value is that of a `Relu` that is fused with the layer before it.
+    /// Whether a value is the output of a `Relu` that is fused with the layer before it.
     fn is_in_product(&self, value: usize) -> bool {
         match self.graph.values[value].source {
             Source::Layer { x, .. } => self.in_place_of(x) == Some(value),
@@ -95,7 +97,7 @@ impl Passes {
         }
     }
 
-    /// The first layer, if it is linear and the only reader of a single input.
+    /// Returns the first layer if it is a `Linear`, and if the network has a single input that no other layer reads.
     pub(super) fn fast_first(&self) -> Option<&Use> {
         let first = self.graph.first_use()?;
         let Source::Layer { layer, .. } = self.graph.values[first.value].source else {
@@ -104,7 +106,7 @@ impl Passes {
         self.forms[layer].is_linear().then_some(first)
     }
 
-    /// A loss: its fast form for fast layers, otherwise its definition.
+    /// Returns the fast form of a loss, or its definition if the layers are computed by their definitions.
     pub(super) fn criterion(&self, loss: &dyn ops::Loss) -> Criterion {
         if self.fuses {
             softmax::criterion(loss)
@@ -113,7 +115,7 @@ impl Passes {
         }
     }
 
-    /// Whether it pays off for cores to share a step on `rows` rows.
+    /// Whether a step on `rows` rows is so large that it is faster on several cores.
     pub(super) fn is_shared(&self, rows: usize) -> bool {
         let uses = self.graph.uses.iter().zip(&self.forms);
         let mut products = uses.filter(|(_, form)| form.is_product());
@@ -123,7 +125,7 @@ impl Passes {
         })
     }
 
-    /// Scratch memory, in numbers, of the layer that needs the most.
+    /// Scratch memory of the layer that needs the most, as a number of elements.
     pub(super) fn scratch(&self) -> u64 {
         let layers = self.graph.values.iter().filter_map(|value| {
             let Source::Layer { layer, x } = value.source else {
@@ -134,17 +136,17 @@ impl Passes {
         layers.max().unwrap_or(0)
     }
 
-    /// The index of the network's output among its values.
+    /// Index of the network's output among its values.
     pub(super) fn output(&self) -> usize {
         self.graph.values.len() - 1
     }
 
-    /// Elements of a value, per row.
+    /// Number of elements of a value per row.
     pub(super) fn columns(&self, value: usize) -> usize {
         self.graph.values[value].shape.len()
     }
 
-    /// For each input, the index of its value and its first column among the features.
+    /// Returns, for each input, the index of its value and its first column among a row's features.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (usize, usize)> {
         let values = self.graph.values.iter().enumerate();
         values.filter_map(|(index, value)| match value.source {
@@ -153,7 +155,7 @@ impl Passes {
         })
     }
 
-    /// Copies rows of features to the inputs.
+    /// Copies the features `x` to the network's inputs.
     pub(super) fn copy_inputs<F: Float>(&self, x: ArrayView2<'_, F>, values: &mut [Array2<F>]) {
         for (input, first) in self.inputs() {
             let columns = first..first + self.columns(input);
@@ -168,8 +170,8 @@ impl Passes {
         })
     }
 
-    /// Computes the value `index`, unless it is an input; with `relu`, applies a `Relu` to a layer's output. `of`
-    /// returns the values that it is made of.
+    /// Computes the value `index` into `y`; does nothing for an input. With `relu`, also applies the `Relu` after the
+    /// layer. `of` returns a value that this one is computed from.
     pub(super) fn value<'v, F: Float>(
         &self,
         (index, relu): (usize, bool),
@@ -205,8 +207,8 @@ impl Passes {
         }
     }
 
-    /// Computes all values from the inputs on, except those that are fused with another. The first layer reads the
-    /// sparse input, if there is one.
+    /// Computes all values from the inputs, except values of layers that are fused with a `Relu`. The first layer reads
+    /// the sparse input, if there is one.
     pub(super) fn forward<F: Float>(
         &self,
         values: &mut [Array2<F>],
@@ -217,7 +219,7 @@ impl Passes {
         self.forward_values(self.fuses, values, kept, context, sparse);
     }
 
-    /// Computes all values separately; `values` needs room for every one.
+    /// Computes all values without fusing any; `values` must have memory for all of them.
     pub(super) fn forward_apart<F: Float>(
         &self,
         values: &mut [Array2<F>],
@@ -227,7 +229,7 @@ impl Passes {
         self.forward_values(false, values, kept, context, None);
     }
 
-    /// With `fuses`, skips values that are fused with another.
+    /// Computes all values from the inputs; with `fuses`, except values of layers that are fused with a `Relu`.
     fn forward_values<F: Float>(
         &self,
         fuses: bool,
@@ -258,7 +260,8 @@ impl Passes {
         }
     }
 
-    /// Mean loss of the inputs in `work.values`, or of the sparse input; writes the gradients to `work.gradients`.
+    /// Computes the forward pass, the loss and the backward pass, for the inputs in `work.values` or for the sparse
+    /// input. Returns the mean loss, and writes the parameters' gradients to `work.gradients`.
     pub(super) fn forward_backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
@@ -273,14 +276,15 @@ impl Passes {
         loss
     }
 
-    /// Mean loss of `work.values`; writes the gradient by the outputs to where [`backward`](Self::backward) reads it.
+    /// Returns the mean loss of the outputs in `work.values`. Writes the gradient with respect to the outputs to the
+    /// memory from which [`backward`](Self::backward) reads it.
     pub(super) fn loss<F: Float>(
         &self,
         work: &mut Workspace<F>,
         (loss, targets): (&dyn Loss<F>, Targets<'_, F>),
     ) -> F {
         let (outputs, doutputs) = work.outputs(self);
-        // Reborrowed for the lifetime of the other views.
+        // Reborrow the targets, for the lifetime of the other views.
         let targets = match &targets {
             Targets::Classes(labels) => Targets::Classes(labels),
             Targets::Values(values) => Targets::Values(values.view()),
@@ -288,7 +292,7 @@ impl Passes {
         loss.forward_backward(LossPass::new(outputs, targets, doutputs))
     }
 
-    /// The use of a layer that computes this value, if it reads the sparse input.
+    /// Returns the sparse input and the first layer, if this layer computes `value` and reads the sparse input.
     fn sparse_use<'a, F>(
         &self,
         value: usize,
@@ -299,8 +303,8 @@ impl Passes {
         (of_use.value == value).then_some((x, of_use))
     }
 
-    /// Computes the gradients by backpropagation, starting from the gradient by the outputs. If several gradients
-    /// arrive at one value, they are added.
+    /// Computes the gradients by backpropagation, starting from the gradient with respect to the outputs. If several
+    /// layers read a value, their gradients are added.
     pub(super) fn backward<F: Float>(
         &self,
         work: &mut Workspace<F>,
@@ -310,7 +314,7 @@ impl Passes {
         let plan = Arc::clone(&work.plan);
         for step in &plan.steps {
             let slot = plan.slot(step.value);
-            // No step writes to the memory of its own gradient.
+            // No backward step writes to the memory of the gradient that it reads.
             let dy = std::mem::take(&mut work.deltas[slot]);
             let of_value = matrix(&dy, [work.rows, self.columns(step.value)]);
             match &self.graph.values[step.value].source {
@@ -376,7 +380,7 @@ impl Passes {
                 matrix_mut(room, [work.rows, self.columns(operand)])
             });
             let input = (work.values[x].view(), self.graph.values[x].shape);
-            // A product that is fused with a `Relu` has no value of its own, and its gradients need none.
+            // The output of a layer that is fused with a `Relu` is not stored, and its backward pass does not read it.
             let y = self.in_place_of(step.value).unwrap_or(step.value);
             let outputs = [work.values[y].view(), dy];
             let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
@@ -402,7 +406,7 @@ impl Passes {
         }
     }
 
-    /// Writes a gradient to that of `operand`, or adds it there.
+    /// Stores the gradient of `operand` if it is the first one, otherwise adds it.
     fn arrive<F: Float>(
         &self,
         work: &mut Workspace<F>,

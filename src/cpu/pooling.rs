@@ -1,5 +1,6 @@
 //! Fast pooling: the formulas of [`reference::MaxPool2d`](crate::reference::MaxPool2d) and
-//! [`reference::AvgPool2d`](crate::reference::AvgPool2d), a row of windows at a time. Cores share the images.
+//! [`reference::AvgPool2d`](crate::reference::AvgPool2d), computed for a row of windows at a time. Several cores divide
+//! the images among them.
 
 use std::ops::Range;
 
@@ -13,15 +14,15 @@ use crate::ops::{Size2, Window};
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// From this many pixels on, it is faster if several cores share them.
+/// Minimum number of pixels for which several cores share them. For fewer, one core is faster.
 const SHARED: usize = 1 << 16;
 
 /// Max pooling. All arrays are contiguous in memory, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MaxPool2d {
     window: Window,
-    /// Whether the backward pass of the `Relu` before the layer is fused with this one. A window whose largest value is
-    /// not above 0 then has no winner.
+    /// Whether the backward pass of the `Relu` before the layer is fused with this layer's. Then a window whose largest
+    /// value is not above 0 has no winner, so that it gets no gradient.
     is_behind_relu: bool,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct AvgPool2d {
 }
 
 impl MaxPool2d {
-    /// The fast form of a network's layer.
+    /// Returns the fast form of a layer.
     pub(super) fn of(layer: ops::MaxPool2d, is_behind_relu: bool) -> Self {
         Self {
             window: layer.window(),
@@ -42,7 +43,7 @@ impl MaxPool2d {
 }
 
 impl AvgPool2d {
-    /// The fast form of a network's layer.
+    /// Returns the fast form of a layer.
     pub(super) fn of(layer: ops::AvgPool2d) -> Self {
         Self { layer }
     }
@@ -55,23 +56,23 @@ impl AvgPool2d {
     }
 }
 
-/// Windows over the channels of images; each channel is a plane of pixels.
+/// The windows over a plane of pixels. Each channel of an image is a plane.
 #[derive(Debug, Clone, Copy)]
 struct Planes {
     window: Window,
     /// Height and width of a plane.
     image: [usize; 2],
-    /// Rows of windows, and windows in a row.
+    /// Number of rows of windows, and number of windows per row.
     places: [usize; 2],
 }
 
-/// A row of windows, restricted to one pixel of the kernel.
+/// For a row of windows and one pixel of the kernel: the pixels of the plane on which this kernel pixel lies.
 struct Line {
-    /// The windows, among all of the plane, whose pixel is inside the image.
+    /// The windows of the row whose pixel is inside the image, as a range of window indices in the plane.
     windows: Range<usize>,
-    /// The first window's pixel in the plane.
+    /// The index in the plane of the first window's pixel.
     pixel: usize,
-    /// The index of the pixel within a window.
+    /// The index of the kernel pixel within a window.
     at: usize,
 }
 
@@ -87,22 +88,22 @@ impl Planes {
         }
     }
 
-    /// Pixels of a plane.
+    /// Number of pixels of a plane.
     fn pixels(&self) -> usize {
         self.image[0] * self.image[1]
     }
 
-    /// Windows of a plane.
+    /// Number of windows of a plane.
     fn windows(&self) -> usize {
         self.places[0] * self.places[1]
     }
 
-    /// Pixels from one window of a row to the next.
+    /// Distance in pixels between neighboring windows of a row.
     fn stride(&self) -> usize {
         self.window.stride.width
     }
 
-    /// Whether windows are 2×2 pixels, adjacent, and inside the image.
+    /// Whether the windows are 2×2 pixels without overlap, gaps or padding.
     fn are_pairs(&self) -> bool {
         let two = Size2::from(2);
         let Window {
@@ -114,8 +115,8 @@ impl Planes {
         kernel == two && stride == two && padding == Size2::from(0)
     }
 
-    /// Calls `see` with every line of a plane that is not empty. The lines of a row of windows come in the order of the
-    /// pixels.
+    /// Calls `see` with every line of a plane that has pixels inside the image. The lines of a row of windows come in
+    /// the order of the kernel's pixels.
     #[inline(always)]
     fn for_each_line(&self, mut see: impl FnMut(Line)) {
         let Window {
@@ -149,12 +150,12 @@ impl Planes {
     }
 }
 
-/// The elements of each part of the rows.
+/// Cuts the rows into parts and returns the elements of each part.
 fn parts<'a, F>(x: &ArrayView2<'a, F>) -> impl Iterator<Item = &'a [F]> + use<'a, F> {
     dense(x.to_slice()).chunks(len_of_part(x.dim()))
 }
 
-/// The elements of each part of the rows, mutable.
+/// Cuts the rows into parts and returns the mutable elements of each part.
 fn parts_mut<'a, F>(x: ArrayViewMut2<'a, F>) -> impl Iterator<Item = &'a mut [F]> + use<'a, F> {
     let len = len_of_part(x.dim());
     dense(x.into_slice()).chunks_mut(len)
@@ -201,13 +202,13 @@ impl<F: Float> Layer<F> for MaxPool2d {
     }
 }
 
-/// Whether `x` replaces the largest value so far, in the order of a window's pixels. A NaN counts as largest.
+/// Whether `x` replaces `largest`, the largest of a window's pixels so far. A NaN counts as larger than all numbers.
 #[inline(always)]
 fn is_larger<F: Float>(x: F, largest: F) -> bool {
     (x > largest) | (x.is_nan() & !largest.is_nan())
 }
 
-/// The largest value of every window, and the index of its pixel within the window.
+/// Writes the largest value of every window to `y`, and the index of its pixel within the window to `winner`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     y.fill(F::neg_infinity());
@@ -230,7 +231,7 @@ fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     }
 }
 
-/// Removes the winner of windows whose largest value is not above 0.
+/// Removes the winner of windows whose largest value is not above 0: the `Relu` before passes no gradient there.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn forget_winners<F: Float>(y: &[F], winner: &mut [F]) {
     let none = F::zero() - F::one();
@@ -239,7 +240,7 @@ fn forget_winners<F: Float>(y: &[F], winner: &mut [F]) {
     }
 }
 
-/// Adds each gradient to the pixel that was the largest.
+/// Adds each window's gradient to the pixel that was the largest in the window.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn to_winners<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) {
     dx.fill(F::zero());
@@ -258,7 +259,7 @@ fn to_winners<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) 
     }
 }
 
-/// [`largest`] for adjacent 2×2 windows.
+/// A faster [`largest`] for adjacent 2×2 windows.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn largest_of_pairs<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     let [zero, one] = [F::zero(), F::one()];
@@ -288,7 +289,7 @@ fn largest_of_pairs<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mu
     }
 }
 
-/// [`to_winners`] for adjacent 2×2 windows.
+/// A faster [`to_winners`] for adjacent 2×2 windows.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn to_winners_of_pairs<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &mut [F]) {
     let [zero, one] = [F::zero(), F::one()];
@@ -302,7 +303,7 @@ fn to_winners_of_pairs<F: Float>(planes: &Planes, [dy, winner]: [&[F]; 2], dx: &
         let lines = dy.chunks(places).zip(winner.chunks(places));
         for (pair, (dy, winner)) in covered.chunks_exact_mut(2 * width).zip(lines) {
             let (upper, lower) = pair.split_at_mut(width);
-            // With an odd width, the last column is in no window.
+            // If the width is odd, the last column is in no window.
             (upper[width - 1], lower[width - 1]) = (zero, zero);
             let pixels = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
             for ((upper, lower), (&dy, &winner)) in pixels.zip(dy.iter().zip(winner)) {

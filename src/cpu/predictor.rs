@@ -15,13 +15,14 @@ use crate::fit::{Indices, check_columns, check_indices};
 use crate::memory;
 use crate::reference::Float;
 
-/// Computes a network's outputs for a few rows again and again, on the CPU.
+/// Repeatedly computes a network's outputs for a few rows, on the CPU.
 ///
-/// The first call with a number of rows allocates the memory of a pass, and later calls reuse it. After that, networks
-/// of fully connected layers and activations allocate nothing for a single row; convolutions, normalizations and
-/// products of several rows allocate some memory temporarily. A single row spends most of its time reading weights. If
-/// most of its features are 0, only the weights of the others are read. [`crate::Predictor`] is its counterpart on a
-/// GPU.
+/// The first call allocates the activations for its number of rows; later calls with the same number or fewer reuse
+/// them. Then a prediction of a single row allocates nothing if all layers are fully connected layers or activations.
+/// Convolutions, normalizations and matrix products of several rows allocate some memory temporarily.
+///
+/// A prediction of a single row spends most of its time reading weights. If most of the row's features are 0, only the
+/// weights of the nonzero features are read. [`crate::Predictor`] is the counterpart on a GPU.
 ///
 /// ```
 /// use wgrad::TwoLayerNet;
@@ -44,12 +45,12 @@ pub struct Predictor<F = f32> {
     turns: Turns,
     indices: Vec<Indices>,
     room: Room<F>,
-    /// Largest number of rows that memory was checked for.
+    /// Largest number of rows for which available memory was checked.
     most: usize,
 }
 
 impl<F: Float> Predictor<F> {
-    /// Makes a predictor of this network.
+    /// Makes a predictor for `network`.
     #[must_use]
     pub fn new(network: Network<F>) -> Self {
         Self {
@@ -61,7 +62,7 @@ impl<F: Float> Predictor<F> {
         }
     }
 
-    /// The network.
+    /// The network that computes the predictions.
     #[must_use]
     pub fn network(&self) -> &Network<F> {
         &self.network
@@ -73,24 +74,24 @@ impl<F: Float> Predictor<F> {
         self.network
     }
 
-    /// Computes the outputs of one row of features: logits of classes or labels, or values. They stay until the next
-    /// call.
+    /// Computes the outputs of one row of features: logits of classes or labels, or predicted values. The next call
+    /// overwrites them.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict).
+    /// The errors of [`predict`](Self::predict).
     pub fn predict_row(&mut self, x: &[F]) -> Result<&[F], Error> {
         let x = matrix(x, [1, x.len()]);
         Ok(dense(self.predict(x)?.to_slice()))
     }
 
-    /// Computes the outputs (rows, outputs) of rows `x` (rows, features), all at once.
+    /// Computes the outputs (rows, outputs) of rows `x` (rows, features), all in one pass.
     ///
-    /// They stay until the next call. Each row takes as much memory as the activations that exist at the same time. For
-    /// a million rows, use [`Network::predict`], which takes a few hundred at a time.
+    /// The next call overwrites the outputs. Memory grows with the number of rows: all rows of an activation are in
+    /// memory at once. For a million rows, use [`Network::predict`], which computes a few hundred rows at a time.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Setting`] when a column of indices holds
-    /// something else, [`Error::Memory`] when the host has no room for so many rows.
+    /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Setting`] when a column of indices has a
+    /// value that is not a valid index, [`Error::Memory`] when the host has too little memory for this number of rows.
     pub fn predict(&mut self, x: ArrayView2<'_, F>) -> Result<ArrayView2<'_, F>, Error> {
         let passes = &*self.network.passes;
         check_columns(&passes.graph, x.dim().into())?;
@@ -122,10 +123,10 @@ impl<F: Float> Predictor<F> {
 }
 
 impl Predictor<f32> {
-    /// Makes a predictor of the network that a file holds: see [`Network::load`].
+    /// Loads the network from a file and makes a predictor for it: see [`Network::load`].
     ///
     /// # Errors
-    /// As [`Network::load`].
+    /// The errors of [`Network::load`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(Network::load(path)?))

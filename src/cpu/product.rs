@@ -1,11 +1,11 @@
-//! Products of dense matrices. Only this module knows which library computes them.
+//! Products of dense matrices. Only this module knows whether the crate `gemm` or `ndarray` computes them.
 
 use ndarray::{ArrayBase, ArrayViewMut2, Axis, Data, Ix2};
 
 use super::cores::{self, for_each_part};
 use crate::reference::Float;
 
-/// `c = a·b`.
+/// Computes `c = a·b`.
 pub(super) fn product<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -14,7 +14,7 @@ pub(super) fn product<F: Float>(
     multiply(a, b, F::zero(), c);
 }
 
-/// `c = c + a·b`.
+/// Computes `c = c + a·b`.
 pub(super) fn add_product<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -28,8 +28,9 @@ use self::by_gemm as multiply_alone;
 #[cfg(not(feature = "gemm"))]
 use self::by_ndarray as multiply_alone;
 
-/// `c = beta·c + a·b`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored. Cores share large products:
-/// each computes some columns of `c`, or some rows if there are few columns, with the same sums as a single core.
+/// Computes `c = beta·c + a·b`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored. Several cores share
+/// a large product: each computes some columns of `c`, or some rows if `c` has few columns. The order of additions is
+/// the same as on a single core.
 fn multiply<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
     b: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -71,7 +72,8 @@ fn multiply<F: Float>(
     });
 }
 
-/// `c = beta·c + a·b`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored.
+/// Computes `c = beta·c + a·b` by the crate `ndarray`, where `beta` is 0 or 1; for 0, the old contents of `c` are
+/// ignored.
 #[cfg(any(test, not(feature = "gemm")))]
 fn by_ndarray<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -82,26 +84,27 @@ fn by_ndarray<F: Float>(
     ndarray::linalg::general_mat_mul(F::one(), a, b, beta, c);
 }
 
-/// From this many multiplications on, all cores share a product: two cores are then faster than one (measured on two
-/// cores of an AMD EPYC).
+/// Minimum number of multiplications of a product that several cores share. Below it, one core is faster (measured on
+/// two cores of an AMD EPYC).
 const PARALLEL: usize = 1 << 22;
-/// From this many columns on, cores share columns instead of rows: each core then reads only a part of `b`.
+/// Minimum number of columns of `c` for which the columns are divided among cores, not the rows. Each core then reads
+/// only a part of `b`.
 const COLUMNS: usize = 256;
-/// The columns (or rows) of every share except the last are a multiple of this number, and so of the columns whose sums
-/// fit in registers.
+/// The number of columns (or rows) of every core's part, except the last, is a multiple of this number, and so of the
+/// number of columns whose sums fit in registers.
 const REGISTERS: usize = 64;
-/// Each share has more than half of `LEAST` columns or rows, and its other side is longer than `NARROW`. The reason:
-/// the gemm crate sums in another order if a product is at most 64×64, is one row or column, or has at most 256
-/// elements. Such a share would have other bits than the whole product.
+/// Each core's part has more than `LEAST`/2 columns (or rows), and more than `NARROW` rows (or columns). The reason:
+/// the crate `gemm` adds in another order if a product is at most 64×64, has one row or one column, or has at most 256
+/// elements. Such a part would have other bits than the whole product.
 const LEAST: usize = 128;
 const NARROW: usize = 4;
 
-/// Whether cores share a product of so many multiplications.
+/// Whether several cores share a product of `multiplications` multiplications.
 pub(super) fn is_shared(multiplications: usize) -> bool {
     multiplications >= PARALLEL
 }
 
-/// `c = beta·c + a·b` by the crate `gemm`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored.
+/// Computes `c = beta·c + a·b` by the crate `gemm`, where `beta` is 0 or 1; for 0, the old contents of `c` are ignored.
 #[cfg(feature = "gemm")]
 fn by_gemm<F: Float>(
     a: &ArrayBase<impl Data<Elem = F>, Ix2>,
@@ -148,7 +151,7 @@ fn strides<F>(matrix: &ArrayBase<impl ndarray::RawData<Elem = F>, Ix2>) -> [isiz
     [matrix.strides()[0], matrix.strides()[1]]
 }
 
-/// Tests are built with the feature `gemm`, so the others test `by_gemm`; only these tests cover `by_ndarray`.
+/// All tests are built with the feature `gemm`, so that only the tests in this module cover `by_ndarray`.
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, ArrayView2, s};
@@ -159,7 +162,7 @@ mod tests {
     use crate::cpu::cores::with_threads;
     use crate::testing::Numbers;
 
-    /// Small integers, whose products and sums are exact in any order.
+    /// A matrix of small integers, whose products and sums are exact in any order.
     fn integers<F: Float>(shape: [usize; 2], seed: usize) -> Array2<F> {
         Array2::from_shape_fn(shape, |(row, column)| {
             let value = (row * 7 + column * 5 + row * column + seed) % 17;
@@ -167,7 +170,7 @@ mod tests {
         })
     }
 
-    /// `c + a·b`, by its definition.
+    /// Returns `c + a·b`, computed by its definition.
     fn expected<F: Float>(
         a: &ArrayView2<'_, F>,
         b: &ArrayView2<'_, F>,
@@ -184,7 +187,7 @@ mod tests {
         let a_transposed = integers::<F>([k, m], 1);
         let b = integers::<F>([k, n], 2);
         let b_transposed = integers::<F>([n, k], 2);
-        // The third matrix is every other column of a wider one: neither of its strides is 1.
+        // The third matrix is every other column of a wider matrix, so that none of its strides is 1.
         let wide = integers::<F>([m, 2 * k], 3);
         for a in [a.view(), a_transposed.t(), wide.slice(s![.., ..;2])] {
             for b in [b.view(), b_transposed.t()] {
@@ -217,7 +220,8 @@ mod tests {
         }
     }
 
-    /// Products of layers, forward and backward, and shapes near those that the gemm crate sums in another order.
+    /// Products as in the forward and backward passes of layers, with shapes near those for which the crate `gemm` adds
+    /// in another order.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let values = |shape: [usize; 2], seed: u64| {

@@ -1,4 +1,4 @@
-//! Fast `Relu`: the formulas of [`reference::Relu`](crate::reference::Relu). Cores share large arrays.
+//! Fast `Relu`: the formulas of [`reference::Relu`](crate::reference::Relu). Several cores share large arrays.
 
 use multiversion::multiversion;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -7,9 +7,9 @@ use super::cores::for_each_part;
 use super::dense::dense;
 use crate::reference::{Backward, Float, Forward, Layer};
 
-/// Elements per part.
+/// Number of elements per part of an array.
 const PART: usize = 1 << 14;
-/// From this many elements on, it is faster if several cores share them.
+/// Minimum number of elements for which several cores share an array. For fewer, one core is faster.
 const SHARED: usize = 1 << 17;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -36,21 +36,22 @@ impl<F: Float> Layer<F> for Relu {
     }
 }
 
-/// Applies the layer in place.
+/// Applies the `Relu` in place.
 pub(super) fn in_place<F: Float>(y: ArrayViewMut2<'_, F>) {
     let y = dense(y.into_slice());
     let is_shared = y.len() >= SHARED;
     for_each_part(y.chunks_mut(PART), is_shared, rectify);
 }
 
-/// Applies the layer in place, on one core.
+/// Applies the `Relu` in place, on one core.
 pub(super) fn rectify<F: Float>(y: &mut [F]) {
     for y in y {
         *y = if *y <= F::zero() { F::zero() } else { *y };
     }
 }
 
-/// Turns the gradient by the layer's output `y` into the gradient by its input, in place.
+/// Backward pass in place: on entry, `dx` has the gradient with respect to the `Relu`'s output `y`; on return, the
+/// gradient with respect to its input.
 pub(super) fn mask<F: Float>(y: ArrayView2<'_, F>, dx: ArrayViewMut2<'_, F>) {
     let y = dense(y.to_slice());
     let dx = dense(dx.into_slice());
@@ -66,7 +67,7 @@ fn mask_part<F: Float>(y: &[F], dx: &mut [F]) {
     }
 }
 
-/// Writes `b` where `a` is above 0 or NaN, otherwise 0.
+/// Writes, for each element, `b` if `a` is above 0 or NaN, otherwise 0.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn keep_above<F: Float>(a: &[F], b: &[F], to: &mut [F]) {
     for ((&a, &b), to) in a.iter().zip(b).zip(to) {

@@ -1,16 +1,16 @@
-//! One row times a matrix: a sum of the matrix's rows, which is faster than any general matrix product.
+//! Product of one row and a matrix, computed as a sum of the matrix's rows: faster than a general matrix product.
 
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
 use crate::reference::Float;
 
-/// `y = b + Σ_k x[k] · w[k]`, where `w` has one row per element of `x`, stored consecutively. If most of `x` is 0, as
-/// in the pixels of a digit, the rows of `w` for zeros are not read: most of the time goes into reading `w`.
+/// Computes `y = b + Σ_k x[k] · w[k]`, where `w` has one row per element of `x`, stored consecutively. Reading `w`
+/// takes most of the time. So if most of `x` is 0, as in the pixels of a digit, the rows of `w` for zeros are not read.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(super) fn row_times<F: Float>(x: &[F], w: &[F], b: Option<&[F]>, y: &mut [F]) {
     let terms = x.iter().copied().zip(w.chunks_exact(y.len()));
-    // A single instruction where the processor has it, otherwise a slow call.
+    // `mul_add` is one instruction on processors that have it, and a slow function call on all others.
     let is_fused = cfg!(target_arch = "aarch64") || target_cfg_f!(target_feature = "fma");
     let add = |sum, x: F, w| {
         if is_fused {
@@ -19,7 +19,7 @@ pub(super) fn row_times<F: Float>(x: &[F], w: &[F], b: Option<&[F]>, y: &mut [F]
             sum + x * w
         }
     };
-    // With few zeros, testing each element costs more than it saves.
+    // If there are few zeros, testing each element costs more time than it saves.
     let zeros = x.iter().map(|&x| u32::from(x == F::zero())).sum::<u32>() as usize;
     if zeros * 2 > x.len() {
         sum_of_rows(terms.filter(|&(x, _)| x != F::zero()), add, b, y);
@@ -28,8 +28,8 @@ pub(super) fn row_times<F: Float>(x: &[F], w: &[F], b: Option<&[F]>, y: &mut [F]
     }
 }
 
-/// `y = b + Σ x · w` over pairs of a number and a row as long as `y`, in their order. Handles as many columns at a time
-/// as registers hold. `add` computes `sum + x · w`.
+/// Computes `y = b + Σ x · w`. Each term is a number `x` and a row `w` as long as `y`; the terms are added in order.
+/// Computes as many columns at a time as fit in registers. `add` returns `sum + x · w`.
 #[inline(always)]
 pub(super) fn sum_of_rows<'w, F: Float>(
     terms: impl Iterator<Item = (F, &'w [F])> + Clone,
@@ -37,7 +37,8 @@ pub(super) fn sum_of_rows<'w, F: Float>(
     b: Option<&[F]>,
     y: &mut [F],
 ) {
-    // Loops, because closures called by an iterator are not compiled for the caller's instruction set.
+    // `blocks` and `columns` use loops, because closures that an iterator calls are not compiled for the caller's
+    // instruction set.
     match y.len() {
         32.. => blocks::<F, 32>(&terms, add, b, y),
         8.. => blocks::<F, 8>(&terms, add, b, y),
@@ -45,7 +46,8 @@ pub(super) fn sum_of_rows<'w, F: Float>(
     }
 }
 
-/// All columns, two blocks at a time. The last blocks may overlap the ones before them and compute the same sums again.
+/// Computes all columns, two blocks of `WIDTH` columns at a time. The last blocks may overlap the blocks before them,
+/// and then compute some sums twice.
 #[inline(always)]
 fn blocks<'w, F: Float, const WIDTH: usize>(
     terms: &(impl Iterator<Item = (F, &'w [F])> + Clone),
@@ -62,7 +64,7 @@ fn blocks<'w, F: Float, const WIDTH: usize>(
     }
 }
 
-/// Two blocks of columns at once, so that the additions of one need not wait for those of the other.
+/// Computes two blocks of columns at once: the additions of one block do not have to wait for those of the other.
 #[inline(always)]
 fn columns<'w, F: Float, const WIDTH: usize>(
     terms: impl Iterator<Item = (F, &'w [F])>,

@@ -1,4 +1,4 @@
-//! Forward passes outside training, over any number of rows, in passes of a few rows each.
+//! Forward passes outside training. Many rows are split into passes of at most [`ROWS`] rows each.
 
 use std::ops::Range;
 
@@ -13,21 +13,23 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Slots, Source, Span};
 use crate::reference::Float;
 
-/// Maximum number of rows in a pass.
+/// Maximum number of rows per pass.
 const ROWS: usize = 500;
-/// Bytes that the values of a pass may take, unless one row takes more. At least twice the largest value is counted.
+/// Maximum number of bytes for the values of a pass, unless one row takes more. The values of a pass are counted as at
+/// least twice its largest value.
 const BYTES: u64 = 64 << 20;
 
-/// The memory layout of a pass: values share a few blocks at different times.
+/// The memory layout of a forward pass. Values that are not needed at the same time share a block of memory.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// The block of each value, and after all values that of the gradient by the outputs.
+    /// The block of each value. One more entry, after all values, is the block of the gradient with respect to the
+    /// outputs.
     slots: Slots,
-    /// Numbers per row, in all blocks and in what layers keep.
+    /// Number of elements per row, in all blocks and in the arrays that layers store for a backward pass.
     of_row: u64,
-    /// Numbers of the largest value, per row.
+    /// Number of elements per row of the largest value.
     widest: u64,
-    /// Numbers that do not depend on the number of rows.
+    /// Number of elements that do not depend on the number of rows.
     once: u64,
 }
 
@@ -36,11 +38,11 @@ impl Turns {
         let graph = &passes.graph;
         let end = graph.values.len();
         let value = |(index, size): (usize, usize)| {
-            // The outputs are read after everything is computed.
+            // The outputs are read after all values are computed.
             let last = if index + 1 == end {
                 end
             } else {
-                // Readers are in order.
+                // Readers are in ascending order.
                 graph.values[index]
                     .readers
                     .last()
@@ -68,7 +70,7 @@ impl Turns {
         }
     }
 
-    /// Rows per pass, of `all` rows, where memory is not short.
+    /// Returns the number of rows per pass, for `all` rows in total, if the host has enough memory.
     pub(super) fn rows<F>(&self, all: usize) -> usize {
         let of_row = self.of_row.max(self.widest.saturating_mul(2));
         let by_memory = BYTES / bytes_of::<F>(of_row).max(1);
@@ -78,26 +80,27 @@ impl Turns {
             .min(all)
     }
 
-    /// Bytes of a pass over `rows` rows.
+    /// Returns the memory of a pass over `rows` rows in bytes.
     pub(super) fn bytes<F>(&self, rows: usize) -> u64 {
         let of_rows = self.of_row.saturating_mul(rows as u64);
         bytes_of::<F>(of_rows.saturating_add(self.once))
     }
 
-    /// The block of a value; the index after all values stands for the gradient by the outputs.
+    /// Returns the index of a value's block. The index after all values stands for the gradient with respect to the
+    /// outputs.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     fn slot(&self, value: usize) -> usize {
         self.slots.of[value].expect("cpu::Turns: every value has memory")
     }
 }
 
-/// The memory of a pass over some rows.
+/// The memory of a forward pass.
 #[derive(Debug)]
 pub(super) struct Room<F> {
     rows: usize,
-    /// Blocks that values share.
+    /// The blocks that values share: see [`Turns`].
     blocks: Vec<Vec<F>>,
-    /// What each use of a layer keeps.
+    /// The arrays that each use of a layer stores for a backward pass.
     kept: Vec<Vec<Array2<F>>>,
 }
 
@@ -112,7 +115,7 @@ impl<F> Default for Room<F> {
 }
 
 impl<F: Float> Room<F> {
-    /// Makes room for `rows` rows. Nothing is allocated if there was room for as many before.
+    /// Resizes the memory for `rows` rows. Allocates nothing if an earlier call was for at least as many rows.
     pub(super) fn fit(&mut self, passes: &Passes, turns: &Turns, rows: usize) {
         if rows == self.rows && !self.blocks.is_empty() {
             return;
@@ -136,7 +139,8 @@ impl<F: Float> Room<F> {
         }
     }
 
-    /// A forward pass outside training. `copy` fills an input with the rows' features, given the input's first column.
+    /// Computes a forward pass outside training. `copy` gets an input's first column among the features, and writes the
+    /// rows' features to the input.
     pub(super) fn pass(
         &mut self,
         passes: &Passes,
@@ -147,7 +151,7 @@ impl<F: Float> Room<F> {
         let dims = |value| [self.rows, passes.columns(value)];
         for (index, value) in passes.graph.values.iter().enumerate() {
             let slot = turns.slot(index);
-            // A value never shares a block with a value that it is made of.
+            // A value never shares a block with a value that it is computed from.
             let mut block = std::mem::take(&mut self.blocks[slot]);
             let y = matrix_mut(&mut block, dims(index));
             match value.source {
@@ -165,7 +169,7 @@ impl<F: Float> Room<F> {
         }
     }
 
-    /// The outputs, and memory for the gradient by them.
+    /// Returns the outputs, and unused memory of the same shape for the gradient with respect to the outputs.
     pub(super) fn outputs(
         &mut self,
         passes: &Passes,
@@ -183,7 +187,7 @@ impl<F: Float> Room<F> {
     }
 }
 
-/// Gives a matrix another shape; its contents become arbitrary.
+/// Changes the shape of a matrix and reuses its memory. Its contents become arbitrary.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
     let (mut values, _) =
@@ -193,11 +197,12 @@ fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
 }
 
 impl<F: Float> Network<F> {
-    /// Calls `see` with the outputs of all rows, a few at a time, and with memory for their gradient. `copy` gets a
-    /// range of rows and a first column, and writes these features to a matrix, which may hold old ones.
+    /// Computes the outputs of `total` rows, a few hundred rows per pass. For each pass, `copy` gets the range of rows
+    /// and the first column of an input, and writes these features to the input. Then `see` gets the range of rows,
+    /// their outputs, and memory for the gradient with respect to the outputs.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for a pass.
+    /// [`Error::Memory`] when the host has too little memory for a pass.
     pub(super) fn for_each_pass(
         &self,
         total: usize,
@@ -208,7 +213,8 @@ impl<F: Float> Network<F> {
             .map(drop)
     }
 
-    /// Runs the passes that `own` selects from their number, and returns that number.
+    /// Runs some of the passes of [`for_each_pass`](Self::for_each_pass): `own` gets the number of passes and returns
+    /// the range to run. Returns the number of passes.
     pub(super) fn for_some_passes(
         &self,
         total: usize,
@@ -219,7 +225,8 @@ impl<F: Float> Network<F> {
         let passes = &*self.passes;
         let turns = Turns::new(&self.passes);
         let mut most = turns.rows::<F>(total);
-        // A training has checked this memory before, but threads may have taken address space in the meantime.
+        // The trainer has already checked that there is memory, but threads that started since then may have taken
+        // address space.
         while let Err(error) = memory::check_part(
             || format!("a forward pass of {most} rows"),
             turns.bytes::<F>(most),
@@ -249,7 +256,7 @@ impl<F: Float> Network<F> {
         Ok(count)
     }
 
-    /// [`for_each_pass`](Self::for_each_pass) over the rows of a matrix.
+    /// Runs [`for_each_pass`](Self::for_each_pass) over the rows of a matrix.
     pub(super) fn for_each_pass_over(
         &self,
         x: ArrayView2<'_, F>,
@@ -262,7 +269,7 @@ impl<F: Float> Network<F> {
         self.for_each_pass(x.nrows(), copy, see)
     }
 
-    /// Outputs of all rows.
+    /// Computes the outputs of all rows of `x`.
     pub(super) fn outputs_of(&self, x: ArrayView2<'_, F>) -> Result<Array2<F>, Error> {
         let shape = [x.nrows(), self.graph().outputs()];
         check_outputs::<F>(shape)?;

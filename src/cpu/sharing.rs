@@ -1,10 +1,11 @@
-//! Chooses how many cores share a training step: as many as make steps shortest at the moment. The fastest core waits
-//! for the others; so if another program keeps one core busy, two cores can be slower than one.
+//! Chooses how many cores share a training step, so that steps are as short as possible at the moment. More cores are
+//! not always faster: each core waits for the slowest one, so if another program keeps one of two cores busy, two cores
+//! can be slower than one.
 //!
-//! Other programs are not observed directly; only the durations of steps are. Now and then some steps are taken with
-//! another number of cores, and the faster number is kept. A trial that fails is repeated later and later: the delay
-//! grows with the number of failures and with the time that the trial cost. So all trials together cost about a
-//! hundredth of the time. No result depends on the number of cores.
+//! The choice depends only on measured durations of steps. From time to time there is a trial: some steps use another
+//! number of cores. If they are faster, later steps use this number, too. After a trial that fails, the delay until the
+//! next trial is proportional to the time that the trial lost, and doubles with each failure. So all trials together
+//! cost about 1 % of the time. No result depends on the number of cores.
 
 use std::time::Instant;
 
@@ -12,19 +13,19 @@ use super::cores;
 #[cfg(not(target_arch = "wasm32"))]
 use super::team::Team;
 
-/// Minimum seconds of a window, the steps that are measured together.
+/// Minimum duration in seconds of a window: consecutive steps that are measured together.
 const WINDOW: f64 = 0.002;
-/// The rest before the next trial, as a multiple of the last trial's cost: starts at the first factor and doubles up to
-/// the second.
+/// The delay until the next trial, as a multiple of the time that the last trial lost. It starts at the first factor,
+/// and doubles with each failed trial up to the second factor.
 const PATIENCE: [f64; 2] = [8.0, 128.0];
-/// Minimum seconds of a rest.
+/// Minimum delay until the next trial, in seconds.
 const LEAST_REST: f64 = 0.05;
-/// Another number of cores is chosen if its steps are shorter by at least this share.
+/// A number of cores in trial is chosen if its steps are shorter by at least this fraction.
 const GAIN: f64 = 0.05;
-/// A trial starts at once if steps have become longer by more than this share.
+/// A trial starts immediately if steps have become longer by more than this fraction.
 const SLOWED: f64 = 0.25;
 
-/// The choice of the number of cores for one training.
+/// Chooses the number of cores for the steps of one training.
 #[derive(Debug)]
 pub(super) struct Sharing {
     /// Numbers of cores to choose from, in decreasing order.
@@ -35,14 +36,14 @@ pub(super) struct Sharing {
     trial: Option<usize>,
     /// Whether the next trial uses fewer cores.
     fewer: bool,
-    /// Steps of the present window, and their total seconds.
+    /// Number of steps in the present window, and their total duration in seconds.
     window: (u32, f64),
-    /// Seconds per step between trials; none at first.
+    /// Typical seconds per step outside trials; `None` before the first window.
     usual: Option<f64>,
     /// Seconds until the next trial.
     rest: f64,
     patience: f64,
-    /// Threads for short work.
+    /// The threads that share the work of a step.
     #[cfg(not(target_arch = "wasm32"))]
     team: Option<Team>,
 }
@@ -54,10 +55,10 @@ impl Default for Sharing {
 }
 
 impl Sharing {
-    /// Takes a step on the chosen number of cores, and measures it.
+    /// Runs a training step on the chosen number of cores, and records its duration.
     pub(super) fn take<R>(&mut self, step: impl FnOnce() -> R) -> R {
         let cores = cores::threads();
-        // Tests change the number of cores.
+        // Only tests change the number of cores.
         if self.widths[0] != cores {
             *self = Self::of(cores);
         }
@@ -70,7 +71,7 @@ impl Sharing {
         result
     }
 
-    /// Takes a step on this thread alone: one so small that it ends before another thread would start.
+    /// Runs a training step on only this thread: for a step so short that other threads would not start in time.
     pub(super) fn take_alone<R>(&mut self, step: impl FnOnce() -> R) -> R {
         self.take_with(1, step)
     }
@@ -82,13 +83,13 @@ impl Sharing {
         cores::with(width, &mut self.team, step)
     }
 
-    /// There is one core.
+    /// Runs the step: in a browser's worker, there is one core.
     #[cfg(target_arch = "wasm32")]
     fn take_with<R>(&mut self, _: usize, step: impl FnOnce() -> R) -> R {
         step()
     }
 
-    /// Chooses among at most `cores` cores.
+    /// Makes a value that chooses among numbers of cores from 1 to `cores`.
     fn of(cores: usize) -> Self {
         let mut widths = vec![cores, cores - 1, cores.div_ceil(2), 1];
         widths.retain(|width| (1..=cores).contains(width));
@@ -113,7 +114,7 @@ impl Sharing {
         self.widths[self.trial.unwrap_or(self.home)]
     }
 
-    /// Records the duration of a step.
+    /// Records the duration of a step. At the end of a window, decides the number of cores for the next window.
     fn took(&mut self, seconds: f64) {
         self.window.0 += 1;
         self.window.1 += seconds;
@@ -129,7 +130,7 @@ impl Sharing {
         }
     }
 
-    /// Decides after a trial.
+    /// Decides at the end of a trial: keeps the number of cores in trial if its steps were shorter.
     fn judge(&mut self, trial: usize, mean: f64, steps: f64) {
         let usual = self.usual.unwrap_or(mean);
         if mean < usual * (1.0 - GAIN) {
@@ -138,7 +139,8 @@ impl Sharing {
             self.rest = LEAST_REST;
             return;
         }
-        // A failed trial with fewer cores is repeated late; if steps become longer, another one starts at once anyway.
+        // After a failed trial with fewer cores, wait longest: if steps become longer, a trial starts immediately
+        // anyway.
         let patience = if trial > self.home {
             PATIENCE[1]
         } else {
@@ -148,7 +150,7 @@ impl Sharing {
         self.patience = PATIENCE[1].min(2.0 * self.patience);
     }
 
-    /// Continues after a window without a trial; may start one.
+    /// Called at the end of a window without a trial. May start a trial.
     fn go_on(&mut self, mean: f64, seconds: f64) {
         let usual = self.usual.unwrap_or(mean);
         if mean > usual * (1.0 + SLOWED) {
@@ -177,7 +179,8 @@ impl Sharing {
 mod tests {
     use super::Sharing;
 
-    /// Simulated seconds for a number of steps; `step` gives the seconds of one step on a number of cores.
+    /// Simulates `steps` steps and returns their total seconds. `step` returns the seconds of one step on a number of
+    /// cores.
     fn run(sharing: &mut Sharing, steps: usize, step: impl Fn(usize) -> f64) -> f64 {
         let took = (0..steps).map(|_| {
             let seconds = step(sharing.width());

@@ -1,5 +1,5 @@
-//! Softmax cross-entropy over many classes, fast in `f32`: exponentials of many classes at once, and sums in a fixed
-//! number of lanes. With few classes and in `f64`, the definition is used. Cores share the rows.
+//! Fast softmax cross-entropy for many classes, in `f32`: vectorized exponentials, and sums in a fixed number of lanes.
+//! For few classes and in `f64`, the definition is used. Several cores divide the rows among them.
 
 use multiversion::multiversion;
 
@@ -9,14 +9,15 @@ use super::dense::dense;
 use crate::ops::{self, unwrapped_loss};
 use crate::reference::{self, Criterion, Loss, LossPass, Targets};
 
-/// From this many classes on, this form is much faster. With fewer, the bits are those of the definition.
+/// Minimum number of classes for the fast form, which is then much faster than the definition. With fewer classes, the
+/// definition is used.
 const CLASSES: usize = 64;
-/// From this many elements on, it is faster if several cores share the rows.
+/// Minimum number of elements for which several cores share the rows. For fewer, one core is faster.
 const SHARED: usize = 1 << 14;
-/// Numbers that are added in parallel.
+/// Number of partial sums that are computed in parallel.
 const LANES: usize = 16;
 
-/// The fastest form of a loss.
+/// Returns the fastest form of a loss.
 pub(super) fn criterion(loss: &dyn ops::Loss) -> Criterion {
     if unwrapped_loss(loss).is::<ops::SoftmaxCrossEntropy>() {
         Criterion::of(SoftmaxCrossEntropy)
@@ -71,13 +72,13 @@ impl Loss<f32> for SoftmaxCrossEntropy {
     }
 }
 
-/// The loss of a row of logits `z`; writes its gradient by them, times `each`. The loss is NaN if a logit is infinite
-/// or NaN.
+/// Returns the loss of a row of logits `z`. Writes the loss's gradient with respect to `z`, times `each`, to `dz`. The
+/// loss is NaN if a logit is infinite or NaN.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn row(z: &[f32], label: usize, each: f32, dz: &mut [f32]) -> f32 {
     let (whole, rest) = z.as_chunks::<LANES>();
     let mut largest = [f32::NEG_INFINITY; LANES];
-    // 0 for finite numbers, NaN for all others.
+    // Sums of `z·0`: 0 if all numbers are finite, otherwise NaN.
     let mut zeros = [0.0; LANES];
     for z in whole {
         for ((largest, zero), &z) in largest.iter_mut().zip(&mut zeros).zip(z) {
@@ -134,10 +135,10 @@ mod tests {
         (z, labels.collect())
     }
 
-    /// With `u` half a unit in the last place: `z − largest` has an error of `u·|z − largest|`, an exponential of `4·u`
-    /// relative (see `activation`), and a sum of n numbers in lanes of `(n/LANES + LANES)·u`. So their quotient has the
-    /// sum of those errors and 3 roundings. `1/rows` and the difference from it are rounded, too. A logarithm adds one
-    /// error of its own to that of the sum.
+    /// The bounds, where `u` is half a unit in the last place: `z − largest` has an error of `u·|z − largest|`; an
+    /// exponential has a relative error of `4·u` (see `activation`); and a sum of n numbers in lanes has a relative
+    /// error of `(n/LANES + LANES)·u`. Their quotient has the sum of these errors and 3 roundings. `1/rows`, and the
+    /// subtraction of it, are rounded, too. The logarithm adds its own error to the sum's error.
     #[test]
     fn it_is_as_defined() {
         let u = f64::from(f32::EPSILON) / 2.0;

@@ -1,5 +1,6 @@
-//! The first layer over bytes that are mostly 0, such as the pixels of digits. Zeros add nothing to a sum and are
-//! skipped. With few outputs, the layer handles each row separately; with many outputs, it handles blocks of rows.
+//! A fast fully connected first layer for features in bytes that are mostly 0, such as the pixels of digits. It skips
+//! the zeros, which add nothing to a sum. With few outputs, it skips the zeros of each row separately; with many
+//! outputs, it handles blocks of rows, and skips features that are 0 in all rows of a block.
 
 mod blocks;
 mod rows;
@@ -12,7 +13,7 @@ use super::relu;
 use crate::data::Dataset;
 use crate::reference::Float;
 
-/// The sparse form of a data set and its minibatches for a first layer.
+/// The kind and the sizes of the sparse form of a data set and its minibatches.
 #[derive(Debug)]
 pub(super) enum Form {
     Rows(Nonzero),
@@ -20,8 +21,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form for minibatches of `batch` rows and a layer of `outputs` outputs; `None` where a product of dense
-    /// matrices is faster.
+    /// Chooses the form for minibatches of `batch` rows and a layer of `outputs` outputs. Returns `None` if a product
+    /// of dense matrices is faster.
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         if let Some(nonzero) = Nonzero::of(dataset, outputs) {
             return Some(Self::Rows(nonzero));
@@ -37,7 +38,7 @@ impl Form {
         }
     }
 
-    /// Bytes that the data set takes in this form.
+    /// Memory of the data set in this form, in bytes.
     pub(super) fn of_examples(&self) -> u64 {
         match self {
             Self::Rows(nonzero) => nonzero.of_examples(),
@@ -45,7 +46,7 @@ impl Form {
         }
     }
 
-    /// Bytes that the data set takes in this form, together with minibatches of `batch` rows.
+    /// Memory of the data set in this form and of a minibatch of `batch` rows, in bytes.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         match self {
             Self::Rows(nonzero) => nonzero.memory::<F>(batch),
@@ -57,13 +58,13 @@ impl Form {
 /// A minibatch in sparse form.
 #[derive(Debug)]
 pub(super) enum Sparse<F> {
-    /// Separate rows: those of the whole data set, and the minibatch.
+    /// Separate rows: the rows of the whole data set, and the rows of the minibatch.
     Rows(SparseRows, SparseBatch<F>),
     Blocks(Blocks<F>),
 }
 
 impl<F: Float> Sparse<F> {
-    /// Allocates minibatches of `batch` rows of a data set, for a layer of `outputs` outputs.
+    /// Allocates a minibatch of `batch` rows of a data set, for a layer of `outputs` outputs.
     pub(super) fn new(form: &Form, dataset: &Dataset, batch: usize, outputs: usize) -> Self {
         match form {
             Form::Rows(nonzero) => {
@@ -74,7 +75,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
+    /// Copies the examples of a minibatch to this form; `unit` has `byte / 255` for every byte.
     pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
         match self {
             Self::Rows(rows, batch) => batch.gather(rows, examples, unit),
@@ -82,7 +83,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
+    /// Computes `y = x·w + b`, or `y = x·w` without a bias, for the minibatch `x`; with `relu`, then applies a `Relu`.
     pub(super) fn times(
         &mut self,
         w: &Array2<F>,
@@ -101,7 +102,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// `dw = xᵀ·dy`.
+    /// Computes `dw = xᵀ·dy` for the minibatch `x`.
     pub(super) fn transposed_times(&mut self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
         match self {
             Self::Rows(_, batch) => batch.transposed_times(dy, dw),
@@ -109,7 +110,7 @@ impl<F: Float> Sparse<F> {
         }
     }
 
-    /// Bytes allocated, including the data set.
+    /// Number of allocated bytes, including the data set.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> u64 {
         match self {
@@ -119,7 +120,7 @@ impl<F: Float> Sparse<F> {
     }
 }
 
-/// Whether the form for many outputs exists: not every processor has the instructions for it.
+/// Whether this processor has the instructions for the form in blocks.
 #[cfg(test)]
 pub(super) fn has_blocks() -> bool {
     blocks::Kernel::of_processor().next().is_some()

@@ -1,6 +1,6 @@
-//! Threads that share short work of a few microseconds. Between two pieces of work they spin instead of sleeping,
-//! because waking a thread takes longer than the work. Nobody waits for a thread that has not started: if another
-//! program occupies its core, the other threads do all the work.
+//! Threads that share short work of a few microseconds. Between two calls, the threads spin instead of sleeping,
+//! because waking a thread takes longer than the work. The caller does not wait for a thread that has not started: if
+//! another program occupies its core, the other threads do all the work.
 
 use std::fmt::{self, Debug, Formatter};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 
 use crate::memory;
 
-/// How long an idle thread spins before it yields, and how long it stays awake before it sleeps.
+/// An idle thread spins for `SPIN`, then yields in a loop, and sleeps after `AWAKE`.
 const SPIN: Duration = Duration::from_micros(100);
 const AWAKE: Duration = Duration::from_micros(300);
 
-/// The work on each piece, given its index. The reference is valid until [`Close`] is dropped.
+/// The function that does one piece of the work, given the piece's index. The reference is valid until [`Close`] is
+/// dropped.
 type Work = &'static (dyn Fn(usize) + Sync);
 
-/// Threads that help the calling thread. They are started when work is first shared, and end when the team is dropped.
+/// The calling thread and its helper threads. The helpers are started at the first call of [`run`](Self::run), and end
+/// when the team is dropped.
 pub(super) struct Team {
     shared: Arc<Shared>,
     helpers: OnceLock<Vec<JoinHandle<()>>>,
@@ -26,20 +28,20 @@ pub(super) struct Team {
     most: usize,
 }
 
-/// State that all threads share.
+/// The state that all threads of a team share.
 struct Shared {
-    /// Number of calls of [`Team::run`]: a new number means new work.
+    /// Number of calls of [`Team::run`] so far. A helper recognizes new work by a new number.
     round: AtomicUsize,
-    /// Whether helpers may start on the present work.
+    /// Whether helpers may start to work on the present call.
     is_open: AtomicBool,
-    /// Helpers that have started and not ended.
+    /// Number of helpers that are working on the present call.
     active: AtomicUsize,
-    /// Number of helpers wanted for the present work.
+    /// Maximum number of helpers for the present call.
     wanted: AtomicUsize,
-    /// Index of the next piece to be taken.
+    /// Index of the next piece that no thread has taken.
     next: AtomicUsize,
     work: Mutex<Option<(Work, usize)>>,
-    /// For each helper, whether it sleeps or is about to.
+    /// For each helper, whether it sleeps or is about to sleep.
     asleep: Vec<AtomicBool>,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
     has_ended: AtomicBool,
@@ -55,7 +57,7 @@ impl Debug for Team {
 }
 
 impl Team {
-    /// Makes a team of `threads` threads, including the calling one.
+    /// Makes a team of at most `threads` threads, including the calling thread.
     pub(super) fn of(threads: usize) -> Self {
         let most = threads.saturating_sub(1);
         Self {
@@ -75,16 +77,16 @@ impl Team {
         }
     }
 
-    /// Number of threads at most, including the calling one.
+    /// Maximum number of threads, including the calling thread.
     pub(super) fn threads(&self) -> usize {
         self.most + 1
     }
 
-    /// Calls `work` with every index below `pieces`, on at most `threads` threads. `&mut self` ensures that a team runs
-    /// one call at a time.
+    /// Calls `work` once with every index below `pieces`, on at most `threads` threads, and returns when all calls have
+    /// returned. `&mut self` ensures that a team runs one call at a time.
     ///
     /// # Panics
-    /// When `work` panics.
+    /// If `work` panics on any thread.
     pub(super) fn run(&mut self, threads: usize, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
         let helpers = self.helpers.get_or_init(|| self.shared.start(self.most));
         let shared = &*self.shared;
@@ -96,7 +98,8 @@ impl Team {
         shared.next.store(0, SeqCst);
         let wanted = threads.min(pieces).saturating_sub(1).min(helpers.len());
         shared.wanted.store(wanted, SeqCst);
-        // An earlier call may have left a helper's panic, if it ended by a panic of the calling thread.
+        // Remove the panic of an earlier call: if the calling thread panicked there, the panic of a helper was not
+        // taken.
         *lock(&shared.panic) = None;
         let close = Close(shared);
         shared.is_open.store(true, SeqCst);
@@ -114,7 +117,7 @@ impl Team {
     }
 }
 
-/// When dropped, lets no further helper start, and waits for those that have started.
+/// When dropped, prevents further helpers from starting, and waits for the helpers that have started.
 struct Close<'a>(&'a Shared);
 
 impl Drop for Close<'_> {
@@ -140,7 +143,7 @@ impl Drop for Team {
 }
 
 impl Shared {
-    /// Starts as many helpers as possible.
+    /// Starts up to `most` helpers: as many as memory and the operating system allow.
     fn start(self: &Arc<Self>, most: usize) -> Vec<JoinHandle<()>> {
         let start = |index| {
             let shared = Arc::clone(self);
@@ -148,24 +151,25 @@ impl Shared {
             let builder = thread::Builder::new().name(name);
             builder.spawn(move || shared.help(index)).ok()
         };
-        // A thread must have memory to pack operands of products: failing to allocate it would abort the program.
+        // Each thread needs memory to pack the operands of matrix products: a failed allocation would abort the
+        // program.
         let room = memory::room_for_threads(most + 1).saturating_sub(1);
         (0..most.min(room)).map_while(start).collect()
     }
 
-    /// The main loop of a helper.
+    /// The main loop of the helper thread with this index.
     fn help(&self, index: usize) {
         let mut seen = 0;
         let mut idle = Instant::now();
         while let Some(round) = self.wait(index, seen, &mut idle) {
             seen = round;
-            // A helper that is not wanted keeps idling, and so goes to sleep.
+            // A helper that is not wanted does not reset `idle`, so it goes to sleep in time.
             if index >= self.wanted.load(SeqCst) {
                 continue;
             }
             self.active.fetch_add(1, SeqCst);
-            // Ordered after the increment: either `Close` sees this helper as active, or this helper sees that it is
-            // closed.
+            // This load is ordered after the increment: either `Close` sees this helper as active, or this helper sees
+            // that the call is closed.
             let work = if self.is_open.load(SeqCst) {
                 *lock(&self.work)
             } else {
@@ -182,8 +186,8 @@ impl Shared {
         }
     }
 
-    /// Waits for the next round and returns its number; `None` when the team has ended. The helper is idle since
-    /// `idle`.
+    /// Waits for the next call of [`Team::run`] and returns its number, which differs from `seen`. Returns `None` when
+    /// the team has ended. `idle` is the time at which the helper became idle.
     fn wait(&self, index: usize, seen: usize, idle: &mut Instant) -> Option<usize> {
         loop {
             let round = self.round.load(SeqCst);
@@ -198,7 +202,8 @@ impl Shared {
                 continue;
             }
             self.asleep[index].store(true, SeqCst);
-            // Ordered after the store: either `run` sees that this helper sleeps, or this helper sees the new round.
+            // This load is ordered after the store: either `run` sees that this helper sleeps, or this helper sees the
+            // new call.
             if self.round.load(SeqCst) == seen && !self.has_ended.load(SeqCst) {
                 thread::park();
             }
@@ -218,7 +223,7 @@ impl Shared {
     }
 }
 
-/// Waits a moment: spins at first, and yields once `SPIN` has passed since `start`.
+/// Waits a moment: spins, or yields if `SPIN` has passed since `start`.
 fn relax(start: Instant) {
     if start.elapsed() < SPIN {
         (0..8).for_each(|_| std::hint::spin_loop());
@@ -254,7 +259,7 @@ mod tests {
         }
     }
 
-    /// Long pieces are shared, also after a rest.
+    /// Helpers take some of the long pieces, also after a pause.
     #[test]
     fn helpers_help() {
         let mut team = Team::of(2);
@@ -283,7 +288,7 @@ mod tests {
                 sum.fetch_add(piece, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 190);
-            // After several panics, none is left for a later call.
+            // After panics on several threads, no panic remains for a later call.
             let panics = AssertUnwindSafe(|| team.run(3, 20, &|piece| panic!("{piece}")));
             assert!(catch_unwind(panics).is_err());
             team.run(3, 20, &|_| {});

@@ -32,7 +32,7 @@ use crate::reference::{Criterion, Float};
 use crate::soundness::Soundness;
 use minibatches::Minibatches;
 
-/// The training loop on the CPU: the same minibatches, in the same order, as [`crate::Trainer`].
+/// The training loop on the CPU. It draws the same minibatches in the same order as [`crate::Trainer`].
 ///
 /// ```
 /// use wgrad::data::{Sampling, synthetic};
@@ -56,14 +56,14 @@ pub struct Trainer<F = f32> {
     soundness: Soundness,
     loss: Box<dyn Loss>,
     criterion: Criterion,
-    /// The minibatches of its data set or its stream, where it has one.
+    /// Draws the minibatches from the data set or the stream. `None` for a trainer made by [`online`](Self::online).
     minibatches: Option<Minibatches<F>>,
-    /// Workspaces for the most recent row counts passed to `step_on`.
+    /// Workspaces (activations and gradients) for the most recent row counts passed to `step_on`.
     given: Latest<Workspace<F>>,
-    /// Losses of the last steps, at most `HISTORY`.
+    /// Losses of the latest steps, at most `HISTORY`.
     losses: VecDeque<F>,
     best: Best<best::Values<F>>,
-    /// Chooses how many cores share the work of a step.
+    /// Chooses the number of cores that compute a step.
     sharing: Sharing,
     /// This process's part of a distributed training.
     #[cfg(not(target_arch = "wasm32"))]
@@ -71,12 +71,12 @@ pub struct Trainer<F = f32> {
 }
 
 impl<F: Float> Trainer<F> {
-    /// Trains `network` on `examples` with minibatches of `batch` rows.
+    /// Makes a trainer of `network` on the data set `examples`, with minibatches of `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the batch, the sampling or a setting of the loss or the optimizer is invalid,
-    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has no room for the
-    /// training.
+    /// [`Error::Setting`] when the batch size, the sampling, or a setting of the loss or of the optimizer is invalid,
+    /// [`Error::Shape`] when the data set does not fit the network, [`Error::Memory`] when the host has too little
+    /// memory for the training.
     pub fn new(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -94,11 +94,11 @@ impl<F: Float> Trainer<F> {
         Self::with(network, loss, optimizer, Some(minibatches))
     }
 
-    /// Trains `network` on rows that are passed to each step: [`step_on`](Self::step_on).
+    /// Makes a trainer without a data set: each call of [`step_on`](Self::step_on) passes the rows of one step.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of the loss or the optimizer is invalid, [`Error::Memory`] when the host has
-    /// no room for the optimizer's state.
+    /// too little memory for the optimizer's state.
     pub fn online(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -134,23 +134,23 @@ impl<F: Float> Trainer<F> {
         })
     }
 
-    /// The network as trained so far.
+    /// The network with its present parameters and layer state.
     #[must_use]
     pub fn network(&self) -> &Network<F> {
         &self.network
     }
 
-    /// Consumes the trainer and returns the network as trained so far.
+    /// Consumes the trainer and returns the network with its present parameters and layer state.
     #[must_use]
     pub fn into_network(self) -> Network<F> {
         self.network
     }
 
-    /// Replaces all parameters, given in any order. The optimizer, the layers' state and a moving average behave as in
-    /// [`crate::Trainer::set_parameters`].
+    /// Replaces all parameters. The order of `values` does not matter. [`crate::Trainer::set_parameters`] says what
+    /// happens to the optimizer's state, the layers' state and a moving average.
     ///
     /// # Errors
-    /// As [`Network::set_parameters`].
+    /// The errors of [`Network::set_parameters`].
     pub fn set_parameters(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         self.network.set_parameters(values)?;
         if self.begin_anew() {
@@ -159,11 +159,11 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the parameter of this name. Its moving average restarts. After a divergence, use
-    /// [`set_parameters`](Self::set_parameters), which replaces all of them.
+    /// Replaces the parameter with this name, and restarts its moving average. After a divergence, replace all
+    /// parameters instead, by [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
-    /// As [`Network::set_parameter`], or [`Error::Diverged`].
+    /// The errors of [`Network::set_parameter`], and [`Error::Diverged`] after a divergence.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, F>) -> Result<(), Error> {
         self.soundness.check()?;
         self.network.set_parameter(name, value)?;
@@ -171,16 +171,17 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Replaces the state of all layers. After a divergence, replace the parameters first.
+    /// Replaces the state of all layers, for example running means. After a divergence, replace the parameters first.
     ///
     /// # Errors
-    /// As [`Network::set_state`], or [`Error::Diverged`].
+    /// The errors of [`Network::set_state`], and [`Error::Diverged`] after a divergence.
     pub fn set_state(&mut self, values: &Parameters<F>) -> Result<(), Error> {
         self.soundness.check()?;
         self.network.set_state(values)
     }
 
-    /// Restarts what depends on the parameters, after they were replaced. Returns whether the old ones had diverged.
+    /// Called after the parameters were replaced: restarts the moving average, and after a divergence also the
+    /// optimizer's state. Returns whether the training had diverged.
     fn begin_anew(&mut self) -> bool {
         let had_diverged = self.soundness.has_diverged();
         if had_diverged {
@@ -192,26 +193,29 @@ impl<F: Float> Trainer<F> {
         had_diverged
     }
 
-    /// Steps taken, including those before a [`resume`](Trainer::resume).
+    /// Number of steps taken, including the steps before a [`resume`](Trainer::resume).
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.updater.steps_taken()
     }
 
-    /// Takes `count` steps; returns the mean loss of each minibatch before its update.
+    /// Takes `count` steps. Returns one loss per step: the mean over the minibatch, before the update.
     ///
-    /// The calling thread and the trainer's own threads take the steps, on as many cores as make a step shortest at the
-    /// moment: if another program keeps a core busy, the training uses the others. The results have the same bits on
-    /// any number of threads. The environment variable `WGRAD_THREADS` sets the maximum number of threads, up to 1,024.
+    /// The calling thread and a team of worker threads compute the steps. The trainer measures which number of cores is
+    /// fastest at the moment: if another program keeps a core busy, the training uses the others. The results have the
+    /// same bits on any number of threads. The environment variable `WGRAD_THREADS` sets the maximum number of threads,
+    /// up to 1,024.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. Steps on a
-    /// data set are checked in groups of 16,384, and no step of the failing group is taken. On a stream, the steps
-    /// before the failing one are taken, and [`losses`](Self::losses) returns their losses. [`Error::Diverged`] at the
-    /// first loss that is not a number below 2²⁴: then no more steps are taken and nothing is saved, until
-    /// [`resume`](Trainer::resume), [`set_weights`](Trainer::set_weights) or [`set_parameters`](Self::set_parameters)
-    /// replaces the parameters of all layers. [`Error::Setting`] for a trainer without a data set or a stream: call
-    /// [`step_on`](Self::step_on) instead.
+    /// [`Error::Setting`] when the learning rate schedule gives a rate that is negative or not a number. On a data set,
+    /// the rates are checked for 16,384 steps at a time, before the first of these steps is taken. On a stream, the
+    /// steps before the invalid rate are taken, and [`losses`](Self::losses) returns their losses.
+    ///
+    /// [`Error::Diverged`] at the first loss that is NaN or at least 2²⁴ (for a loss that compares values: not finite).
+    /// From then on, the trainer neither takes steps nor saves, until [`resume`](Trainer::resume),
+    /// [`set_weights`](Trainer::set_weights) or [`set_parameters`](Self::set_parameters) replaces all parameters.
+    ///
+    /// [`Error::Setting`] for a trainer without a data set or a stream: call [`step_on`](Self::step_on) instead.
     pub fn steps(&mut self, count: usize) -> Result<Vec<F>, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -225,7 +229,7 @@ impl<F: Float> Trainer<F> {
             None => Err(no_data()),
         };
         while matches!(taken, Ok(true)) && losses.len() < count {
-            // On this thread, because reading a stream may wait for work that other threads share.
+            // Read the stream on this thread: its iterator may wait for a lock or a job that needs the worker threads.
             let ready = self.minibatches.as_mut().map(Minibatches::ready);
             let steps = ready.ok_or_else(no_data)?.min(count - losses.len());
             if steps == 0 {
@@ -235,7 +239,7 @@ impl<F: Float> Trainer<F> {
             let mut sharing = std::mem::take(&mut self.sharing);
             taken = self.take_steps(steps, &mut sharing, &mut losses);
             self.sharing = sharing;
-            // Done before more of the stream is read, because its iterator may panic.
+            // Store the losses before more of the stream is read, because its iterator may panic.
             self.remember(&losses[before..]);
         }
         if !taken? {
@@ -248,7 +252,7 @@ impl<F: Float> Trainer<F> {
         Ok(losses)
     }
 
-    /// Takes steps up to the first whose loss is not sound. Returns whether all losses are sound.
+    /// Takes up to `count` steps and stops after the first unsound loss. Returns whether all losses are sound.
     fn take_steps(
         &mut self,
         count: usize,
@@ -258,7 +262,8 @@ impl<F: Float> Trainer<F> {
         let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
         let is_of_data_set = of_data_set.is_some();
         for at in 0..count {
-            // Checked in the same groups as on a GPU. A stream may end before an invalid rate.
+            // Check as many steps at once as the GPU engine does. Not for a stream, which may end before the invalid
+            // rate.
             if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }
@@ -283,7 +288,7 @@ impl<F: Float> Trainer<F> {
         Ok(loss)
     }
 
-    /// Steps taken, wrapped to 32 bits as on a GPU.
+    /// Number of steps taken, modulo 2³², as on a GPU.
     fn step_in_u32(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as on a GPU")]
         let step = self.steps_taken() as u32;
@@ -297,11 +302,11 @@ impl<F: Float> Trainer<F> {
         self.losses.extend(kept);
     }
 
-    /// Losses of the last `count` steps of this trainer, at most 16,384.
+    /// Returns the losses of the latest `count` steps. The trainer stores at most 16,384 losses.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `count` exceeds the number of losses kept, [`Error::Diverged`] when one of the losses is
-    /// not sound.
+    /// [`Error::Setting`] when `count` exceeds the number of stored losses, [`Error::Diverged`] when the training
+    /// diverged at one of these steps.
     pub fn losses(&self, count: usize) -> Result<Vec<F>, Error> {
         let Some(before) = self.losses.len().checked_sub(count) else {
             let expected = format!(

@@ -18,23 +18,23 @@ use crate::reference::{Float, Rule, UpdateStep};
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) use kept::trained;
 
-/// Names what needs memory in an error message.
+/// Names the optimizer's state in an error message about memory.
 const KEPT: &str = "what an optimizer keeps";
 
-/// An optimizer with its state for the parameters of one network: the last part of a step. The other parts are those of
-/// a [`Pass`], which has an example.
+/// An optimizer with its state for the parameters of one network. It does the last part of a training step; a [`Pass`]
+/// does the other parts, and has an example.
 #[derive(Debug)]
 pub struct Updater<F = f32> {
     optimizer: Arc<dyn Optimizer>,
     rule: Rule,
     groups: Groups,
-    /// The optimizer's state: for every parameter, one matrix per name.
+    /// The optimizer's state: for every parameter, one matrix per name in [`Optimizer::state`].
     state: Vec<Vec<Array2<F>>>,
-    /// Identifies the network; its copies share the same passes.
+    /// Identifies the network: all copies of a network share these passes.
     passes: Arc<Passes>,
     average: Option<Average<F>>,
     steps_taken: u64,
-    /// The step at which the optimizer's state started at zero.
+    /// The step count at which the optimizer's state, or a new part of it, last started at zero.
     began: u64,
 }
 
@@ -45,12 +45,13 @@ struct Average<F> {
     values: Vec<Array2<F>>,
 }
 
-/// Maximum number of elements in a piece of a parameter, unless one row has more; and the number of elements of all
-/// parameters from which it is faster if several cores share an update.
+/// Maximum number of elements in a [`Piece`] of a parameter, unless one row has more.
 const PIECE: usize = 1 << 13;
+/// Minimum number of elements of all parameters for which several cores share an update. For fewer, one core is faster.
 const SHARED: usize = 1 << 14;
 
-/// Some rows of a parameter, with the gradient and the state of the same rows.
+/// Some rows of a parameter, with the gradient and the optimizer's state of the same rows: the unit of work of one
+/// thread.
 #[derive(Debug)]
 struct Piece<'a, F> {
     at: UpdateStep<F>,
@@ -60,7 +61,7 @@ struct Piece<'a, F> {
 }
 
 impl<'a, F: Float> Piece<'a, F> {
-    /// Cuts a parameter into pieces and adds them to `pieces`.
+    /// Cuts a parameter into pieces of at most [`PIECE`] elements and adds them to `pieces`.
     fn cut(
         at: UpdateStep<F>,
         of: (
@@ -95,11 +96,11 @@ impl<'a, F: Float> Piece<'a, F> {
 }
 
 impl<F: Float> Updater<F> {
-    /// Makes an updater; the optimizer's state starts at zero.
+    /// Makes an updater for the parameters of `network`. The optimizer's state starts at zero.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has no room for
-    /// its state.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has too little
+    /// memory for its state.
     pub fn new(network: &Network<F>, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
         let graph = network.graph();
@@ -122,11 +123,11 @@ impl<F: Float> Updater<F> {
         })
     }
 
-    /// Updates all parameters by the gradients of the pass's last [`backward`](Pass::backward).
+    /// Updates all trained parameters by the gradients of the pass's last [`backward`](Pass::backward).
     ///
     /// # Errors
-    /// [`Error::Setting`] when the pass or the network does not belong to this updater's network, or the schedule gives
-    /// a learning rate that is negative or not a number.
+    /// [`Error::Setting`] when `pass` or `network` belongs to another network than the updater, or the schedule gives a
+    /// learning rate that is negative or not a number.
     pub fn update(&mut self, network: &mut Network<F>, pass: &mut Pass<F>) -> Result<(), Error> {
         pass.check_network(network)?;
         self.check_network(network)?;
@@ -151,13 +152,13 @@ impl<F: Float> Updater<F> {
     /// Checks the learning rates that the schedule gives for the next `count` updates.
     ///
     /// # Errors
-    /// [`Error::Setting`] when one is negative or not a number.
+    /// [`Error::Setting`] when a learning rate is negative or not a number.
     pub(super) fn check_rates(&self, count: usize) -> Result<(), Error> {
         let mut steps = (self.steps_taken..).take(count);
         steps.try_for_each(|step| coefficients(&*self.optimizer, step, self.began).map(drop))
     }
 
-    /// The coefficients of the next update.
+    /// Computes the coefficients of the next update; the first one is the learning rate.
     ///
     /// # Errors
     /// [`Error::Setting`] when the schedule gives a learning rate that is negative or not a number.
@@ -165,7 +166,8 @@ impl<F: Float> Updater<F> {
         coefficients(&*self.optimizer, self.steps_taken, self.began)
     }
 
-    /// Updates the parameters. The optimizer may change the gradients first.
+    /// Updates the parameters by `gradients`, and then the moving average. The optimizer may first change the
+    /// gradients, for example clip them.
     pub(super) fn apply(
         &mut self,
         [rate, ..]: [f32; 4],
@@ -215,18 +217,18 @@ impl<F: Float> Updater<F> {
         self.steps_taken += 1;
     }
 
-    /// Updates made so far.
+    /// Number of updates so far.
     #[must_use]
     pub fn steps_taken(&self) -> u64 {
         self.steps_taken
     }
 
-    /// The step at which the optimizer's state started at zero.
+    /// The step count at which the optimizer's state, or a new part of it, last started at zero.
     pub(super) fn began(&self) -> u64 {
         self.began
     }
 
-    /// Continues at another step count, with state that started at step `began`.
+    /// Sets the step count, and the step count at which the optimizer's state last started at zero.
     pub(super) fn count_from(&mut self, steps_taken: u64, began: u64) {
         (self.steps_taken, self.began) = (steps_taken, began);
     }
@@ -237,7 +239,7 @@ impl<F: Float> Updater<F> {
         &self.optimizer
     }
 
-    /// Sets the learning rate before any schedule.
+    /// Sets the learning rate. A schedule still applies to it.
     ///
     /// # Errors
     /// [`Error::Setting`] when the rate is not finite or not above 0.
@@ -245,12 +247,12 @@ impl<F: Float> Updater<F> {
         self.set_optimizer(self.optimizer.with_learning_rate(learning_rate))
     }
 
-    /// Replaces the optimizer. State that both optimizers keep under the same name is retained; all other state starts
-    /// at zero. The step count continues.
+    /// Replaces the optimizer. State arrays that both optimizers have under the same name keep their values; all other
+    /// state starts at zero. The step count continues.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has no room for
-    /// its state; then nothing is changed.
+    /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has too little
+    /// memory for its state. After an error, nothing has changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();
@@ -266,7 +268,7 @@ impl<F: Float> Updater<F> {
                 Some(old.swap_remove(at).1)
             });
             let goes_on: Vec<_> = goes_on.collect();
-            // Matrices that are no longer needed are reused for new state.
+            // Reuse matrices of the old optimizer for new state.
             let mut rooms = old.into_iter().map(|(_, room)| room);
             let mut begin = || {
                 let room = rooms.next();
@@ -284,12 +286,12 @@ impl<F: Float> Updater<F> {
         Ok(())
     }
 
-    /// The gradients that an update reads.
+    /// Which gradients an update reads: those of parameters that are not frozen.
     pub(super) fn wanted(&self) -> Wanted {
         self.groups.wanted()
     }
 
-    /// The groups of all parameters, as [`set_group`](Self::set_group) has assigned them.
+    /// The parameter groups that [`set_group`](Self::set_group) has assigned.
     pub(super) fn groups(&self) -> &Groups {
         &self.groups
     }
@@ -299,27 +301,29 @@ impl<F: Float> Updater<F> {
         self.groups = groups;
     }
 
-    /// Assigns parameters to a group, which changes how the optimizer updates them.
+    /// Assigns parameters to a [`Group`]: it may have another learning rate or weight decay, or be frozen.
     ///
     /// `parameters` is a full name (`layers.0.weight`), the start of names up to a dot (`layers.0`), or a pattern in
     /// which `*` stands for any characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, or a number of the group is
-    /// invalid; then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches, all parameters would be frozen, or a setting of the group is
+    /// invalid. After an error, nothing has changed.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.groups.set(parameters, group)
     }
 
-    /// Freezes parameters, named as in [`set_group`](Self::set_group): they keep their values from now on.
+    /// Freezes parameters: from now on, updates do not change them. `parameters` is a name or a pattern as in
+    /// [`set_group`](Self::set_group).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches, or no trained parameter would remain.
+    /// [`Error::Setting`] when no parameter matches, or all parameters would be frozen.
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.groups.freeze(parameters, true)
     }
 
-    /// Trains frozen parameters again.
+    /// From now on, updates change these frozen parameters again. `parameters` is a name or a pattern as in
+    /// [`set_group`](Self::set_group).
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameter matches.
@@ -327,16 +331,16 @@ impl<F: Float> Updater<F> {
         self.groups.freeze(parameters, false)
     }
 
-    /// Keeps a moving average of all parameters, starting from their present values.
+    /// Starts a moving average of all parameters, at their present values.
     ///
-    /// After each update, `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better
+    /// Each update then sets `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better
     /// than the parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging",
-    /// 1992). After you set parameters from outside, call this again: otherwise the average still contains the old
-    /// ones.
+    /// 1992). If you set parameters of the network yourself, call this method again: otherwise the average still
+    /// contains their old values.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, or `network` is not the network of this updater;
-    /// [`Error::Memory`] when the host has no room for the average.
+    /// [`Error::Setting`] unless `decay` is at least 0 and below 1, and when `network` belongs to another network than
+    /// the updater; [`Error::Memory`] when the host has too little memory for the average.
     pub fn average(&mut self, network: &Network<F>, decay: f32) -> Result<(), Error> {
         self.check_network(network)?;
         check_below_one("decay of the moving average", decay)?;
@@ -354,11 +358,11 @@ impl<F: Float> Updater<F> {
         Ok(())
     }
 
-    /// Returns a copy of the moving average, if one is kept.
+    /// Returns a copy of the parameters' moving average. `None` unless [`average`](Self::average) was called.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `network` is not the network of this updater, [`Error::Memory`] when the host has no
-    /// room for the copy.
+    /// [`Error::Setting`] when `network` belongs to another network than the updater, [`Error::Memory`] when the host
+    /// has too little memory for the copy.
     pub fn averaged(&self, network: &Network<F>) -> Result<Option<Parameters<F>>, Error> {
         self.check_network(network)?;
         let Some(average) = &self.average else {
@@ -373,7 +377,8 @@ impl<F: Float> Updater<F> {
         self.average.as_ref().map(|average| average.decay)
     }
 
-    /// Resets the optimizer's state to zero, and restarts a moving average at the present parameters.
+    /// Resets the optimizer's state to zero, and restarts the moving average, if there is one, at the present
+    /// parameters.
     pub(super) fn forget(&mut self, network: &Network<F>) {
         self.began = self.steps_taken;
         let kept = self.state.iter_mut().flatten();
@@ -381,7 +386,7 @@ impl<F: Float> Updater<F> {
         self.begin_average(network, None);
     }
 
-    /// Restarts the moving average at the present values of all parameters, or of the named one.
+    /// Restarts the moving average at the present values of all parameters, or of only the parameter called `name`.
     pub(super) fn begin_average(&mut self, network: &Network<F>, name: Option<&str>) {
         let Some(average) = &mut self.average else {
             return;
@@ -398,7 +403,7 @@ impl<F: Float> Updater<F> {
 
 #[cfg(test)]
 impl<F> Updater<F> {
-    /// Numbers in the optimizer's state.
+    /// Number of elements in the optimizer's state.
     pub(super) fn numbers(&self) -> usize {
         self.state.iter().flatten().map(Array2::len).sum()
     }

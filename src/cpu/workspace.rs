@@ -1,4 +1,4 @@
-//! The memory that passes write to: allocated once, reused in every step.
+//! Memory of training steps, and helpers to allocate and view it.
 
 use std::iter::repeat;
 use std::sync::Arc;
@@ -11,30 +11,31 @@ use crate::memory::{self, bytes_of, total};
 use crate::network::{Gradients, Use, Wanted};
 use crate::reference::Float;
 
-/// The memory that a training step writes to: allocated once, reused in every step.
+/// The memory that a training step writes to. It is allocated once and reused in every step.
 #[derive(Debug)]
 pub(super) struct Workspace<F> {
     pub(super) rows: usize,
-    /// Which gradients are computed, and in which memory.
+    /// Which gradients are computed, and the memory layout of the gradients with respect to values.
     pub(super) plan: Arc<Gradients>,
-    /// Every value of the network, starting with the minibatch. A value has no columns if it is fused with another, or
-    /// if it is an input that the first layer reads in sparse form.
+    /// Every value of the network, starting with the inputs. A value has no columns if it is not stored: the output of
+    /// a layer that is fused with a `Relu`, or an input that the first layer reads in sparse form.
     pub(super) values: Vec<Array2<F>>,
-    /// What each use of a layer keeps for its backward pass.
+    /// The arrays that each use of a layer stores for its backward pass.
     pub(super) kept: Vec<Vec<Array2<F>>>,
-    /// Gradients by values; several may share a block at different times.
+    /// Gradients with respect to values. Gradients that are not needed at the same time share a block.
     pub(super) deltas: Vec<Vec<F>>,
-    /// A gradient on its way to be added to an earlier one.
+    /// Temporary memory for a gradient that is then added to another gradient of the same value.
     pub(super) arriving: Vec<F>,
-    /// Gradients by parameters.
+    /// Gradients with respect to parameters.
     pub(super) gradients: Vec<Array2<F>>,
-    /// For parameters of layers that are used several times: the gradient of one use, before it is added to the others.
+    /// For parameters of layers that are used several times: temporary memory for the gradient of one use, which is
+    /// then added to `gradients`.
     pub(super) later: Vec<Array2<F>>,
 }
 
 impl Passes {
-    /// Allocates a workspace for a step over `rows` rows, and for the wanted gradients. With `is_sparse`, the first
-    /// layer reads the rows in sparse form.
+    /// Allocates a workspace for a step over `rows` rows that computes the `wanted` gradients. With `is_sparse`, the
+    /// first layer reads its input in sparse form.
     pub(super) fn workspace<F: Float>(
         &self,
         rows: usize,
@@ -70,13 +71,13 @@ impl Passes {
         }
     }
 
-    /// Allocates all values of `rows` rows.
+    /// Allocates all values for `rows` rows, including those that a training step does not store.
     pub(super) fn values<F: Float>(&self, rows: usize) -> Vec<Array2<F>> {
         let sizes = self.graph.sizes();
         sizes.map(|size| Array2::zeros((rows, size))).collect()
     }
 
-    /// Allocates the values of a step, some of which are fused with others.
+    /// Allocates the values that a training step stores.
     fn values_of_step<F: Float>(&self, rows: usize, is_sparse: bool) -> Vec<Array2<F>> {
         let columns = self.columns_of_step(is_sparse);
         columns
@@ -84,8 +85,7 @@ impl Passes {
             .collect()
     }
 
-    /// Elements of each value in a step, per row: none if the first layer reads it in sparse form, or if it is fused
-    /// with another.
+    /// Returns the number of elements per row of each value in a training step; 0 for values that are not stored.
     pub(super) fn columns_of_step(&self, is_sparse: bool) -> impl Iterator<Item = usize> {
         let sizes = self.graph.sizes().enumerate();
         sizes.map(move |(value, size)| {
@@ -94,32 +94,32 @@ impl Passes {
         })
     }
 
-    /// Allocates what layers keep of `rows` rows.
+    /// Allocates the arrays that all layers store for their backward passes, for `rows` rows.
     pub(super) fn kept<F: Float>(&self, rows: usize) -> Vec<Vec<Array2<F>>> {
         let uses = self.graph.uses.iter();
         uses.map(|of_use| kept_by(of_use, rows)).collect()
     }
 
-    /// Zeros in the shape of a parameter.
+    /// Allocates zeros in the shape of a parameter.
     pub(super) fn zeros_like<F: Float>(&self, parameter: usize) -> Array2<F> {
         Array2::zeros(self.graph.parameters[parameter].spec.tensor_shape().dims())
     }
 }
 
-/// Allocates what one use of a layer keeps of `rows` rows.
+/// Allocates the arrays that one use of a layer stores for its backward pass, for `rows` rows.
 pub(super) fn kept_by<F: Float>(of_use: &Use, rows: usize) -> Vec<Array2<F>> {
     let kept = of_use.spec.kept.iter();
     kept.map(|kept| Array2::zeros(kept.tensor_shape(rows).dims()))
         .collect()
 }
 
-/// The first numbers of a block as a matrix.
+/// Returns the first elements of a block as a matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(super) fn matrix<F>(block: &[F], dims: [usize; 2]) -> ArrayView2<'_, F> {
     ArrayView2::from_shape(dims, &block[..dims[0] * dims[1]]).expect("as many as its shape says")
 }
 
-/// The first numbers of a block as a mutable matrix.
+/// Returns the first elements of a block as a mutable matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<'_, F> {
     let values = &mut block[..dims[0] * dims[1]];
@@ -127,11 +127,11 @@ pub(super) fn matrix_mut<F>(block: &mut [F], dims: [usize; 2]) -> ArrayViewMut2<
 }
 
 impl<F: Float> Workspace<F> {
-    /// Resizes the memory for the gradients that are wanted from now on. Everything else stays where it is: whatever is
-    /// wanted, each pass writes the same values, and the gradients by parameters stay in the same places.
+    /// Changes which gradients are computed from now on, and resizes the memory for gradients with respect to values.
+    /// All other memory stays unchanged, because it does not depend on `wanted`.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the gradients; then nothing is changed.
+    /// [`Error::Memory`] when the host has too little memory for the gradients. After an error, nothing has changed.
     pub(super) fn want(&mut self, passes: &Passes, wanted: &Wanted) -> Result<(), Error> {
         let rows = self.rows;
         let plan = Gradients::new(&passes.graph, passes.fuses, wanted);
@@ -153,7 +153,7 @@ impl<F: Float> Workspace<F> {
     }
 }
 
-/// Resizes a block. Its contents are not needed between steps, so a growing block is not copied.
+/// Resizes a block. Its contents are not needed between steps, so they are not copied to a larger block.
 fn resize<F: Float>(block: &mut Vec<F>, needed: usize) {
     if needed > block.len() {
         *block = Vec::new();
@@ -169,7 +169,7 @@ impl<F> Workspace<F> {
         self.rows
     }
 
-    /// The outputs, and the memory for the gradient by them.
+    /// Returns the outputs, and the memory for the gradient with respect to the outputs.
     pub(super) fn outputs(&mut self, passes: &Passes) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
         let output = passes.output();
         let dims = [self.rows, passes.columns(output)];
@@ -180,7 +180,7 @@ impl<F> Workspace<F> {
 
 #[cfg(test)]
 impl<F> Workspace<F> {
-    /// Numbers allocated in all arrays.
+    /// Number of elements allocated in all arrays.
     pub(super) fn numbers(&self) -> usize {
         let matrices = self.values.iter().chain(self.kept.iter().flatten());
         let matrices = matrices.chain(&self.gradients).chain(&self.later);

@@ -1,4 +1,4 @@
-//! Converts rows of text to the numbers that a network sees.
+//! Converts rows of text to network inputs and targets.
 
 mod categories;
 mod check;
@@ -15,7 +15,7 @@ use super::{ColumnsError, DataError, Records, RowNumber};
 pub use encode::RowEncoder;
 pub use fitted::{FittedColumns, Target};
 
-/// Describes which columns of [`Records`] are features and which are targets. [`fit`](Self::fit) then learns from the
+/// The columns of [`Records`] that are features and those that are targets. [`fit`](Self::fit) then learns from the
 /// training part how to scale numbers and which categories exist.
 ///
 /// ```
@@ -41,9 +41,10 @@ pub use fitted::{FittedColumns, Target};
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 ///
-/// Blanks around a field do not count. A field is missing when it is blank, or is `NA`, `N/A`, `NaN`, `null`, `None`
-/// or a word added by [`missing`](Self::missing), in upper or lower case. A missing feature is an error unless its
-/// column says what to use instead. A missing target is always an error: leave out such rows with [`Records::filter`].
+/// Spaces around a field are ignored. A field is missing if it is blank, or if it is `NA`, `N/A`, `NaN`, `null`, `None`
+/// or a word added by [`missing`](Self::missing), in upper or lower case. A missing feature is an error, unless
+/// [`Number`] or [`Category`] defines a replacement. A missing target is always an error: leave out such rows with
+/// [`Records::filter`].
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     features: Vec<Feature>,
@@ -67,52 +68,55 @@ enum Kind {
 }
 
 impl Columns {
-    /// Starts without columns.
+    /// Creates a description without columns.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a numeric feature, scaled to mean 0 and standard deviation 1 over the training part. `column` is a name,
-    /// or a [`Number`] that says what to use for a blank.
+    /// Adds a numeric feature, scaled to mean 0 and standard deviation 1 over the training part. `column` is a name, or
+    /// a [`Number`] that also defines a replacement for blanks.
     #[must_use]
     pub fn number(mut self, column: impl Into<Number>) -> Self {
         self.features.push(Feature::Number(column.into()));
         self
     }
 
-    /// Adds a feature per category: 1 if the row has this category, otherwise 0. For columns of few categories.
+    /// Adds one feature per category: 1 if the row has this category, otherwise 0. For columns of few categories.
     #[must_use]
     pub fn one_hot(mut self, column: impl Into<Category>) -> Self {
         self.features.push(Feature::OneHot(column.into()));
         self
     }
 
-    /// Adds a single feature, the index of the row's category, as input of an [`Embedding`](crate::ops::Embedding).
-    /// For columns of many categories.
+    /// Adds a single feature, the index of the row's category, as input of an [`Embedding`](crate::ops::Embedding). Use
+    /// it for columns of many categories.
     #[must_use]
     pub fn index(mut self, column: impl Into<Category>) -> Self {
         self.features.push(Feature::Index(column.into()));
         self
     }
 
-    /// Adds a numeric target, scaled like a [`number`](Self::number). [`FittedColumns::values`] converts outputs back
-    /// to the unit of the column. Each such target is one output.
+    /// Adds a numeric target, scaled like a [`number`](Self::number). The network has one output per numeric target.
+    /// [`FittedColumns::values`] converts outputs back to the units of the columns.
     #[must_use]
     pub fn value(self, column: impl Into<String>) -> Self {
         self.target(Kind::Value, column)
     }
 
-    /// Sets the target to a category, with one output per class. It must be the only target. Classes are sorted by
-    /// name, or by number if all are numbers; [`Target::Classes`] lists them. So of `no` and `yes`, `yes` is class 1,
-    /// which is the positive class of two-class metrics. Class weights have the same order.
+    /// Makes a column of categories the only target. The network has one output per class.
+    ///
+    /// The classes are sorted by number if all are numbers, and otherwise by name; [`Target::Classes`] lists them. So
+    /// with classes `no` and `yes`, `yes` is class 1, which is the positive class of two-class metrics. Class weights
+    /// have the same order.
     #[must_use]
     pub fn class(self, column: impl Into<String>) -> Self {
         self.target(Kind::Class, column)
     }
 
-    /// Adds a yes-or-no target, stored in the table as 1 or 0 without scaling. Several such targets need not exclude
-    /// each other; each is one output. The column contains 0 or 1, `no` or `yes`, `false` or `true`.
+    /// Adds a yes-or-no target, stored in the table as 1 or 0 without scaling. The column contains 0 or 1, `no` or
+    /// `yes`, `false` or `true`. The network has one output per yes-or-no target, and several of them may be yes for
+    /// the same row.
     #[must_use]
     pub fn label(self, column: impl Into<String>) -> Self {
         self.target(Kind::Label, column)
@@ -130,30 +134,32 @@ impl Columns {
         self
     }
 
-    /// Learns means, standard deviations and categories from the training part and from nothing else. So an evaluation
-    /// on other rows measures the network on rows that nothing was learned from.
+    /// Learns means, standard deviations and categories from the training part.
+    ///
+    /// Nothing is learned from other rows, so an evaluation on them is not biased.
     ///
     /// # Errors
     /// [`RowsError::NoColumn`](super::RowsError::NoColumn) when the header lacks a column. A [`ColumnsError`] when the
-    /// columns do not fit together, when a field is not valid for its column (with its line), or when a column is the
-    /// same in all rows.
+    /// columns do not fit together, when a field is not valid for its column (with the row's number), or when a column
+    /// has the same value in all rows.
     pub fn fit(&self, train: &Records) -> Result<FittedColumns, DataError> {
         fit::fit(self, train)
     }
 }
 
-/// A column of numbers, and what to use for a blank.
+/// A column of numbers, with an optional replacement for blanks.
 #[derive(Debug, Clone)]
 pub struct Number {
     name: String,
     blank: Blank,
 }
 
-/// What to use for a blank in a column of numbers.
+/// The replacement for blanks in a column of numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Blank {
     Refused,
-    /// The mean; with `has_flag` also a flag feature for blanks, if the training part has blanks.
+    /// The mean of the column. With `has_flag`, a second feature is 1 for a blank and otherwise 0, if the training part
+    /// has blanks.
     Mean {
         has_flag: bool,
     },
@@ -161,7 +167,7 @@ enum Blank {
 }
 
 impl Number {
-    /// A column without blanks: a blank is an error.
+    /// Creates a column in which a blank is an error.
     #[must_use]
     pub fn new(column: impl Into<String>) -> Self {
         Self {
@@ -170,15 +176,17 @@ impl Number {
         }
     }
 
-    /// Replaces a blank by the mean (0 after scaling) and adds a flag feature: 1 for a blank, otherwise 0. Without
-    /// blanks in the training part there is no flag feature, because the network could not learn what it means.
+    /// Replaces blanks by the column's mean, and adds a second feature that is 1 for a blank and otherwise 0.
+    ///
+    /// If the training part has no blanks, the second feature is left out, because the network could not learn its
+    /// meaning.
     #[must_use]
     pub fn missing_as_mean(mut self) -> Self {
         self.blank = Blank::Mean { has_flag: true };
         self
     }
 
-    /// Replaces a blank by this number, as if it stood in the file.
+    /// Replaces blanks by this number, before scaling.
     #[must_use]
     pub fn missing_as(mut self, value: f64) -> Self {
         self.blank = Blank::Value(value);
@@ -192,7 +200,7 @@ impl<T: Into<String>> From<T> for Number {
     }
 }
 
-/// A column of categories, and which of them count.
+/// A column of categories, with options for unknown, rare and missing categories.
 ///
 /// Categories are sorted by number if all are numbers, and otherwise by name. The order of the rows does not matter.
 #[derive(Debug, Clone)]
@@ -205,7 +213,7 @@ pub struct Category {
 }
 
 impl Category {
-    /// A column with the categories of the training part. Any other category in later rows is an error.
+    /// Creates a column that has the categories of the training part. Any other category is an error.
     #[must_use]
     pub fn new(column: impl Into<String>) -> Self {
         Self {
@@ -217,32 +225,35 @@ impl Category {
         }
     }
 
-    /// Accepts unknown categories and treats them all alike: 0 in every feature of a [`one_hot`](Columns::one_hot), or
-    /// index 0 of an [`index`](Columns::index), whose known categories then start at 1. A network learns what this
-    /// means only if the training part has such rows; see [`at_least`](Self::at_least).
+    /// Accepts categories that do not occur in the training part (unknown categories), and treats them all alike.
+    ///
+    /// Every feature of a [`one_hot`](Columns::one_hot) column is then 0. The feature of an [`index`](Columns::index)
+    /// column is 0, and the indices of the known categories start at 1. A network learns the meaning of these values
+    /// only if they occur in the training part: see [`at_least`](Self::at_least).
     #[must_use]
     pub fn others(mut self) -> Self {
         self.has_others = true;
         self
     }
 
-    /// Treats categories that occur in fewer than `rows` rows of the training part like unknown categories. Unknown
-    /// categories are accepted too, as with [`others`](Self::others).
+    /// Treats categories that occur in fewer than `rows` rows of the training part as unknown categories, and accepts
+    /// unknown categories like [`others`](Self::others).
     #[must_use]
     pub fn at_least(mut self, rows: u64) -> Self {
         self.at_least = rows;
         self.others()
     }
 
-    /// Treats a blank as a category of its own if the training part has blanks, and otherwise as an unknown category.
+    /// Treats blanks as one more category if the training part has blanks, and otherwise as an unknown category.
     #[must_use]
     pub fn missing_as_category(mut self) -> Self {
         self.has_blanks = true;
         self
     }
 
-    /// Sets the numbers per category in an [`Embedding`](crate::ops::Embedding) of an [`index`](Columns::index). The
-    /// default is half the number of categories, at most 50, a starting point that Howard and Gugger (2020) advise.
+    /// Sets the length of the vector that an [`Embedding`](crate::ops::Embedding) should have per category, for an
+    /// [`index`](Columns::index) column. The default is half the number of categories, but at most 50, which Howard and
+    /// Gugger (2020) recommend as a starting point.
     #[must_use]
     pub fn width(mut self, width: usize) -> Self {
         self.width = Some(width);
@@ -256,7 +267,7 @@ impl<T: Into<String>> From<T> for Category {
     }
 }
 
-/// The error for a field.
+/// Creates the error for an invalid field.
 fn cell(name: &str, row: RowNumber, column: &str, fault: super::CellFault) -> DataError {
     ColumnsError::Cell {
         name: name.to_owned(),

@@ -8,7 +8,7 @@ use super::parts::Rows;
 use super::table::Memory;
 use super::{DataError, NotOneHot};
 
-/// Class labels, one per example. They may be given as class indices or one-hot, and are stored as indices.
+/// Class labels, one per example. They are created from class indices or from one-hot rows, and stored as indices.
 ///
 /// ```
 /// use ndarray::array;
@@ -41,7 +41,7 @@ impl Labels {
         }
     }
 
-    /// Creates labels from one-hot rows `(examples, classes)`: a single 1 per row, all other values 0.
+    /// Creates labels from one-hot rows of shape (examples, classes): each row has a single 1 and is 0 elsewhere.
     ///
     /// # Errors
     /// [`DataError::OneHot`] when a row is not one-hot, for example a smoothed or soft label. For probabilities as
@@ -56,7 +56,7 @@ impl Labels {
         })
     }
 
-    /// The labels of `examples`, in that order. An example that is listed twice appears twice.
+    /// Returns the labels of the examples with the indices `examples`, in that order. An index may occur twice.
     ///
     /// # Errors
     /// [`RowsError::NoneChosen`](super::RowsError::NoneChosen) when `examples` is empty,
@@ -74,7 +74,7 @@ impl Labels {
         })
     }
 
-    /// The class of every example.
+    /// The class index of every example.
     #[must_use]
     pub fn indices(&self) -> &[u32] {
         &self.indices
@@ -99,7 +99,7 @@ impl Labels {
     }
 }
 
-/// The class of a one-hot row.
+/// Returns the class index of a one-hot row.
 fn class_of(row: ArrayView1<'_, f32>) -> Result<u32, NotOneHot> {
     let other = row.iter().position(|&value| value != 0.0 && value != 1.0);
     if let Some(class) = other {
@@ -121,7 +121,7 @@ fn class_of(row: ArrayView1<'_, f32>) -> Result<u32, NotOneHot> {
     }
 }
 
-/// Labeled examples whose features are stored as bytes. A network sees each byte as `byte / 255`.
+/// Labeled examples whose features are stored as bytes. A network receives each byte as `byte / 255`.
 ///
 /// Cloning is cheap: clones share their memory.
 #[derive(Clone)]
@@ -212,7 +212,7 @@ impl Dataset {
         &self.inner.features[example * self.width()..][..self.width()]
     }
 
-    /// The class of every example.
+    /// The class labels of all examples.
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.inner.labels
@@ -251,6 +251,6 @@ impl std::fmt::Debug for Dataset {
 pub struct Split {
     /// The examples to train on.
     pub train: Dataset,
-    /// The examples to evaluate on. They are never trained on.
+    /// The examples to evaluate on, which are not used for training.
     pub test: Dataset,
 }

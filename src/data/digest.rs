@@ -16,8 +16,8 @@ pub(super) fn begin(kind: &str, sizes: [usize; 3]) -> Sha256 {
     hash
 }
 
-/// Bytes per call of the hash function. A browser first runs WebAssembly code from a fast compiler, at a tenth of the
-/// full speed. Optimized code is used only by later calls, so one call for all bytes would run slowly to its end.
+/// Bytes per call of the hash function. A browser first compiles WebAssembly without optimization, and this code runs
+/// at a tenth of the full speed. Only later calls use the optimized code, so a single call for all bytes would be slow.
 const PIECE: usize = 1 << 16;
 
 /// Adds bytes to a digest.
@@ -25,7 +25,7 @@ pub(super) fn hash_bytes(hash: &mut Sha256, bytes: &[u8]) {
     bytes.chunks(PIECE).for_each(|piece| hash.update(piece));
 }
 
-/// Adds words to a digest, through a small buffer instead of a copy of all words.
+/// Adds 4-byte words to a digest. A small buffer collects the words, so that they are not all copied at once.
 pub(crate) fn hash_words(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>) {
     const BUFFERED: usize = 4096;
     let mut buffer = Vec::with_capacity(BUFFERED);
@@ -39,7 +39,7 @@ pub(crate) fn hash_words(hash: &mut Sha256, words: impl Iterator<Item = [u8; 4]>
     hash.update(&buffer);
 }
 
-/// Adds the class index of every example.
+/// Adds the class index of every example to a digest.
 pub(super) fn hash_labels(hash: &mut Sha256, labels: &Labels) {
     hash_words(
         hash,
@@ -47,7 +47,7 @@ pub(super) fn hash_labels(hash: &mut Sha256, labels: &Labels) {
     );
 }
 
-/// Adds the bits of floats.
+/// Adds the bytes of floats to a digest.
 pub(super) fn hash_floats(hash: &mut Sha256, values: &[f32]) {
     hash_words(hash, values.iter().map(|value| value.to_le_bytes()));
 }

@@ -1,21 +1,21 @@
 //! MNIST (70,000 handwritten digits, 28×28 pixels each) and data sets in the same format.
 //!
 //! A data set is a directory of four IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-//! `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. Each file may be plain or gzipped, whatever its name ends
-//! in. A name may have `.idx` for `-idx`, `test` for `t10k`, and `.gz` at its end. If both a plain file and a `.gz`
-//! file exist, the plain one is read.
+//! `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. A file name may have `.idx` instead of `-idx`, `test` instead
+//! of `t10k`, and `.gz` at its end. Files are unpacked if they are gzipped, even if their name does not end in `.gz`.
+//! If both a plain file and a `.gz` file exist, the plain file is read.
 //!
-//! The names may have a prefix, as in EMNIST's `emnist-letters-train-images-idx3-ubyte.gz`. The prefix is then the
-//! name of the data set. If a directory holds several data sets, a path selects one by its prefix:
-//! `emnist/emnist-letters`.
+//! The file names may have a prefix, as in EMNIST's `emnist-letters-train-images-idx3-ubyte.gz`. The prefix is then the
+//! name of the data set. If a directory contains several data sets, append the prefix to the path of the directory to
+//! select one: `emnist/emnist-letters`.
 //!
-//! [`open`] reads the original MNIST and nothing else. [`open_unverified`] reads any data set in the same format, for
-//! example Fashion-MNIST or a part of EMNIST (letters, balanced, bymerge, byclass, digits, mnist). [`open_labelled`]
-//! takes the labels of the data set from the caller. All three check every file in full first. A missing or damaged
-//! file is a [`DataError`] that says what to do.
+//! [`open`] reads only the original MNIST. [`open_unverified`] reads any data set in the same format, for example
+//! Fashion-MNIST or a part of EMNIST (letters, balanced, bymerge, byclass, digits, mnist). [`open_labelled`] does the
+//! same, but the caller gives the labels of the classes. All three functions check all files completely. If a file is
+//! missing or damaged, they return a [`DataError`] that says how to fix it.
 //!
-//! EMNIST stores its images column by column, so they appear mirrored along the diagonal. They are left that way: the
-//! order of pixels does not matter to a network of dense layers.
+//! EMNIST stores its images column by column, so they appear mirrored along the diagonal. This crate does not mirror
+//! them back, because the order of pixels does not matter to a network of dense layers.
 
 #[cfg(feature = "download")]
 mod download;
@@ -59,10 +59,10 @@ pub const CLASSES: usize = 10;
 /// The data set has 60,000 training examples and 10,000 test examples in 10 classes. Each example has 784 bytes (28
 /// rows of 28 pixels; 0 is background, 255 is ink).
 ///
-/// The SHA-256 of each file's unpacked contents must be that of the original.
+/// The SHA-256 of each unpacked file must be the SHA-256 of the original file.
 ///
 /// # Errors
-/// [`DataError`] that names the file when a file is missing, unreadable, malformed, or not the original.
+/// A [`DataError`] that names the file when a file is missing, unreadable, malformed, or not the original.
 ///
 /// ```
 /// use wgrad::data::{DataError, mnist};
@@ -81,17 +81,20 @@ pub fn open(directory: impl AsRef<Path>) -> Result<Split, DataError> {
 
 /// Reads any data set in the format of MNIST from its four files.
 ///
-/// `path` is a directory, or a directory and the prefix of the file names, such as `emnist/emnist-letters`. The data
-/// set is named after the prefix, or else after the directory.
+/// `path` is a directory, or a directory and the prefix of the file names, such as `emnist/emnist-letters`. The name of
+/// the data set is the prefix, or the name of the directory if there is no prefix.
 ///
-/// Each part must have at least one image of 28×28 pixels, and one label per image. The labels determine the classes.
-/// If no label is above 9, the data set has the 10 classes of MNIST. Otherwise every label up to the largest is a
-/// class, from label 1 on if no label is 0. The first label becomes class 0: EMNIST's letters, with the labels 1 to
-/// 26, become the classes 0 to 25. Each of these classes must occur among the training examples, because a single
-/// damaged label could add many classes. If a class does not occur, use [`open_labelled`].
+/// The training part and the test part must each have at least one image of 28×28 pixels, and one label per image.
+///
+/// The labels determine the classes. If no label is above 9, the data set has the 10 classes of MNIST. Otherwise the
+/// classes are all labels from 0 to the largest label, or from 1 if no label is 0. The smallest of these labels becomes
+/// class 0. So EMNIST's letters, which have the labels 1 to 26, get the classes 0 to 25.
+///
+/// If there are labels above 9, each class must have a training example: otherwise a single damaged label could add
+/// many classes. If a class has no training example, use [`open_labelled`].
 ///
 /// # Errors
-/// [`DataError`] that names the file when a file is missing, unreadable or malformed, or contains a label that may be
+/// A [`DataError`] that names the file when a file is missing, unreadable or malformed, or contains a label that may be
 /// damaged.
 ///
 /// ```
@@ -121,10 +124,11 @@ pub fn open_unverified(path: impl AsRef<Path>) -> Result<Split, DataError> {
     })
 }
 
-/// Finds the labels that [`open_unverified`] maps to classes: for EMNIST's letters `1..=26`, where label 1 is class 0.
+/// Returns the range of labels that [`open_unverified`] maps to classes. For EMNIST's letters it returns `1..=26`,
+/// where label 1 is class 0.
 ///
 /// # Errors
-/// As [`open_unverified`], except for errors in the contents of the image files, which are not read.
+/// The errors of [`open_unverified`], except for errors in the contents of the image files, which are not read.
 pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataError> {
     let place = Place::find(path.as_ref())?;
     let located = place.locate_all()?.into_iter();
@@ -135,11 +139,11 @@ pub fn find_labels(path: impl AsRef<Path>) -> Result<RangeInclusive<u8>, DataErr
     labels::find([&read[0], &read[1]])
 }
 
-/// Reads a data set like [`open_unverified`], with the given labels as its classes. A label need not occur. The first
-/// label becomes class 0.
+/// Reads a data set like [`open_unverified`], but takes the given labels as its classes, even if some of them do not
+/// occur. The first label is class 0.
 ///
 /// # Errors
-/// As [`open_unverified`], and [`DataError::IdxLabel`] when a file contains another label.
+/// The errors of [`open_unverified`], and [`DataError::IdxLabel`] when a file contains a label outside of `labels`.
 ///
 /// ```
 /// use std::fs;
@@ -172,8 +176,9 @@ pub fn open_labelled(
 
 /// Reads the original MNIST, or any data set in its format, from four named files in memory.
 ///
-/// A web page uses this for files that were dropped on it. File names and classes follow [`open_unverified`]. The data
-/// set is called `MNIST` if it is the original, or else by the prefix of its file names, or else `name`.
+/// A web page can use this for files that were dropped on it. The file names and the classes are as in
+/// [`open_unverified`]. The name of the data set is `MNIST` if the files are the original ones, otherwise the prefix of
+/// the file names, or `name` if there is no prefix.
 ///
 /// ```
 /// use wgrad::data::{DataError, mnist};
@@ -183,7 +188,7 @@ pub fn open_labelled(
 /// ```
 ///
 /// # Errors
-/// [`DataError`] that names the file when a file is not one of the four, malformed, or missing.
+/// A [`DataError`] that names the file when a file is missing, malformed, or not one of the four.
 pub fn from_files<N: Into<String>>(
     name: &str,
     files: impl IntoIterator<Item = (N, Vec<u8>)>,
@@ -243,7 +248,7 @@ fn no_check(_: usize, _: &Idx) -> Result<(), DataError> {
 }
 
 /// Loads a data set from four files. Each file must be well-formed, and images and labels must have equal counts.
-/// `check` tests the file at an index of [`FILES`]. `judge` determines the labels of the data set.
+/// `check` checks a file, which is given by its index in [`FILES`]. `judge` determines the labels of the classes.
 #[cfg(not(target_arch = "wasm32"))]
 fn load(
     name: &str,
@@ -277,10 +282,11 @@ fn load(
             let labels = judge(&files)?;
             Ok((files, labels))
         });
-        // The crate panics if it cannot open a file. The checked contents are available all the same.
+        // The crate `mnist` panics if it cannot open a file. Then the contents that were read and checked here are
+        // used.
         let parsed = parsing.join().ok().flatten();
         let (files, labels) = judged?;
-        // A file may have changed after its header was read.
+        // Check the counts again, because a file may have changed after its header was read.
         let are_parsed = files
             .iter()
             .zip(parser::COUNTS)
@@ -306,7 +312,7 @@ fn load(
     load_bodies(name, &place.locate_all()?, check, judge)
 }
 
-/// Like [`load`], without the parser.
+/// Loads a data set like [`load`], but without the parser of the crate `mnist`.
 fn load_bodies(
     name: &str,
     located: &Located,
@@ -318,9 +324,11 @@ fn load_bodies(
     split_bodies(name, files, labels)
 }
 
-/// Reads and checks the files, and passes the contents of each to its feed. The first file is the largest and is fed
-/// while it is unpacked. The others are fed once they are unpacked, because the parser reads the feeds one after
-/// another. An error in any file's format takes precedence over the errors of `check`.
+/// Reads and checks the files, and passes the contents of each file to its feed.
+///
+/// The first file is the largest, and is passed on while it is unpacked. The other files are passed on after they are
+/// unpacked, because the parser reads the feeds one after another. Errors in the format of any file take precedence
+/// over errors of `check`.
 fn read<F: FnMut(&[u8]) + Send>(
     located: &Located,
     feeds: impl Iterator<Item = F>,
@@ -329,7 +337,7 @@ fn read<F: FnMut(&[u8]) + Send>(
     let feeds = feeds.map(|feed| Mutex::new(Some(feed)));
     let items: Vec<_> = located.iter().zip(feeds).enumerate().collect();
     let read = parallel::map(&items, |(at, ((kind, path), feed))| {
-        // The feed ends when it is dropped. The parser waits for its end, so drop it before checking the first file.
+        // Dropping a feed ends it. The parser waits for this, so drop the feed before the first file is checked.
         let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut fed = |bytes: &[u8]| feed.iter_mut().for_each(|feed| feed(bytes));
         if *at == 0 {
@@ -350,7 +358,7 @@ fn read<F: FnMut(&[u8]) + Send>(
     Ok(files)
 }
 
-/// Whether the headers announce the counts that the parser expects.
+/// Whether the file headers state the numbers of examples that the parser expects.
 #[cfg(not(target_arch = "wasm32"))]
 fn are_for_parser(located: &Located) -> bool {
     let mut counts = located.iter().zip(parser::COUNTS);
@@ -374,7 +382,7 @@ fn check_counts(files: &[Idx]) -> Result<(), DataError> {
     Ok(())
 }
 
-/// The training labels and the test labels.
+/// Returns the files of training labels and test labels.
 fn parts(files: &[Idx]) -> [&Idx; 2] {
     [&files[1], &files[3]]
 }
@@ -406,7 +414,7 @@ fn named(
     })
 }
 
-/// Creates a data set whose labels are all in the range `of`.
+/// Creates a data set. All labels must be in the range `of`, whose first label is class 0.
 fn dataset(
     name: String,
     (images, labels): Bodies,

@@ -1,4 +1,4 @@
-//! Data sets in plain memory. This module does not depend on a GPU.
+//! Data sets in CPU memory. This module needs no GPU.
 
 mod columns;
 mod dataset;

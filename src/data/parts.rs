@@ -1,4 +1,4 @@
-//! Chooses the rows of a part of a data set, for any kind of data.
+//! Selects rows and splits rows into parts, for any kind of data set.
 
 mod copies;
 
@@ -9,7 +9,7 @@ use super::{DataError, Labels, RowsError};
 use crate::memory;
 use crate::random::split_key;
 
-/// Data to choose rows from.
+/// The name and the number of rows of a data set from which rows are selected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) name: &'a str,
@@ -17,12 +17,13 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The name of a part with `rows` rows.
+    /// The name of a part of this data set that has `rows` rows.
     pub(super) fn name_of_part(&self, rows: usize) -> String {
         format!("{}, {rows} of {} rows", self.name, self.len)
     }
 
-    /// Checks that a part can have these rows: at least one, all in range, and enough memory at `row_bytes` per row.
+    /// Checks that there is at least one index, that all indices are in range, and that there is enough memory for
+    /// `row_bytes` bytes per row.
     pub(super) fn check(&self, indices: &[usize], row_bytes: usize) -> Result<(), DataError> {
         if indices.is_empty() {
             return Err(self.none_chosen().into());
@@ -38,7 +39,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Checks that there is memory for `rows` rows.
+    /// Checks that there is enough memory for `rows` rows of `row_bytes` bytes each.
     fn check_memory(&self, rows: usize, row_bytes: usize) -> Result<(), DataError> {
         let needed = (rows as u64).saturating_mul(row_bytes as u64);
         memory::check(String::new, needed).map_err(|_| DataError::TooLarge {
@@ -47,7 +48,7 @@ impl Rows<'_> {
         })
     }
 
-    /// The row indices of a range.
+    /// Returns the row indices of a range, after checking the range.
     pub(super) fn cut(&self, range: Range<usize>) -> Result<Vec<usize>, DataError> {
         if range.is_empty() {
             return Err(self.none_chosen().into());
@@ -64,7 +65,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Shuffles all rows by the seed and splits them: the first part gets `share` of the rows.
+    /// Shuffles all rows by the seed and splits them. The first part gets the fraction `share` of the rows.
     pub(super) fn split(&self, share: f64, seed: u64) -> Result<[Vec<usize>; 2], DataError> {
         let first = self.first_of(self.len, share)?;
         self.check_parts(share, first)?;
@@ -73,8 +74,8 @@ impl Rows<'_> {
         Ok(parts)
     }
 
-    /// Like [`split`](Self::split), but splits each group separately: `group_of` holds the group of each row. Both
-    /// parts get a row of each group that has two or more.
+    /// Splits each group like [`split`](Self::split). `group_of` holds the group index of each row. If a group has two
+    /// or more rows, both parts get at least one of them.
     pub(super) fn split_by(
         &self,
         group_of: &[u32],
@@ -97,7 +98,8 @@ impl Rows<'_> {
         Ok(parts)
     }
 
-    /// `count` rows of each class. The classes alternate; the rows of a small class repeat.
+    /// Returns the indices of `count` rows of each class. The classes alternate. If a class has fewer than `count`
+    /// rows, its rows repeat.
     pub(super) fn of_each(
         &self,
         labels: &Labels,
@@ -132,7 +134,7 @@ impl Rows<'_> {
         }
     }
 
-    /// `share` of `rows`, rounded.
+    /// Returns `share * rows`, rounded, after checking that `share` is between 0 and 1.
     fn first_of(&self, rows: usize, share: f64) -> Result<usize, RowsError> {
         match share > 0.0 && share < 1.0 {
             #[expect(

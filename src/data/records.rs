@@ -9,10 +9,10 @@ use super::parts::Rows;
 use super::{DataError, RowNumber, RowsError};
 pub use csv::Csv;
 
-/// Rows of text fields with a header that names the columns.
+/// Rows of text fields, for example of a CSV file, with a header that names the columns.
 ///
-/// They hold the contents of a CSV file, for example; [`Columns`](super::Columns) convert them to numbers. Cloning or
-/// taking a part of the rows is cheap: the text is shared.
+/// [`Columns`](super::Columns) convert records to numbers. Cloning records and selecting rows is cheap, because the
+/// text is shared.
 ///
 /// ```
 /// use wgrad::data::Records;
@@ -33,20 +33,21 @@ pub use csv::Csv;
 pub struct Records {
     name: String,
     text: Arc<Text>,
-    /// Indices of these rows in the text; `None` for all rows.
+    /// Indices of the selected rows in `text`; `None` for all rows.
     chosen: Option<Arc<[usize]>>,
 }
 
-/// All fields, in one string.
+/// The fields of all rows, in one string.
 #[derive(Debug, Default)]
 struct Text {
     header: Vec<String>,
     fields: String,
     /// Start of each row in `fields`, in bytes.
     starts: Vec<usize>,
-    /// End of each field, in bytes from the start of its row: half the size of offsets into `fields`.
+    /// End of each field, in bytes from the start of its row. These `u32` offsets take half the memory of `usize`
+    /// offsets into `fields`.
     ends: Vec<u32>,
-    /// Line number of each row, if the rows come from a file.
+    /// Line number of each row; `None` if the rows do not come from a file.
     lines: Option<Vec<u64>>,
 }
 
@@ -55,7 +56,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RowsError::Empty`] without a header, [`RowsError::NoRows`] without rows, [`RowsError::NamedTwice`] when two
-    /// columns have the same name, and [`RowsError::Fields`] when a row is longer or shorter than the header.
+    /// columns have the same name, and [`RowsError::Fields`] when a row has more or fewer fields than the header.
     pub fn new(
         name: impl Into<String>,
         header: impl IntoIterator<Item: Into<String>>,
@@ -77,7 +78,7 @@ impl Records {
     /// Reads a CSV file with commas between fields and a header row. For other formats, see [`Csv`].
     ///
     /// # Errors
-    /// As [`Csv::open`].
+    /// The errors of [`Csv::open`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn from_csv(path: impl AsRef<std::path::Path>) -> Result<Self, DataError> {
         Csv::new().open(path)
@@ -86,7 +87,7 @@ impl Records {
     /// Reads CSV text with commas between fields and a header row. For other formats, see [`Csv`].
     ///
     /// # Errors
-    /// As [`Csv::read`].
+    /// The errors of [`Csv::read`].
     pub fn read_csv(name: impl Into<String>, input: impl std::io::Read) -> Result<Self, DataError> {
         Csv::new().read(name, input)
     }
@@ -112,7 +113,8 @@ impl Records {
         &self.name
     }
 
-    /// The name of a table made from these rows. For a part, it says how many of how many rows it has.
+    /// The name of a table made from these rows. For a selection of rows, the name has both row counts, such as
+    /// `houses, 4 of 5 rows`.
     pub(super) fn name_of_table(&self) -> String {
         match &self.chosen {
             None => self.name.clone(),
@@ -143,7 +145,7 @@ impl Records {
         (0..self.header().len()).map(move |column| self.text.field(place, column))
     }
 
-    /// The number by which a user finds a row: its line in the file, or else its index.
+    /// The number by which a user finds a row: its line number if it comes from a file, otherwise its index.
     ///
     /// # Panics
     /// When `row` is [`len`](Self::len) or greater.
@@ -165,7 +167,7 @@ impl Records {
         Ok((0..self.len()).map(move |row| self.field(row, column)))
     }
 
-    /// The index of a column in the header.
+    /// Returns the index of a column in the header.
     pub(super) fn place_of(&self, column: &str) -> Result<usize, RowsError> {
         place_in(&self.name, self.header(), column)
     }
@@ -178,7 +180,7 @@ impl Records {
         self.chosen.as_ref().map_or(row, |rows| rows[row])
     }
 
-    /// Selects these rows, in this order. A row that is listed twice appears twice.
+    /// Selects the rows with these indices, in this order. An index may occur twice.
     ///
     /// # Errors
     /// [`RowsError::NoneChosen`] when `rows` is empty, and [`RowsError::Index`] when an index is [`len`](Self::len) or
@@ -188,11 +190,11 @@ impl Records {
         Ok(self.part(rows))
     }
 
-    /// Selects the rows for which `is` accepts the field in a column. The field is passed without surrounding blanks.
+    /// Selects the rows whose field in `column` satisfies `is`. The field is passed without surrounding blanks.
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`] when the header has no column of that name; [`RowsError::NoneChosen`] when no row is
-    /// accepted.
+    /// [`RowsError::NoColumn`] when the header has no column of that name; [`RowsError::NoneChosen`] when no row
+    /// satisfies `is`.
     pub fn filter(&self, column: &str, is: impl Fn(&str) -> bool) -> Result<Self, DataError> {
         let fields = self.column(column)?.enumerate();
         let rows: Vec<usize> = fields
@@ -201,8 +203,8 @@ impl Records {
         self.select(&rows)
     }
 
-    /// Splits the rows into two parts, in an order that the seed determines. The first part has `share` of the rows,
-    /// rounded. The same seed gives the same parts on every machine.
+    /// Shuffles the rows and splits them into two parts. The first part has the fraction `share` of the rows, rounded.
+    /// The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no row.
@@ -211,12 +213,13 @@ impl Records {
         Ok(parts.map(|rows| self.part(&rows)))
     }
 
-    /// A stratified [`split`](Self::split): each part has the values of a column in the proportions of the whole, as
-    /// far as the numbers of rows allow. The rows of each value are split separately. If a value has two or more rows,
-    /// both parts get at least one; a single row goes to the first part.
+    /// Splits the rows with each value of `column` separately, like [`split`](Self::split) (a stratified split).
+    ///
+    /// So the proportions of these values are about the same in both parts. If a value has two or more rows, each part
+    /// gets at least one of them. A single row goes to the first part.
     ///
     /// # Errors
-    /// As [`split`](Self::split), and [`RowsError::NoColumn`] when the header has no column of that name.
+    /// The errors of [`split`](Self::split), and [`RowsError::NoColumn`] when the header has no column of that name.
     pub fn split_by(&self, column: &str, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         let mut groups = HashMap::new();
         let group_of = self.column(column)?.map(|field| {
@@ -275,7 +278,7 @@ impl Text {
         }
         let mut places = HashMap::new();
         for (place, column) in (1..).zip(&header) {
-            // Columns without a name are ignored: spreadsheets write some at the end of a row.
+            // Columns without a name are ignored: spreadsheets often write such columns at the end of each row.
             let earlier = (!column.is_empty()).then(|| places.insert(column, place));
             if let Some(earlier) = earlier.flatten() {
                 return Err(RowsError::NamedTwice {
@@ -304,7 +307,7 @@ impl Text {
         self.ends.len() - self.starts.len() * self.header.len()
     }
 
-    /// Start of the unfinished row in `fields`, in bytes.
+    /// Start of the unfinished row: a byte offset into `fields`.
     fn start_of_row(&self) -> usize {
         match (self.starts.last(), self.header.len()) {
             (Some(&start), columns) if columns > 0 => {
@@ -325,7 +328,7 @@ impl Text {
         Ok(())
     }
 
-    /// Drops the unfinished row if it is a single blank field. Returns whether it did.
+    /// Removes the unfinished row if it is a single blank field. Returns whether the row was removed.
     fn drop_blank_row(&mut self) -> bool {
         let start = self.start_of_row();
         let is_blank = self.fields_of_row() == 1 && self.fields[start..].trim().is_empty();
@@ -355,7 +358,7 @@ impl Text {
     }
 }
 
-/// The index of a column in a header.
+/// Returns the index of a column in a header.
 pub(super) fn place_in(
     name: &str,
     header: &[impl AsRef<str>],

@@ -1,7 +1,7 @@
-//! Chooses the examples of a minibatch, as a function of (seed, step, row) alone.
+//! Chooses the examples of each minibatch. The choice depends only on the seed, the step and the row.
 //!
-//! `shaders/sample.wgsl` computes the same function on the GPU. So no indices are uploaded per step, and a CPU run
-//! sees the same minibatches.
+//! `shaders/sample.wgsl` computes the same function on the GPU. So no indices are uploaded per step, and training on
+//! the CPU uses the same minibatches.
 
 use crate::error::Error;
 use crate::random::{minibatch_key, threefry};
@@ -10,19 +10,19 @@ use crate::random::{minibatch_key, threefry};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sampling {
-    /// Draws each row uniformly from all examples (the book's `np.random.choice`). An index is `random mod examples`,
-    /// whose bias is below `examples / 2³²`.
+    /// Draws each row of a minibatch uniformly from all examples, like `np.random.choice`. An index is a random `u32`
+    /// modulo `examples`. Its bias is below `examples / 2³²`.
     WithReplacement {
-        /// Determines all minibatches.
+        /// The seed that determines all minibatches.
         seed: u64,
     },
-    /// Draws each example at most once per epoch, in a different order every epoch. An epoch has `examples / batch`
-    /// steps, rounded down; the remaining examples are left out of that epoch.
+    /// Draws each example at most once per epoch, in a different order in every epoch. An epoch has `examples / batch`
+    /// steps, rounded down. The remaining examples are left out of that epoch.
     Shuffled {
-        /// Determines all minibatches.
+        /// The seed that determines all minibatches.
         seed: u64,
     },
-    /// The given indices, `batch` per step. After the last step, the list starts again.
+    /// Takes the next `batch` indices of the given list in each step. At the end of the list, starts again.
     Listed(Vec<u32>),
 }
 
@@ -30,8 +30,8 @@ impl Sampling {
     /// Checks that minibatches of `batch` rows can be drawn from `examples` examples.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the batch is empty or larger than the data set, or when a list does not consist of
-    /// whole batches of existing examples.
+    /// [`Error::Setting`] when `batch` is 0 or larger than `examples`; when the length of a list is 0 or not a multiple
+    /// of `batch`; when an index in a list is `examples` or greater.
     pub fn check(&self, examples: usize, batch: usize) -> Result<(), Error> {
         if batch == 0 || batch > examples {
             let expected = format!("1 to {examples}, the number of training examples");
@@ -58,10 +58,10 @@ impl Sampling {
         }
     }
 
-    /// Writes the examples of one step's minibatch into `indices`.
+    /// Writes the example indices of one step's minibatch into `indices`, whose length is the batch size.
     ///
     /// # Panics
-    /// May panic when [`check`](Self::check) fails for `examples` and a batch of `indices.len()` rows.
+    /// May panic if [`check`](Self::check) fails for `examples` and this batch size.
     pub fn minibatch(&self, examples: usize, step: u32, indices: &mut [u32]) {
         let batch = indices.len();
         for (row, index) in (0u32..).zip(indices) {
@@ -93,7 +93,7 @@ pub(super) fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Bits per half of a Feistel block: the `k` of the smallest 4ᵏ ≥ `examples`, at least 1.
+/// Bits per half of a Feistel block: the smallest `k` ≥ 1 with 4ᵏ ≥ `examples`.
 pub(crate) fn half_bits(examples: usize) -> u32 {
     let bits = usize::BITS - (examples - 1).leading_zeros();
     bits.div_ceil(2).max(1)
@@ -136,9 +136,9 @@ impl Iterator for Shuffle {
     }
 }
 
-/// Maps a position to its place in a permutation of `0..examples`, which differs in every epoch. A Feistel network
-/// permutes the numbers below the next power of four; it is applied again (cycle walking) until the result is in
-/// range.
+/// Returns the example at `position` in a permutation of `0..examples` that differs in every epoch. A Feistel network
+/// permutes the numbers below the next power of four. It is applied repeatedly (cycle walking) until the result is
+/// below `examples`.
 pub(super) fn permute(key: [u32; 2], examples: u32, epoch: u32, position: u32) -> u32 {
     let half_bits = half_bits(examples as usize);
     let mask = (1 << half_bits) - 1;

@@ -1,4 +1,4 @@
-//! Data that do not fit in memory.
+//! Streams of training data that do not fit in memory.
 
 pub(super) mod windows;
 
@@ -15,17 +15,19 @@ mod tests;
 type Boxed = Box<dyn Error + Send + Sync>;
 type Blocks = Box<dyn Iterator<Item = Result<Table, Boxed>> + Send>;
 
-/// A sequence of blocks of rows, for data that do not fit in memory. See
+/// Training data that arrives in blocks of rows, for data that does not fit in memory. See
 /// [`Trainer::streamed`](crate::Trainer::streamed) and [`cpu::Trainer::streamed`](crate::cpu::Trainer::streamed).
 ///
-/// A block is a [`Table`] with any number of rows. All blocks have the same number of features and the same kind of
-/// targets. Rows are shuffled within windows. A window is the next `window` rows of the stream, whatever the ends of
-/// blocks; the seed and the number of the window determine its order. So the same rows with the same seed give the
-/// same minibatches. A stream that repeats a table, with the table's size as window, gives the minibatches of
-/// [`Sampling::Shuffled`](super::Sampling::Shuffled).
+/// A block is a [`Table`] with any number of rows. All blocks must have the same number of features and the same kind
+/// of targets.
 ///
-/// The iterator runs on the thread that takes the steps. To read ahead on another thread, let that thread send its
-/// blocks through a channel: the receiver is an iterator.
+/// Rows are shuffled within windows. A window consists of `window` consecutive rows of the stream, and may contain
+/// parts of several blocks. The seed and the number of the window determine the order of its rows, so the same rows
+/// with the same seed give the same minibatches. If the stream repeats one table, and a window has as many rows as the
+/// table, the minibatches are the same as with [`Sampling::Shuffled`](super::Sampling::Shuffled).
+///
+/// The iterator runs on the thread that takes the training steps. To read ahead on another thread, let that thread
+/// send its blocks through a channel: the receiver is an iterator.
 ///
 /// ```
 /// use std::sync::mpsc::sync_channel;
@@ -62,7 +64,8 @@ type Blocks = Box<dyn Iterator<Item = Result<Table, Boxed>> + Send>;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 pub struct Stream {
-    /// Makes the stream `Sync`, as trainers are, although iterators need not be. The lock is never contended.
+    /// The mutex makes the stream `Sync`, even if the iterator is not. Trainers must be `Sync`. The lock is never
+    /// contended.
     blocks: Mutex<Blocks>,
     window: usize,
     seed: u64,
@@ -74,10 +77,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Creates a stream from blocks, or errors in place of blocks, to be shuffled in windows of `window` rows.
+    /// Creates a stream from blocks of rows, which are shuffled within windows of `window` rows. The iterator may
+    /// return an error instead of a block.
     ///
     /// A window must fit in memory, and should be longer than any run of similar rows in the stream. A trainer rounds
-    /// it up to whole minibatches.
+    /// `window` up to a multiple of the batch size.
     #[must_use]
     pub fn new<I, E>(blocks: I, window: usize, seed: u64) -> Self
     where
@@ -95,20 +99,21 @@ impl Stream {
         }
     }
 
-    /// Sets the number of the first window, so that a resumed training can start with a later block. Windows are
-    /// numbered 0, 1 and so on.
+    /// Sets the number of the first window, so that a resumed training need not read the earlier blocks again. Windows
+    /// are numbered from 0.
     ///
-    /// The blocks must then start with the first row of that window. A window has the requested number of rows,
-    /// rounded up to whole minibatches; window `w` starts at row `w` times that number. The checkpoint of a training
-    /// stores the number of the window in which it stopped. Resuming fails for any other number, and the error has
-    /// both numbers. In the right window, the minibatches that were already trained on are skipped. The training then
-    /// has the same bits as if it had not stopped.
+    /// The blocks must then start with the first row of window `number`. The index of that row is `number` times the
+    /// rows per window, where the rows per window are rounded up to a multiple of the batch size.
+    ///
+    /// A checkpoint stores the number of the window in which its training stopped. Resuming with any other number
+    /// fails, and the error shows both numbers. The resumed training skips the minibatches of this window that were
+    /// used before the checkpoint. It computes the same bits as a training without interruption.
     #[must_use]
     pub fn from_window(self, number: u32) -> Self {
         Self { number, ..self }
     }
 
-    /// Adds a check of every block. If `check` fails for a block, its error takes the place of the block.
+    /// Adds a check of every block. If `check` fails for a block, the stream returns the error instead of the block.
     pub(crate) fn checked(
         self,
         check: impl Fn(&Table) -> Result<(), crate::error::Error> + Send + 'static,
@@ -126,7 +131,10 @@ impl Stream {
         }
     }
 
-    /// The next block, if its layout is right. After the end of the stream, the iterator is not called again.
+    /// Returns the next block, or `None` at the end of the stream, after which the iterator is not called again.
+    ///
+    /// # Errors
+    /// [`Fault::Source`] when the iterator fails; [`Fault::Layout`] when the block's layout is not `expected`.
     fn next(&mut self, expected: Layout) -> Result<Option<Table>, Fault> {
         if self.has_ended {
             return Ok(None);
@@ -173,7 +181,7 @@ impl fmt::Debug for Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) width: usize,
-    /// Number of classes, or of values per row.
+    /// Number of classes, or number of target values per row.
     pub(crate) outputs: usize,
     pub(crate) targets: TargetKind,
 }
@@ -190,7 +198,7 @@ impl Layout {
         }
     }
 
-    /// Numbers per row, at four bytes each.
+    /// Number of 4-byte values per row: features and targets.
     pub(crate) fn numbers(self) -> usize {
         let targets = match self.targets {
             TargetKind::Classes => 1,
@@ -215,12 +223,12 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Why a block is not available.
+/// The reason why a block cannot be used.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The iterator returned an error.
     Source { block: u64, source: Boxed },
-    /// The rows of the block have another layout.
+    /// The rows of the block do not have the expected layout.
     Layout {
         block: u64,
         expected: Layout,

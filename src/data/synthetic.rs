@@ -1,7 +1,8 @@
 //! Synthetic handwritten digits, for machines without MNIST.
 //!
-//! Each image is drawn with a few pen strokes. A way of writing the digit is picked from a table, and its points are
-//! moved slightly. The whole is rotated, slanted, stretched and shifted. A pen of random width and pressure draws it.
+//! Each digit is drawn with a few pen strokes. One of several ways of writing the digit is picked from a table. Its
+//! points are moved slightly, and the digit is rotated, slanted, stretched and shifted. A pen of random width and
+//! pressure draws it.
 //!
 //! The images have MNIST's format (28×28 bytes, white ink on black, classes 0 to 9) and are about as hard: a linear
 //! classifier reaches about 90 % test accuracy, and a network with one hidden layer of 50 units about 98 %. Results on
@@ -18,12 +19,12 @@ use self::hand::Hand;
 use self::pen::PIXELS;
 use super::{DataError, Dataset, Labels, Split};
 
-/// Images per piece of work of a thread.
+/// Images that a thread draws before it takes the next images from the queue.
 const CHUNK: usize = 500;
 
-/// As many digits as in MNIST: 60,000 for training and 10,000 for testing.
+/// Draws as many digits as MNIST has: 60,000 for training and 10,000 for testing.
 ///
-/// A seed determines all bytes, on every platform: see [`digits_of`].
+/// The same seed gives the same bytes on every platform: see [`digits_of`].
 ///
 /// ```no_run
 /// let split = wgrad::data::synthetic::digits(42);
@@ -41,8 +42,8 @@ pub fn digits(seed: u64) -> Split {
 
 /// Draws `train` digits for training and `test` other digits for testing.
 ///
-/// Each example depends only on the seed, its part and its index, not on the number of examples: the first thousand
-/// digits of a large set equal a set of a thousand. The arithmetic is integer and IEEE 754 single-precision addition,
+/// Each example depends only on the seed, on its part (training or test) and on its index. So the first 1,000 digits do
+/// not depend on the number of digits. The code uses only integer arithmetic and IEEE 754 single-precision addition,
 /// multiplication, division and square root, which are exactly specified. So the bytes are the same on every platform
 /// that follows the standard.
 ///
@@ -63,7 +64,7 @@ pub fn digits_of(seed: u64, train: usize, test: usize) -> Result<Split, DataErro
     Drawing::new(seed, train, test)?.finish()
 }
 
-/// Draws the digits of [`digits_of`] a few at a time, for a program that must keep its screen responsive.
+/// Draws the digits of [`digits_of`] a few at a time, so that a program can update its user interface in between.
 ///
 /// ```
 /// use wgrad::data::synthetic::{self, Drawing};
@@ -85,12 +86,12 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// Starts with no digits drawn.
+    /// Allocates memory for the digits. No digit is drawn yet.
     ///
     /// # Errors
     /// [`DataError::TooLarge`] when there is not enough memory for the images.
     pub fn new(seed: u64, train: usize, test: usize) -> Result<Self, DataError> {
-        // Streams of the random generator: even numbers for training, odd numbers for testing.
+        // Training examples use the random generator's streams with even numbers, test examples those with odd numbers.
         Ok(Self {
             seed,
             train: Sheet::blank("synthetic digits train", 0, train)?,
@@ -104,7 +105,7 @@ impl Drawing {
         self.train.remaining() + self.test.remaining()
     }
 
-    /// Draws the next `count` digits, or all that remain if these are fewer.
+    /// Draws the next `count` digits, or all remaining digits if there are fewer.
     pub fn draw(&mut self, count: usize) {
         let of_test = count.min(self.test.remaining());
         self.test.draw(self.seed, of_test);
@@ -125,7 +126,7 @@ impl Drawing {
     }
 }
 
-/// One part of the digits, drawn up to some index.
+/// The training digits or the test digits. The first `drawn` of them are drawn.
 struct Sheet {
     name: &'static str,
     part: u64,
@@ -181,7 +182,7 @@ impl std::fmt::Debug for Sheet {
     }
 }
 
-/// `len` zeros, or `None` when there is not enough memory for them.
+/// Returns `len` zeros; `None` if there is not enough memory for them.
 fn zeroed<T: Clone + Default>(len: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(len).ok()?;
@@ -204,11 +205,11 @@ fn draw_all(features: &mut [u8], labels: &mut [u32], hand: impl Fn(u64) -> Hand 
             }
         }
     };
-    // In a browser without threads, the count is an error: this thread then draws everything.
+    // In a browser without threads, `available_parallelism` fails. Then this thread draws everything.
     let helpers = thread::available_parallelism().map_or(0, |threads| threads.get() - 1);
     thread::scope(|scope| {
         for _ in 0..helpers.min(others) {
-            // If a helper cannot start, the other threads draw its share.
+            // If a helper thread cannot start, the other threads draw its images.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();

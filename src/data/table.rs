@@ -9,7 +9,7 @@ use super::{DataError, Dataset, Labels};
 
 /// Rows of `f32` features, each with a class or with target values.
 ///
-/// The network sees the features unchanged, so scale them to about −1…1 first. Cloning is cheap: clones share their
+/// The network receives the features unchanged, so scale them to about −1…1 first. Cloning is cheap: clones share their
 /// memory.
 ///
 /// ```
@@ -37,11 +37,11 @@ struct Inner {
     digest: OnceLock<DataDigest>,
 }
 
-/// The targets of all rows.
+/// The targets of all rows of a [`Table`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Targets {
-    /// A class per row.
+    /// One class per row.
     Classes(Labels),
     /// One or more values per row.
     Values {
@@ -53,13 +53,14 @@ pub enum Targets {
 }
 
 impl Table {
-    /// Creates a table from rows `features` (examples, width) and `targets` (examples, outputs).
+    /// Creates a table from `features` of shape (examples, width) and target values `targets` of shape (examples,
+    /// outputs).
     ///
     /// # Errors
     /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when `features` and `targets`
-    /// have different numbers of rows; [`DataError::NotFinite`] when a number is infinite or NaN, and
-    /// [`DataError::ColumnsNotFinite`] when a whole column is. A constant column that was divided by its standard
-    /// deviation becomes such a column.
+    /// have different numbers of rows; [`DataError::NotFinite`] when a number is infinite or NaN;
+    /// [`DataError::ColumnsNotFinite`] when all numbers of a column are. This happens if a constant column was divided
+    /// by its standard deviation, which is 0.
     pub fn regression(
         name: impl Into<String>,
         features: ArrayView2<'_, f32>,
@@ -75,10 +76,10 @@ impl Table {
         Self::new(name, features, values)
     }
 
-    /// Creates a table from rows `features` (examples, width), each with a class.
+    /// Creates a table from `features` of shape (examples, width) and one class label per row.
     ///
     /// # Errors
-    /// As [`regression`](Self::regression).
+    /// The errors of [`regression`](Self::regression).
     pub fn classification(
         name: impl Into<String>,
         features: ArrayView2<'_, f32>,
@@ -170,7 +171,7 @@ impl Table {
         &self.inner.targets
     }
 
-    /// The class of every row, if the targets are classes.
+    /// The class labels of all rows; `None` if the targets are values.
     #[must_use]
     pub fn labels(&self) -> Option<&Labels> {
         match self.targets() {
@@ -227,7 +228,7 @@ pub(super) fn check_finite(
         .clone()
         .filter(|(_, column)| faults(*column) == column.len());
     let whole: Vec<usize> = whole.map(|(at, _)| at).collect();
-    // In a single row, it is unknown whether the row or the column is at fault.
+    // A bad number in a single row may be the fault of the row or of the column. Report the row.
     if !whole.is_empty() && of.nrows() > 1 {
         return Err(DataError::ColumnsNotFinite {
             name: name.to_owned(),
@@ -279,10 +280,10 @@ impl From<&Examples> for Examples {
     }
 }
 
-/// Whatever can be turned into [`Examples`]: a [`Dataset`], a [`Table`], or [`Examples`] themselves.
+/// Data that converts to [`Examples`]: a [`Dataset`], a [`Table`], or [`Examples`].
 ///
-/// A reference to any of them is a `&dyn ToExamples`, which the methods of [`Train`](crate::Train) take. The rows are
-/// shared and not copied.
+/// The methods of [`Train`](crate::Train) take data as `&dyn ToExamples`. The conversion shares the rows and does not
+/// copy them.
 pub trait ToExamples {
     /// Returns [`Examples`] that share these rows.
     fn to_examples(&self) -> Examples;
@@ -326,7 +327,7 @@ impl Examples {
         }
     }
 
-    /// The class of every example, if the targets are classes.
+    /// The class labels of all examples; `None` if the targets are values.
     pub(crate) fn labels(&self) -> Option<&Labels> {
         match self {
             Self::Bytes(dataset) => Some(dataset.labels()),
@@ -334,7 +335,7 @@ impl Examples {
         }
     }
 
-    /// The target values of every example, row by row, if the targets are values.
+    /// The target values of all examples, row by row; `None` if the targets are classes.
     pub(crate) fn values(&self) -> Option<&[f32]> {
         match self {
             Self::Bytes(_) => None,
@@ -345,8 +346,8 @@ impl Examples {
         }
     }
 
-    /// SHA-256 of the contents (kind, sizes, features and targets, but not the name). It is computed at the first
-    /// call, once for all clones.
+    /// SHA-256 of the contents: kind, sizes, features and targets, without the name. The first call computes it, and
+    /// all clones share the result.
     pub(crate) fn digest(&self) -> &DataDigest {
         match self {
             Self::Bytes(dataset) => dataset.digest(),
@@ -354,7 +355,7 @@ impl Examples {
         }
     }
 
-    /// Bytes of the features and targets.
+    /// Size of the features and targets, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let features = match self {
             Self::Bytes(dataset) => dataset.features().len(),
@@ -376,5 +377,5 @@ impl Examples {
     }
 }
 
-/// See [`Examples::memory`].
+/// A weak reference to the data of [`Examples`]: see [`Examples::memory`].
 pub(crate) type Memory = Weak<dyn Any + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Sharing of steps, for both engines.
+//! Distributed training steps, for the GPU engine and the CPU engine.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::memory::{self, bytes_of};
 use crate::network::Graph;
 use crate::ops::metrics::HISTORY;
 
-/// One process's part of a training that processes share.
+/// One process's part of a distributed training.
 #[derive(Debug)]
 pub(crate) struct DataParallel {
     world: Arc<dyn World>,
@@ -28,19 +28,19 @@ enum Kind {
     Parameters {
         exchange: Exchange,
         every: usize,
-        /// Steps since the last average.
+        /// Number of steps since the last averaging.
         since: usize,
     },
 }
 
 impl DataParallel {
-    /// Creates this process's part. `kept` is the number of values kept from step to step for each parameter; `shards`
-    /// is the number of minibatches per step.
+    /// Creates this process's part. `kept` is the number of state arrays per parameter: the optimizer's arrays, and the
+    /// moving average. `shards` is the number of minibatches per step.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there are fewer shards than processes, the network keeps state from step to step, the
-    /// number of local steps is out of range, or local steps would give the processes different numbers of shards;
-    /// [`Error::Memory`] when there is no room for the exchanged values.
+    /// [`Error::Setting`] when there are fewer shards than processes, a layer has state (for example, `BatchNorm`), the
+    /// number of local steps is out of range or differs between processes, or local steps would give the processes
+    /// different numbers of shards; [`Error::Memory`] when the host has too little memory for the exchanged values.
     pub(crate) fn new(
         distribution: Distribution,
         (graph, kept): (&Graph, usize),
@@ -81,19 +81,21 @@ impl DataParallel {
         Ok(Self { world, own, kind })
     }
 
-    /// Restarts the local steps: all processes have resumed from the same file.
+    /// Called after all processes have resumed from the same file: the count of local steps since the last averaging
+    /// restarts at 0.
     pub(crate) fn resumed(&mut self) {
         if let Kind::Parameters { since, .. } = &mut self.kind {
             *since = 0;
         }
     }
 
-    /// Range of the step's minibatches that this process computes.
+    /// The range of the step's shards that this process computes.
     pub(crate) fn own(&self) -> &Range<usize> {
         &self.own
     }
 
-    /// Whether this process takes steps on its own between averages of parameters.
+    /// Whether the processes average parameters after several [local steps](Distribution::local_steps), instead of
+    /// gradients in each step.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.kind, Kind::Parameters { .. })
     }
@@ -102,26 +104,27 @@ impl DataParallel {
         &self.world
     }
 
-    /// The division of other work among the processes.
+    /// Divides other work, for example evaluations, among the processes.
     pub(crate) fn partition(&self) -> Partition {
         Partition(Arc::clone(&self.world))
     }
 
-    /// Whether this process writes files.
+    /// Whether this process has rank 0, which writes the files.
     pub(crate) fn leads(&self) -> bool {
         self.world.rank() == 0
     }
 
-    /// Checks that all processes have the same bytes: see [`check_same`].
+    /// Checks that all processes pass the same bytes: see [`check_same`].
     pub(crate) fn check_same(&self, what: &str, bytes: &[u8]) -> Result<(), Error> {
         check_same(&*self.world, what, bytes)
     }
 }
 
-/// Checks that this process trains alone.
+/// Checks that the training is not distributed.
 ///
 /// # Errors
-/// [`Error::Setting`] when processes share the steps; it names `what`, which they cannot share.
+/// [`Error::Setting`] when the training is distributed; it names `what`, a kind of call that a distributed training
+/// does not support.
 pub(crate) fn check_alone(of: Option<&DataParallel>, what: &str) -> Result<(), Error> {
     match of {
         None => Ok(()),
@@ -129,10 +132,10 @@ pub(crate) fn check_alone(of: Option<&DataParallel>, what: &str) -> Result<(), E
     }
 }
 
-/// Checks that all processes have the same parameters.
+/// Checks that all processes have the same parameters at present.
 ///
 /// # Errors
-/// [`Error::Setting`] when local steps were taken since the last average.
+/// [`Error::Setting`] when local steps were taken since the last averaging.
 pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
     match of.map(|of| &of.kind) {
         Some(&Kind::Parameters { every, since, .. }) if since > 0 => {
@@ -146,7 +149,8 @@ pub(crate) fn check_averaged(of: Option<&DataParallel>) -> Result<(), Error> {
     }
 }
 
-/// Checks that this number of local steps is allowed, and that all processes get the same number of shards.
+/// Checks that the number of local steps is in range, and that all processes get the same number of shards. Returns the
+/// number of local steps.
 fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, Error> {
     if !(1..=HISTORY).contains(&steps) {
         let expected = format!("1 to {HISTORY}, the number of losses that are kept");
@@ -162,7 +166,7 @@ fn check_local(steps: usize, shards: usize, processes: usize) -> Result<usize, E
     Ok(steps)
 }
 
-/// Checks that there is room for an exchange that takes `numbers` values for each parameter.
+/// Checks that the host has enough memory for an exchange that stores `numbers` values per parameter element.
 fn check_memory(graph: &Graph, of_what: &str, numbers: usize) -> Result<(), Error> {
     let parameters = graph
         .parameters
@@ -174,18 +178,18 @@ fn check_memory(graph: &Graph, of_what: &str, numbers: usize) -> Result<(), Erro
     memory::check(what, bytes_of::<f32>(all))
 }
 
-/// Divides items among the processes.
+/// Divides items (for example, passes of an evaluation) among the processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Partition(Arc<dyn World>);
 
 impl Partition {
-    /// Range of this process's items, of `count` in all.
+    /// The range of items of this process, out of `count` items.
     pub(crate) fn own(&self, count: usize) -> Range<usize> {
         own(self.0.rank(), self.0.size(), count)
     }
 
-    /// Exchanges the results for all items. On entry, `numbers` has those of this process's items, `width` values
-    /// each; on return it has all.
+    /// Exchanges results: on return, `numbers` has the results of all items, in order, `width` values per item. On
+    /// entry, it must have the results of this process's items at their place.
     pub(crate) fn gather(&self, numbers: &mut [u32], width: usize) -> Result<(), Error> {
         let world = &self.0;
         let size = world.size();
@@ -207,29 +211,30 @@ impl Partition {
     }
 }
 
-/// A training whose steps can be shared among processes.
+/// A trainer whose steps can be distributed among processes.
 pub(crate) trait Replica {
     fn data_parallel(&mut self) -> &mut Option<Box<DataParallel>>;
 
     fn steps_before(&self) -> u64;
 
-    /// Called before the shards of the next `steps` steps, at most 16,384.
+    /// Called before every group of at most 16,384 steps: checks the learning rates of the next `steps` steps.
     fn begin(&mut self, steps: usize) -> Result<(), Error>;
 
-    /// Computes a shard's gradients and returns its mean loss. Called for the shards in order.
+    /// Computes a shard's gradients and returns its mean loss. Called for this process's shards in ascending order.
     fn compute(&mut self, shard: usize) -> Result<f32, Error>;
 
-    /// The gradients computed last, with the same lengths in every process.
+    /// The gradients of the latest shard. The vectors have the same lengths in every process.
     fn gradients(&mut self) -> Vec<&mut [f32]>;
 
-    /// Ends a step with mean loss `loss`: updates by [`gradients`](Self::gradients), now the mean over all shards.
+    /// Ends a step: updates the parameters by [`gradients`](Self::gradients), which now have the mean over all shards.
+    /// `loss` is the mean loss of the step.
     fn update(&mut self, loss: f32) -> Result<(), Error>;
 
-    /// Takes steps on only this process's shards; returns their losses. If they diverge, all `count` steps still count
-    /// as taken.
+    /// Takes `count` steps on only this process's shards; returns their losses. If the training diverges, the step
+    /// count still grows by `count`.
     fn own_steps(&mut self, count: usize) -> Result<Vec<f32>, Error>;
 
-    /// Passes all trained parameters, with all values kept for them from step to step, to `average`, which changes
+    /// Passes all trained parameters, their optimizer state and their moving average to `average`, which overwrites
     /// them.
     fn average_values(
         &mut self,
@@ -241,7 +246,7 @@ pub(crate) trait Replica {
     fn judge(&mut self, before: u64, losses: &[f32]) -> Result<(), Error>;
 }
 
-/// A shard's gradients, together with its mean loss.
+/// The gradients and the mean loss of a shard, which are averaged together.
 struct Gradients<'a, T> {
     replica: &'a mut T,
     loss: [f32; 1],
@@ -260,7 +265,7 @@ impl<T: Replica> Averaged for Gradients<'_, T> {
     }
 }
 
-/// Vectors of which each process contributes one shard.
+/// Vectors that each process has already computed: each process counts as one shard.
 struct OwnVectors<'a>(Vec<&'a mut [f32]>);
 
 impl Averaged for OwnVectors<'_> {
@@ -273,7 +278,7 @@ impl Averaged for OwnVectors<'_> {
     }
 }
 
-/// Takes steps together with the other processes; returns the mean loss of each step.
+/// Takes `count` steps together with the other processes. Returns the mean loss of each step.
 pub(crate) fn distributed_steps<T: Replica>(
     training: &mut T,
     count: usize,
@@ -281,7 +286,8 @@ pub(crate) fn distributed_steps<T: Replica>(
     let Some(mut shared) = training.data_parallel().take() else {
         unreachable!("it is shared");
     };
-    // Take it out, so that local steps run as those of a single process.
+    // Remove the distribution from the trainer during the call, so that local steps run as in a training that is not
+    // distributed.
     let taken = take_steps(training, &mut shared.kind, count);
     *training.data_parallel() = Some(shared);
     taken
@@ -334,14 +340,15 @@ fn take_steps<T: Replica>(
     Ok(losses)
 }
 
-/// Takes steps on this process's shards only; returns the losses averaged over the processes.
+/// Takes `steps` steps on only this process's shards. Returns the losses, averaged over all processes.
 fn local_steps<T: Replica>(
     training: &mut T,
     exchange: &mut Exchange,
     steps: usize,
 ) -> Result<Vec<f32>, Error> {
     let mut own = match training.own_steps(steps) {
-        // A NaN in the mean tells the other processes. A loss that is merely large could vanish in the mean.
+        // Send a NaN, so that the mean is NaN in all processes. A loss that is only large might give a mean that counts
+        // as sound.
         Err(Error::Diverged { losses, .. }) => {
             let mut own = losses;
             own.push(f32::NAN);
@@ -354,7 +361,7 @@ fn local_steps<T: Replica>(
     Ok(own)
 }
 
-/// Takes steps for about `time` by the clock of process 0; returns their number.
+/// Takes steps for about `time`, by the clock of process 0. Returns the number of steps.
 pub(crate) fn distributed_steps_within<T: Replica>(
     training: &mut T,
     time: Duration,

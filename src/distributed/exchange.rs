@@ -1,4 +1,6 @@
-//! Means over all shards, in an order that does not depend on the number of processes.
+//! Means over all shards (minibatches of a step). The order of additions does not depend on the number of processes.
+
+mod layout;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,43 +8,47 @@ use std::sync::Arc;
 use super::World;
 use crate::error::Error;
 
-/// A vector with at least this many numbers per process is sent from its own memory; shorter ones are packed. Copying
-/// this many numbers there and back took a Xeon core 90 µs. Separate messages to and from one more process take 40 µs
-/// on a network with 20 µs latency.
+use layout::MessageLayout;
+
+/// A vector with at least this many elements per process is sent directly from its own memory, as a separate message.
+/// Shorter vectors are copied into one packed message. Copying this many elements there and back took a Xeon core 90
+/// µs. Two separate messages, to and from one more process, take 40 µs on a network with 20 µs latency.
 const IN_PLACE: usize = 1 << 16;
 
-/// The values that an exchange averages: vectors with the same lengths in all processes.
+/// Vectors that an [`Exchange`] averages. They have the same lengths in all processes.
 pub(crate) trait Averaged {
-    /// Writes the shard's values into the vectors. Called for the shards of a process in order.
+    /// Computes shard `shard` and writes its values into the vectors. Called once per shard of this process, in
+    /// ascending order.
     fn compute(&mut self, shard: usize) -> Result<(), Error>;
 
-    /// The present vectors.
+    /// The vectors: the values of the latest shard, or the sums or means that the exchange wrote there.
     fn vectors(&mut self) -> Vec<&mut [f32]>;
 }
 
 /// Averages the values of all shards over all processes.
 ///
-/// The additions form a binary tree: the sum over a range of shards is the sum over its first half plus the sum over
-/// its second half.
+/// The additions form a binary tree: the sum over a range of shards is the sum over the range's first half plus the sum
+/// over its second half.
 ///
-/// 1. Each process computes its own shards. If all shards of a range of the tree are its own, it adds them; the largest
-///    such ranges are its blocks.
-/// 2. Each process is responsible for one slice of the vectors. It receives this slice of every other process's blocks,
-///    and adds them to its own in the order of the tree.
-/// 3. It multiplies the sum by 1/shards, and sends this slice of the mean to all other processes.
+/// 1. Each process computes its own shards. It adds the shards of every range of the tree that contains only its own
+///    shards. The largest such ranges are called its blocks.
+/// 2. Each process is responsible for one slice of the vectors: a range of their elements. It receives this slice of
+///    every block of the other processes, and adds all slices in the order of the tree.
+/// 3. It multiplies the sum by 1/shards, and sends the result, its slice of the mean, to all other processes.
 ///
-/// If the number of processes is a power of 2 that divides the number of shards, each process has one block. Then a
-/// step sends as much as the best known all-reduce, about twice the parameters (Thakur, Rabenseifner, Gropp,
-/// "Optimization of collective communication operations in MPICH", 2005).
+/// If the number of processes is a power of 2 that divides the number of shards, each process has exactly one block.
+/// Then each process sends about twice the size of the parameters per step, as the best known all-reduce does (Thakur,
+/// Rabenseifner, Gropp, "Optimization of collective communication operations in MPICH", 2005).
 #[derive(Debug)]
 pub(crate) struct Exchange {
     world: Arc<dyn World>,
     shards: usize,
-    /// Blocks of each process: ranges of shards.
+    /// The blocks of each process, as ranges of shards.
     blocks: Vec<Vec<Range<usize>>>,
-    /// Sums of first halves whose second half is still being computed: at most one for each level of the tree.
+    /// Sums over first halves of ranges, stored while the second half is computed: at most one sum for each level of
+    /// the tree.
     sums: Vec<Vec<Vec<f32>>>,
-    /// The packed numbers: all that are not sent from their own memory.
+    /// The packed message: all elements that are not sent from their vector's own memory.
     packed: Vec<f32>,
     /// Vectors of at least this length are sent from their own memory.
     in_place: usize,
@@ -50,69 +56,8 @@ pub(crate) struct Exchange {
     slices: Vec<f32>,
 }
 
-/// Division of vectors into messages.
-#[derive(Debug)]
-struct Cut {
-    /// Numbers of each vector that are sent from its own memory: a multiple of the number of processes.
-    in_place: Vec<usize>,
-    /// Number of packed numbers, rounded up to a multiple of the number of processes.
-    packed: usize,
-}
-
-impl Cut {
-    fn new(vectors: &[&mut [f32]], size: usize, least: usize) -> Self {
-        let in_place = |vector: &&mut [f32]| match vector.len() {
-            length if length < least => 0,
-            length => length - length % size,
-        };
-        let in_place: Vec<usize> = vectors.iter().map(in_place).collect();
-        let all: usize = vectors.iter().map(|vector| vector.len()).sum();
-        let packed = all - in_place.iter().sum::<usize>();
-        Self {
-            in_place,
-            packed: packed.next_multiple_of(size),
-        }
-    }
-
-    /// The messages: the first part of each long vector, and the packed numbers.
-    fn messages<'a>(
-        &self,
-        vectors: &'a mut [&mut [f32]],
-        packed: &'a mut [f32],
-    ) -> Vec<&'a mut [f32]> {
-        let in_place = vectors.iter_mut().zip(&self.in_place);
-        let in_place = in_place.map(|(vector, &length)| &mut vector[..length]);
-        let all = in_place.chain([&mut packed[..self.packed]]);
-        all.filter(|message| !message.is_empty()).collect()
-    }
-
-    /// The part of each vector that is packed.
-    fn rests<'a>(&self, vectors: &'a mut [&mut [f32]]) -> impl Iterator<Item = &'a mut [f32]> {
-        let rests = vectors.iter_mut().zip(self.in_place.clone());
-        rests.map(|(vector, length)| &mut vector[length..])
-    }
-
-    fn pack(&self, vectors: &mut [&mut [f32]], packed: &mut [f32]) {
-        let mut left = packed;
-        for rest in self.rests(vectors) {
-            let (to, behind) = left.split_at_mut(rest.len());
-            to.copy_from_slice(rest);
-            left = behind;
-        }
-    }
-
-    fn unpack(&self, packed: &[f32], vectors: &mut [&mut [f32]]) {
-        let mut left = packed;
-        for rest in self.rests(vectors) {
-            let (from, behind) = left.split_at(rest.len());
-            rest.copy_from_slice(from);
-            left = behind;
-        }
-    }
-}
-
 impl Exchange {
-    /// An exchange of `shards` shards in total.
+    /// Makes an exchange for `shards` shards, counted over all processes.
     ///
     /// # Errors
     /// [`Error::Setting`] when there are fewer shards than processes.
@@ -139,25 +84,25 @@ impl Exchange {
         })
     }
 
-    /// Range of this process's shards.
+    /// The range of shards that this process computes.
     pub(crate) fn own(&self) -> Range<usize> {
         own(self.world.rank(), self.world.size(), self.shards)
     }
 
-    /// Numbers that the exchange stores for each number of the vectors.
+    /// Memory of the exchange as a multiple of the vectors' memory: stored sums and received slices.
     pub(crate) fn kept(&self) -> usize {
         let sums = self.own().len().max(1).next_power_of_two().ilog2() as usize;
         let blocks: usize = self.blocks.iter().map(Vec::len).sum();
         sums + blocks.div_ceil(self.world.size())
     }
 
-    /// Computes all shards of this process, and leaves the mean over the shards of all processes in the vectors.
+    /// Computes all shards of this process, and writes the mean over the shards of all processes into the vectors.
     pub(crate) fn average(&mut self, of: &mut impl Averaged) -> Result<(), Error> {
         let rank = self.world.rank();
         let size = self.world.size();
-        let cut = Cut::new(&of.vectors(), size, self.in_place);
-        self.packed.resize(cut.packed, 0.0);
-        // One round for each block of a process; some processes may have fewer blocks.
+        let layout = MessageLayout::new(&of.vectors(), size, self.in_place);
+        self.packed.resize(layout.packed, 0.0);
+        // Each round sends one block of each process. Processes with fewer blocks send nothing in the last rounds.
         let rounds = self.blocks.iter().map(Vec::len).max().unwrap_or_default();
         // For each message and each process: places of the slices of the process's blocks.
         let mut places: Vec<Vec<Vec<Place>>> = Vec::new();
@@ -166,10 +111,10 @@ impl Exchange {
             let block = self.blocks[rank].get(round).cloned();
             if let Some(block) = &block {
                 sum(block, of, &mut self.sums, 0)?;
-                cut.pack(&mut of.vectors(), &mut self.packed);
+                layout.pack(&mut of.vectors(), &mut self.packed);
             }
             let mut vectors = of.vectors();
-            let messages = cut.messages(&mut vectors, &mut self.packed);
+            let messages = layout.messages(&mut vectors, &mut self.packed);
             places.resize_with(messages.len(), || vec![Vec::new(); size]);
             for (message, places) in messages.into_iter().zip(&mut places) {
                 let slice = message.len() / size;
@@ -201,7 +146,7 @@ impl Exchange {
         #[expect(clippy::cast_precision_loss, reason = "rounded once")]
         let share = 1.0 / self.shards as f32;
         let mut vectors = of.vectors();
-        let messages = cut.messages(&mut vectors, &mut self.packed);
+        let messages = layout.messages(&mut vectors, &mut self.packed);
         for (message, places) in messages.into_iter().zip(&places) {
             let slice = message.len() / size;
             let mut slices = Slices {
@@ -215,7 +160,7 @@ impl Exchange {
             assert_eq!(total, Place::Own, "each process has a block");
             self.world.all_gather(bytemuck::cast_slice_mut(message))?;
         }
-        cut.unpack(&self.packed, &mut of.vectors());
+        layout.unpack(&self.packed, &mut of.vectors());
         Ok(())
     }
 }
@@ -232,17 +177,17 @@ enum Place {
 /// Slices of all blocks, for one message.
 struct Slices<'a> {
     blocks: &'a [Vec<Range<usize>>],
-    /// Places of each process's blocks.
+    /// For each process, the places of its blocks' slices.
     places: &'a [Vec<Place>],
-    /// Number of each process's blocks that are already added.
+    /// For each process, the number of its blocks that are already added.
     done: Vec<usize>,
     own: &'a mut [f32],
     stored: &'a mut [f32],
 }
 
 impl Slices<'_> {
-    /// Adds up a range of shards and multiplies the sum by `factor`; returns the place of the sum. It is the own slice
-    /// if the range contains this process's last block.
+    /// Adds the slices of a range of shards and multiplies the sum by `factor`. Returns the place of the sum, which is
+    /// [`Place::Own`] if the range contains this process's last block.
     fn add(&mut self, range: &Range<usize>, factor: f32) -> Place {
         let length = self.own.len();
         let is_block = |blocks: &Vec<Range<usize>>| blocks.contains(range);
@@ -280,7 +225,8 @@ impl Slices<'_> {
     }
 }
 
-/// The share of one process in `shards` items. Shares differ by at most one item.
+/// The range of shards (or other items) that process `rank` of `size` processes computes. The lengths of these ranges
+/// differ by at most one.
 pub(super) fn own(rank: usize, size: usize, shards: usize) -> Range<usize> {
     rank * shards / size..(rank + 1) * shards / size
 }
@@ -290,7 +236,7 @@ fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
     [range.start..middle, middle..range.end]
 }
 
-/// Appends the largest ranges of the tree that lie within `own`.
+/// Appends the largest ranges of the tree that lie within `own` to `blocks`.
 fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<usize>>) {
     if range.end <= own.start || own.end <= range.start {
         return;
@@ -304,8 +250,8 @@ fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<u
     }
 }
 
-/// Leaves the sum of a range of shards in the vectors. Shards are added in pairs; the sum of the first half waits in
-/// `sums` at this height of the tree while the second half is computed.
+/// Computes a range of shards and writes their sum into the vectors. While the second half of the range is computed,
+/// the sum over the first half is stored in `sums[height]`; `height` is the depth of the range in the tree.
 fn sum(
     range: &Range<usize>,
     of: &mut impl Averaged,
@@ -338,10 +284,10 @@ mod tests {
     use super::super::Threads;
     use super::*;
 
-    /// Shortest vector that is sent from its own memory in these tests.
+    /// Minimum length of a vector that is sent from its own memory in these tests.
     const LONG: usize = 1000;
 
-    /// A shard's values: their sums are rounded, so the result depends on the order of addition.
+    /// Returns a shard's values. Their sums must be rounded, so a wrong order of additions gives other bits.
     fn numbers(shard: usize, count: usize) -> Vec<f32> {
         let number = |at: usize| ((shard * 7919 + at * 104_729) % 1009) as f32 / 997.0 + 0.1;
         (0..count).map(number).collect()
@@ -379,7 +325,7 @@ mod tests {
                 vectors: lengths.iter().map(|&length| vec![0.0; length]).collect(),
                 asked: Vec::new(),
             };
-            // A second step shows that nothing of the first one remains.
+            // Take a second step, to show that no values of the first step remain.
             for _step in 0..2 {
                 numbers.asked.clear();
                 exchange.average(&mut numbers)?;
@@ -406,8 +352,8 @@ mod tests {
                 for (at, &found) in alone.iter().enumerate() {
                     let of_all = given.iter().map(|numbers| f64::from(numbers[at]));
                     let expected = of_all.sum::<f64>() / shards as f64;
-                    // Each addition on the way to the root, and the multiplication, is off by at most half a unit in
-                    // the last place.
+                    // Each addition on the way to the tree's root, and the multiplication, has a rounding error of at
+                    // most half a unit in the last place.
                     let bound =
                         1.2 * (shards as f64).log2().ceil().mul_add(1.0, 1.0) * 2f64.powi(-24);
                     assert!(

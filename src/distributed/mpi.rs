@@ -1,4 +1,4 @@
-//! Processes started by `mpirun`.
+//! Distributed training by MPI: processes that `mpirun` has started.
 //!
 //! ```no_run
 //! use wgrad::data::{Sampling, synthetic};
@@ -38,36 +38,36 @@ use super::World;
 use crate::error::Error;
 use crate::gpu::lock;
 
-/// Only one thread at a time may call MPI.
+/// Locked during each MPI call: only one thread at a time may call MPI.
 static CALLS: Mutex<()> = Mutex::new(());
 
-/// This process among all processes of an `mpirun`. A program started without `mpirun` has one process.
+/// The [`World`] of all processes that one `mpirun` has started. A program started without `mpirun` has one process.
 #[derive(Debug, Clone)]
 pub struct Mpi {
     rank: usize,
     size: usize,
-    /// This process's number on its host, and the number of processes on that host.
+    /// This process's rank among the processes on its host, and the number of processes on that host.
     of_host: (usize, usize),
 }
 
-/// Runs `work` in this process and returns its result.
+/// Initializes MPI, runs `work` in this process and returns its result.
 ///
-/// If `work` fails or panics, the process leaves without telling the others: return the error from `main`, and
-/// `mpirun` ends all processes. So return every error of the training. A process that continues or ends normally while
-/// the others wait for its gradients makes them wait forever. Only a failed save is an error of the first process
-/// alone.
+/// If `work` fails or panics, the other processes are not notified. Return the error from `main`: then `mpirun` ends
+/// all processes. If the process instead continued or ended normally, the other processes would wait forever for its
+/// gradients. So return every error of the training. The only error that does not affect the other processes is a
+/// failed save, because only the process with rank 0 saves.
 ///
-/// MPI itself ends the program when a process is lost.
+/// If a process dies, MPI itself ends the program.
 ///
 /// # Errors
-/// The errors of `work`, and [`Error::Setting`] when MPI was initialized before or does not allow calls from any
-/// thread.
+/// The errors of `work`, and [`Error::Setting`] when MPI was already initialized, or when the MPI library does not
+/// support calls from different threads (`MPI_THREAD_SERIALIZED`).
 pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<T, E> {
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
         let expected = "started by mpi::run, once in each process";
         return Err(Error::setting("MPI", expected, "already started").into());
     };
-    // Dropping it waits for all processes: after a failure, all would wait for each other.
+    // Dropping `universe` waits for all processes. After an error in `work`, that would be a deadlock.
     let universe = ManuallyDrop::new(universe);
     if threading < Threading::Serialized {
         let expected = "a library that allows calls from any thread, one at a time";
@@ -86,25 +86,26 @@ pub fn run<T, E: From<Error>>(work: impl FnOnce(Mpi) -> Result<T, E>) -> Result<
 }
 
 impl Mpi {
-    /// Whether this process should print and save.
+    /// Whether this process has rank 0, which should print and save.
     #[must_use]
     pub fn leads(&self) -> bool {
         self.rank == 0
     }
 
-    /// This process's number on its host, from 0, and the number of processes on that host: each may use its own GPU.
+    /// This process's rank among the processes on its host, from 0, and the number of processes on that host: for
+    /// example, to choose a GPU for each process.
     #[must_use]
     pub fn of_host(&self) -> (usize, usize) {
         self.of_host
     }
 }
 
-/// Converts a count of MPI, which is never negative.
+/// Converts a rank or count from MPI's type; it is never negative.
 fn number(count: i32) -> usize {
     usize::try_from(count).unwrap_or_default()
 }
 
-/// Converts a number of values into MPI's type.
+/// Converts a number of elements into MPI's type.
 fn count(numbers: usize) -> Result<i32, Error> {
     i32::try_from(numbers).map_err(|_| {
         let expected = "at most 2³¹ − 1, the limit of MPI: use a smaller network";
@@ -112,7 +113,7 @@ fn count(numbers: usize) -> Result<i32, Error> {
     })
 }
 
-/// Start of each part of a message.
+/// Computes the index at which each part of a message starts.
 fn starts(counts: &[i32]) -> Result<Vec<i32>, Error> {
     let mut next = 0usize;
     let starts = counts.iter().map(|&of_one| {

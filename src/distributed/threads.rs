@@ -1,4 +1,4 @@
-//! Threads of one process that train together; each may have its own GPU.
+//! Distributed training by threads of one process; each thread may have its own GPU.
 
 use std::fmt;
 use std::panic;
@@ -9,13 +9,15 @@ use super::World;
 use crate::error::Error;
 use crate::gpu::lock;
 
-/// One of several threads of this program that train together without MPI, on the GPUs of one machine or in tests.
+/// The [`World`] of threads of this program that train together without MPI: for several GPUs in one machine, or for
+/// tests. Each thread gets its own `Threads`.
 pub struct Threads {
     rank: usize,
     meeting: Arc<Meeting>,
 }
 
-/// Where the threads exchange their messages.
+/// The memory in which the threads exchange messages. Each exchange is a meeting: it completes when every thread has
+/// sent its message.
 #[derive(Debug)]
 struct Meeting {
     size: usize,
@@ -23,10 +25,10 @@ struct Meeting {
     changed: Condvar,
 }
 
-/// A message of one thread.
+/// The message of one thread.
 #[derive(Debug, Default)]
 struct Sent {
-    /// Whether the message has a separate part for each thread.
+    /// Whether the message has a separate part for each thread (`all_to_all`), or is for all threads (`all_gather`).
     is_in_parts: bool,
     numbers: Vec<u32>,
 }
@@ -42,19 +44,20 @@ struct State {
     come: usize,
     /// Number of completed meetings.
     meetings: u64,
-    /// A thread that has ended and will not arrive any more.
+    /// The first thread that has ended, so that no meeting can complete any more.
     left: Option<usize>,
 }
 
 impl Threads {
-    /// Runs `work` in `count` threads, each with its own world; returns the results in the order of their ranks.
+    /// Runs `work` in `count` threads and passes each thread its [`World`]. Returns the results in the order of the
+    /// ranks.
     ///
     /// # Errors
-    /// The error of the thread that failed first. When a thread ends by an error or a panic, the others get
-    /// [`Error::Process`]; when threads call different methods of their trainers, they get [`Error::Setting`].
+    /// The error of the thread that failed first. Inside `work`, trainers return [`Error::Process`] when another thread
+    /// has ended, and [`Error::Setting`] when the threads call different methods of their trainers.
     ///
     /// # Panics
-    /// When `work` panics, or `count` is 0.
+    /// If `work` panics in a thread, or if `count` is 0.
     pub fn run<T: Send, E: Send>(
         count: usize,
         work: impl Fn(Self) -> Result<T, E> + Sync,
@@ -95,7 +98,7 @@ impl Threads {
             .into_iter()
             .map(|done| done.unwrap_or_else(|panic| panic::resume_unwind(panic)));
         let mut done: Vec<Result<T, E>> = done.collect();
-        // The other threads may have failed only because this one left.
+        // Return the error of the thread that ended first: the other threads may have failed only because it ended.
         let first = lock(&meeting.state).left.unwrap_or_default();
         if done[first].is_err() {
             done.swap(0, first);
@@ -104,7 +107,7 @@ impl Threads {
     }
 }
 
-/// Tells the other threads when a thread ends.
+/// When dropped, tells the other threads that this thread has ended.
 struct Leaving<'a> {
     rank: usize,
     meeting: &'a Meeting,
@@ -118,7 +121,7 @@ impl Drop for Leaving<'_> {
 }
 
 impl Meeting {
-    /// Sends this thread's message and returns the messages of all threads.
+    /// Sends this thread's message, waits for all other threads, and returns the messages of all threads.
     fn meet(&self, rank: usize, sent: Sent) -> Result<Vec<Arc<Sent>>, Error> {
         let sent = Arc::new(sent);
         let mut state = lock(&self.state);
@@ -200,7 +203,7 @@ impl World for Threads {
     }
 }
 
-/// Checks that a process has called the same method as this one.
+/// Returns an error unless `is_same`, which says whether thread `rank` has called the same method as this thread.
 fn check_call(rank: usize, is_same: bool) -> Result<(), Error> {
     if is_same {
         return Ok(());

@@ -1,23 +1,23 @@
 use crate::kernel::Element;
 
-/// A mismatch between a dispatch and its kernel. `Display` describes it.
+/// A mismatch between a dispatch and its kernel. `Display` describes the mismatch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingFault {
     /// The number of tensors differs from the number of bindings.
     #[error("it has {expected} bindings, and {found} tensors were bound")]
     Count {
-        /// Bindings of the kernel.
+        /// Number of bindings of the kernel.
         expected: usize,
-        /// Tensors given.
+        /// Number of tensors in the dispatch.
         found: usize,
     },
-    /// A tensor has elements of another type.
+    /// The element type of a tensor differs from the type that the kernel declares.
     #[error(
         "binding {binding} has elements of {expected:?}, but tensor {tensor} has elements of {found:?}"
     )]
     Element {
-        /// The binding, as declared in the kernel.
+        /// Name of the binding in the kernel.
         binding: String,
         /// Label of the tensor.
         tensor: String,
@@ -31,7 +31,7 @@ pub enum BindingFault {
     Twice {
         /// Label of the tensor.
         tensor: String,
-        /// The binding that the kernel writes.
+        /// Name of the binding that the kernel writes.
         binding: String,
     },
     /// Two tensors overlap in memory, and the kernel writes one of them.
@@ -43,7 +43,7 @@ pub enum BindingFault {
         tensor: String,
         /// Label of the other tensor.
         other: String,
-        /// The binding that the kernel writes.
+        /// Name of the binding that the kernel writes.
         binding: String,
     },
     /// Two tensors are in the same buffer, and the kernel writes one of them.
@@ -57,31 +57,31 @@ pub enum BindingFault {
         /// Label of the other tensor.
         other: String,
     },
-    /// The elements of a tensor do not make whole vectors.
+    /// The kernel reads vectors, but the tensor's number of elements is not a multiple of the vector's length.
     #[error(
         "binding {binding} has vectors of {lanes}, but tensor {tensor} has {elements} elements, which is not a \
         multiple of {lanes}"
     )]
     Vectors {
-        /// The binding, as declared in the kernel.
+        /// Name of the binding in the kernel.
         binding: String,
         /// Label of the tensor.
         tensor: String,
         /// Elements per vector.
         lanes: usize,
-        /// Elements of the tensor.
+        /// Number of elements of the tensor.
         elements: usize,
     },
-    /// A constant has no value.
+    /// A constant of the kernel was given no value.
     #[error("its constant {constant} has no value")]
     NoValue {
-        /// The constant, as declared in the kernel.
+        /// Name of the constant in the kernel.
         constant: String,
     },
-    /// A constant is infinite or NaN.
+    /// A constant of the kernel is infinite or NaN.
     #[error("its constant {constant} is {value}")]
     NotFinite {
-        /// The constant, as declared in the kernel.
+        /// Name of the constant in the kernel.
         constant: String,
         /// `inf`, `-inf` or `NaN`.
         value: String,
@@ -92,7 +92,7 @@ pub enum BindingFault {
 }
 
 impl BindingFault {
-    /// How to fix it.
+    /// How to fix the mismatch, as the end of the message.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Count { .. } | Self::Element { .. } => {

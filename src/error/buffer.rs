@@ -1,8 +1,8 @@
-/// Why a buffer cannot be used as requested. `Display` also says what to do about it.
+/// The reason why a buffer cannot be used as requested. `Display` also says how to fix it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BufferFault {
-    /// The buffer was created without this usage of `wgpu::BufferUsages`.
+    /// The buffer was created without a required flag of `wgpu::BufferUsages`. The field is the flag's name.
     #[error("was made without BufferUsages::{0}. Add that usage where it is created")]
     Usage(&'static str),
     /// The owner has destroyed the buffer.

@@ -1,5 +1,5 @@
-//! Faults of a layer, a loss or an optimizer: see [`check_layer`](crate::check_layer),
-//! [`check_loss`](crate::check_loss) and [`check_optimizer`](crate::check_optimizer).
+//! The faults that [`check_layer`](crate::check_layer), [`check_loss`](crate::check_loss) and
+//! [`check_optimizer`](crate::check_optimizer) find.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use crate::shape::{Shape, TensorShape};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pass {
-    /// Computes `y` from `x`.
+    /// A layer computes its output `y` from its input `x`.
     Forward,
-    /// Computes gradients from `dy`.
+    /// A layer computes gradients from `dy`, the gradient of its output.
     Backward,
-    /// Computes losses and their gradient from outputs and targets.
+    /// A loss computes losses and their gradient from outputs and targets.
     Loss,
-    /// Updates parameters and optimizer state with gradients.
+    /// An optimizer updates parameters and its state with gradients.
     Update,
 }
 
@@ -31,15 +31,15 @@ impl fmt::Display for Pass {
     }
 }
 
-/// The circumstances in which a layer is run.
+/// Whether a check runs a layer as in an evaluation, as in training, or as the first layer in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
-    /// As in an evaluation.
+    /// The layer runs as in an evaluation.
     Evaluation,
-    /// As in training: with random draws, and state that may change.
+    /// The layer runs as in training: it may draw random numbers and change its state.
     Training,
-    /// As the first layer of a network in training, whose `dx` nothing reads.
+    /// The layer runs as the first layer of a network in training. Nothing reads its input gradient `dx`.
     First,
 }
 
@@ -53,33 +53,33 @@ impl fmt::Display for Call {
     }
 }
 
-/// Where a fault of a layer, loss or optimizer was found.
+/// The tensor element in which a check found a fault of a layer, loss or optimizer.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Place {
-    /// Name of the layer, or the loss's or optimizer's description of itself.
+    /// Name of the layer, or the description that the loss or optimizer gives of itself.
     pub name: String,
-    /// The pass.
+    /// The pass that computed the element.
     pub pass: Pass,
-    /// The circumstances in which the layer was run; `None` for a loss or an optimizer.
+    /// How the layer was run; `None` for a loss or an optimizer.
     pub call: Option<Call>,
-    /// The step of an optimizer's update, counted from 0.
+    /// The optimizer step, counted from 0; `None` for a layer or a loss.
     pub step: Option<u64>,
-    /// Name of the tensor. For a layer: `y`, `dx`, a value of its state, or a parameter gradient such as `dweight`.
-    /// For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient` or the name of its state, with
-    /// the parameter's group in brackets.
+    /// Name of the tensor. For a layer: `y`, `dx`, the name of a state tensor, or a parameter gradient such as
+    /// `dweight`. For a loss: `losses` or `doutputs`. For an optimizer: `parameter`, `gradient` or the name of a state
+    /// tensor, with the parameter's group in brackets.
     pub tensor: String,
     /// Shape of the tensor.
     pub shape: TensorShape,
-    /// Row of the element, and index within the row.
+    /// Row of the element in the tensor, and index of the element within the row.
     pub element: [usize; 2],
-    /// The input at the same element, if it has the shape of this tensor: a layer's input `x`, a loss's output, or an
-    /// update's gradient.
+    /// The input value at the same row and index, if the input has the shape of this tensor. The input is `x` for a
+    /// layer, the network's outputs for a loss, and the gradient for an optimizer.
     pub x: Option<f32>,
 }
 
 impl Place {
-    /// The place of the element at index `at` of a tensor.
+    /// Creates the place of the element at flat index `at` of a tensor.
     pub(crate) fn new(name: &str, pass: Pass, tensor: &str, shape: TensorShape, at: usize) -> Self {
         let [_, columns] = shape.dims();
         Self {
@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// The indices of the element along every extent, rows first.
+    /// The index of the element along every dimension, starting with its row.
     fn indices(&self) -> Vec<String> {
         let [row, mut rest] = self.element;
         let mut indices = Vec::new();
@@ -138,10 +138,13 @@ impl fmt::Display for Place {
 }
 
 /// A fault of a layer, a loss or an optimizer.
+///
+/// In these errors, the reference is the implementation in Rust with which a check compares the WGSL kernels: see
+/// [`crate::reference`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// A kernel's declaration differs from its WGSL, or the WGSL is not valid.
+    /// The `Kernel` declaration in Rust differs from the WGSL, or the WGSL is invalid.
     #[error(
         "{name}: kernel {kernel} does not match its WGSL: {}. Make the bindings, block and workgroup size of the Kernel the same as in the WGSL",
         faults.join("; ")
@@ -151,7 +154,7 @@ pub enum CheckError {
         name: String,
         /// Shader and entry point.
         kernel: String,
-        /// Each difference, or naga's message with the line.
+        /// All differences, or the message of the WGSL compiler naga with the line number.
         faults: Vec<String>,
     },
 
@@ -165,11 +168,11 @@ pub enum CheckError {
         pass: Pass,
         /// Shader and entry point.
         kernel: String,
-        /// The fault and its place, with line and column in the kernel's WGSL.
+        /// The fault, with line and column in the kernel's WGSL.
         found: String,
     },
 
-    /// A shape that the layer states is impossible.
+    /// The layer's `spec` reports an invalid shape.
     #[error("{name}: {what} must be {expected}; it is {found}")]
     Shape {
         /// Name of the layer.
@@ -178,11 +181,11 @@ pub enum CheckError {
         what: String,
         /// The valid shapes.
         expected: &'static str,
-        /// The stated shape.
+        /// The shape that the layer reports.
         found: String,
     },
 
-    /// The layer does not accept flat rows, which the check uses by default.
+    /// The layer does not accept one-dimensional rows, which the check uses by default.
     #[error(
         "{name} refuses rows of shape {input}: {reason}. If it takes rows of another shape, name them with LayerCheck::shapes, for example LayerCheck::default().shapes([(4, [3, 5, 5])])"
     )]
@@ -208,7 +211,7 @@ pub enum CheckError {
         missing: String,
     },
 
-    /// A kernel did not write all of its output.
+    /// A kernel left an element of its output unwritten.
     #[error("{}, {at} was not written. {}", at.name, whole(at.pass))]
     Unwritten {
         /// The first element that was not written.
@@ -226,24 +229,24 @@ pub enum CheckError {
         tensor: String,
         /// Shape of the tensor, for example `3 × 7`.
         shape: String,
-        /// What was written, for example `8 elements behind the end`.
+        /// What the kernel wrote, for example `8 elements behind the end`.
         found: String,
     },
 
-    /// A pass changed the layer's state although it must not.
+    /// A pass changed the layer's state, but only the forward pass of a training step may do so.
     #[error(
         "{name}: {by} changed {state} in the {pass} pass {call}. State may change only in the forward pass of a training step: check the Mode"
     )]
     StateChanged {
         /// Name of the layer.
         name: String,
-        /// Name of the state's value.
+        /// Name of the state tensor.
         state: String,
-        /// The pass.
+        /// The pass that changed it.
         pass: Pass,
-        /// The circumstances in which the layer was run.
+        /// How the layer was run.
         call: Call,
-        /// `the WGSL` or `the reference`.
+        /// The implementation that changed it: `the WGSL` or `the reference`.
         by: &'static str,
     },
 
@@ -252,13 +255,13 @@ pub enum CheckError {
         "{}, {at} is NaN in {by}. The formula overflows, or it reads outside its tensors (NaN lies around them). Keep the formula finite, or set the range of its inputs with {}", at.name, range(at.pass)
     )]
     Nan {
-        /// The first such element.
+        /// The first NaN element.
         at: Box<Place>,
-        /// `the WGSL` or `the reference`.
+        /// The implementation with the NaN: `the WGSL` or `the reference`.
         by: &'static str,
     },
 
-    /// The results of the WGSL and of the reference differ.
+    /// The results of the WGSL and of the CPU reference differ by more than rounding can explain.
     #[error(
         "{}, {at} is {found:e} in the WGSL and {expected:e} in the reference; rounding explains a difference of {bound:.1e}. {}",
         at.name, advice(at)
@@ -274,7 +277,7 @@ pub enum CheckError {
         bound: f64,
     },
 
-    /// The gradient of the reference is not the derivative of its values.
+    /// The reference's gradient is not the derivative of the reference's forward pass or loss.
     #[error(
         "{}, {at} is {found:e} in the reference's gradient, but central differences of its values give {expected:e} ± {bound:.1e}: the derivative in the reference is wrong (the derivative in the WGSL has not been checked yet)", at.name
     )]
@@ -283,13 +286,13 @@ pub enum CheckError {
         at: Box<Place>,
         /// The gradient of the reference.
         found: f64,
-        /// The gradient by central differences.
+        /// The gradient that central differences give.
         expected: f64,
         /// The largest allowed difference.
         bound: f64,
     },
 
-    /// The reference of a loss does not return the mean over the rows.
+    /// The reference of a loss does not return the mean loss over the rows.
     #[error(
         "{name}: the reference returns {found:e} for {rows} rows, but the mean of its losses for each row alone is {expected:e}. It must return the mean over the rows{}",
         if *is_sum { "; it returns their sum" } else { "" }
@@ -299,22 +302,22 @@ pub enum CheckError {
         name: String,
         /// Rows of the minibatch.
         rows: usize,
-        /// The result for all rows.
+        /// The reference's result for all rows together.
         found: f64,
-        /// The mean of the results for each row alone.
+        /// The mean of the reference's results when it is called for one row at a time.
         expected: f64,
-        /// Whether the result is the sum over the rows.
+        /// Whether the result for all rows is the sum over the rows.
         is_sum: bool,
     },
 
-    /// The gradient of a loss is the gradient of the sum over the rows, instead of the mean.
+    /// A loss computes the gradient of the sum over the rows instead of the gradient of the mean.
     #[error(
         "{name}: doutputs in {by} is {rows} times the reference's gradient of the mean, for {rows} rows. It must be the gradient of the mean of the losses, but it is the gradient of their sum: divide it by the number of rows"
     )]
     Summed {
         /// Name of the loss.
         name: String,
-        /// `the WGSL` or `the reference`.
+        /// The implementation at fault: `the WGSL` or `the reference`.
         by: &'static str,
         /// Rows of the minibatch.
         rows: usize,

@@ -6,12 +6,12 @@ use super::joined;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
 
-/// The current `format` in the metadata of files.
+/// The value of `format` in the metadata of files that this version writes.
 pub(crate) const FORMAT: &str = "wgrad 2";
 /// Prefix of the names of an optimizer's tensors.
 pub(crate) const OPTIMIZER: &str = "optimizer.";
 
-/// Why a checkpoint could not be written or loaded. A failed load changes nothing.
+/// The reason why a checkpoint could not be written or loaded. A failed load changes nothing.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -22,17 +22,17 @@ pub enum CheckpointError {
     /// The file could not be read.
     #[error("cannot read {}: {reason}. Name a file that was saved from this network", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason that the system gives.
+        /// The operating system's message.
         reason: String,
     },
     /// A file was read, but could not be loaded.
     #[error("{}: {cause}{}", path.display(), part(path, cause))]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// Why the file could not be loaded.
         cause: Box<CheckpointError>,
     },
     /// The file is far larger than this network's checkpoints can be.
@@ -41,13 +41,13 @@ pub enum CheckpointError {
          was saved from"
     )]
     TooLarge {
-        /// Largest size that is read, in bytes.
+        /// Largest file size that is read, in bytes.
         most: u64,
     },
-    /// The file is of another kind.
+    /// The file is not a safetensors file.
     #[error("expected a safetensors file, found {found}. {remedy}")]
     Kind {
-        /// The kind of the file, for example `a PyTorch file (a zip archive with pickled tensors)`.
+        /// What the file is, for example `a PyTorch file (a zip archive with pickled tensors)`.
         found: String,
         /// How to make a safetensors file from it.
         remedy: &'static str,
@@ -75,7 +75,7 @@ pub enum CheckpointError {
     Version {
         /// The file's format, for example `wgrad 1`.
         found: String,
-        /// Whether the version is older. Weights from an older version can be loaded.
+        /// Whether that version is older than this one. Weights of an older version can be loaded.
         is_older: bool,
     },
     /// A tensor is missing.
@@ -85,9 +85,9 @@ pub enum CheckpointError {
         name: String,
         /// Expected shape.
         expected: Vec<usize>,
-        /// Names of the tensors in the file; the first of them if there are many.
+        /// Names of the tensors in the file, shortened if there are many.
         present: String,
-        /// How to load them under the names of this network.
+        /// How to fix it, for example how to rename the tensors.
         remedy: String,
     },
     /// The network has no tensor of this name.
@@ -122,23 +122,23 @@ pub enum CheckpointError {
     Element {
         /// Name of the tensor.
         name: String,
-        /// Type of its elements, in words.
+        /// Type of the elements, for example `integers of 64 bits`.
         found: String,
     },
-    /// The type of a tensor is not in the format.
+    /// The element type of a tensor is not known to this crate.
     #[error("tensor {name} is of type {found}, which wgrad does not know. Save it as float32")]
     Type {
         /// Name of the tensor.
         name: String,
-        /// Type of the tensor, for example `Q4_0`.
+        /// Element type in the file, for example `Q4_0`.
         found: String,
     },
-    /// A value of an `f64` tensor is not exactly an `f32`.
+    /// No `f32` represents a value of an `f64` tensor exactly.
     #[error("tensor {name} holds the float64 {value:?}, which {}", no_f32(*value))]
     Rounding {
         /// Name of the tensor.
         name: String,
-        /// The first such value.
+        /// The first value with this fault.
         value: f64,
     },
     /// The file contains a value that is infinite or NaN.
@@ -149,10 +149,10 @@ pub enum CheckpointError {
     NotFinite {
         /// Name of the tensor.
         name: String,
-        /// The first such value.
+        /// The first value with this fault.
         found: f32,
     },
-    /// The tensors to save contain a value that is infinite or NaN.
+    /// A tensor that should be saved contains a value that is infinite or NaN.
     #[error(
         "nothing was saved: tensor {name} holds {found}, so the training has failed. A file that was saved before is \
          unchanged: load its weights with set_weights or load_weights, and {}",
@@ -161,7 +161,7 @@ pub enum CheckpointError {
     Failed {
         /// Name of the tensor.
         name: String,
-        /// The first such value.
+        /// The first value with this fault.
         found: f32,
     },
     /// The file belongs to another network.
@@ -170,9 +170,9 @@ pub enum CheckpointError {
          saved from"
     )]
     Network {
-        /// The network that loads the file.
+        /// Description of the network that loads the file.
         expected: String,
-        /// The network in the file.
+        /// Description of the network in the file.
         found: String,
     },
     /// The file contains no training to resume.
@@ -182,7 +182,7 @@ pub enum CheckpointError {
         if *is_ours { "" } else { ", which another program saved" }
     )]
     NoTraining {
-        /// Whether this crate wrote it.
+        /// Whether this crate wrote the file.
         is_ours: bool,
     },
     /// The training in the file has other settings.
@@ -191,26 +191,26 @@ pub enum CheckpointError {
         /// The settings that differ, at least one.
         differences: Vec<Difference>,
     },
-    /// The training in the file used other data.
+    /// The training in the file used other training data.
     #[error(
         "the training in the file used other data: expected {expected}, the data of this training, found {found} with \
          another SHA-256. To go on from it, give this training the same examples in the same order; for its weights \
          alone, use set_weights or load_weights"
     )]
     Data {
-        /// Name and size of the data set.
+        /// Name and number of examples of the data set of the resumed training.
         expected: String,
-        /// Size of the data set in the file.
+        /// Number of examples of the data set that the file's training used.
         found: String,
     },
-    /// The file does not describe its network.
+    /// The file does not describe the structure of its network.
     #[error(
         "the file does not describe its network{}. Build the network in your program, and load the file's weights with \
          load_weights",
         if *is_ours { ": an earlier version of wgrad saved it" } else { ": wgrad did not save it" }
     )]
     NoStructure {
-        /// Whether this crate wrote it.
+        /// Whether this crate wrote the file.
         is_ours: bool,
     },
     /// The network in the file has a layer from outside this crate.
@@ -231,7 +231,7 @@ pub enum CheckpointError {
         /// What is wrong with the description.
         reason: String,
     },
-    /// Two tensors were given the same name.
+    /// [`checkpoint::import`](crate::checkpoint::import) gave two tensors the same name.
     #[error(
         "tensors {first} and {second} would both be named {name}. Give each a name of its own, or leave one out"
     )]
@@ -240,10 +240,11 @@ pub enum CheckpointError {
         first: String,
         /// Name of the second tensor in the file.
         second: String,
-        /// The name that both were given.
+        /// The new name of both tensors.
         name: String,
     },
-    /// A tensor was given the name that the format reserves for the metadata.
+    /// [`checkpoint::import`](crate::checkpoint::import) gave a tensor the name that the file format reserves for the
+    /// metadata.
     #[error(
         "tensor {name} cannot be named __metadata__, because the format keeps its metadata under this name. Give it \
         another name"
@@ -252,7 +253,7 @@ pub enum CheckpointError {
         /// Name of the tensor in the file.
         name: String,
     },
-    /// The names of the tensors do not fit in the header of a file.
+    /// The header of a file, with the names of all tensors, would be too large.
     #[error(
         "the names of the tensors take {found} bytes, but a file has room for {most}. Use fewer tensors, shorter \
          names, or columns of fewer categories (Category::at_least)"
@@ -265,14 +266,15 @@ pub enum CheckpointError {
     },
 }
 
-/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
+/// Prints the same message as `Display`, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// A hint for a file that lacks a tensor and is named like a part of a model: `model-00001-of-00002.safetensors`.
+/// A hint for a file that lacks a tensor and whose name, such as `model-00001-of-00002.safetensors`, shows that it
+/// contains only a part of a model.
 fn part(path: &Path, cause: &CheckpointError) -> &'static str {
     let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let ends_in_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
@@ -295,8 +297,8 @@ fn other_version(is_older: bool) -> &'static str {
     }
 }
 
-/// How to continue after a failure. Optimizer state consists of means or sums of squares of gradients, which a lower
-/// learning rate does not reduce at once.
+/// How to continue after a training has failed. If the optimizer state overflowed, a lower learning rate alone does not
+/// help: the state consists of means or sums of squared gradients, which do not depend on the learning rate directly.
 fn failed(name: &str) -> &'static str {
     if name.starts_with(OPTIMIZER) {
         "scale features and targets to about −1…1: the gradients are too large for the state of the optimizer"
@@ -334,17 +336,18 @@ fn no_f32(value: f64) -> String {
     )
 }
 
-/// A setting in which a training differs from the one in a file.
+/// A setting in which a training differs from the training in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
     /// Name of the setting, for example `batch`.
     pub what: &'static str,
-    /// The setting of the training that loads the file. If the text is long, only the part that differs.
+    /// The value in the training that resumes. If the text is long, only the part that differs.
     pub expected: String,
-    /// The setting in the file.
+    /// The value in the file. If the text is long, only the part that differs.
     pub found: String,
-    /// The method of [`Changes`](crate::checkpoint::Changes) that allows this difference, if there is one.
+    /// Name of the method of [`Changes`](crate::checkpoint::Changes) that allows this difference; `None` if no method
+    /// does.
     pub allowed_by: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! Errors of data.
+//! Errors of data sets, of their files and of downloads.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub use self::one_hot::NotOneHot;
 pub use self::row_number::RowNumber;
 pub use self::rows::RowsError;
 
-/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
+/// Prints the same message as `Display`, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

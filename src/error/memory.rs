@@ -1,9 +1,9 @@
-//! Bytes and memory limits in messages.
+//! Wording of memory limits and numbers of bytes in messages.
 
 pub(crate) const MACHINE: &str = "free memory and swap of this machine";
 pub(crate) const ALLOCATOR: &str = "what the allocator grants";
 
-/// What to do about a limit, other than using less memory.
+/// Says what a user can do about a memory limit, other than using less memory.
 pub(crate) fn remedy(limit: &str) -> &'static str {
     match limit {
         MACHINE | ALLOCATOR => "close other programs",
@@ -11,7 +11,7 @@ pub(crate) fn remedy(limit: &str) -> &'static str {
     }
 }
 
-/// A number of bytes, in a readable unit.
+/// Formats a number of bytes with a decimal unit, for example `1.5 MB`.
 pub(crate) fn readable(bytes: u64) -> String {
     const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     let bytes_f64 = bytes as f64;

@@ -3,7 +3,7 @@ use std::fmt;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::files::FileError;
 
-/// Why a network cannot be written as ONNX: see [`crate::onnx`].
+/// The reason why a network cannot be [exported to ONNX](crate::onnx).
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
@@ -36,9 +36,9 @@ pub enum OnnxError {
          of a protobuf message. Export a smaller network, or save this network as safetensors"
     )]
     TooLarge {
-        /// Number of trainable values.
+        /// Number of parameters of the network.
         parameters: u64,
-        /// Bytes of the file.
+        /// Size of the file, in bytes.
         bytes: u64,
         /// Largest allowed size, in bytes.
         most: u64,
@@ -51,7 +51,7 @@ pub enum OnnxError {
     NotFinite {
         /// Name of the parameter or state value.
         name: String,
-        /// Its first value that is not finite.
+        /// The first infinite or NaN value.
         found: f32,
     },
     /// The file could not be written.
@@ -60,7 +60,7 @@ pub enum OnnxError {
     Write(#[from] FileError),
 }
 
-/// Prints the message, which says what to do, because a `main` that returns an error prints `Debug`.
+/// Prints the same message as `Display`, because a `main` that returns an error prints `Debug`.
 impl fmt::Debug for OnnxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

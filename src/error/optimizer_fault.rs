@@ -1,20 +1,20 @@
-//! Faults of an optimizer: see [`check_optimizer`](crate::check_optimizer).
+//! The faults that [`check_optimizer`](crate::check_optimizer) finds.
 
 use std::fmt;
 
 use super::Place;
 
-/// A setting that every update must follow.
+/// A setting that every optimizer update must apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
-    /// The learning-rate multiple of a parameter group.
+    /// The learning-rate multiplier of a parameter group.
     Rate,
     /// The weight decay of a parameter group.
     WeightDecay,
-    /// Both the learning-rate multiple and the weight decay of a parameter group.
+    /// Both the learning-rate multiplier and the weight decay of a parameter group.
     RateAndWeightDecay,
-    /// The learning rate in the step's coefficients.
+    /// The learning rate of the step, which the kernel reads from the coefficients buffer.
     Coefficients,
 }
 
@@ -47,10 +47,13 @@ impl Followed {
 }
 
 /// A fault that only an optimizer can have.
+///
+/// In these errors, the reference is the implementation in Rust with which a check compares the WGSL kernels: see
+/// [`crate::reference`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptimizerFault {
-    /// A property that the optimizer states is impossible.
+    /// The optimizer reports an invalid value for one of its properties.
     #[error("{name}: {what} must be {expected}; it is {found}. {remedy}")]
     Stated {
         /// Name of the optimizer.
@@ -59,13 +62,13 @@ pub enum OptimizerFault {
         what: String,
         /// The valid values.
         expected: String,
-        /// The stated value.
+        /// The value that the optimizer reports.
         found: String,
         /// How to fix it.
         remedy: &'static str,
     },
 
-    /// The WGSL ignores a setting of a parameter group or of the step.
+    /// The WGSL kernel ignores a setting of a parameter group or of the step.
     #[error(
         "{}, {at} is {found:e} in the WGSL, as if the kernel ignored the {ignored}, and {expected:e} in the reference. {}",
         at.name, ignored.remedy()
@@ -81,7 +84,7 @@ pub enum OptimizerFault {
         expected: f64,
     },
 
-    /// A kernel does not write an element that the reference changes.
+    /// The kernel does not write an element that the CPU reference implementation changes.
     #[error(
         "{}, {at} is still {found:e} after the update; in the reference it is {expected:e}. The kernel does not write it: the dispatch has too few invocations, or the kernel leaves a value of the state unchanged",
         at.name
@@ -91,7 +94,7 @@ pub enum OptimizerFault {
         at: Box<Place>,
         /// The element's value, the same before and after the update.
         found: f64,
-        /// The value that the reference computes.
+        /// The value that the reference computes in `f64`.
         expected: f64,
     },
 
@@ -109,7 +112,7 @@ pub enum OptimizerFault {
         after: f32,
     },
 
-    /// The update writes gradients that the reference does not change.
+    /// The kernel changes gradients that the reference leaves unchanged.
     #[error(
         "{name}: step {step} changed {count} gradients, but the reference changes none. An update must only read gradients; if the rule changes them first, as clipping does, reference::Optimizer::prepare must change them, too"
     )]
@@ -122,7 +125,7 @@ pub enum OptimizerFault {
         count: usize,
     },
 
-    /// Repeating a step with the same operands gives another result.
+    /// A step gives a different result when it is repeated with the same operands.
     #[error(
         "{}, {at} is {first:e} in {by}, and {second:e} when the step is repeated with the same operands. A step must be repeatable: sum in a fixed order, and draw no random numbers",
         at.name
@@ -130,7 +133,7 @@ pub enum OptimizerFault {
     NotRepeatable {
         /// The first element that differs.
         at: Box<Place>,
-        /// `the WGSL` or `the reference`.
+        /// The implementation that differs: `the WGSL` or `the reference`.
         by: &'static str,
         /// The result of the first run.
         first: f64,
@@ -138,7 +141,7 @@ pub enum OptimizerFault {
         second: f64,
     },
 
-    /// The reference's results in `f32` and in `f64` differ by more than rounding.
+    /// The reference's `f32` and `f64` results differ by more than rounding can explain.
     #[error(
         "{}, {at} is {single:e} in the reference in f32 and {double:e} in f64; rounding explains a difference of {bound:.1e}. Write the rule once, over reference::Float",
         at.name
@@ -154,13 +157,13 @@ pub enum OptimizerFault {
         bound: f64,
     },
 
-    /// The reference moves a parameter at a learning rate of 0.
+    /// The reference changes a parameter although the learning rate is 0.
     #[error(
         "{}, {at} is {before:e} before and {after:e} after a step of the reference with learning rate 0, a state of zeros and no weight decay. The change must be a multiple of UpdateStep::learning_rate, or a schedule cannot end the training",
         at.name
     )]
     RateZero {
-        /// The element that moved furthest.
+        /// The element that changed most.
         at: Box<Place>,
         /// The value before the step.
         before: f64,
@@ -168,20 +171,20 @@ pub enum OptimizerFault {
         after: f64,
     },
 
-    /// The reference does not decrease a simple loss.
+    /// The reference does not decrease a simple loss, the sum of p²/2 over all parameters p.
     #[error(
         "{name}: the sum of p²/2 over parameters p, whose gradient is p, is {before:e} before and {after:e} after {steps} steps of the reference with learning rate {learning_rate:e}: it must fall. The sign of the update is wrong, or the reference does not change the parameters (the WGSL has not been compared with it yet); for a rule that starts slowly, take more steps with OptimizerCheck::descent"
     )]
     Uphill {
         /// Name of the optimizer.
         name: String,
-        /// Steps taken.
+        /// Number of steps taken.
         steps: u64,
         /// The learning rate of these steps.
         learning_rate: f32,
-        /// The sum before the steps.
+        /// The loss before the steps.
         before: f64,
-        /// The sum after the steps.
+        /// The loss after the steps.
         after: f64,
     },
 }

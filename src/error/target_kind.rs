@@ -2,17 +2,17 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetKind {
-    /// The class of every row: (1, rows) of `u32`.
+    /// One class index per row: a `u32` tensor of shape (1, rows).
     Classes,
-    /// Values: (rows, outputs) of `f32`.
+    /// One value per output: an `f32` tensor of shape (rows, outputs).
     Values,
-    /// Values from 0 to 1, one per output: the probability that each label applies. (rows, outputs) of `f32`. A data
-    /// set of values provides them if all of its values are in that range.
+    /// One probability per output, from 0 to 1: the probability that a label applies. An `f32` tensor of shape (rows,
+    /// outputs). A data set of values is accepted if all its values are from 0 to 1.
     Probabilities,
 }
 
 impl TargetKind {
-    /// The name in messages.
+    /// The kind's name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Classes => "classes",
@@ -21,7 +21,7 @@ impl TargetKind {
         }
     }
 
-    /// How data sets and tensors store this kind: probabilities are stored as values.
+    /// The kind as which data sets and tensors store these targets: probabilities are stored as values.
     pub(crate) fn stored(self) -> Self {
         match self {
             Self::Classes => Self::Classes,

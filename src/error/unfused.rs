@@ -1,15 +1,18 @@
-/// Why the steps of a training are not fused.
+/// The reason why the steps of a training are not [fused](crate::Fusion).
+///
+/// A fused step computes the whole training step in two dispatches. A fused head computes the last `Linear` layers,
+/// their activations and the loss in two dispatches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfused {
-    /// The fused step needs another kind of layer in this place.
+    /// The fused step needs another kind of layer at this index of the network.
     #[error("layers.{index}, {name}, is not {expected}")]
     Layer {
         /// Index of the layer.
         index: usize,
         /// Name of the layer.
         name: String,
-        /// The layers that are possible there.
+        /// The layers that are possible at this index.
         expected: &'static str,
     },
     /// The network is not a chain of layers.
@@ -29,13 +32,13 @@ pub enum Unfused {
     /// The loss is softmax cross-entropy with class weights or smoothed labels.
     #[error("the loss has class weights or label smoothing, which the fused step does not support")]
     AdjustedLoss,
-    /// The features are floats instead of bytes.
+    /// The features of the training data are floats instead of bytes.
     #[error("the features are not bytes")]
     Features,
-    /// The rows have weights.
+    /// The rows of the training data have weights.
     #[error("rows have weights, which a fused head does not support")]
     RowWeights,
-    /// A parameter of the head is frozen.
+    /// A parameter of the fused head is frozen.
     #[error("{name} is frozen: a fused head computes the gradients of all its parameters")]
     Frozen {
         /// Name of the parameter, for example `layers.2.weight`.
@@ -44,7 +47,7 @@ pub enum Unfused {
     /// The optimizer is not plain SGD with a constant learning rate.
     #[error("the optimizer is not plain SGD with a constant learning rate")]
     Optimizer,
-    /// Parameters are frozen, in groups or averaged, or gradients are accumulated.
+    /// The training freezes, groups or averages parameters, or accumulates gradients.
     #[error("parameters are frozen, grouped or averaged, or gradients are accumulated")]
     Steered,
     /// There are too many linear layers.
@@ -63,7 +66,7 @@ pub enum Unfused {
         /// Largest supported number.
         most: usize,
     },
-    /// The parameters fill more than one buffer.
+    /// The parameters do not fit in one buffer.
     #[error("its parameters fill more than one buffer")]
     Parameters,
     /// A kernel needs more loop iterations than a software driver allows.
@@ -71,19 +74,19 @@ pub enum Unfused {
         "a kernel would take {needed} loop iterations, but this driver ends loops after {available}"
     )]
     Iterations {
-        /// Iterations of the longest invocation.
+        /// Loop iterations of the longest invocation.
         needed: u64,
-        /// Iterations that the driver allows.
+        /// Loop iterations that the driver allows.
         available: u64,
     },
-    /// A dispatch would be so long that the system might reset a slow GPU as hung.
+    /// A dispatch would run so long that the operating system could reset a slow GPU.
     #[error(
         "a dispatch would have {needed} floating-point operations, but may have {available} (flops_per_dispatch)"
     )]
     Long {
         /// Floating-point operations of the longest dispatch.
         needed: u64,
-        /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch).
+        /// The largest allowed number: [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch).
         available: u64,
     },
     /// The step could be fused, but would not be faster.
@@ -91,9 +94,9 @@ pub enum Unfused {
         "it would not be faster: it passes on {parts} bytes of sums, and has {later} weights after the first layer"
     )]
     Slower {
-        /// Bytes of the partial sums of slices.
+        /// Size of the partial sums that the fused step writes and reads again, in bytes.
         parts: u64,
-        /// Weights of all layers except the first.
+        /// Number of weights of all layers except the first.
         later: u64,
     },
     /// The head could be fused, but is not expected to be faster.
@@ -111,9 +114,9 @@ pub enum Unfused {
         what: &'static str,
         /// Name of the limit, as `wgpu::Limits` spells it.
         limit: &'static str,
-        /// Needed amount.
+        /// Needed amount, in the unit that `what` names.
         needed: u64,
-        /// Amount that the device allows.
+        /// Amount that the device allows, in the same unit.
         available: u64,
     },
     /// The intermediate results of a step do not fit a buffer.
@@ -123,7 +126,7 @@ pub enum Unfused {
     Scratch {
         /// Bytes needed.
         needed: u64,
-        /// Largest binding, in bytes.
+        /// Size of the largest possible binding, in bytes.
         available: u64,
     },
 }

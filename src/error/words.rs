@@ -1,12 +1,12 @@
 //! Wording of messages.
 
-/// Joins the lines of a message of a driver or of wgpu, which may be indented over several lines.
+/// Joins the lines of a driver's or wgpu's message into one line, without their indentation.
 pub(super) fn on_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// A number in a message. Very large and very small numbers use an exponent.
+/// Formats a number for a message. Very large and very small numbers use an exponent.
 pub(crate) fn number(value: f32) -> String {
     match value.abs() {
         1e-4..1e7 | 0.0 => value.to_string(),
@@ -14,7 +14,7 @@ pub(crate) fn number(value: f32) -> String {
     }
 }
 
-/// Items in a message: `1, 4 and 7`.
+/// Joins items for a message: `1, 4 and 7`.
 pub(crate) fn joined(items: &[String]) -> String {
     match items {
         [] => String::new(),
@@ -23,7 +23,7 @@ pub(crate) fn joined(items: &[String]) -> String {
     }
 }
 
-/// Number of steps in a message; `losses` has one loss per step.
+/// Formats a number of steps for a message. `losses` has one loss per step.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn steps_taken(losses: &[f32]) -> String {
     match losses.len() {

@@ -17,8 +17,8 @@ use crate::ops::Loss;
 use crate::ops::gather::Resident;
 
 impl Model {
-    /// Mean loss and accuracy over a whole data set. The data set is on the GPU only for this call;
-    /// [`Trainer::evaluate`](crate::Trainer::evaluate) keeps it there for the next call.
+    /// Computes the mean loss and the accuracy over a whole data set. This call uploads the data set and frees it
+    /// afterwards; [`Trainer::evaluate`](crate::Trainer::evaluate) keeps it on the GPU for the next call.
     ///
     /// ```
     /// use wgrad::data::synthetic;
@@ -36,23 +36,23 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Targets`] when the loss needs classes and the data set has values, or the reverse; [`Error::Shape`]
-    /// when the data set does not fit the network; or an error of the device.
+    /// [`Error::Targets`] when the loss needs classes and the data set has values, or the other way round;
+    /// [`Error::Shape`] when the data set does not fit the network; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(
         &self,
         loss: &dyn Loss,
         examples: impl Into<Examples>,
     ) -> Result<Evaluation, Error> {
-        // Called inside the future, where the submission may block.
+        // `evaluate_async` is called inside the future, where a submit may block.
         block_on(async { self.evaluate_async(loss, examples).await })
     }
 
-    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread. It uses the parameters at the time of
-    /// this call.
+    /// [`evaluate`](Self::evaluate) without blocking a browser's main thread. Uses the parameters at the time of this
+    /// call.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
+    /// The errors of [`evaluate`](Self::evaluate).
     pub fn evaluate_async<E: Into<Examples>>(
         &self,
         loss: &dyn Loss,
@@ -87,11 +87,12 @@ impl Model {
         Ok((resident, totals))
     }
 
-    /// The predicted class of every example, and its probability; a [`Confusion`](crate::Confusion) counts them.
+    /// Returns the predicted class of every example, and its probability. [`Confusion`](crate::Confusion) counts the
+    /// predictions per class.
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the
-    /// network; or an error of the device.
+    /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when the data set does not
+    /// fit the network; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         block_on(self.predictions_async(examples))
@@ -100,7 +101,7 @@ impl Model {
     /// [`predictions`](Self::predictions) without blocking a browser's main thread.
     ///
     /// # Errors
-    /// As [`predictions`](Self::predictions).
+    /// The errors of [`predictions`](Self::predictions).
     pub async fn predictions_async(
         &self,
         examples: impl Into<Examples>,
@@ -114,8 +115,8 @@ impl Model {
         predictions
     }
 
-    /// Outputs for every example (examples, outputs). [`softmax`](crate::softmax) turns them into probabilities of
-    /// classes, [`sigmoid`](crate::sigmoid) into probabilities of independent labels.
+    /// Computes the outputs for every example, of shape (examples, outputs). [`softmax`](crate::softmax) turns them
+    /// into probabilities of classes, [`sigmoid`](crate::sigmoid) into probabilities of independent labels.
     ///
     /// ```
     /// use wgrad::data::synthetic;
@@ -129,19 +130,19 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Memory`] when there is no room for the
-    /// outputs; or an error of the device.
+    /// [`Error::Shape`] when the data set does not fit the network; [`Error::Memory`] when the host has no memory for
+    /// the outputs; or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
-        // Called inside the future, where the submission may block.
+        // `outputs_async` is called inside the future, where a submit may block.
         block_on(async { self.outputs_async(examples).await })
     }
 
-    /// [`outputs`](Self::outputs) without blocking a browser's main thread. It uses the parameters at the time of this
+    /// [`outputs`](Self::outputs) without blocking a browser's main thread. Uses the parameters at the time of this
     /// call.
     ///
     /// # Errors
-    /// As [`outputs`](Self::outputs).
+    /// The errors of [`outputs`](Self::outputs).
     pub fn outputs_async<E: Into<Examples>>(
         &self,
         examples: E,

@@ -1,4 +1,4 @@
-//! Files that are written before they get their name.
+//! Temporary files: they are written completely before they get their final name.
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,23 +8,24 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".wgrad-";
 const SUFFIX: &str = ".tmp";
 
-/// A file that will be replaced.
+/// The existing file that will be replaced, opened for writing.
 #[derive(Debug)]
 pub(super) struct Old {
     pub(super) file: File,
     pub(super) metadata: Metadata,
 }
 
-/// A file under a temporary name. It is removed on drop.
+/// A complete file under a temporary name. It is removed on drop, unless [`persist`](Self::persist) renames it.
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
-    /// Locked while in use.
+    /// Locked as long as this process uses the file: see [`sweep`].
     file: File,
 }
 
 impl Scratch {
-    /// Creates a file with these contents in `directory`, synced to disk. It takes the permissions and owner of `old`.
+    /// Creates a file with these contents in `directory`, and writes it to the disk. The file gets the permissions and
+    /// the owner of `old`.
     pub(super) fn new(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Self> {
         match Self::late_named(directory, old, bytes)? {
             Some(scratch) => Ok(scratch),
@@ -32,15 +33,15 @@ impl Scratch {
         }
     }
 
-    /// Creates a file that gets its temporary name after it is written; `None` if the file system does not support
-    /// this.
+    /// Creates a file that gets its temporary name only after it is written. `None` if the file system does not support
+    /// unnamed files.
     fn late_named(directory: &Path, old: Option<&Old>, bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(file) = unnamed(directory, old) else {
             return Ok(None);
         };
         fill(&file, old, bytes)?;
         let _ = file.try_lock();
-        // Without `/proc`, the file cannot be named.
+        // If `/proc` is not mounted, the file cannot get a name.
         Ok(with_a_name(directory, |path| link(&file, path))
             .ok()
             .map(|(path, ())| Self { path, file }))
@@ -62,14 +63,14 @@ impl Scratch {
                 // On a file system without locks, `sweep` removes nothing.
                 Err(TryLockError::Error(_)) => true,
             };
-            // Otherwise another process swept the file before it was locked.
+            // If this is false, another process has removed the file before it was locked. Try again.
             if is_ours {
                 return Ok(Self { path, file });
             }
         }
     }
 
-    /// Renames the file to `path`, replacing any file there.
+    /// Renames the file to `path`, and replaces an existing file there.
     pub(super) fn persist(self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)
     }
@@ -82,8 +83,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes a new file that appears under its name only when complete. Returns `false` if the file system does not
-/// support this, or if a file with that name exists.
+/// Writes a new file that gets its name only when it is complete. Returns `false` if the file system does not support
+/// unnamed files, or if a file with that name exists.
 pub(super) fn write_new(path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<bool> {
     let Some(file) = unnamed(directory, None) else {
         return Ok(false);
@@ -92,7 +93,7 @@ pub(super) fn write_new(path: &Path, directory: &Path, bytes: &[u8]) -> io::Resu
     Ok(link(&file, path).is_ok())
 }
 
-/// Checks that a file can be created in `directory`, and leaves none there.
+/// Checks that a file can be created in `directory`. No file remains there.
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     match unnamed(directory, None) {
         Some(_) => Ok(()),
@@ -100,14 +101,15 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes temporary files of dead processes.
+/// Removes temporary files of processes that no longer run.
 pub(super) fn sweep(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for path in entries.filter(is_scratch).map(|entry| entry.path()) {
         let Ok(file) = File::open(&path) else {
             continue;
         };
-        // The lock is held until the file is removed. An owner that has not locked it yet will create another file.
+        // Hold the lock until the file is removed. A process that has just created the file and not locked it yet will
+        // notice this, and create another one.
         if file.try_lock().is_ok() {
             let _ = fs::remove_file(&path);
         }
@@ -124,7 +126,7 @@ fn is_scratch(entry: &DirEntry) -> bool {
         && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
-/// Calls `make` with random temporary paths until it does not fail because the path exists.
+/// Calls `make` with a random temporary path. If that path exists, tries again with another one.
 fn with_a_name<T>(
     directory: &Path,
     make: impl Fn(&Path) -> io::Result<T>,
@@ -141,7 +143,7 @@ fn with_a_name<T>(
     }
 }
 
-/// Writes the contents. At no time can a user read them who could not read the old file.
+/// Writes the contents. A user who cannot read the old file cannot read the new contents at any time.
 fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         take_owner(file, old)?;
@@ -151,7 +153,7 @@ fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         file.set_permissions(old.metadata.permissions())?;
     }
-    // Otherwise the name could reach the disk before the contents.
+    // Write the contents to the disk now. Otherwise the new name could get there first.
     file.sync_all()
 }
 
@@ -164,7 +166,7 @@ fn take_owner(file: &File, old: &Old) -> io::Result<()> {
     if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
         return Ok(());
     }
-    // Never replace a file by one with another owner, whatever the reason of the failure.
+    // Whatever the reason of the failure: never replace a file by one with another owner.
     fchown(file, Some(old.uid()), Some(old.gid()))
         .map_err(|_| io::ErrorKind::PermissionDenied.into())
 }
@@ -179,7 +181,7 @@ fn take_owner(_: &File, _: &Old) -> io::Result<()> {
 fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
     use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 
-    /// Linux's limit on the size of the list of names, and on a value, in bytes.
+    /// Linux's limit on the size of the list of attribute names, and on the size of a value, in bytes.
     const MOST: usize = 64 << 10;
     let mut names = vec![0; MOST];
     let mut value = vec![0; MOST];
@@ -195,8 +197,8 @@ fn take_attributes(file: &File, old: &Old) -> io::Result<()> {
                 _ => fsetxattr(file, name, value, XattrFlags::empty()),
             }
         });
-        // Without its access control list, the file might be readable by other users, so fail. Other attributes are
-        // copied as far as possible.
+        // Without the access control list, other users might be able to read the file, so fail. Ignore errors for other
+        // attributes.
         if taken.is_err() && name.starts_with(b"system.posix_acl") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -209,7 +211,8 @@ fn take_attributes(_: &File, _: &Old) -> io::Result<()> {
     Ok(())
 }
 
-/// Initial permissions: the default, or only the owner's if an old file exists, whose permissions follow later.
+/// The initial permissions. If an old file exists, only the owner has access, until the old file's permissions are
+/// copied. Otherwise the default permissions apply.
 #[cfg(unix)]
 fn mode(old: Option<&Old>) -> u32 {
     if old.is_some() { 0o600 } else { 0o666 }
@@ -231,7 +234,7 @@ fn new_options(_: Option<&Old>) -> OpenOptions {
     options
 }
 
-/// Opens a file without a name in `directory`; `None` if the file system does not support this.
+/// Creates a file without a name in `directory`. `None` if the file system does not support this.
 #[cfg(target_os = "linux")]
 fn unnamed(directory: &Path, old: Option<&Old>) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
@@ -285,11 +288,11 @@ mod tests {
             (&late as &dyn Fn() -> Option<Scratch>, "late"),
             (&|| Some(early()), "early"),
         ] {
-            // A file system may not support the first way.
+            // The file system may not support unnamed files.
             let Some(scratch) = make() else { continue };
-            // A file in use is left alone.
+            // This must not remove a file that is in use.
             sweep(directory);
-            // On other systems, a lock also keeps readers out.
+            // On other systems, the lock also prevents reading.
             if cfg!(unix) {
                 assert_eq!(fs::read_to_string(&scratch.path).unwrap(), expected);
             }
@@ -315,7 +318,7 @@ mod tests {
         assert_eq!(names(directory), ["target"]);
     }
 
-    /// The test starts itself as a process with a small limit on file sizes.
+    /// This test runs itself in a child process with a small limit on file sizes.
     #[cfg(unix)]
     #[test]
     fn nothing_is_left_of_a_file_that_there_is_no_room_for() {
@@ -325,7 +328,7 @@ mod tests {
         if let Some(directory) = std::env::var_os(IN) {
             let directory = Path::new(&directory);
             let bytes = vec![1; 1 << 20];
-            // A file system may not support this way.
+            // The file system may not support unnamed files.
             let late = Scratch::late_named(directory, None, &bytes);
             assert!(!matches!(late, Ok(Some(_))), "{late:?}");
             Scratch::early_named(directory, None, &bytes).unwrap_err();

@@ -36,7 +36,7 @@ fn a_name_that_is_none_is_told_before() {
         let message = checked.to_string();
         let start = format!("cannot write {}: ", path.display());
         assert!(message.starts_with(&start), "{message}");
-        // Messages of other systems differ.
+        // Other operating systems have other messages.
         if cfg!(target_os = "linux") || reason.starts_with("no") {
             assert!(message.contains(reason), "{message}");
         }
@@ -45,7 +45,7 @@ fn a_name_that_is_none_is_told_before() {
     assert_eq!(fs::read_dir(parent).unwrap().count(), 1);
 }
 
-/// Every file is complete, however many writers there are.
+/// A reader always sees a complete file, even with many writers.
 #[test]
 fn many_may_write_one_file_at_once() {
     let directory = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ mod unix {
             write(&path, b"again").unwrap();
             assert_eq!(mode(&path), expected);
         }
-        // Only an administrator may give files away.
+        // Only an administrator may change the owner of a file.
         if chown(&path, Some(4321), Some(1234)).is_ok() {
             write(&path, b"by another").unwrap();
             let metadata = fs::metadata(&path).unwrap();
@@ -133,7 +133,8 @@ mod unix {
         }
     }
 
-    /// The kernel's format: version 2, then kind, permissions and owner of each entry.
+    /// An access control list in the format of the Linux kernel: version 2, then kind, permissions and owner of each
+    /// entry.
     #[cfg(target_os = "linux")]
     fn access_of_another_user() -> Vec<u8> {
         let entries = [

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{Gpu, Settings};
 use crate::error::Error;
 
-/// The kind of adapter that runs the kernels; it decides which variant of a kernel is used.
+/// A kind of adapter. It decides which variant of a kernel is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdapterKind {
     /// A GPU: thousands of invocations at once, fast workgroup memory.
@@ -24,14 +24,16 @@ impl AdapterKind {
 
 /// The driver that runs shaders on the CPU.
 ///
-/// Each has its own kernels: values that one driver keeps in registers, another spills to memory.
+/// Each driver has its own kernels, because values that one driver keeps in registers are spilled to memory by the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SoftwareDriver {
-    /// Mesa's driver. It unrolls loops of constant length and optimizes across them, so that an invocation may keep
+    /// Mesa's driver. It unrolls loops of constant length and optimizes across iterations, so an invocation may keep
     /// hundreds of sums in registers.
     Lavapipe,
-    /// Chromium's driver, and similar ones. Its vectors have four lanes; it compiles loops and arrays as written.
+    /// Chromium's driver, and similar ones. Its vectors have four lanes. It compiles loops and arrays as they are
+    /// written.
     SwiftShader,
 }
 
@@ -55,7 +57,7 @@ impl SoftwareDriver {
     }
 }
 
-/// Chooses an adapter and the settings of its device; made by [`Gpu::builder`].
+/// Chooses an adapter and sets up its device. [`Gpu::builder`] creates it.
 #[derive(Debug, Clone)]
 pub struct GpuBuilder {
     backends: wgpu::Backends,
@@ -93,7 +95,7 @@ impl GpuBuilder {
         self
     }
 
-    /// Accepts only adapters whose name contains this text; upper and lower case are equal.
+    /// Accepts only adapters whose name contains this text, in upper or lower case.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -107,9 +109,9 @@ impl GpuBuilder {
         self
     }
 
-    /// Chooses among the adapters that have the kind and the backend of the best one.
+    /// Chooses adapter `number` among those that have the same kind and backend as the best one.
     ///
-    /// Numbers start at 0 and wrap around at the number of such adapters. This is for processes that share a machine
+    /// Numbers start at 0 and wrap around at the number of such adapters. This serves processes that share a machine
     /// with several GPUs. Default: 0.
     #[must_use]
     pub fn number(mut self, number: usize) -> Self {
@@ -119,7 +121,7 @@ impl GpuBuilder {
 
     /// Uses the kernels for this kind of adapter, whatever the adapter reports.
     ///
-    /// This is for drivers that do not report their kind, and for measurements. Default: the kind that the adapter
+    /// Use it for drivers that do not report their kind, and for measurements. Default: the kind that the adapter
     /// reports.
     #[must_use]
     pub fn kernels_for(mut self, kind: AdapterKind) -> Self {
@@ -138,17 +140,18 @@ impl GpuBuilder {
         self
     }
 
-    /// How long to wait for submitted work before [`Error::Timeout`]. Default: 60 s.
+    /// Sets the maximum time to wait for submitted work; longer waits return [`Error::Timeout`]. Default: 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Compiles this crate's kernels with bounds checks, as users' kernels always are.
+    /// Compiles this crate's kernels with bounds checks. Users' kernels always have them.
     ///
-    /// With them, indices stay within their buffers and loops end, whatever a kernel's settings are. The kernels become
-    /// slower; on a software driver they run at half the speed. Measure this with `cargo bench --bench dispatches`.
+    /// With bounds checks, indices stay within their buffers and loops end, whatever settings a kernel receives. The
+    /// kernels become slower; on a software driver they run at half the speed. Measure this with
+    /// `cargo bench --bench dispatches`.
     #[must_use]
     pub fn bounds_checks(mut self) -> Self {
         self.checks_bounds = true;
@@ -157,13 +160,13 @@ impl GpuBuilder {
 
     /// Sets the maximum number of floating-point operations per dispatch; 0 counts as 1.
     ///
-    /// The limit keeps a dispatch shorter than the time after which an operating system assumes that the GPU hangs: 2 s
-    /// on Windows. [`Recorder::dispatch_in_parts`] splits longer dispatches, as `Linear` does with its matrix products.
-    /// Other dispatches above the limit are refused.
+    /// The limit keeps each dispatch short: an operating system assumes that a GPU hangs after some time, on Windows
+    /// after 2 s. [`Recorder::dispatch_in_parts`] splits longer dispatches, for example the matrix products of
+    /// `Linear`. Other dispatches above the limit are refused.
     ///
     /// Default: 100 GFLOP on a discrete GPU, 40 GFLOP on any other adapter. The slowest discrete GPUs have a peak of
-    /// 0.4 TFLOP/s, the slowest integrated ones 0.2. Kernels reach a quarter of the peak, so the limits take 1 s and
-    /// 0.8 s.
+    /// 0.4 TFLOP/s, the slowest integrated ones 0.2 TFLOP/s. Kernels reach a quarter of the peak, so dispatches at the
+    /// limit take 1 s and 0.8 s.
     ///
     /// [`Recorder::dispatch_in_parts`]: crate::plan::Recorder::dispatch_in_parts
     #[must_use]
@@ -172,7 +175,8 @@ impl GpuBuilder {
         self
     }
 
-    /// Opens the best adapter that matches. Best first: discrete GPU, integrated GPU, others, software.
+    /// Opens the best adapter that matches all settings. Order, best first: discrete GPU, integrated GPU, other kinds,
+    /// software driver.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when no adapter matches, [`Error::NoDevice`] when the adapter opens no device.
@@ -199,13 +203,13 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        // Another backend would list the same adapters again.
+        // Only one backend: another one would list the same adapters again.
         adapters.retain(|adapter| is_alike(&adapter.get_info(), &best));
         let adapter = adapters.swap_remove(self.number % adapters.len());
         open(&adapter, self.settings(&adapter.get_info())).await
     }
 
-    /// [`Gpu::from_wgpu`] with this builder's timeout, bounds checks, kernels and dispatch limit.
+    /// [`Gpu::from_wgpu`] with this builder's timeout, bounds checks, choice of kernels and dispatch limit.
     ///
     /// The settings that choose an adapter have no effect: the device is already open.
     #[must_use]
@@ -255,7 +259,7 @@ impl GpuBuilder {
     }
 }
 
-/// Whether two adapters have the same kind and the same backend, so that one can replace the other.
+/// Whether two adapters have the same kind and the same backend, so that processes may use either.
 pub(crate) fn is_alike(one: &wgpu::AdapterInfo, other: &wgpu::AdapterInfo) -> bool {
     one.device_type == other.device_type && one.backend == other.backend
 }
@@ -268,7 +272,7 @@ fn flops_per_dispatch(info: &wgpu::AdapterInfo) -> u64 {
     }
 }
 
-/// Descriptions of all adapters of this machine, best first.
+/// Describes all adapters of this machine, best first.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn list() -> Vec<wgpu::AdapterInfo> {
     let backends = wgpu::Backends::PRIMARY;
@@ -291,7 +295,7 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     })
 }
 
-/// All adapters of the backends. A browser has no list; it offers one adapter on request.
+/// Lists all adapters of the backends. A browser has no such list; it offers one adapter on request.
 async fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     #[cfg(not(target_arch = "wasm32"))]
     {

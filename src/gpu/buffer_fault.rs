@@ -1,10 +1,10 @@
-//! Faults of buffers that users bring to the crate.
+//! Faults of buffers that the program passes to this crate.
 
 use super::Gpu;
 use crate::error::{BufferFault, Error};
 
 impl BufferFault {
-    /// The fault of a buffer that wgpu's message reports, and the label of that buffer.
+    /// Finds the fault of a buffer in wgpu's message. Returns it with the buffer's label.
     pub(super) fn in_message(message: &str) -> Option<(Self, String)> {
         let faults = [
             (" has been destroyed", Self::Destroyed),
@@ -16,7 +16,7 @@ impl BufferFault {
             let is_told = before.len() < message.len();
             is_told.then(|| (fault, before.rsplit("Buffer").next().unwrap_or_default()))
         });
-        // wgpu's wording: Buffer with 'its label' label.
+        // wgpu's message has the form: Buffer with 'its label' label.
         found.map(|(fault, of_buffer)| {
             let label = of_buffer
                 .split('\'')
@@ -30,7 +30,7 @@ impl BufferFault {
     }
 }
 
-/// Checks that a buffer was created with a usage. `doing` says what needs the usage.
+/// Checks that a buffer was created with a usage. `doing` names the action that needs this usage.
 pub(crate) fn check_usage(
     label: &str,
     buffer: &wgpu::Buffer,
@@ -56,8 +56,8 @@ pub(crate) fn check_usage(
 }
 
 impl Gpu {
-    /// Checks that kernels of this device can bind a tensor in a user's buffer. wgpu checks the buffer's device, and
-    /// whether the buffer was destroyed, when the buffer is bound. A browser reports these errors later.
+    /// Checks that kernels of this device can bind a tensor in a user's buffer. For this, it binds the buffer: wgpu
+    /// then checks whether the buffer belongs to this device and still exists. A browser reports these errors later.
     pub(crate) fn check_binding(
         &self,
         label: &str,
@@ -90,7 +90,8 @@ impl Gpu {
             })
         });
         bound.map(drop).map_err(|error| match error {
-            // wgpu's wording: Device with '' label of Buffer with 'x' label doesn't match Device with '' label.
+            // wgpu's message has the form: Device with '' label of Buffer with 'x' label doesn't match Device with ''
+            // label.
             Error::Gpu { message, .. } if message.contains("doesn't match Device") => {
                 Error::OtherGpu {
                     what: label.to_owned(),
@@ -102,7 +103,7 @@ impl Gpu {
 }
 
 impl Error {
-    /// Replaces the label in an error of a buffer by the tensor's label.
+    /// In an error about a buffer, replaces the buffer's label by the tensor's label.
     pub(crate) fn of_tensor(self, label: &str) -> Self {
         match self {
             Self::Buffer { doing, fault, .. } => Self::Buffer {

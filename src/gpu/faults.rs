@@ -1,4 +1,4 @@
-//! Turns errors, panics and device loss in wgpu into an [`Error`].
+//! Turns errors and panics of wgpu, and the loss of the device, into an [`Error`].
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::any::Any;
@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{BufferFault, Gpu, lock};
 use crate::error::Error;
 
-/// Errors that wgpu reported outside of any call of this crate.
+/// Errors that wgpu reported outside of all error scopes.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) lost: Option<String>,
     pub(super) uncaptured: Option<Fault>,
 }
 
-/// The kinds of wgpu errors that we distinguish. In a browser, `wgpu::Error` itself cannot be kept.
+/// The kinds of wgpu errors that this crate distinguishes. In a browser, `wgpu::Error` itself cannot be stored.
 #[derive(Debug)]
 pub(super) enum Fault {
     OutOfMemory,
@@ -40,7 +40,8 @@ impl Fault {
 }
 
 impl Gpu {
-    /// Runs wgpu calls and turns their errors and panics into an [`Error`]. `doing` names the work in the message.
+    /// Runs wgpu calls, and turns their errors and panics into an [`Error`]. `doing` names the work in the error
+    /// message.
     pub(crate) fn guarded<T>(&self, doing: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         let (value, caught) = {
@@ -50,10 +51,10 @@ impl Gpu {
                 wgpu::ErrorFilter::Validation,
             ];
             let scopes = filters.map(|filter| self.device().push_error_scope(filter));
-            // When a driver loses its device, wgpu 30 panics instead of reporting it. There are other panics, too: in
-            // callbacks that wgpu runs, and in wgpu itself.
+            // When a driver loses its device, wgpu 30 panics instead of reporting the loss. Callbacks that wgpu runs,
+            // and wgpu itself, may panic for other reasons.
             let value = catch_unwind(AssertUnwindSafe(work));
-            // Scopes are a stack. Natively, their futures are ready at once.
+            // Error scopes form a stack. Natively, their futures are ready at once.
             let mut caught = None;
             for scope in scopes.into_iter().rev() {
                 let error = pollster::block_on(scope.pop());
@@ -80,9 +81,9 @@ impl Gpu {
         }
     }
 
-    /// Replaces an error by its cause, if that is the loss of the device or the fault of a buffer. wgpu reports a loss
-    /// only to the device's lost-callback, which is not ours on a borrowed device. Elsewhere the only sign is that
-    /// objects made after the loss are invalid.
+    /// Replaces an error by its cause, if the cause is the loss of the device or the fault of a buffer. wgpu reports a
+    /// loss only to the device's lost-callback. On a borrowed device, that callback is the program's; the only sign of
+    /// a loss is then that all new objects are invalid.
     pub(crate) fn explained(&self, error: Error) -> Error {
         match error {
             Error::Gpu { doing, message } if self.is_lost() => {
@@ -103,15 +104,15 @@ impl Gpu {
         }
     }
 
-    /// Whether the device is lost: wgpu reported it, or the device no longer makes buffers.
+    /// Whether the device is lost: wgpu has reported the loss, or the device no longer creates buffers.
     #[cfg(not(target_arch = "wasm32"))]
     fn is_lost(&self) -> bool {
         let is_told = lock(&self.shared.faults).lost.is_some();
-        // If even this panics, the device is unusable as well.
+        // If even this check panics, the device is unusable as well.
         is_told || catch_unwind(AssertUnwindSafe(|| self.makes_no_buffer())).unwrap_or(true)
     }
 
-    /// Whether the device no longer makes buffers, for another reason than lack of memory.
+    /// Whether the device no longer creates buffers, for a reason other than lack of memory.
     #[cfg(not(target_arch = "wasm32"))]
     fn makes_no_buffer(&self) -> bool {
         let device = self.device();
@@ -162,7 +163,7 @@ mod tests {
         gpu.guarded("polling again", || ()).unwrap();
     }
 
-    /// This holds whether the lost-callback belongs to this crate or to the device's owner.
+    /// The result is the same whether the lost-callback belongs to this crate or to the program.
     #[test]
     fn a_panic_on_a_lost_device_is_its_loss() {
         let own = Gpu::new().unwrap();

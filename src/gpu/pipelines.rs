@@ -8,27 +8,27 @@ use crate::error::Error;
 use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
 use crate::parallel;
 
-/// Identifies a compiled kernel by its contents. Names of shaders need not be unique, and texts made at run time have
-/// no lasting address.
+/// Identifies a compiled kernel by its contents. Two shaders may have the same name, and the address of a text made at
+/// run time may later belong to another text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
     source: Arc<str>,
     entry: String,
-    /// Names of the constants, and their values as bits.
+    /// Names of the constants, each with the bits of its `f64` value.
     constants: Vec<(String, u64)>,
     is_checked: bool,
 }
 
-/// Names and values of a kernel's constants.
+/// Names and values of the kernel's constants.
 fn values(kernel: &Contract) -> impl Iterator<Item = (&str, f64)> {
     let constants = kernel.constants.iter();
     constants.filter_map(|constant| Some((&*constant.name, constant.value?)))
 }
 
 impl Gpu {
-    /// Compiles the kernels that are not compiled yet, in parallel.
+    /// Compiles those of the kernels that are not compiled yet, in parallel.
     ///
-    /// If several fail, returns the error of the first in the order of `kernels`.
+    /// If several fail, returns the error of the failing kernel that comes first in `kernels`.
     pub(crate) fn compile_all<'a>(
         &self,
         kernels: impl IntoIterator<Item = &'a Contract>,
@@ -40,7 +40,7 @@ impl Gpu {
         compiled.into_iter().collect()
     }
 
-    /// The pipeline of a kernel, which is compiled at its first use.
+    /// Returns the pipeline of a kernel. The kernel is compiled at its first use.
     pub(crate) fn pipeline(&self, kernel: &Contract) -> Result<wgpu::ComputePipeline, Error> {
         let key = self.key(kernel);
         if let Some(pipeline) = lock(&self.shared.pipelines).get(&key) {
@@ -76,8 +76,9 @@ impl Gpu {
         self.shared.settings.checks_bounds || !contract.trust.is_proven
     }
 
-    /// The first limit of the device that a kernel exceeds, if any. The sizes of its tensors are not checked here.
-    /// The owner of a borrowed device sets its limits, and wgpu does not check all of them.
+    /// Returns the first limit of the device that a kernel exceeds; `None` if there is none. This does not check the
+    /// sizes of the kernel's tensors. It is needed because the owner of a borrowed device chooses its limits, and wgpu
+    /// does not check all of them.
     pub(crate) fn shortage(&self, contract: &Contract) -> Option<Shortage> {
         let limits = self.limits();
         let [x, y, z] = contract.workgroup_size;
@@ -88,7 +89,7 @@ impl Gpu {
             Block::Storage => (1, 0),
         };
         let workgroup_memory = limits.max_compute_workgroup_storage_size;
-        // Tests ensure that the crate's own kernels need no more than this, so their WGSL is not parsed again.
+        // Tests ensure that the crate's own kernels need at most `WORKGROUP_BYTES`, so their WGSL need not be parsed.
         let is_granted = contract.trust.is_proven && workgroup_memory >= WORKGROUP_BYTES;
         let workgroup_bytes = if is_granted {
             0
@@ -180,7 +181,7 @@ impl Gpu {
                 entry_point: Some(&contract.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &constants,
-                    // The crate's own kernels read only workgroup memory that they have written.
+                    // The crate's own kernels read workgroup memory only after they have written it.
                     zero_initialize_workgroup_memory: is_checked,
                 },
                 cache: None,
@@ -192,7 +193,7 @@ impl Gpu {
 #[derive(Debug)]
 pub(crate) struct Shortage {
     pub(crate) kernel: String,
-    /// For example `bytes of workgroup memory`.
+    /// Name of the quantity, for example `bytes of workgroup memory`.
     pub(crate) what: &'static str,
     /// Name of the limit in `wgpu::Limits`.
     pub(crate) limit: &'static str,

@@ -1,4 +1,4 @@
-//! A value from a callback, possibly in another thread, as a future.
+//! A future whose value comes from a callback, possibly in another thread.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
@@ -6,13 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use super::lock;
 
-/// A future that yields the value which a callback sends.
+/// A future that returns the value which a callback sends.
 #[derive(Debug)]
 pub(crate) struct Signal<T> {
     state: Arc<Mutex<State<T>>>,
 }
 
-/// The callback's half. There may be several; the first value sent counts.
+/// Sends the value of a [`Signal`]. There may be several senders; the first value sent counts.
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
     state: Weak<Mutex<State<T>>>,
@@ -40,7 +40,7 @@ impl<T> Signal<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends the value to the future. Returns whether the future still existed and had no value yet.
+    /// Sends the value to the future. Returns false if the future was dropped or already had a value.
     pub(crate) fn send(&self, value: T) -> bool {
         let Some(state) = self.state.upgrade() else {
             return false;
@@ -54,14 +54,14 @@ impl<T> Sender<T> {
             *state = State::Told(value);
             waker
         };
-        // The lock is released here, because the executor may run the task at once.
+        // The lock is released before waking, because the executor may run the task at once.
         if let Some(waker) = waker {
             waker.wake();
         }
         true
     }
 
-    /// Whether the future still exists and has no value yet.
+    /// Whether the future still exists and has not received a value yet.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn is_awaited(&self) -> bool {
         let state = self.state.upgrade();
@@ -73,7 +73,7 @@ impl<T> Future for Signal<T> {
     type Output = T;
 
     /// # Panics
-    /// If polled again after it was ready, as any future may.
+    /// If polled again after it returned its value.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Taken) {

@@ -5,7 +5,7 @@ use crate::kernel::{Binding, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Reads past the end of an array although it is marked as proven.
+/// This kernel reads past the end of an array, although it is marked as proven.
 static WRONG: Kernel<u32> = Kernel {
     workgroup_size: [1, 1, 1],
     trust: Trust::PROVEN,
@@ -35,11 +35,11 @@ fn with_bounds_checks_no_kernel_is_trusted() {
     recorder.dispatch(&WRONG, 27, &[&y], 1, Cost::default());
     gpu.submit(&recorder.finish().unwrap(), 1).unwrap();
     let found: Vec<f32> = gpu.read(&y).unwrap();
-    // WGSL does not specify which element an index past the end reads.
+    // WGSL does not specify which element a read past the end returns.
     assert!([3.0, 4.0, 5.0, 6.0].contains(&found[0]), "{found:?}");
 }
 
-/// Names and subgroup sizes as drivers report them, natively and in browsers.
+/// Drivers report these names and subgroup sizes, natively and in browsers.
 #[test]
 fn a_software_driver_is_told_by_its_name_or_its_lanes() {
     use SoftwareDriver::{Lavapipe, SwiftShader};
@@ -48,7 +48,7 @@ fn a_software_driver_is_told_by_its_name_or_its_lanes() {
         ("llvmpipe (LLVM 15.0.6, 128 bits)", [4, 4], Lavapipe),
         ("SwiftShader Device (Subzero)", [4, 4], SwiftShader),
         ("Microsoft Basic Render Driver", [4, 4], SwiftShader),
-        // Browsers that hide the name: with the size of 8 and of 4, with the size hidden, and without a size.
+        // Browsers that hide the name: with a subgroup size of 8 or 4, with a hidden size, and with no size.
         ("", [8, 8], Lavapipe),
         ("", [4, 4], SwiftShader),
         ("", [4, 128], SwiftShader),
@@ -61,7 +61,7 @@ fn a_software_driver_is_told_by_its_name_or_its_lanes() {
     }
 }
 
-/// The builder's choice of kernels counts on any adapter.
+/// The kernels that the builder requests are used on any adapter.
 #[test]
 fn kernels_are_those_of_the_driver_that_was_named() {
     let hardware = Gpu::builder().kernels_for(AdapterKind::Hardware).build();

@@ -1,4 +1,4 @@
-//! Waiting for submitted work: in the calling thread, or in a future.
+//! Waiting until submitted work has ended: in the calling thread, or in a future.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::cell::Cell;
@@ -13,13 +13,13 @@ use crate::error::Error;
 const WAITING: &str = "waiting for submitted work";
 
 impl Gpu {
-    /// Blocks until a submission is done, or with `None` all submitted work.
+    /// Blocks until the given submission has ended; with `None`, until all submitted work has ended.
     ///
-    /// A browser cannot block: there this returns at once, and [`wait_async`](Self::wait_async) or a readback waits.
+    /// A browser cannot block. There, this returns at once; use [`wait_async`](Self::wait_async) or a readback instead.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the device does not finish in time, [`Error::DeviceLost`] when it is lost, or
-    /// [`Error::Gpu`].
+    /// [`Error::Timeout`] when the work takes longer than the builder's timeout, [`Error::DeviceLost`] when the device
+    /// is lost, or [`Error::Gpu`].
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait {
             submission_index: submission,
@@ -39,7 +39,7 @@ impl Gpu {
         }
     }
 
-    /// Completes when all work submitted before this call is done, without blocking the thread.
+    /// Completes when all work submitted before this call has ended. The thread is not blocked.
     ///
     /// The time limit of [`GpuBuilder::timeout`](super::GpuBuilder::timeout) begins when the future is first polled.
     ///
@@ -61,10 +61,10 @@ impl Gpu {
         async move { gpu.watched(done?).await.map(|_| ()) }
     }
 
-    /// A handle to await the end of `submission`, which must be the last one, made right before this call.
+    /// Returns a handle for awaiting the end of `submission`, which must be the latest submission.
     ///
     /// # Errors
-    /// Any error that wgpu has reported since the last call.
+    /// An error that wgpu has reported since the last call.
     pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<Finished, Error> {
         Ok(Finished {
             gpu: self.clone(),
@@ -74,7 +74,8 @@ impl Gpu {
         })
     }
 
-    /// A signal that wgpu sends when all work submitted before this call is done, while any thread polls the device.
+    /// Returns a signal that wgpu sends when all work submitted before this call has ended. Some thread must poll the
+    /// device.
     fn told_of_end(&self) -> Result<Signal<Outcome>, Error> {
         let done = Signal::new();
         let sender = done.sender();
@@ -86,14 +87,14 @@ impl Gpu {
         Ok(done)
     }
 
-    /// Awaits a signal from wgpu while the device's watcher thread polls. A browser needs no polling.
+    /// Awaits a signal from wgpu. The device's watcher thread polls the device meanwhile; a browser needs no polling.
     async fn watched(&self, signal: Signal<Outcome>) -> Result<Instant, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         self.watch(signal.sender())?;
         self.ended(signal.await)
     }
 
-    /// A handle to check without waiting whether all work submitted before this call is done.
+    /// Returns a handle that tells, without waiting, whether all work submitted before this call has ended.
     pub(crate) fn look_for_end(&self) -> Result<Completion, Error> {
         let signal = self.told_of_end()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -102,7 +103,7 @@ impl Gpu {
         Ok(Completion { gpu, signal })
     }
 
-    /// The time at which a submission was done, or the error with which waiting ended.
+    /// Returns the time at which a submission ended, or the error for a failed wait.
     fn ended(&self, outcome: Outcome) -> Result<Instant, Error> {
         match outcome {
             Outcome::Done(at) => self.guarded(WAITING, || at),
@@ -115,7 +116,7 @@ impl Gpu {
         }
     }
 
-    /// Waits for the submit before this one. So two submits are in flight at a time: the device always has work, and
+    /// Waits until the previous submit has ended. So at most two submits are in flight: the device always has work, and
     /// the queue does not grow.
     pub(crate) fn wait_in_turn(
         &self,
@@ -129,7 +130,7 @@ impl Gpu {
     }
 }
 
-/// The end of a submission, to await.
+/// The end of a submission, as a future.
 #[derive(Debug)]
 pub(crate) struct Finished {
     gpu: Gpu,
@@ -139,8 +140,8 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Completes when the submission is done, with the time at which that was seen. In a browser it completes at once,
-    /// without a time: there only the device's callbacks report the end.
+    /// Completes when the submission has ended. Returns the time at which the host noticed this. In a browser, it
+    /// completes at once and returns no time, because only callbacks of the device report the end there.
     ///
     /// # Errors
     /// The errors of [`Gpu::wait`].
@@ -148,7 +149,8 @@ impl Finished {
         #[cfg(not(target_arch = "wasm32"))]
         if !may_block() {
             let done = self.gpu.watched(self.told).await.map(Some);
-            // Some drivers run the work during the submit, so the wait ends at once. Other tasks still get their turn.
+            // Some drivers run the work during the submit, so there is nothing to wait for. Other tasks should still
+            // run.
             yield_now().await;
             return done;
         }
@@ -157,20 +159,20 @@ impl Finished {
     }
 }
 
-/// How waiting for a submission ended.
+/// The result of waiting for a submission.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The submission was done at this time.
+    /// The submission ended at this time.
     Done(Instant),
-    /// The submission was not done within the device's timeout.
+    /// The submission did not end within the device's timeout.
     #[cfg(not(target_arch = "wasm32"))]
     TimedOut,
-    /// wgpu refused to wait, or panicked.
+    /// wgpu returned an error for the wait, or panicked.
     #[cfg(not(target_arch = "wasm32"))]
     Failed(String),
 }
 
-/// The end of submitted work, to check without waiting.
+/// The end of submitted work, which the host checks without waiting.
 #[derive(Debug)]
 pub(crate) struct Completion {
     gpu: Gpu,
@@ -178,8 +180,8 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    /// The time at which the work was seen to be done, or `None` while it runs. Must not be called again after it
-    /// returned a time.
+    /// Returns the time at which the host noticed that the work had ended, or `None` if the work is still running. Must
+    /// not be called again after it has returned a time.
     ///
     /// # Errors
     /// The errors of [`Gpu::wait`].
@@ -192,18 +194,18 @@ impl Completion {
     }
 }
 
-/// The current time; a browser has no such clock.
+/// The current time; `None` in a browser.
 fn now() -> Option<Instant> {
     (!cfg!(target_arch = "wasm32")).then(Instant::now)
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 thread_local! {
-    /// Whether this thread runs a future inside `block_on`, so that the future may block.
+    /// Whether this thread is inside `block_on`, so that the future may block.
     static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets other tasks of the executor run.
+/// Returns to the executor once, so that it can run other tasks.
 #[cfg(not(target_arch = "wasm32"))]
 async fn yield_now() {
     let mut is_first = true;
@@ -218,7 +220,7 @@ async fn yield_now() {
     .await;
 }
 
-/// Whether this thread's caller blocks anyway, in `block_on`. In a browser it never does.
+/// Whether this thread runs inside `block_on`, so that blocking it changes nothing. Always false in a browser.
 pub(crate) fn may_block() -> bool {
     #[cfg(not(target_arch = "wasm32"))]
     return MAY_BLOCK.get();
@@ -226,10 +228,11 @@ pub(crate) fn may_block() -> bool {
     return false;
 }
 
-/// Runs a future of this crate for a caller that blocks. The future waits in this thread, without the watcher thread.
+/// Runs a future of this crate and blocks until it has completed. The future waits in this thread and does not use the
+/// watcher thread.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    /// Restores the flag, even if the future panics.
+    /// Restores the flag when dropped, even if the future panics.
     struct Restored(bool);
     impl Drop for Restored {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! A thread that waits for submissions, so that futures need not block.
+//! A thread that polls the device while futures wait, so that futures need not block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -11,13 +11,14 @@ use super::wait::Outcome;
 use super::{Gpu, Shared, lock, message_of};
 use crate::error::Error;
 
-/// Shortest and longest pause between two polls of the device. Pauses grow with the time waited.
+/// Shortest and longest pause between two polls of the device. The longer a future waits, the longer the pauses become.
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
-/// The thread ends after this time without a wait. So a program that draws frames starts one thread, not one per frame.
+/// The thread ends when no future has waited for this long. So a program that draws frames starts one thread and not
+/// one per frame.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The waits on a device. The thread shares them without keeping the device alive.
+/// The futures that wait for a device. The thread shares this list but does not keep the device alive.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     post: Arc<Post>,
@@ -26,16 +27,16 @@ pub(super) struct Watcher {
 #[derive(Debug, Default)]
 struct Post {
     watched: Mutex<Watched>,
-    /// Signals that there is a new wait, or that the device is dropped.
+    /// Notified when a future begins to wait, or when the device is dropped.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     waits: Vec<Wait>,
-    /// Whether a thread serves `waits`.
+    /// Whether a thread polls for `waits`.
     runs: bool,
-    /// Whether the device is dropped.
+    /// Whether the device was dropped.
     ended: bool,
 }
 
@@ -53,8 +54,8 @@ struct Wait {
 }
 
 impl Gpu {
-    /// Makes the device's thread poll until the sender's future has its value, which wgpu's callbacks send during a
-    /// poll. Starts the thread if it does not run.
+    /// Makes the device's thread poll until the sender's future has its value. A callback of wgpu sends the value
+    /// during a poll. Starts the thread if it is not running.
     pub(super) fn watch(&self, sender: Sender<Outcome>) -> Result<(), Error> {
         let post = &self.shared.watcher.post;
         let mut watched = lock(&post.watched);
@@ -79,11 +80,11 @@ impl Gpu {
     }
 }
 
-/// The thread: it polls until there was no wait for [`IDLE`], or until the device is dropped. It holds the device only
-/// during a poll.
+/// The body of the thread. It polls until no future has waited for [`IDLE`], or until the device is dropped. It holds
+/// the device only during a poll.
 ///
-/// It polls instead of waiting for a submission. If such a wait times out while another thread submits or polls,
-/// wgpu 30 panics, and callbacks are lost.
+/// It polls instead of waiting for a submission: if such a wait times out while another thread submits or polls, wgpu
+/// 30 panics, and callbacks are lost.
 fn run(shared: &Weak<Shared>, post: &Post) {
     while post.has_waits() {
         let Some(device) = shared.upgrade() else {
@@ -98,7 +99,7 @@ fn run(shared: &Weak<Shared>, post: &Post) {
 }
 
 impl Post {
-    /// Sleeps until there is a wait. Returns false if the thread must end.
+    /// Sleeps until some future waits. Returns false if the thread must end.
     fn has_waits(&self) -> bool {
         let watched = lock(&self.watched);
         let is_quiet = |watched: &mut Watched| watched.waits.is_empty() && !watched.ended;
@@ -109,8 +110,8 @@ impl Post {
     }
 }
 
-/// Polls the device once; this runs the callbacks of finished work. Returns the pause until the next poll, or `None` if
-/// no wait is left.
+/// Polls the device once, which runs the callbacks of finished work. Returns the pause until the next poll, or `None`
+/// if no future waits any more.
 fn look(shared: &Shared) -> Option<Duration> {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         shared.device.poll(wgpu::PollType::Poll)
@@ -144,8 +145,8 @@ fn look(shared: &Shared) -> Option<Duration> {
     youngest.map(|waited| (waited / 8).clamp(SHORTEST, LONGEST))
 }
 
-/// Ends all waits with an error, because it is unknown which callbacks a panic has dropped. If no future waits any
-/// more, the next call that uses the device gets the error.
+/// Ends all waits with an error, because a panic may have dropped some of the callbacks. If no future is waiting, the
+/// next call that uses the device returns the error.
 fn fail(shared: &Shared, waits: Vec<Wait>, message: String) {
     let mut is_told = false;
     for wait in waits {
@@ -157,9 +158,9 @@ fn fail(shared: &Shared, waits: Vec<Wait>, message: String) {
     }
 }
 
-/// Sends an outcome. Returns whether a future still waited.
+/// Sends an outcome. Returns whether a future was still waiting for it.
 fn tell(sender: &Sender<Outcome>, outcome: Outcome) -> bool {
-    // A waker is the executor's code and may panic. If that ended this thread, other futures would wait forever.
+    // A waker is code of the executor and may panic. If this panic ended the thread, other futures would wait forever.
     catch_unwind(AssertUnwindSafe(|| sender.send(outcome))).unwrap_or(true)
 }
 

@@ -70,8 +70,8 @@ fn constants_and_functions_are_what_they_say() {
     );
 }
 
-/// Checks that mean and variance are within 5 standard errors. For n values of variance σ² and kurtosis κ (3 if normal,
-/// 9/5 if uniform) these are σ/√n and σ²·√((κ − 1)/n).
+/// Checks that mean and variance are within 5 standard errors. For n values with variance σ² and kurtosis κ (3 for a
+/// normal distribution, 9/5 for a uniform one), the standard errors are σ/√n and σ²·√((κ − 1)/n).
 fn check_moments(init: &Init, variance: f64, kurtosis: f64) -> Vec<f32> {
     let values = sampled(init);
     let n = (FAN_IN * FAN_OUT) as f64;
@@ -187,7 +187,7 @@ fn values_of_a_function_and_fans_are_looked_at() {
         check(&init, [0, 1]).unwrap();
     }
     check(&Init::Normal { std: 1.0 }, [0, 0]).unwrap();
-    // Refused before the function is asked for more values than memory can hold.
+    // Must be rejected before the function is called for more values than memory can hold.
     let endless = Shape::from([usize::MAX / 8, 2]);
     let refused = Init::function(|_| 0.0).check_values("w", &endless, [1, 1]);
     assert!(matches!(refused, Err(Error::Memory { .. })), "{refused:?}");
@@ -199,7 +199,7 @@ fn fans_are_those_that_are_given() {
         let values = init.values(&Shape::from([100, 100]), fans, 7, 0);
         values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32
     };
-    // 2/10 and 2/1000, each with a standard error of about a hundredth of itself.
+    // The expected variances are 2/10 and 2/1000. The standard error of each measured variance is about 1 %.
     let [few, many] = [[10, 1000], [1000, 10]].map(|fans| variance(&Init::HeNormal, fans));
     assert!(
         (0.18..0.22).contains(&few) && (0.0018..0.0022).contains(&many),

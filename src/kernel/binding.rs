@@ -1,4 +1,4 @@
-//! How a kernel declares its storage buffers.
+//! Declarations of a kernel's storage buffers.
 
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -6,7 +6,7 @@
 pub enum Element {
     /// `f32`.
     F32,
-    /// `u32`; also four packed bytes, lowest byte first.
+    /// `u32`. One element may also hold four packed bytes, the first in the lowest bits.
     U32,
 }
 
@@ -20,7 +20,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// Type of the items of a kernel's array: how many elements of the tensor one item holds.
+/// Type of the items of a kernel's array. An item holds one or several elements of the tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
@@ -30,12 +30,12 @@ pub enum Item {
     Vec2,
     /// Four elements per item: `array<vec4<f32>>`.
     Vec4,
-    /// One element per item, which several invocations may change: `array<atomic<u32>>`.
+    /// One element per item, accessed atomically by several invocations: `array<atomic<u32>>`.
     Atomic,
 }
 
 impl Item {
-    /// Elements per item.
+    /// Number of elements per item.
     #[must_use]
     pub const fn elements(self) -> usize {
         match self {
@@ -46,9 +46,9 @@ impl Item {
     }
 }
 
-/// One storage buffer of a kernel, an array.
+/// One storage buffer of a kernel, which the WGSL declares as an array.
 ///
-/// Its binding number is 1 + its index among the kernel's bindings.
+/// Its binding number is its index among the kernel's bindings plus 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Binding<N = &'static str> {
@@ -56,7 +56,7 @@ pub struct Binding<N = &'static str> {
     pub name: N,
     /// Element type of the tensor.
     pub element: Element,
-    /// Whether the WGSL declares the tensor's `u32` elements as `i32`.
+    /// Whether the WGSL declares the elements as `i32` although the tensor has `u32`.
     pub is_signed: bool,
     /// Type of the array's items.
     pub item: Item,
@@ -65,7 +65,7 @@ pub struct Binding<N = &'static str> {
 }
 
 impl<'k> Binding<&'k str> {
-    /// An array of `f32` that the shader only reads.
+    /// Declares an array of `f32` that the shader only reads.
     #[must_use]
     pub const fn read(name: &'k str) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// An array of `f32` that the shader writes.
+    /// Declares an array of `f32` that the shader writes, and may read.
     #[must_use]
     pub const fn write(name: &'k str) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// Changes the element type to `u32`.
+    /// Sets the element type to `u32`.
     #[must_use]
     pub const fn of_u32(self) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// Changes the element type to `i32`. The tensor holds the same bits as [`Element::U32`].
+    /// Sets the element type to `i32`. The tensor's type is [`Element::U32`], with the same bits.
     #[must_use]
     pub const fn of_i32(self) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// Changes the items to `vec2`. The tensor's number of elements must be even.
+    /// Sets the item type to `vec2`. The tensor's number of elements must be even.
     #[must_use]
     pub const fn vec2(self) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// Changes the items to `vec4`. The tensor's number of elements must be a multiple of 4.
+    /// Sets the item type to `vec4`. The tensor's number of elements must be a multiple of 4.
     #[must_use]
     pub const fn vec4(self) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl<'k> Binding<&'k str> {
         }
     }
 
-    /// Changes the items to atomics. WGSL allows atomic `u32` and `i32`, in arrays that the shader may write.
+    /// Sets the item type to an atomic. WGSL allows atomic `u32` and `i32`, in arrays that the shader may write.
     #[must_use]
     pub const fn atomic(self) -> Self {
         Self {

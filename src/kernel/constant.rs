@@ -26,40 +26,40 @@ impl Scalar {
     }
 }
 
-/// An `override` constant of a WGSL source, with the value for which a kernel is compiled.
+/// An `override` constant of a WGSL source, with the value for which the kernel is compiled.
 ///
-/// A constant that has a value in the WGSL need not be declared.
+/// A constant that has a default value in the WGSL need not be declared here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Constant<N = &'static str> {
-    /// Name in the WGSL.
+    /// The constant's name in the WGSL.
     pub name: N,
-    /// Type.
+    /// The constant's type.
     pub scalar: Scalar,
-    /// Value, or `None` if only a dispatch knows it. A `bool` is 1 or 0.
+    /// The value; `None` if it is set only before a dispatch. A `bool` is 1 or 0.
     pub value: Option<f64>,
 }
 
 impl<'k> Constant<&'k str> {
-    /// An `f32`, which must be finite.
+    /// Declares an `f32`, which must be finite.
     #[must_use]
     pub const fn f32(name: &'k str, value: f32) -> Self {
         Self::of(name, Scalar::F32, value as f64)
     }
 
-    /// An `i32`.
+    /// Declares an `i32`.
     #[must_use]
     pub const fn i32(name: &'k str, value: i32) -> Self {
         Self::of(name, Scalar::I32, value as f64)
     }
 
-    /// A `u32`.
+    /// Declares a `u32`.
     #[must_use]
     pub const fn u32(name: &'k str, value: u32) -> Self {
         Self::of(name, Scalar::U32, value as f64)
     }
 
-    /// A `bool`.
+    /// Declares a `bool`.
     #[must_use]
     pub const fn bool(name: &'k str, value: bool) -> Self {
         Self::of(name, Scalar::Bool, value as u8 as f64)
@@ -73,8 +73,8 @@ impl<'k> Constant<&'k str> {
         }
     }
 
-    /// A constant whose value only a dispatch knows. The kernel given to the dispatch must have a value for each of
-    /// its constants: set them with [`KernelRef::constants`](super::KernelRef::constants).
+    /// Declares a constant without a value. Before a dispatch, set the values of all constants with
+    /// [`KernelRef::constants`](super::KernelRef::constants).
     #[must_use]
     pub const fn open(name: &'k str, scalar: Scalar) -> Self {
         Self {

@@ -13,12 +13,12 @@ use std::{env, fs, process};
 use wgpu::naga::front::wgsl;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
-/// Environment variable that names a file with the fault: the length of a shader's text in bytes, a line feed, that
-/// text, and the same text with the fault.
+/// Environment variable with the path of a file that describes the fault. The file contains the length of a shader's
+/// text in bytes, a line feed, this text, and the same text with the fault.
 const FAULT: &str = "WGRAD_FAULT";
-/// Environment variable that names a file to which the names of the shaders in use are appended, one per line.
+/// Environment variable with the path of a file to which the name of each used shader is appended, one per line.
 const MET: &str = "WGRAD_SHADERS_MET";
-/// Exit code when the text with the fault is not valid WGSL: then there is nothing for a test to detect.
+/// Exit code if the text with the fault is not valid WGSL: then there is no fault for a test to detect.
 const INVALID: i32 = 86;
 
 struct Fault {
@@ -40,7 +40,7 @@ static PLANTED: LazyLock<Option<Fault>> = LazyLock::new(|| {
     Some(parts.unwrap_or_else(|| panic!("{FAULT}={}: it is no fault", path.display())))
 });
 
-/// `text` with the planted fault, if it contains the faulty shader.
+/// Returns `text` with the planted fault if `text` contains the fault's shader; otherwise returns `text` unchanged.
 fn faulty(text: &str) -> Cow<'_, str> {
     match &*PLANTED {
         Some(fault) if text.contains(&fault.sound) => {
@@ -50,7 +50,8 @@ fn faulty(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A kernel's text with the planted fault, if it has one. Each text is made and validated once.
+/// Returns a kernel's text with the planted fault, if the fault is in one of its shaders. Each text is made and
+/// validated only once.
 pub(super) fn planted(source: Arc<str>) -> Arc<str> {
     static KNOWN: Mutex<BTreeMap<Arc<str>, Arc<str>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +82,7 @@ fn validated(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends the process if this text, which the device failed to compile, contains the fault.
+/// Ends the process if the device failed to compile `source` and `source` contains the planted fault.
 pub(crate) fn refused(source: &str, message: &str) {
     if PLANTED
         .as_ref()
@@ -92,12 +93,13 @@ pub(crate) fn refused(source: &str, message: &str) {
 }
 
 fn refuse(message: &str) -> ! {
-    // Not `eprintln!`: the test harness would hold its output back until the test ends, and this one never does.
+    // Not `eprintln!`: the test harness prints captured output only at the end of a test, and this test ends the
+    // process.
     let _ = writeln!(std::io::stderr(), "the fault is no valid WGSL: {message}");
     process::exit(INVALID);
 }
 
-/// Appends the names of the shaders that a text consists of to the file `path`, each name once per process.
+/// Appends the names of the shaders in `source` to the file `path`. Each name is appended once per process.
 fn note(path: OsString, source: &str) {
     static NOTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +118,7 @@ fn note(path: OsString, source: &str) {
     written.unwrap_or_else(|error| panic!("{MET}={}: {error}", path.display()));
 }
 
-/// The files in `shaders/`: names without `.wgsl`, and texts.
+/// The name without `.wgsl` and the text of each file in `shaders/`.
 static SHADERS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders"));
     let entries =

@@ -1,4 +1,4 @@
-//! Compares a contract with its WGSL. This needs no GPU.
+//! Compares a contract with its WGSL source, without a GPU.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ struct Shader {
 }
 
 impl Shader {
-    /// Parses and validates the source. An error is naga's message with the line number.
+    /// Parses and validates the source. The error is naga's message, which has the line number.
     fn parse(contract: &Contract) -> Result<Self, String> {
         let source = &*contract.source;
         let path = format!("{}.wgsl", contract.shader);
@@ -35,7 +35,7 @@ impl Shader {
         Ok(Self { module, info })
     }
 
-    /// Global variables that an entry point uses, directly or through functions.
+    /// Lists the global variables that an entry point uses, directly or through functions.
     fn used(&self, entry: usize) -> Vec<(Handle<GlobalVariable>, &GlobalVariable, GlobalUse)> {
         let uses = self.info.get_entry_point(entry);
         let globals = self.module.global_variables.iter();
@@ -50,8 +50,8 @@ impl Shader {
         entries.position(|entry| entry.name == contract.entry)
     }
 
-    /// Replaces the constants by the contract's values, unless one of the contract's constants has no value.
-    /// Workgroup sizes and the sizes of workgroup memory may depend on constants.
+    /// Replaces the constants by the contract's values, because workgroup sizes and workgroup memory may depend on
+    /// constants. Does nothing if one of the contract's constants has no value.
     fn with_values(self, contract: &Contract) -> Result<Self, String> {
         let module = &self.module;
         let is_open = |constant: &Constant<String>| constant.value.is_none();
@@ -73,7 +73,8 @@ impl Shader {
         })
     }
 
-    /// Bytes of workgroup memory that an entry point uses. As in WebGPU, each variable is rounded up to 16 bytes.
+    /// The bytes of workgroup memory that an entry point uses. As in WebGPU, each variable's size is rounded up to a
+    /// multiple of 16 bytes.
     fn workgroup_bytes(&self, entry: usize) -> u32 {
         let used = self.used(entry).into_iter();
         used.filter(|(_, variable, _)| variable.space == AddressSpace::WorkGroup)
@@ -88,7 +89,7 @@ impl Shader {
         &self.module.types[handle].inner
     }
 
-    /// WGSL name of the item type of a runtime-sized array, or `None` if no tensor can be bound to it.
+    /// The WGSL name of the item type of a runtime-sized array, or `None` if no tensor can be bound to the array.
     fn item(&self, handle: Handle<Type>) -> Option<String> {
         let &TypeInner::Array {
             base,
@@ -119,7 +120,7 @@ fn scalar_name(scalar: naga::Scalar) -> Option<&'static str> {
     }
 }
 
-/// WGSL name of the item type that a binding declares.
+/// The WGSL name of the item type that a binding declares.
 fn declared_item(binding: &Binding<String>) -> String {
     let scalar = match (binding.element, binding.is_signed) {
         (Element::F32, _) => Scalar::F32,
@@ -143,7 +144,7 @@ pub(super) fn workgroup_bytes(contract: &Contract) -> u32 {
         .unwrap_or(0)
 }
 
-/// All differences between a shader and its contract.
+/// Lists all differences between a shader and its contract.
 pub(super) fn faults(contract: &Contract) -> Vec<String> {
     let shader = match Shader::parse(contract) {
         Ok(shader) => shader,
@@ -181,7 +182,7 @@ pub(super) fn faults(contract: &Contract) -> Vec<String> {
     faults
 }
 
-/// Differences in the constants of the whole source: all kernels in a source share its constants.
+/// Lists the differences in the constants. All kernels of a source share its constants.
 fn constant_faults(shader: &Shader, contract: &Contract) -> Vec<String> {
     let mut faults = Vec::new();
     let overrides = || shader.module.overrides.iter().map(|(_, found)| found);
@@ -265,7 +266,7 @@ fn uniform_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
     faults
 }
 
-/// Lists members with their offsets, as text.
+/// Formats the members with their offsets.
 fn listed<'a>(members: impl Iterator<Item = (Option<&'a str>, usize)>) -> String {
     let members = members.map(|(name, offset)| format!("{} at {offset}", name.unwrap_or("?")));
     match members.collect::<Vec<_>>().join(", ") {
@@ -274,7 +275,7 @@ fn listed<'a>(members: impl Iterator<Item = (Option<&'a str>, usize)>) -> String
     }
 }
 
-/// Whether the variable is a read-only storage buffer at binding 0, the place of a uniform block.
+/// Whether the variable is a read-only storage buffer at binding 0, the binding of the settings block.
 fn is_storage_block(variable: &GlobalVariable) -> bool {
     let access = StorageAccess::LOAD;
     let is_first = variable.binding.is_some_and(|at| at.binding == 0);
@@ -320,7 +321,7 @@ fn storage_faults(shader: &Shader, entry: usize, contract: &Contract) -> Vec<Str
             };
             faults.push(format!("access of {name} is {found}"));
         }
-        // WGSL wants `read_write` even for atomics that are only read.
+        // WGSL requires `read_write` even for atomics that are only read.
         if writes && declared.item != Item::Atomic && !used.contains(GlobalUse::WRITE) {
             faults.push(format!("{name} is never written"));
         }

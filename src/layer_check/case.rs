@@ -1,4 +1,4 @@
-//! One minibatch through a layer: its operands, and the results of the reference.
+//! One minibatch of a layer check: its operands, and the results of the reference.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use crate::ops::{Layer, LayerSpec, Layout, ParameterSpec};
 use crate::reference::{self, Float, Twin};
 use crate::shape::{Shape, TensorShape};
 
-/// Key and step of a pass in training; any values would do.
+/// Random key and step of a pass in training; their values do not matter.
 pub(super) const KEY: [u32; 2] = [0x243f_6a88, 0x85a3_08d3];
 pub(super) const STEP: u32 = 5;
 
@@ -24,7 +24,7 @@ pub(super) struct Case<'a> {
     twin: Twin,
     pub(super) spec: LayerSpec,
     pub(super) call: Call,
-    /// Number of rows, and their shape.
+    /// Number of rows, and the shape of a row.
     pub(super) minibatch: TensorShape,
     pub(super) x: Array2<f32>,
     pub(super) dy: Array2<f32>,
@@ -32,11 +32,11 @@ pub(super) struct Case<'a> {
     pub(super) state: Vec<Array2<f32>>,
 }
 
-/// The operands of both passes of the reference.
+/// The operands of the reference's forward and backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Operands<F> {
     pub(super) x: Array2<F>,
-    /// Indices are not moved.
+    /// Whether `x` contains indices, which [`for_each`](Self::for_each) must not change.
     has_indices: bool,
     pub(super) parameters: Vec<Array2<F>>,
     /// The state before the forward pass.
@@ -73,8 +73,8 @@ impl<'a> Case<'a> {
         });
         let outputs = [minibatch.rows, spec.output.len()];
         let dy = Array2::from_shape_simple_fn(outputs, || numbers.input(&(-1.0..=1.0)));
-        // Values near those at the start of training, so that what must be positive stays positive, but moved off every
-        // zero.
+        // Values near the initial values of a training, so that values which must be positive stay positive. A small
+        // change makes all of them differ from zero.
         let mut values = |(stream, spec): (u64, &ParameterSpec)| {
             let init = match &spec.init {
                 Init::Auto => &Init::LecunNormal,
@@ -109,7 +109,7 @@ impl<'a> Case<'a> {
         self.call != Call::Evaluation
     }
 
-    /// Names and shapes of a pass's results.
+    /// Names and shapes of the results of a pass.
     pub(super) fn results(&self, pass: Pass) -> Vec<(String, TensorShape)> {
         let rows = self.minibatch.rows;
         let mut results = Vec::new();
@@ -136,24 +136,24 @@ impl<'a> Case<'a> {
         results
     }
 
-    /// Whether `x` holds indices, which have no gradient.
+    /// Whether `x` contains indices, which have no gradient.
     pub(super) fn has_indices(&self) -> bool {
         self.spec.indices_below.is_some()
     }
 
-    /// Whether the backward pass computes `dx`: no other layer reads that of the first layer.
+    /// Whether the backward pass computes `dx`. The first layer of a network need not: no layer would read it.
     pub(super) fn has_dx(&self) -> bool {
         self.call != Call::First
     }
 
-    /// Terms of a sum over the minibatch: rows times positions per row.
+    /// Number of terms of a sum over the minibatch: rows times positions per row.
     pub(super) fn positions(&self) -> usize {
         let behind_first = |shape: &Shape| shape.len() / shape.extents()[0];
         let inside = behind_first(&self.minibatch.row).max(behind_first(&self.spec.output));
         self.minibatch.rows * inside
     }
 
-    /// Terms of the longest sum to be expected.
+    /// Number of terms of the longest sum that the layer is likely to compute.
     pub(super) fn terms(&self) -> usize {
         let widest = self.minibatch.row.len().max(self.spec.output.len());
         widest.max(self.positions())
@@ -168,7 +168,7 @@ impl<'a> Case<'a> {
         place
     }
 
-    /// The operands in the precision `F`; `y` is the GPU's for every precision.
+    /// The operands in the precision `F`. `y` is the GPU's result in every precision.
     pub(super) fn operands<F: Float>(&self, y: &Array2<f32>) -> Operands<F> {
         let cast = |values: &Array2<f32>| values.mapv(|value| F::from_f64(value.into()));
         Operands {
@@ -181,7 +181,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The operands in `f64`, with `y` as the reference computes it.
+    /// The operands in `f64`. `y` is the reference's result.
     pub(super) fn exact_operands(&self) -> Result<Operands<f64>, CheckError> {
         let unread = Array2::zeros(self.dy.raw_dim());
         let mut operands = self.operands(&unread);
@@ -189,8 +189,8 @@ impl<'a> Case<'a> {
         Ok(operands)
     }
 
-    /// Results of a pass of the reference, in the order of [`results`](Self::results). A backward pass gets what the
-    /// reference's forward pass has kept, and the state after it.
+    /// Runs a pass of the reference. Returns its results in the order of [`results`](Self::results). A backward pass
+    /// receives the values that the reference's forward pass saved, and the state after the forward pass.
     pub(super) fn reference<F: Float>(
         &self,
         pass: Pass,
@@ -264,11 +264,11 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The tensors of a minibatch, for the check of memory.
+/// The tensors of a minibatch, for estimating the memory of the check.
 pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footprint<'_>> {
     let both = OPERAND + RESULT;
     let y = (minibatch.rows, spec.output).into();
-    // As an operand, `y` counts twice: for `y` and `dy`.
+    // As an operand, `y` counts twice: once for itself and once for `dy`.
     let values = [("x", minibatch, both), ("y", y, both + OPERAND)].into_iter();
     let named = spec.parameters.iter().chain(&spec.state);
     let named = named.map(|spec| (spec.name, spec.tensor_shape(), both));
@@ -283,7 +283,7 @@ pub(super) fn footprint(spec: &LayerSpec, minibatch: TensorShape) -> Vec<Footpri
     tensors.collect()
 }
 
-/// Checks that the shapes, names and initial values that a layer states are valid.
+/// Checks that the shapes, names and initial values in a layer's spec are valid.
 pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<(), Error> {
     check_shapes(layer, input, spec)?;
     let named = spec.parameters.iter().chain(&spec.state);
@@ -300,7 +300,7 @@ pub(super) fn check_spec(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> 
     Ok(())
 }
 
-/// Checks names by the rules of a network: not empty, and different from each other.
+/// Checks names by the rules of a network: none is empty, and all differ.
 fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
     for (at, name) in names.iter().enumerate() {
         if name.is_empty() || names[..at].contains(name) {
@@ -312,7 +312,7 @@ fn check_names(of: &str, names: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that the shapes that a layer states are valid.
+/// Checks that the shapes in a layer's spec are valid.
 fn check_shapes(layer: &dyn Layer, input: &Shape, spec: &LayerSpec) -> Result<(), CheckError> {
     let fault = |what: &str, expected, found: &Shape| {
         Err(CheckError::Shape {

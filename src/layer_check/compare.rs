@@ -1,4 +1,4 @@
-//! Comparison of the GPU with the reference, and of the reference with its own central differences.
+//! Compares the GPU with the reference, and the reference with its own central differences.
 
 use super::case::{Case, Operands};
 use super::on_gpu::OnGpu;
@@ -58,8 +58,8 @@ pub(super) fn with_reference(
     Ok(rows)
 }
 
-/// Compares the reference's backward pass with central differences of its forward pass, in `f64`, with respect to `x`
-/// and every parameter.
+/// Compares the reference's backward pass with central differences of its forward pass, in `f64`. The gradients are
+/// those with respect to `x` and every parameter.
 pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, CheckError> {
     let mut operands = case.exact_operands()?;
     let gradients = case.reference(Pass::Backward, &operands)?;
@@ -97,7 +97,7 @@ pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, Check
     Ok(rows)
 }
 
-/// The slope with respect to one element of an operand, and its bound: operand 0 is `x`, the others are parameters.
+/// The slope with respect to one element of an operand, and its bound. Operand 0 is `x`; the others are the parameters.
 fn slope_by(
     case: &Case<'_>,
     operands: &mut Operands<f64>,

@@ -1,4 +1,4 @@
-//! One minibatch through a layer on the GPU, with all tensors between guard bands.
+//! Runs one minibatch of a layer check on the GPU, with guard bands around all tensors.
 
 use ndarray::Array2;
 
@@ -14,14 +14,14 @@ use crate::tensor::Tensor;
 
 type Matrices = Vec<Array2<f32>>;
 
-/// Results of both passes on the GPU, in the order of [`Case::results`].
+/// The results of both passes on the GPU, in the order of [`Case::results`].
 #[derive(Debug)]
 pub(super) struct OnGpu {
     pub(super) forward: Matrices,
     pub(super) backward: Matrices,
 }
 
-/// Operands that both passes on the GPU read.
+/// The operands that both passes on the GPU read.
 struct Inputs {
     x: Guarded,
     parameters: Vec<Guarded>,
@@ -35,7 +35,7 @@ impl Inputs {
 }
 
 impl Case<'_> {
-    /// Runs both passes. Contracts that are not in `kernels` are checked first.
+    /// Runs both passes. First checks the contracts of kernels that are not in `kernels` yet.
     pub(super) fn on_gpu(&self, gpu: &Gpu, kernels: &mut Kernels<'_>) -> Result<OnGpu, Error> {
         let named = self
             .spec
@@ -78,7 +78,7 @@ impl Case<'_> {
         }
     }
 
-    /// Puts the state between guard bands, in one buffer.
+    /// Places the state in one buffer, with guard bands.
     fn place_state(
         &self,
         gpu: &Gpu,
@@ -93,7 +93,7 @@ impl Case<'_> {
         together(gpu, named.zip(values), contents)
     }
 
-    /// Runs the forward pass and returns its results and the values it has kept.
+    /// Runs the forward pass. Returns its results and the values that it saved for the backward pass.
     fn forward(
         &self,
         gpu: &Gpu,
@@ -120,7 +120,7 @@ impl Case<'_> {
             self.layer.forward(recorder, pass)
         })?;
         self.check_inputs(&run, inputs.all())?;
-        // Kept values may be bits of any meaning, so NaN is allowed.
+        // Saved values may be any bits, so a NaN among them is not a fault.
         let kept = self.read_all(&run, &kept.iter().collect::<Vec<_>>())?;
         let mut results = vec![&y];
         for state in &state {
@@ -213,8 +213,8 @@ impl Case<'_> {
             .collect()
     }
 
-    /// Reads all tensors and checks them for NaN. Reading finds unwritten elements first, which may be the cause of a
-    /// NaN.
+    /// Reads all tensors first, and then checks them for NaN. An element that was not written is the more specific
+    /// fault and may be the cause of a NaN.
     fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         let all = self.read_all(run, guarded)?;
         for (guarded, values) in guarded.iter().zip(&all) {
@@ -247,7 +247,7 @@ fn input(
     GuardSpec::new(label, shape, Contents::Input(&bits(values))).place(gpu)
 }
 
-/// Places tensors of one role in one buffer.
+/// Places the tensors of one role in one buffer.
 fn together<'v>(
     gpu: &Gpu,
     values: impl Iterator<Item = ((&'static str, TensorShape), &'v Array2<f32>)>,

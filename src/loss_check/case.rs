@@ -1,4 +1,4 @@
-//! One minibatch through a loss: on the GPU and by the reference.
+//! One minibatch of a loss check: on the GPU and in the reference.
 
 use std::ops::RangeInclusive;
 
@@ -16,7 +16,8 @@ use crate::ops::{Loss, LossPass, weight_of_rows};
 use crate::reference::{self, Criterion, Float};
 use crate::shape::TensorShape;
 
-/// How far the reference's mean may be from the mean of its row losses, relative to the mean of their magnitudes.
+/// Allowed difference between the reference's mean and the mean of its row losses, relative to the mean of their
+/// magnitudes.
 const MEAN: f64 = 1e-9;
 
 /// All operands of a loss for one minibatch.
@@ -57,16 +58,17 @@ impl Operands<f64> {
     }
 }
 
-/// Results on the GPU.
+/// The results on the GPU.
 #[derive(Debug)]
 pub(super) struct OnGpu {
     losses: Array2<f32>,
     doutputs: Array2<f32>,
 }
 
-/// The tensors of a minibatch, for the check of memory; targets count as values, which are larger than classes.
+/// The tensors of a minibatch, for estimating the memory of the check. Targets count as values, which take more memory
+/// than classes.
 pub(super) fn footprint(minibatch: TensorShape) -> Vec<Footprint<'static>> {
-    // The reference gets copies of the rows.
+    // The reference receives copies of the rows.
     let operand = OPERAND + 1;
     let losses = TensorShape::from([1, minibatch.rows]);
     let tensors = [
@@ -157,7 +159,8 @@ impl<'a> Case<'a> {
             self.read(&run, input)?;
         }
         let results = [self.read(&run, &losses)?, self.read(&run, &doutputs)?];
-        // Reading finds unwritten elements first, which may be the cause of a NaN.
+        // All tensors were read before: an element that was not written is the more specific fault and may be the cause
+        // of a NaN.
         for (guarded, values) in [&losses, &doutputs].into_iter().zip(&results) {
             let tensor = guarded.tensor();
             self.check_number(tensor.label(), tensor.shape(), values, "the WGSL")?;
@@ -204,7 +207,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The reference's loss of some rows, and its gradient.
+    /// Returns the reference's loss for a range of rows, and its gradient.
     fn reference<F: Float>(
         &self,
         operands: &Operands<F>,
@@ -231,7 +234,8 @@ impl<'a> Case<'a> {
         Ok((loss, doutputs))
     }
 
-    /// The loss of every row, (1, rows): the reference's loss of that row alone, times its share.
+    /// Returns the loss of every row, of shape (1, rows): the reference's loss for a minibatch of this row only,
+    /// multiplied by [`share_of_row`](Self::share_of_row).
     fn row_losses<F: Float>(&self, operands: &Operands<F>) -> Result<Array2<F>, CheckError> {
         let mut losses = Array2::zeros((1, self.rows()));
         for (row, loss) in losses.iter_mut().enumerate() {
@@ -241,7 +245,7 @@ impl<'a> Case<'a> {
         Ok(losses)
     }
 
-    /// The weight of a row in the mean, times the number of rows.
+    /// The weight of a row in the mean over all rows, multiplied by the number of rows.
     fn share_of_row(&self, row: usize) -> f64 {
         let labels = match &self.targets {
             Targets::Classes(labels) => Some(&labels[..]),
@@ -252,7 +256,7 @@ impl<'a> Case<'a> {
         weight(1, of_row) * (self.rows() as f64 / weight(self.rows(), labels))
     }
 
-    /// The reference's loss of all rows.
+    /// Returns the reference's loss for all rows.
     fn mean(&self, operands: &Operands<f64>) -> Result<f64, CheckError> {
         Ok(self.reference(operands, 0..self.rows())?.0)
     }
@@ -383,7 +387,7 @@ impl<'a> Case<'a> {
         self.within("doutputs", self.minibatch, Check::Gradient, worst)
     }
 
-    /// The row of the report, or an error if the worst element is beyond its bound.
+    /// Returns a row of the report, or an error if the element nearest to its bound exceeds it.
     fn within(
         &self,
         tensor: &str,

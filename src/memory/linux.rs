@@ -1,4 +1,4 @@
-//! The memory limits that Linux reports: the machine's memory, the control groups and `ulimit`s of the process.
+//! Reads the memory limits of Linux: the machine's memory, and the control groups and `ulimit`s of this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::Room;
 use crate::error::memory::MACHINE;
 
-/// The memory left under every limit of this process.
+/// The free memory under each limit of this process.
 pub(super) fn rooms() -> Vec<Room> {
     rooms_under(Path::new("/"))
 }
 
-/// Like [`rooms`], with `proc` and `sys` below `root`.
+/// [`rooms`], with the folders `proc` and `sys` below `root`.
 pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
     let of_process = root.join("proc/self");
     let meminfo = text(root.join("proc/meminfo"));
@@ -33,7 +33,7 @@ pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
     rooms
 }
 
-/// Memory left under `ulimit -v` and `ulimit -d`. Both count allocated memory, even before it is written.
+/// Free memory under `ulimit -v` and `ulimit -d`. Both count allocated memory, even if it was not written yet.
 fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
     let limits_of = [
         ("Max address space", "VmSize:", "the limit of ulimit -v"),
@@ -41,7 +41,7 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
     ];
     let rooms = limits_of.into_iter().filter_map(|(name, used, limit)| {
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
-        // "unlimited" does not parse as a number.
+        // `parse` fails for "unlimited".
         let most: u64 = line.split_whitespace().next()?.parse().ok()?;
         Some(Room {
             bytes: most.saturating_sub(kibibytes(status, used)?),
@@ -52,8 +52,8 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
     rooms.collect()
 }
 
-/// Memory left in a control group and in all groups that contain it. Each line of `groups` is `id:controllers:path`.
-/// Version 2 has one tree for all controllers, and its line names no controllers.
+/// Free memory in a control group and in all groups that contain it. Each line of `groups` is `id:controllers:path`. In
+/// version 2 of control groups, one tree serves all controllers, and its line names no controllers.
 fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
     let mut rooms = Vec::new();
     for line in groups.lines() {
@@ -68,7 +68,7 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
             false => continue,
         };
         for tree in trees.iter().map(|tree| mounted.join(tree)) {
-            // In a container, the path may be the one outside it. Then the group is the root of the tree.
+            // In a container, the path may be the one outside of it. The group is then the root of the tree.
             let folders = Path::new(path.trim_start_matches('/')).ancestors();
             rooms.extend(folders.filter_map(|folder| {
                 Some(Room {
@@ -82,7 +82,7 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
     rooms
 }
 
-/// Memory left in a group of version 2, including reclaimable memory and swap. `None` if the group has no limit.
+/// Free memory in a group of version 2, including reclaimable memory and swap; `None` if the group has no limit.
 fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
     let left = |most, used| left(folder, most, used);
     let memory = left("memory.max", "memory.current")?;
@@ -91,7 +91,8 @@ fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
     Some(memory.saturating_add(reclaimable).saturating_add(swap))
 }
 
-/// The smaller of two rooms: under the limit of memory, and under that of memory and swap, if swap is counted.
+/// The smaller of two amounts: the free memory under the limit of memory, and, if swap is counted, under the limit of
+/// memory and swap.
 fn room_of_group_of_version_1(folder: &Path, swap: u64) -> Option<u64> {
     let left = |most, used| left(folder, most, used);
     let memory = left("memory.limit_in_bytes", "memory.usage_in_bytes")?.saturating_add(swap);
@@ -101,37 +102,38 @@ fn room_of_group_of_version_1(folder: &Path, swap: u64) -> Option<u64> {
     Some(left.saturating_add(reclaimable))
 }
 
-/// What is left of a limit. The files `most` and `used` contain the limit and the current use. `None` without a limit.
+/// The free amount under a limit: the contents of the file `most` minus those of the file `used`. `None` without a
+/// limit.
 fn left(folder: &Path, most: &str, used: &str) -> Option<u64> {
     let most = number(folder.join(most))?;
     Some(most.saturating_sub(number(folder.join(used))?))
 }
 
-/// Bytes of cached files. They count as used, but the kernel frees them when memory is needed.
+/// Bytes of cached files. They count as used, but the kernel frees them when a process needs memory.
 fn reclaimable(folder: &Path, keys: [&str; 2]) -> u64 {
     let stat = text(folder.join("memory.stat"));
     let of_key = |key: &str| field(&stat, key).unwrap_or(0);
     keys.into_iter().map(of_key).sum()
 }
 
-/// The contents of a file; empty if it cannot be read.
+/// The contents of a file; an empty string if it cannot be read.
 fn text(path: PathBuf) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The number in a file; `None` if the file says "max".
+/// The number in a file; `None` if the file contains "max".
 fn number(path: PathBuf) -> Option<u64> {
     text(path).trim().parse().ok()
 }
 
-/// The number after `key` at the start of a line.
+/// The number that follows `key` at the start of a line.
 fn field(text: &str, key: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_whitespace);
     let mut found = lines.find_map(|mut words| (words.next() == Some(key)).then_some(words))?;
     found.next()?.parse().ok()
 }
 
-/// The number after `key`, in bytes. `/proc` counts in units of 1,024 bytes.
+/// The amount that follows `key`, in bytes. `/proc` counts in units of 1,024 bytes.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     field(text, key).map(|count| count.saturating_mul(1024))
 }

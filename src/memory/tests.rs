@@ -36,7 +36,7 @@ fn what_no_machine_has_is_refused_and_what_each_has_is_not() {
     }
 }
 
-/// If nothing else limits the memory, the probe reports how much the allocator grants.
+/// If no other limit applies, the probe returns how much the allocator grants.
 #[test]
 fn the_probe_finds_what_the_allocator_grants() {
     assert_eq!(probe(1 << 20), None);
@@ -45,8 +45,8 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
-/// A small part of the memory is kept back. Of a limited address space, room for a heap is also kept back, if there is
-/// enough for one. The limit does not apply if the allocator can reserve the addresses.
+/// A small part of the memory is kept free. In a limited address space, the range for a heap is also kept free if it is
+/// large enough for one. The limit does not apply if the allocator can reserve the addresses.
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
@@ -66,7 +66,7 @@ fn what_fits_is_not_refused() {
         (50, 47, false, true),
         (50, 47, true, false),
         (50, 1000, true, false),
-        // Granted, because too little is left for a heap, for which nothing is then kept back.
+        // Granted: too little is left for a heap, so nothing is kept free for one.
         (164, 96, true, false),
         (164, 97, true, true),
         (164, 160, true, true),
@@ -77,7 +77,7 @@ fn what_fits_is_not_refused() {
     }
 }
 
-/// Each thread needs room for its stack and its heap, and the thread that starts them needs room for a heap.
+/// Each thread needs addresses for its stack and its heap; the thread that starts them needs addresses for a heap.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn as_many_threads_start_as_there_are_addresses_for() {
@@ -97,7 +97,7 @@ fn as_many_threads_start_as_there_are_addresses_for() {
     }
 }
 
-/// The reported memory is what is available, however much is requested.
+/// The error reports the available memory, however much was requested.
 #[test]
 fn little_is_kept_back_of_what_is_told() {
     const GIB: u64 = 1 << 30;
@@ -148,7 +148,7 @@ mod linux {
         is_of_addresses: false,
     };
 
-    /// The rooms on a machine where Linux reports only these files.
+    /// The limits found on a machine on which Linux has only these files.
     fn rooms(files: &[(&str, &str)]) -> Vec<Room> {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -179,7 +179,7 @@ mod linux {
         assert_eq!(rooms(&files), [MACHINE]);
     }
 
-    /// Memory that the process uses counts against its soft limits.
+    /// Memory that the process already uses counts against its soft limits.
     #[test]
     fn limits_of_the_process() {
         let limits = "Max data size             3000000              unlimited            bytes\n\
@@ -197,8 +197,8 @@ mod linux {
         assert!(found[1].limit.contains("ulimit -d"));
     }
 
-    /// Each of two nested groups has its own limit. Cached files count as available, and swap as far as the group may
-    /// use it.
+    /// Each of two nested groups has its own limit. Cached files count as free, and so does swap up to the group's
+    /// limit of swap.
     #[test]
     fn control_groups_of_version_2() {
         let group = |path: &str, name: &str| format!("sys/fs/cgroup/{path}{name}");
@@ -222,7 +222,7 @@ mod linux {
         assert!(found[1].limit.contains("control group"));
     }
 
-    /// In a container, the group is the root of the mounted tree, whatever its path says.
+    /// In a container, the group is the root of the mounted tree, whatever path the file names.
     #[test]
     fn a_group_whose_path_is_that_outside_of_the_container() {
         let files = [

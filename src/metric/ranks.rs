@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 
-/// The share of (positive, negative) pairs in which the positive has the higher score; equal scores count as half.
-/// This is the Mann–Whitney statistic. NaN if any score is NaN. `whose` names the class or label in the error.
+/// Computes the fraction of all (positive, negative) pairs in which the positive example has the higher score; equal
+/// scores count as half. This is the Mann–Whitney statistic. It is NaN if any score is NaN. `whose` names the class or
+/// label in the error.
 pub(super) fn area_under_curve(
     whose: &str,
     scored: impl Iterator<Item = (f64, bool)>,
@@ -27,7 +28,7 @@ pub(super) fn area_under_curve(
         return Ok(f64::NAN);
     }
     scored.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
-    // Twice the number of pairs in order, so that a tie adds 1.
+    // Twice the number of ordered pairs, so that a tie adds 1.
     let mut pairs = 0u128;
     let mut below = 0u128;
     // `==` treats zeros of both signs as equal.

@@ -16,7 +16,7 @@ fn logs(probabilities: Array2<f64>) -> Array2<f64> {
     probabilities.mapv(f64::ln)
 }
 
-/// Expected values are those of scikit-learn 1.5: `accuracy_score`, `f1_score`, `roc_auc_score(multi_class="ovr")`.
+/// The expected values come from scikit-learn 1.5: `accuracy_score`, `f1_score`, `roc_auc_score(multi_class="ovr")`.
 #[test]
 fn classes_are_scored_as_by_scikit_learn() {
     let logits = logs(array![
@@ -30,7 +30,7 @@ fn classes_are_scored_as_by_scikit_learn() {
     let targets = Targets::Classes(&[0, 0, 1, 1, 1, 0]);
     assert_near(Metric::Accuracy.of(logits.view(), &targets), 4.0 / 6.0);
     assert_near(Metric::F1.of(logits.view(), &targets), 2.0 / 3.0);
-    // Two of nine pairs are out of order: the positive 0.3 is below the negatives 0.6 and 0.4.
+    // Two of nine pairs are in the wrong order: the positive 0.3 is below the negatives 0.6 and 0.4.
     assert_near(Metric::RocAuc.of(logits.view(), &targets), 7.0 / 9.0);
 
     let logits = logs(array![
@@ -44,7 +44,7 @@ fn classes_are_scored_as_by_scikit_learn() {
     // Precision and recall of each class: (1/2, 1), (1/2, 1/2), (1, 1/2).
     let f1 = (2.0 / 3.0 + 0.5 + 2.0 / 3.0) / 3.0;
     assert_near(Metric::F1.of(logits.view(), &targets), f1);
-    // Pairs in order, each class against the rest: 4 of 4, 5 of 6, 5 of 6.
+    // Ordered pairs of each class against the rest: 4 of 4, 5 of 6, 5 of 6.
     let areas = (1.0 + 5.0 / 6.0 + 5.0 / 6.0) / 3.0;
     assert_near(Metric::RocAuc.of(logits.view(), &targets), areas);
 }
@@ -57,7 +57,7 @@ fn labels_that_do_not_depend_on_each_other_are_scored_one_by_one() {
     assert_near(Metric::Accuracy.of(logits.view(), &targets), 5.0 / 8.0);
     // F1 of each label: 2·1/(2 + 2) and 2·2/(3 + 2).
     assert_near(Metric::F1.of(logits.view(), &targets), (0.5 + 0.8) / 2.0);
-    // Pairs in order for each label: 3 of 4, and 2 of 3.
+    // Ordered pairs of each label: 3 of 4, and 2 of 3.
     let areas = (0.75 + 2.0 / 3.0) / 2.0;
     assert_near(Metric::RocAuc.of(logits.view(), &targets), areas);
 }

@@ -1,4 +1,5 @@
-//! Backward passes: from the gradient with respect to the outputs to the gradients with respect to all parameters.
+//! Records backward passes, which compute the gradients with respect to parameters from the gradient with respect to
+//! the outputs.
 
 use super::forward::{TrainingStep, losses_tensor, mode, place, record_loss};
 use super::memory::Values;
@@ -15,22 +16,24 @@ use crate::tensor::{Arena, ArenaSpec, Tensor};
 #[derive(Debug)]
 pub(crate) struct TrainingPass {
     pub(crate) values: Values,
-    /// Gradients with respect to `values`; `None` if nothing reads the gradient.
+    /// The gradient with respect to each value; `None` if nothing reads this gradient.
     deltas: Vec<Option<Tensor>>,
-    /// Holds a gradient before it is added to an earlier one for the same value.
+    /// Temporary memory for a contribution to a gradient, before it is added to earlier contributions.
     arriving: Option<Tensor>,
     steps: Vec<BackwardStep>,
+    /// The gradients with respect to all parameters.
     pub(crate) gradients: Arena,
-    /// For each parameter of a layer that is used several times: the gradient of a later use, before it is added.
+    /// For each parameter of a layer that is used several times: temporary memory for the gradient of a later use,
+    /// before it is added to the gradient of the first use.
     later: Vec<Option<Tensor>>,
 }
 
-/// The targets of a loss, and its result for each row.
+/// The targets of a loss, and the computed loss of each row.
 #[derive(Debug)]
 pub(crate) struct Compared {
-    /// Classes (1, rows) of `u32`, or values (rows, outputs).
+    /// Class indices, (1, rows) of `u32`, or values, (rows, outputs) of `f32`.
     pub(crate) targets: Tensor,
-    /// Loss of each row, (1, rows).
+    /// The loss of each row, (1, rows).
     pub(crate) losses: Tensor,
 }
 
@@ -39,7 +42,7 @@ impl Compared {
         Self::with(model, model.targets_tensor(rows, targets)?, rows)
     }
 
-    /// Uses existing targets.
+    /// Uses an existing tensor of targets, and allocates the losses.
     pub(crate) fn with(model: &Model, targets: Tensor, rows: usize) -> Result<Self, Error> {
         let losses = losses_tensor(&model.gpu, rows)?;
         Ok(Self { targets, losses })
@@ -47,8 +50,8 @@ impl Compared {
 }
 
 impl TrainingPass {
-    /// Allocates a pass over these features, floats or packed bytes, for the wanted gradients. With a fused head, the
-    /// values end with the head's input: values inside of the head have no memory.
+    /// Allocates a pass over these features (floats or packed bytes) that computes the wanted gradients. With a fused
+    /// head, the values end with the input of the head: values inside the head have no tensors.
     pub(crate) fn new(
         model: &Model,
         features: &Tensor,
@@ -93,26 +96,28 @@ impl TrainingPass {
         })
     }
 
-    /// The gradient with respect to the outputs, where the backward pass begins. With a fused head it is that of its
-    /// input.
+    /// The gradient with respect to the last value, where the backward pass begins. The last value is the output of the
+    /// network, or the input of a fused head.
     pub(crate) fn doutputs(&self) -> &Tensor {
         self.delta(self.values.of.len() - 1)
     }
 
-    /// The gradient with respect to a value. The value must have one.
+    /// The tensor of the gradient with respect to a value. The gradient must have a tensor.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     pub(super) fn delta(&self, value: usize) -> &Tensor {
         let delta = self.deltas[value].as_ref();
         delta.expect("backward: a gradient that is read has a tensor")
     }
 
-    /// Where the gradient with respect to a layer's input goes. `value` is the layer's output.
+    /// The value whose gradient the backward pass of a layer computes; `None` if that gradient is not needed. `value`
+    /// is the layer's output.
     pub(super) fn gradient_to(&self, value: usize) -> Option<(usize, Arrival)> {
         let step = self.steps.iter().find(|step| step.value == value)?;
         step.to.first().copied().flatten()
     }
 
-    /// The tensor to which a gradient is written: its final place, or memory from which it is added to an earlier one.
+    /// The tensor to which a contribution to the gradient of `value` is written. The first contribution is written to
+    /// the gradient's tensor, a later one to temporary memory, from which it is added.
     fn target(&self, value: usize, arrival: Arrival) -> Tensor {
         let delta = self.delta(value);
         match (arrival, &self.arriving) {
@@ -125,7 +130,7 @@ impl TrainingPass {
 }
 
 impl Model {
-    /// Allocates the gradients of later uses, for the parameters of layers that are used several times.
+    /// Allocates temporary memory for the parameter gradients of later uses of layers that are used several times.
     fn later_gradients(&self) -> Result<Vec<Option<Tensor>>, Error> {
         let mut later = vec![None; self.graph.parameters.len()];
         let spec = |index: usize| {
@@ -153,8 +158,8 @@ impl Model {
         record_loss(recorder, loss, LossPass::new(from, to))
     }
 
-    /// Records the wanted gradients, from the gradient with respect to the outputs; in training mode if `training` is
-    /// given.
+    /// Records the computation of the wanted gradients from the gradient with respect to the outputs: in training mode
+    /// if `training` is given, otherwise in evaluation mode.
     pub(crate) fn record_backward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -164,7 +169,8 @@ impl Model {
         self.record_backward_from(recorder, pass, training, self.graph.values.len() - 1)
     }
 
-    /// Records the backward pass from the value `first` on, whose gradient is already there.
+    /// Records the backward pass from the value with index `first` to the inputs. The gradient of that value must
+    /// already be computed.
     pub(super) fn record_backward_from(
         &self,
         recorder: &mut Recorder<'_>,
@@ -263,7 +269,7 @@ impl Model {
     }
 }
 
-/// Records the backward pass of a layer and of the `Relu` before it: see
+/// Records the backward pass of a `Linear` or `MaxPool2d` and of the `Relu` before it as one dispatch: see
 /// [`Graph::relu_before`](crate::network::Graph::relu_before).
 fn record_with_relu(
     layer: &dyn Layer,
@@ -279,7 +285,8 @@ fn record_with_relu(
     }
 }
 
-/// If an earlier gradient of the value has arrived, adds this one to it.
+/// Adds the contribution `part` to the gradient `total`, unless it is the first contribution, which was written to
+/// `total` directly.
 fn meet(recorder: &mut Recorder<'_>, arrival: Arrival, part: &Tensor, total: &Tensor) {
     if arrival == Arrival::Later {
         add::accumulate(recorder, part, total);

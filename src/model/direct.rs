@@ -1,5 +1,5 @@
-//! Passes over rows that the caller gives. Each call uploads the rows, runs its own plan and reads the result. None is
-//! a training step: nothing is dropped.
+//! Methods that evaluate a model on rows of the caller. Each call uploads the rows, records and runs a plan, and reads
+//! the result. All run in evaluation mode: `Dropout` drops nothing, and no state changes.
 
 use std::ops::Range;
 use std::path::Path;
@@ -23,15 +23,16 @@ use crate::plan::Recorder;
 use crate::reference::Targets;
 use crate::tensor::Tensor;
 
-/// With fewer rows than this at a time, a device is almost idle. If there is no room for this many, the call fails.
+/// Smallest number of rows per pass. If the memory is too small even for this many rows, the call fails, because with
+/// fewer rows a device would be almost idle.
 const FEWEST_ROWS: usize = 16;
 
-/// The most rows whose weights one workgroup can sum within the loop limit of a software driver.
+/// Largest number of rows whose class weights one workgroup can sum, because software drivers limit loops.
 const MOST_WEIGHED: usize = 64 * 64_000;
 
 impl Model {
-    /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. The write is atomic: even
-    /// after a failure, the file is the whole old one or the whole new one.
+    /// Writes parameters and state to a safetensors file: see [`crate::checkpoint`]. The write is atomic: after a
+    /// failure, the path still names either the complete old file or the complete new file.
     ///
     /// ```
     /// use wgrad::{Gpu, Model, TwoLayerNet};
@@ -47,17 +48,19 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
+    /// The errors of [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be
+    /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let bytes = self.to_safetensors()?;
         Ok(checkpoint::write(path.as_ref(), &bytes)?)
     }
 
-    /// Loads the network of a safetensors file to a GPU: see [`from_safetensors`](Self::from_safetensors), and
-    /// [`save`](Self::save) for an example.
+    /// Builds the network that a safetensors file describes: see [`from_safetensors`](Self::from_safetensors).
+    /// [`save`](Self::save) has an example.
     ///
     /// # Errors
-    /// As [`from_safetensors`](Self::from_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`from_safetensors`](Self::from_safetensors), or [`Error::Checkpoint`] when the file cannot be
+    /// read.
     pub fn load(path: impl AsRef<Path>, gpu: &Gpu) -> Result<Self, Error> {
         checkpoint::read_whole(path.as_ref(), |bytes| Self::from_safetensors(bytes, gpu))
     }
@@ -65,23 +68,24 @@ impl Model {
     /// Replaces parameters and state by those of a safetensors file: see [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(&self.graph);
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Computes the outputs (rows, outputs) of `x` (rows, features): logits of classes, or values. `x` may have any
-    /// number of rows, including none. Many rows go through the device in parts, so only their outputs must fit the
-    /// host's memory. The model keeps the device memory for the values between its layers: see
-    /// [`forward_plan`](Self::forward_plan).
+    /// Computes the outputs of the network, such as logits of classes, for rows of features.
     ///
-    /// The same call gives the same bits. On a GPU, the shape of a product decides which kernel computes it. The last
-    /// bits of a row's outputs can therefore change with the number of rows that are predicted together.
+    /// `x` has the shape (rows, features), and may have any number of rows, including 0. The result has the shape
+    /// (rows, outputs). Many rows are processed in parts, so only their outputs must fit in the host's memory. The
+    /// model keeps the device memory that the values between the layers need: see [`forward_plan`](Self::forward_plan).
+    ///
+    /// The same call gives the same bits. If the number of rows in the call changes, the last bits of a row's outputs
+    /// can change, because the shape of a matrix product determines which kernel computes it.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another number of columns, [`Error::Memory`] without room for the outputs, or
-    /// an error of the device.
+    /// [`Error::Shape`] when `x` has the wrong number of columns; [`Error::Memory`] when the host has not enough memory
+    /// for the outputs; an error of the device.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         check_features(&self.graph, x)?;
         let shape = [x.nrows(), self.graph.outputs()];
@@ -95,13 +99,13 @@ impl Model {
         Ok(outputs)
     }
 
-    /// Computes the mean loss of `x` (rows, features) against its targets, for any number of rows above 0. For data
-    /// sets, use [`evaluate`](Self::evaluate).
+    /// Computes the mean loss over rows of features `x`, (rows, features), with their targets. There must be at least
+    /// one row. For data sets, use [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), [`Error::Count`] or [`Error::Shape`] when targets and rows differ in number, or
-    /// [`Error::Setting`] when there are no rows, a label is not a class of the network, or the loss needs another kind
-    /// of targets.
+    /// The errors of [`predict`](Self::predict); [`Error::Count`] or [`Error::Shape`] when the numbers of targets and
+    /// rows differ; [`Error::Setting`] when there are no rows, a label is not a class of the network, or the loss needs
+    /// another kind of targets.
     pub fn loss(
         &self,
         loss: &dyn Loss,
@@ -129,13 +133,14 @@ impl Model {
 
     /// Computes the gradients of the mean loss with respect to all parameters, by backpropagation on the GPU.
     ///
-    /// All rows are on the device at once, with the outputs of all layers. For more rows, divide them into equal parts
-    /// and average the parts' gradients. If the loss has [`class_weights`](Loss::class_weights), weight each part by
-    /// the sum of its labels' weights.
+    /// The features and layer outputs of all rows must fit in the device's memory at the same time. If there are too
+    /// many rows, divide them into equal parts and average the gradients of the parts. If the loss has
+    /// [`class_weights`](Loss::class_weights), compute a weighted average: the weight of a part is the sum of its
+    /// labels' class weights.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or host
-    /// have no room for so many rows.
+    /// The errors of [`loss`](Self::loss); [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when the
+    /// device or the host has not enough memory for this many rows.
     pub fn gradient(
         &self,
         loss: &dyn Loss,
@@ -165,8 +170,9 @@ impl Model {
         block_on(self.read_like_parameters(&pass.gradients))
     }
 
-    /// Computes every value of the network for the rows `x` (rows, features): inputs, outputs of layers, sums and
-    /// concatenations, in order, with their names. All rows are on the device at once; there may be none.
+    /// Computes every value of the network for rows of features `x`, (rows, features): inputs, outputs of layers, sums
+    /// and concatenations, in order, with their names. `x` may have no rows. The values of all rows must fit in the
+    /// device's memory at the same time.
     ///
     /// ```
     /// use wgrad::ndarray::Array2;
@@ -181,8 +187,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`predict`](Self::predict), or [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when device or
-    /// host have no room for so many rows.
+    /// The errors of [`predict`](Self::predict); [`Error::Limit`], [`Error::OutOfMemory`] or [`Error::Memory`] when the
+    /// device or the host has not enough memory for this many rows.
     pub fn activations(&self, x: ArrayView2<'_, f32>) -> Result<Vec<Activation>, Error> {
         check_features(&self.graph, x)?;
         let rows = x.nrows();
@@ -212,11 +218,11 @@ impl Model {
         of_values.collect()
     }
 
-    /// Copies the network with its present parameters and state to the CPU, in `f64`. Every layer there computes
-    /// exactly its definition.
+    /// Copies the network with its current parameters and state to the CPU, in `f64`. There, every layer is computed
+    /// directly by its formula, without the optimizations of the CPU engine.
     ///
     /// # Errors
-    /// As [`parameters`](Self::parameters).
+    /// The errors of [`parameters`](Self::parameters).
     pub fn to_reference(&self) -> Result<cpu::Network<f64>, Error> {
         let mut network = cpu::Network::by_definition(&self.spec)?;
         network.set_parameters(&self.parameters()?.mapv(f64::from))?;
@@ -224,8 +230,8 @@ impl Model {
         Ok(network)
     }
 
-    /// Runs forward passes over the caller's rows, as many rows at a time as the device takes. If there are targets,
-    /// also computes the losses. Calls `see` with each part of the rows when its pass has been submitted.
+    /// Runs forward passes over the caller's rows, with as many rows per pass as one submit allows. If `compared` is
+    /// given, also computes the loss of each row. Calls `see` after each submitted pass, with the range of its rows.
     fn for_each_pass(
         &self,
         x: ArrayView2<'_, f32>,
@@ -271,11 +277,12 @@ impl Model {
         Ok(())
     }
 
-    /// Allocates a forward pass over at most `total` rows: as many as one submit takes, or fewer where memory is short.
+    /// Allocates a forward pass over at most `total` rows, and returns its number of rows. If memory is not sufficient,
+    /// halves the number of rows and tries again.
     fn room_for_rows(&self, total: usize, kind: TargetKind) -> Result<(usize, ForwardPass), Error> {
         let mut rows = self.rows_of_submit().min(total);
         loop {
-            // Check the host's memory for copies after the allocation: a software driver allocates from the same
+            // Check the host memory for copies only after the allocation, because a software driver allocates host
             // memory.
             let room = ForwardPass::new(self, rows, Element::F32, kind);
             let room = room.and_then(|room| {
@@ -285,7 +292,7 @@ impl Model {
             match room {
                 Ok(room) => return Ok((rows, room)),
                 Err(Error::Memory { .. } | Error::OutOfMemory { .. }) if rows > FEWEST_ROWS => {
-                    // Frees the failed allocation, and the shared memory of earlier passes.
+                    // Free the tensors of the failed attempt, and the shared memory of earlier passes.
                     crate::gpu::lock(&self.scratch).clear();
                     self.gpu.flush()?;
                     rows /= 2;
@@ -307,14 +314,15 @@ impl Model {
         }
     }
 
-    /// Checks that the host has room for all values of this many rows, plus two copies of the largest in transfer.
+    /// Checks that the host has enough memory for all values of this many rows, and for two copies of the largest value
+    /// during its transfer.
     fn check_values(&self, rows: usize) -> Result<(), Error> {
         let sizes: Vec<u64> = self.graph.sizes().map(|size| size as u64).collect();
         let largest = sizes
             .iter()
             .fold(self.graph.features() as u64, |a, &b| a.max(b));
         let all = total(sizes);
-        // A software driver's memory is the host's, so the values on the device count, too.
+        // A software driver uses host memory, so the values on the device count as well.
         let all = if self.gpu.is_software() {
             all.saturating_mul(2)
         } else {
@@ -326,8 +334,8 @@ impl Model {
         self.gpu.check_host(what, bytes_of::<f32>(values))
     }
 
-    /// Checks that the host has room to upload this many rows of inputs, or to read back as many rows of outputs: one
-    /// copy in row-major order and one in a staging buffer.
+    /// Checks that the host has enough memory to upload this many rows of features, or to read back this many rows of
+    /// outputs. Each needs a copy in row-major order, and a copy in a staging buffer.
     fn check_copy(&self, rows: usize) -> Result<(), Error> {
         let wider = self.graph.features().max(self.graph.outputs()) as u64;
         let values = wider.saturating_mul(rows as u64);
@@ -337,12 +345,12 @@ impl Model {
     }
 }
 
-/// The elements in row-major order.
+/// Returns the elements in row-major order.
 fn elements(matrix: ArrayView2<'_, f32>) -> Vec<f32> {
     matrix.iter().copied().collect()
 }
 
-/// Adds to an out-of-memory or limit error that all of these rows were on the device at once.
+/// Adds the operation and its number of rows to the message of a limit error or an out-of-memory error.
 fn of_too_many_rows(error: Error, doing: &str, rows: usize) -> Error {
     match error {
         Error::Limit {

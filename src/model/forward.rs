@@ -1,4 +1,4 @@
-//! Recording of forward passes, for every purpose.
+//! Records forward passes, for prediction, evaluation and training.
 
 use super::Model;
 use super::memory::Values;
@@ -14,16 +14,16 @@ use crate::plan::{Plan, Recorder, flops_per_submit};
 use crate::random::part_key;
 use crate::tensor::Tensor;
 
-/// A forward pass over a maximum number of rows, with its own memory for input and output. The values in between lie in
-/// memory that all forward passes of the model share.
+/// A forward pass outside of training, over a maximum number of rows. It has its own memory for features and outputs.
+/// The values between them use memory that all forward passes of the model share.
 #[derive(Debug)]
 pub(crate) struct ForwardPass {
     pub(crate) values: Values,
-    /// Classes (1, rows) of `u32`, or values (rows, outputs).
+    /// Targets: class indices, (1, rows) of `u32`, or values, (rows, outputs) of `f32`.
     pub(crate) targets: Tensor,
-    /// Loss of each row, (1, rows).
+    /// The loss of each row, (1, rows).
     pub(crate) losses: Tensor,
-    /// The gradient with respect to the outputs, which a loss always writes. It is not read.
+    /// The gradient with respect to the outputs. A loss always writes it, but it is not used here.
     doutputs: Tensor,
 }
 
@@ -44,7 +44,7 @@ impl ForwardPass {
         })
     }
 
-    /// The pass for the first `rows` rows, in the same memory.
+    /// Returns a pass over the first `rows` rows, in the same memory.
     pub(crate) fn first_rows(&self, rows: usize) -> Self {
         Self {
             values: self.values.first_rows(rows),
@@ -76,12 +76,12 @@ impl ForwardPass {
     }
 }
 
-/// Allocates the losses of this many rows, (1, rows).
+/// Allocates the tensor for the losses of rows, (1, rows).
 pub(super) fn losses_tensor(gpu: &Gpu, rows: usize) -> Result<Tensor, Error> {
     Tensor::zeros(gpu, "losses of the minibatch", [1, rows], Element::F32)
 }
 
-/// The targets of the first rows.
+/// Returns the targets of the first `rows` rows.
 pub(super) fn first_targets(targets: &Tensor, rows: usize) -> Tensor {
     match targets.element() {
         Element::U32 => targets.first_columns(rows),
@@ -90,14 +90,16 @@ pub(super) fn first_targets(targets: &Tensor, rows: usize) -> Tensor {
 }
 
 impl Model {
-    /// Plans a forward pass from `x` (rows, features) to `y` (rows, outputs), two tensors of the caller.
-    /// [`Plan::encode`] adds it to a compute pass of the caller: nothing is submitted or read back. A run uses the
-    /// parameters as they are when it runs.
+    /// Plans a forward pass in evaluation mode, from `x` to `y`, which are two tensors of the caller.
     ///
-    /// However many rows there are, the values between the layers take at most 64 MiB each; a chain holds two of them
-    /// at a time. They take more only if the smallest possible part of the rows does: each part of `x` and `y` must
-    /// begin at an offset at which the device can bind it, on most devices a multiple of 256 bytes. All plans and other
-    /// passes of a model share this memory, and the model keeps it.
+    /// `x` has the shape (rows, features), and `y` has the shape (rows, outputs). [`Plan::encode`] encodes the plan
+    /// into a compute pass of the caller; nothing is submitted or read back. Each run uses the parameters that the
+    /// model has at that time.
+    ///
+    /// The plan processes a large number of rows in parts, so that the output of each layer takes at most 64 MiB. A
+    /// chain of layers needs memory for two outputs at a time. The memory can be larger if a part cannot be small
+    /// enough: each part of `x` and `y` must begin at an offset that the device can bind, on most devices a multiple of
+    /// 256 bytes. All forward passes of a model share this memory, and the model keeps it allocated.
     ///
     /// ```
     /// use wgrad::kernel::Element;
@@ -117,9 +119,9 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` or `y` does not fit the network or they differ in rows, [`Error::Setting`] when one is
-    /// not of `f32` or they lie in one buffer, [`Error::OutOfMemory`] or [`Error::Limit`] without room for the values
-    /// between them.
+    /// [`Error::Shape`] when `x` or `y` has the wrong shape or their numbers of rows differ; [`Error::Setting`] when
+    /// the elements of `x` or `y` are not `f32`, or both are in the same buffer; [`Error::OutOfMemory`] or
+    /// [`Error::Limit`] when the device has not enough memory for the values between the layers.
     pub fn forward_plan(&self, x: &Tensor, y: &Tensor) -> Result<Plan, Error> {
         let rows = x.rows();
         for (tensor, columns) in [(x, self.graph.features()), (y, self.graph.outputs())] {
@@ -152,8 +154,8 @@ impl Model {
         recorder.finish()
     }
 
-    /// The number of rows that a forward plan computes at a time. A part of `x` or `y` must begin at an offset at which
-    /// the device can bind it.
+    /// The number of rows that a forward plan processes at a time, so that each part of `x` and `y` begins at an offset
+    /// that the device can bind.
     fn rows_of_part(&self, rows: usize) -> usize {
         let alignment = self.gpu.limits().min_storage_buffer_offset_alignment;
         let alignment = u64::from(alignment);
@@ -169,7 +171,7 @@ impl Model {
         }
     }
 
-    /// The number of rows of a forward pass, limited by memory and by the operations of one submit.
+    /// The largest number of rows per forward pass, limited by memory and by the floating-point operations per submit.
     pub(crate) fn rows_of_submit(&self) -> usize {
         let flops = self.graph.uses.iter().map(|of_use| of_use.spec.flops);
         let of_row = total(flops);
@@ -188,7 +190,7 @@ impl Model {
         }
     }
 
-    /// Records a forward pass, in training mode if `step` is given.
+    /// Records a forward pass: in training mode if `step` is given, otherwise in evaluation mode.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -198,7 +200,7 @@ impl Model {
         self.record_forward_to(recorder, values, step, self.graph.values.len() - 1)
     }
 
-    /// Records the forward pass up to the value `last`.
+    /// Records the forward pass up to the value with index `last`, like [`record_forward`](Self::record_forward).
     pub(super) fn record_forward_to(
         &self,
         recorder: &mut Recorder<'_>,
@@ -232,7 +234,8 @@ impl Model {
         Ok(())
     }
 
-    /// Records a layer. A `Linear` or `Conv2d` and the `Relu` behind it are one product if their outputs share memory.
+    /// Records the forward pass of a layer. If the outputs of a `Linear` or `Conv2d` and of the `Relu` after it share
+    /// memory, one dispatch computes both.
     fn record_layer(
         &self,
         recorder: &mut Recorder<'_>,
@@ -271,7 +274,8 @@ impl Model {
     }
 }
 
-/// Records a product with the `Relu` behind it: see [`Graph::relu_behind`](crate::network::Graph::relu_behind).
+/// Records a `Linear` or `Conv2d` and the `Relu` after it as one dispatch: see
+/// [`Graph::relu_behind`](crate::network::Graph::relu_behind).
 fn record_with_relu(
     layer: &dyn Layer,
     recorder: &mut Recorder<'_>,
@@ -288,7 +292,7 @@ pub(super) fn place(index: usize, of_use: &Use) -> String {
     format!("layers.{index}, {},", of_use.layer.name())
 }
 
-/// Records the losses of the rows, and the gradient with respect to the outputs.
+/// Records the loss of each row, and the gradient of the mean loss with respect to the outputs.
 pub(super) fn record_loss(
     recorder: &mut Recorder<'_>,
     loss: &dyn Loss,
@@ -306,10 +310,10 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// A training step, or one part of its minibatch.
+/// A training step, or the work of the step on one part of its minibatch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrainingStep<'a> {
-    /// The number of steps before this one, (1, 1).
+    /// The number of earlier steps, a (1, 1) tensor.
     count: &'a Tensor,
     part: u32,
 }
@@ -319,14 +323,15 @@ impl<'a> TrainingStep<'a> {
         Self { count, part: 0 }
     }
 
-    /// The step for another part of the minibatch. Layers draw different random numbers for each part.
+    /// Returns the same step for the part of the minibatch with this index. Layers draw different random numbers for
+    /// each part.
     pub(crate) fn part(self, part: usize) -> Self {
         let part = to_u32(part);
         Self { part, ..self }
     }
 }
 
-/// The mode of a layer: in a training step, with its source of random numbers; otherwise evaluation.
+/// The mode in which a layer runs. In a training step, the mode contains the layer's source of random numbers.
 pub(super) fn mode<'a>(of_use: &Use, step: Option<TrainingStep<'a>>) -> Mode<'a> {
     match step {
         None => Mode::Evaluation,

@@ -1,4 +1,4 @@
-//! The head of a network: the chain of `Linear` layers and activations at its end that one dispatch can compute.
+//! The head of a network: the `Linear` layers and activations at its end that a fused kernel can compute together.
 
 use super::memory::Values;
 use super::{Compared, Model, TrainingPass, TrainingStep};
@@ -13,7 +13,7 @@ use crate::ops::{Linear, Loss, unwrapped};
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// The head of a model, prepared for its kernels.
+/// The head of a model, in the form that the head's kernels need.
 #[derive(Debug)]
 pub(crate) struct ModelHead {
     head: Head,
@@ -21,11 +21,11 @@ pub(crate) struct ModelHead {
     input: usize,
     /// Index of the value that is the output of the head's first layer.
     first: usize,
-    /// Indices of its parameters in the network.
+    /// Indices of the head's parameters in the network.
     parameters: Vec<usize>,
 }
 
-/// A head in training, with its loss.
+/// A head for training, with its loss and temporary memory.
 #[derive(Debug)]
 pub(crate) struct TrainedHead<'a> {
     of: &'a ModelHead,
@@ -89,10 +89,11 @@ impl Model {
         })
     }
 
-    /// The head for a forward pass outside of training over at most these rows, if one dispatch is expected to be
-    /// faster.
+    /// Returns the head for a forward pass outside of training over at most as many rows as `features` has. `None` if a
+    /// fused head is not possible, or is not expected to be faster.
     pub(super) fn passing_head(&self, features: &Tensor) -> Option<ModelHead> {
-        // A first layer that reads packed bytes reads a quarter of the memory that floats take.
+        // The head's kernels read floats. The kernel of the first layer reads packed bytes, which is a quarter of the
+        // memory.
         if features.element() != Element::F32 {
             return None;
         }
@@ -101,7 +102,7 @@ impl Model {
         Some(head)
     }
 
-    /// Records a forward pass outside of training.
+    /// Records a forward pass in evaluation mode, with the fused head if `head` is given.
     pub(super) fn record_passing(
         &self,
         recorder: &mut Recorder<'_>,
@@ -122,12 +123,12 @@ impl Model {
     ) -> Result<(), Error> {
         self.record_forward_to(recorder, values, None, *input)?;
         let tensors = [&values.of[*input], values.output()];
-        // A head that `faster_head` accepts keeps its values in workgroup memory, so it needs no tensor for them.
+        // A head from `faster_head` stores its values in workgroup memory, so it needs no tensor for them.
         head.record_forward(recorder, &self.parameters.blocks()[0], tensors, None);
         Ok(())
     }
 
-    /// Returns the head if one dispatch is expected to be faster than its layers one by one.
+    /// Returns the head if one dispatch is expected to be faster than a dispatch per layer.
     pub(crate) fn faster_head(&self) -> Result<ModelHead, Unfused> {
         let head = self.head(Head::form_for(&self.gpu))?;
         head.head.check_faster(&self.gpu)?;
@@ -135,8 +136,9 @@ impl Model {
     }
 }
 
-/// The `Linear` whose output is this value, or the `Linear` and the activation whose output it is; with the index of
-/// the `Linear`'s input. `None` if another use shares its parameters, or another reader its output.
+/// Finds the `Linear` that computes this value, alone or followed by an activation. Returns the `Linear`, the index of
+/// its input value, and the activation. `None` if there is no such `Linear`, if it is used several times, or if its
+/// output before the activation is also read by another layer.
 fn linear_behind(graph: &Graph, value: usize) -> Option<(&Use, usize, HeadActivation)> {
     let made = |value: usize| match graph.values[value].source {
         Source::Layer { layer, x } => Some((&graph.uses[layer], x)),
@@ -171,7 +173,7 @@ fn no_head(graph: &Graph) -> Unfused {
 }
 
 impl ModelHead {
-    /// Index of the value that is the head's input. The layers before it are recorded one by one.
+    /// Index of the value that is the head's input. The layers before the head have their own dispatches.
     pub(crate) fn input(&self) -> usize {
         self.input
     }
@@ -181,7 +183,8 @@ impl ModelHead {
         self.first
     }
 
-    /// Checks that the gradients of all of the head's parameters are wanted, because its kernels always write them all.
+    /// Checks that the gradients of all parameters of the head are wanted, because the kernels always write all of
+    /// them.
     pub(crate) fn check_wanted(&self, model: &Model, wanted: &Wanted) -> Result<(), Unfused> {
         let mut parameters = self.parameters.iter();
         match parameters.find(|&&index| !wanted.parameters[index]) {
@@ -192,7 +195,7 @@ impl ModelHead {
         }
     }
 
-    /// Checks that the driver runs the head's kernels over this many rows.
+    /// Checks that the loops of the head's kernels over this many rows are within the driver's limit.
     pub(crate) fn check_rows(&self, model: &Model, rows: usize) -> Result<(), Unfused> {
         self.head.check_iterations(&model.gpu, rows)
     }
@@ -216,7 +219,7 @@ impl ModelHead {
 }
 
 impl TrainedHead<'_> {
-    /// Records forward pass, loss and backward pass of a training step, or of a part of its minibatch.
+    /// Records the forward pass, the loss and the backward pass of a training step, or of one part of its minibatch.
     pub(crate) fn record(
         &self,
         recorder: &mut Recorder<'_>,

@@ -1,4 +1,4 @@
-//! The tensors of a pass: every value of the network, for some number of rows.
+//! Allocates the tensors of a pass: one for every value of the network, for a given number of rows.
 
 use super::Model;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::network::{Slots, Source, Span};
 use crate::shape::TensorShape;
 use crate::tensor::Tensor;
 
-/// The most bytes that the widest value of a pass outside of training may take.
+/// Largest size of the widest value in a pass outside of training, in bytes.
 const PASS_BYTES: u64 = 64 << 20;
 
 /// The tensors of one pass.
@@ -15,34 +15,34 @@ const PASS_BYTES: u64 = 64 << 20;
 pub(crate) struct Values {
     /// Features of the rows: floats, or packed bytes.
     pub(crate) features: Tensor,
-    /// All values of the network or, with a fused head, the values up to the head's input. The first is the features if
-    /// the network has one input. A `Linear` or `Conv2d` and a `Relu` behind it may have one tensor for both outputs:
-    /// then both are computed as one product.
+    /// The tensor of each value of the network. With a fused head, only the values up to the head's input. If the
+    /// network has one input, the first tensor is the features. If a `Linear` or `Conv2d` is fused with the `Relu`
+    /// after it, both outputs share one tensor.
     pub(crate) of: Vec<Tensor>,
-    /// The tensors that each use of a layer keeps for its backward pass.
+    /// For each layer use, the tensors that it stores in the forward pass for its backward pass.
     pub(crate) kept: Vec<Vec<Tensor>>,
 }
 
 impl Values {
-    /// The last value: the output of the network, or the input of a fused head.
+    /// The tensor of the last value: the output of the network, or the input of a fused head.
     pub(crate) fn output(&self) -> &Tensor {
         &self.of[self.of.len() - 1]
     }
 
-    /// The tensors of the first `rows` rows, in the same memory.
+    /// Returns the tensors for the first `rows` rows, in the same memory.
     pub(crate) fn first_rows(&self, rows: usize) -> Self {
         let all = self.features.rows();
         self.map(|tensor| {
             if tensor.rows() == all {
                 tensor.first_rows(rows)
             } else {
-                // This tensor belongs to the whole minibatch.
+                // A layer stores this tensor once per minibatch, not for each row.
                 tensor.clone()
             }
         })
     }
 
-    /// The same tensors with other features and another output, of at most as many rows.
+    /// Returns the same tensors with other features and another output. These must not have more rows.
     pub(crate) fn between(&self, features: &Tensor, output: &Tensor) -> Self {
         let mut values = self.first_rows(features.rows());
         let first = self.features.clone();
@@ -74,7 +74,7 @@ impl Values {
 }
 
 impl Model {
-    /// A tensor for rows of features, as floats or packed bytes.
+    /// Allocates a tensor for rows of features. Elements of `u32` contain four packed bytes each.
     pub(crate) fn features_tensor(&self, rows: usize, element: Element) -> Result<Tensor, Error> {
         let columns = match element {
             Element::F32 => self.graph.features(),
@@ -83,14 +83,15 @@ impl Model {
         Tensor::zeros(&self.gpu, "features", [rows, columns], element)
     }
 
-    /// A tensor for the network's output.
+    /// Allocates a tensor in the shape of the network's output.
     pub(crate) fn output_tensor(&self, label: &str, rows: usize) -> Result<Tensor, Error> {
         let shape = TensorShape::from((rows, self.graph.output().shape));
         Tensor::zeros(&self.gpu, label, shape, Element::F32)
     }
 
-    /// Allocates the values up to `last` for a pass that reads them again, each with its own memory. If `fuses`, a
-    /// `Relu` behind a `Linear` or `Conv2d` is part of that product, and the value between them is not stored.
+    /// Allocates the values up to the index `last`, each with its own memory, so that a backward pass or the host can
+    /// read them. If `fuses`, a `Relu` after a `Linear` or `Conv2d` is fused with it, and the value between them is not
+    /// stored.
     pub(crate) fn values_to(
         &self,
         last: usize,
@@ -123,8 +124,8 @@ impl Model {
         })
     }
 
-    /// Allocates a forward pass from `features` to `output`. A value in between is needed only until the last layer
-    /// that reads it is done; these values lie in memory that all forward passes of the model share.
+    /// Allocates the values of a forward pass from `features` to `output`. The values between them use memory that all
+    /// forward passes of the model share. A block of this memory is reused after the last layer that reads its value.
     pub(crate) fn passing_values(
         &self,
         features: &Tensor,
@@ -133,8 +134,8 @@ impl Model {
         let graph = &self.graph;
         let rows = features.rows();
         let last = graph.values.len() - 1;
-        // The value whose memory each value uses: the output of a product behind which a `Relu` is fused uses the
-        // `Relu`'s.
+        // The value whose memory a value uses. If a `Linear` or `Conv2d` is fused with the `Relu` after it, its output
+        // uses the memory of the `Relu`'s output.
         let owner = |index: usize| match graph.values[index].source {
             Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).unwrap_or(index),
             _ => index,
@@ -197,8 +198,8 @@ impl Model {
         })
     }
 
-    /// Returns blocks of at least `size · rows` elements for each size. Plans run one after another, so all can use the
-    /// same blocks.
+    /// Returns one memory block for each of `sizes`, which are in elements per row. Plans run one after another, so all
+    /// can share the same blocks. Blocks that are too small are allocated again.
     fn scratch_blocks(&self, sizes: &[usize], rows: usize) -> Result<Vec<Tensor>, Error> {
         let mut scratch = crate::gpu::lock(&self.scratch);
         for (slot, &size) in sizes.iter().enumerate() {
@@ -221,7 +222,8 @@ impl Model {
         value == 0 && self.graph.inputs == 1
     }
 
-    /// The product that this value is fused with: the output of a `Linear` or `Conv2d` whose `Relu` gives this value.
+    /// If this value is the output of a `Relu` that can be fused with the `Linear` or `Conv2d` before it, returns the
+    /// index of that layer's output.
     fn fused_from(&self, value: usize) -> Option<usize> {
         let Source::Layer { x, .. } = self.graph.values[value].source else {
             return None;
@@ -233,7 +235,7 @@ impl Model {
         behind.filter(|&behind| behind == value).map(|_| x)
     }
 
-    /// The number of rows whose widest value takes at most [`PASS_BYTES`] and fits into one binding.
+    /// The largest number of rows for which the widest value takes at most [`PASS_BYTES`] and fits in one binding.
     pub(crate) fn rows_by_memory(&self) -> usize {
         let kept = self.graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
         let kept = kept
@@ -255,7 +257,7 @@ fn bytes_of_row(elements: usize) -> u64 {
     (elements.max(1) as u64).saturating_mul(4)
 }
 
-/// The features as the value of the only input. Packed bytes stay packed; the first layer unpacks them.
+/// Returns the features as the value of the only input. Packed bytes stay packed: the first layer unpacks them.
 fn as_value(features: &Tensor, label: String, shape: TensorShape) -> Tensor {
     match features.element() {
         Element::F32 => features.reshaped(label, shape),

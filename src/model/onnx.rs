@@ -1,4 +1,4 @@
-//! Export of a model as ONNX.
+//! Exports a model as an ONNX file.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::onnx;
 use crate::onnx::File;
 
 impl Model {
-    /// Encodes the network like [`to_onnx_async`](Self::to_onnx_async), and waits for the result.
+    /// Encodes the network as an ONNX file, and waits for the result: see [`crate::onnx`].
     ///
     /// ```
     /// use wgrad::{Gpu, TwoLayerNet};
@@ -24,20 +24,22 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`to_onnx_async`](Self::to_onnx_async).
+    /// The errors of [`to_onnx_async`](Self::to_onnx_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_onnx(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_onnx_async())
     }
 
-    /// Encodes the network as an ONNX file, with its parameters and state at the time of the call: see [`crate::onnx`].
+    /// Encodes the network as an ONNX file, without blocking: see [`crate::onnx`]. The file contains the parameters and
+    /// the state at the time of the call.
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async), [`Error::Onnx`] when a layer is not from this crate, a value is
-    /// not finite or the file would have 2 GiB or more, or [`Error::Memory`] when the host has no room for the file.
+    /// The errors of [`parameters_async`](Self::parameters_async); [`Error::Onnx`] when a layer cannot be exported, a
+    /// value is infinite or NaN, or the file would have 2 GiB or more; [`Error::Memory`] when the host has not enough
+    /// memory for the file.
     pub fn to_onnx_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
-        // Starts a readback only if the network can be exported.
+        // Start the readback only if the network can be exported.
         let read = File::of(&graph);
         let read = read.map(|file| (file, self.parameters_async(), self.state_async()));
         async move {
@@ -46,11 +48,11 @@ impl Model {
         }
     }
 
-    /// Writes the network to an ONNX file: see [`crate::onnx`]. The write is atomic: even after a failure, the file
-    /// is the whole old one or the whole new one.
+    /// Writes the network to an ONNX file: see [`crate::onnx`]. The write is atomic: after a failure, the path still
+    /// names either the complete old file or the complete new file.
     ///
     /// # Errors
-    /// As [`to_onnx`](Self::to_onnx), or [`Error::Onnx`] when the file cannot be written.
+    /// The errors of [`to_onnx`](Self::to_onnx), or [`Error::Onnx`] when the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         onnx::write(path.as_ref(), &self.to_onnx()?)

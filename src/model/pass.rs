@@ -1,5 +1,5 @@
-//! The parts of a step as separate calls: a forward pass, a backward pass from any gradient, and then an
-//! [`Updater`](crate::Updater).
+//! A training step in separate calls: a forward pass, and a backward pass from a gradient that the caller gives. An
+//! [`Updater`](crate::Updater) then updates the parameters.
 
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use crate::ops::{columns, metrics};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// A forward and backward pass of training over a fixed number of rows. It owns the activations and the gradients; the
-/// model owns the parameters. [`cpu::Pass`](crate::cpu::Pass) is its counterpart on the CPU.
+/// The forward and backward pass of a training step over a fixed number of rows, for a gradient that the program
+/// computes itself. A pass owns the activations and the gradients; the model owns the parameters.
+/// [`cpu::Pass`](crate::cpu::Pass) is the same on the CPU.
 ///
 /// ```
 /// use wgrad::ndarray::Array2;
@@ -43,13 +44,13 @@ use crate::tensor::{Arena, Tensor};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Reading waits for the device. A program that trains for long avoids that: its own kernels read [`y`](Self::y) and
-/// write [`dy`](Self::dy) or [`x`](Self::x) in place, in the same queue.
+/// Methods that read wait for the device. To train without waiting, let your own kernels read [`y`](Self::y) and write
+/// [`dy`](Self::dy) or [`x`](Self::x) on the GPU, in the same queue.
 #[derive(Debug)]
 pub struct Pass {
     gpu: Gpu,
     graph: Arc<Graph>,
-    /// The model's parameters, to recognize the model.
+    /// The model's parameters. They identify the model.
     parameters: Arena,
     tensors: TrainingPass,
     dx: Option<Tensor>,
@@ -58,12 +59,12 @@ pub struct Pass {
 }
 
 impl Model {
-    /// Allocates a pass over this many rows: `model.pass(64)`. A [`PassSpec`] can also request the gradient with
-    /// respect to the input.
+    /// Allocates a training pass over a number of rows: `model.pass(64)`. A [`PassSpec`] can also request the gradient
+    /// with respect to the features.
     ///
     /// # Errors
-    /// [`Error::Setting`] for zero rows, [`Error::Limit`] or [`Error::OutOfMemory`] without room for the outputs of all
-    /// layers.
+    /// [`Error::Setting`] when the number of rows is 0; [`Error::Limit`] or [`Error::OutOfMemory`] when the device has
+    /// not enough memory for the outputs of all layers.
     pub fn pass(&self, spec: impl Into<PassSpec>) -> Result<Pass, Error> {
         let spec = spec.into();
         check_rows(spec.rows())?;
@@ -71,12 +72,12 @@ impl Model {
         self.pass_of(&features, spec.has_dx())
     }
 
-    /// Allocates a pass whose features are a tensor of the caller, (rows, features) of `f32`. The caller's kernels may
-    /// change it between passes.
+    /// Allocates a training pass that reads its features from a tensor of the caller, (rows, features) of `f32`. The
+    /// caller's kernels may write new features to it between passes.
     ///
     /// # Errors
-    /// As [`pass`](Self::pass), or [`Error::Shape`] when the tensor has another shape, [`Error::Setting`] when it is
-    /// not of `f32`, [`Error::OtherGpu`] when it is on another device.
+    /// The errors of [`pass`](Self::pass), or [`Error::Shape`] when the tensor has another shape, [`Error::Setting`]
+    /// when it is not of `f32`, [`Error::OtherGpu`] when it is on another device.
     pub fn pass_over(&self, x: &Tensor, spec: PassSpec) -> Result<Pass, Error> {
         x.check_gpu(&self.gpu)?;
         x.check_element(Element::F32)?;
@@ -151,11 +152,11 @@ impl Pass {
         Err(Error::setting("model of a pass", expected, "another model"))
     }
 
-    /// Sets the features, (rows, features). They stay until they are replaced.
+    /// Sets the features, (rows, features). They stay the same until they are set again.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `x` has another shape; [`Error::Buffer`] when the tensor of [`Model::pass_over`] cannot be
-    /// written, or another error of the device.
+    /// [`Error::Shape`] when `x` has the wrong shape; [`Error::Buffer`] when the tensor given to [`Model::pass_over`]
+    /// cannot be written; another error of the device.
     pub fn set_x(&mut self, x: ArrayView2<'_, f32>) -> Result<(), Error> {
         let expected = self.x().dims();
         check_of_pass("x of a pass, (rows, features)", expected, x.dim().into())?;
@@ -163,48 +164,50 @@ impl Pass {
         self.gpu.write_view(self.x(), x)
     }
 
-    /// Sets the gradient with respect to the outputs, (rows, outputs). Set it before each [`backward`](Self::backward),
-    /// which reuses its memory. For a mean over rows, divide each row's gradient by the number of rows.
+    /// Sets the gradient of the loss with respect to the outputs, (rows, outputs). Set it before each call of
+    /// [`backward`](Self::backward), which may overwrite it. If the loss is a mean over rows, divide each row's
+    /// gradient by the number of rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `dy` has another shape, or an error of the device.
+    /// [`Error::Shape`] when `dy` has the wrong shape; an error of the device.
     pub fn set_dy(&mut self, dy: ArrayView2<'_, f32>) -> Result<(), Error> {
         let expected = self.dy().dims();
         check_of_pass("dy of a pass, (rows, outputs)", expected, dy.dim().into())?;
         self.gpu.write_view(self.dy(), dy)
     }
 
-    /// Reads the outputs, (rows, outputs).
+    /// Reads the outputs, (rows, outputs), and waits for the result.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// The errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_y(&self) -> Result<Array2<f32>, Error> {
         block_on(self.read_y_async())
     }
 
-    /// Reads the outputs as they are at the time of the call, without blocking a browser's main thread.
+    /// Reads the outputs, (rows, outputs), without blocking. The future returns their values at the time of the call.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub fn read_y_async(&self) -> impl Future<Output = Result<Array2<f32>, Error>> + use<> {
         read_matrix(&self.gpu, self.y())
     }
 
-    /// Reads the gradient with respect to the features, (rows, features), after [`backward`](Self::backward); `None` if
-    /// the [`PassSpec`] did not request it.
+    /// Reads the gradient with respect to the features, (rows, features), which [`backward`](Self::backward) has
+    /// computed, and waits for the result. `None` if the [`PassSpec`] did not request this gradient.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// The errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_dx(&self) -> Result<Option<Array2<f32>>, Error> {
         block_on(self.read_dx_async())
     }
 
-    /// Like [`read_dx`](Self::read_dx) at the time of the call, but without blocking a browser's main thread.
+    /// Reads the same gradient as [`read_dx`](Self::read_dx), without blocking. The future returns its values at the
+    /// time of the call.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub fn read_dx_async(
         &self,
     ) -> impl Future<Output = Result<Option<Array2<f32>>, Error>> + use<> {
@@ -217,26 +220,26 @@ impl Pass {
         }
     }
 
-    /// Reads the gradients with respect to all parameters, after [`backward`](Self::backward). An update clips them in
-    /// place if its optimizer clips.
+    /// Reads the gradients with respect to all parameters, which [`backward`](Self::backward) has computed, and waits
+    /// for the result. If the optimizer clips gradients, an update overwrites them with the clipped gradients.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// The errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_gradients(&self) -> Result<Parameters, Error> {
         block_on(self.read_gradients_async())
     }
 
-    /// Like [`read_gradients`](Self::read_gradients) at the time of the call, but without blocking a browser's main
-    /// thread.
+    /// Reads the same gradients as [`read_gradients`](Self::read_gradients), without blocking. The future returns their
+    /// values at the time of the call.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub fn read_gradients_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
         read_like_parameters(&self.gpu, &self.graph, &self.tensors.gradients)
     }
 
-    /// The tensor of the features, (rows, features), for kernels of the program.
+    /// The tensor of the features, (rows, features), for the program's own kernels.
     #[must_use]
     pub fn x(&self) -> &Tensor {
         &self.tensors.values.features
@@ -254,15 +257,15 @@ impl Pass {
         self.tensors.doutputs()
     }
 
-    /// The tensor of the gradient with respect to the features, (rows, features), after [`backward`](Self::backward);
-    /// `None` if the [`PassSpec`] did not request it.
+    /// The tensor to which [`backward`](Self::backward) writes the gradient with respect to the features, (rows,
+    /// features). `None` if the [`PassSpec`] did not request this gradient.
     #[must_use]
     pub fn dx(&self) -> Option<&Tensor> {
         self.dx.as_ref()
     }
 
-    /// Computes [`y`](Self::y) as in a training step: layers such as `Dropout` draw random numbers, and state changes.
-    /// Submits the work and returns at once.
+    /// Computes [`y`](Self::y) in training mode: layers such as `Dropout` draw random numbers, and the layers' state
+    /// changes. Submits the work and does not wait for it.
     ///
     /// # Errors
     /// [`Error::Setting`] when `model` is not the model of this pass, or an error of the device.
@@ -272,31 +275,31 @@ impl Pass {
         Ok(())
     }
 
-    /// Computes the gradients with respect to all parameters from [`dy`](Self::dy), and with respect to the input if
-    /// that was requested. Submits the work and returns at once.
+    /// Computes the gradients with respect to all parameters from [`dy`](Self::dy), and the gradient with respect to
+    /// the features if the [`PassSpec`] requested it. Submits the work and does not wait for it.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The errors of [`forward`](Self::forward).
     pub fn backward(&mut self, model: &Model) -> Result<(), Error> {
         self.check_model(model)?;
         self.gpu.submit(&self.backward, 1)?;
         Ok(())
     }
 
-    /// The plan of [`forward`](Self::forward), for a compute pass of the caller.
+    /// The plan that [`forward`](Self::forward) submits. A program can encode it into its own compute pass.
     #[must_use]
     pub fn forward_plan(&self) -> &Plan {
         &self.forward
     }
 
-    /// The plan of [`backward`](Self::backward), for a compute pass of the caller.
+    /// The plan that [`backward`](Self::backward) submits. A program can encode it into its own compute pass.
     #[must_use]
     pub fn backward_plan(&self) -> &Plan {
         &self.backward
     }
 
-    /// The tensors of the gradients with respect to all parameters, after [`backward`](Self::backward), in the order of
-    /// [`Model::parameter_names`].
+    /// The tensors to which [`backward`](Self::backward) writes the gradients with respect to all parameters, in the
+    /// order of [`Model::parameter_names`].
     #[must_use]
     pub fn gradients(&self) -> &[Tensor] {
         self.tensors.gradients.tensors()

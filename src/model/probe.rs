@@ -1,7 +1,9 @@
-//! Test runs of the layers and losses that are not from this crate, before any training. They check that the kernels
-//! write all of their outputs: an element left out would be 0, or hold an old value. (Writes beyond the outputs are for
-//! [`check_layer`](crate::check_layer) to find.) A browser cannot wait for a readback: there, the recording finds only
-//! layers and losses that record no kernel.
+//! Runs layers and losses that are not from this crate once before they are used, and checks that their kernels write
+//! every element of their outputs. Otherwise a missing element would be 0 or an old value, and nobody would notice.
+//!
+//! [`check_layer`](crate::check_layer) finds writes outside of the outputs; this test does not. In a browser, a program
+//! cannot wait for a readback, so this test does not run there. Then only layers and losses that record no kernel are
+//! detected, when a pass is recorded.
 
 use super::Model;
 use super::forward::{place, record_loss};
@@ -18,13 +20,13 @@ use crate::plan::Recorder;
 use crate::shape::{Shape, TensorShape};
 use crate::tensor::Tensor;
 
-/// Rows of a test run.
+/// Number of rows of a test run.
 const ROWS: usize = 2;
-/// Marks an unwritten element: the bits of a NaN that no arithmetic gives.
+/// The bits with which outputs are filled before a test run: a NaN that no arithmetic gives.
 const UNWRITTEN: u32 = 0x7fc0_beef;
 
 impl Model {
-    /// Runs every layer that is not from this crate. Fails at the first one that leaves an element unwritten.
+    /// Runs every layer that is not from this crate. Fails if a layer leaves an element of its outputs unwritten.
     pub(super) fn probe(&self) -> Result<(), Error> {
         for (index, of_use) in self.graph.uses.iter().enumerate() {
             let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
@@ -64,7 +66,7 @@ impl Model {
             recorder.watched(|| who.clone(), |it| of_use.layer.forward(it, pass))?;
             run(recorder, &who, kept.iter().chain([&y]))?;
 
-            // As in a training: a gradient that nothing reads is not requested.
+            // As in training, do not request the gradient `dx` if nothing reads it.
             let dx = input.is_trained.then(|| unwritten(gpu, "dx", x_shape));
             let dx = dx.transpose()?;
             let gradients = spec.parameters.iter();
@@ -88,7 +90,7 @@ impl Model {
     }
 }
 
-/// A tensor whose elements all carry the mark of an unwritten element.
+/// Allocates a tensor whose elements are all [`UNWRITTEN`].
 fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error> {
     let what = || format!("a check of what a layer writes into {label} ({shape})");
     gpu.check_host(what, bytes_of::<u32>(shape.len() as u64))?;
@@ -97,7 +99,7 @@ fn unwritten(gpu: &Gpu, label: &str, shape: TensorShape) -> Result<Tensor, Error
     Ok(tensor)
 }
 
-/// Runs a loss that is not from this crate, and checks that it writes all of its results.
+/// Runs a loss that is not from this crate. Fails if it leaves an element of its results unwritten.
 pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(), Error> {
     let known = unwrapped_loss(loss);
     let of_classes = known.is::<SoftmaxCrossEntropy>() || known.is::<AdjustedCrossEntropy>();
@@ -126,7 +128,8 @@ pub(crate) fn probe_loss(gpu: &Gpu, loss: &dyn Loss, outputs: Shape) -> Result<(
     )
 }
 
-/// Runs the recorded pass of `who`, and checks that it has written all elements of `outputs`.
+/// Runs the recorded pass, and checks that it has written all elements of `outputs`. Error messages call the pass
+/// `who`.
 fn run<'t>(
     recorder: Recorder<'_>,
     who: &str,

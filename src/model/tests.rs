@@ -34,13 +34,13 @@ fn table(rows: usize) -> Table {
     Table::regression("zeros", x.view(), y.view()).unwrap()
 }
 
-/// The number of elements in each block that forward passes share.
+/// Returns the number of elements of each memory block that the forward passes of a model share.
 fn scratch(model: &Model) -> Vec<usize> {
     let scratch = crate::gpu::lock(&model.scratch);
     scratch.iter().map(Tensor::len).collect()
 }
 
-/// A chain uses two blocks in turn. Each block is as large as the largest value that it holds.
+/// A chain of layers uses two blocks alternately. Each block is as large as the largest value stored in it.
 #[test]
 fn all_forward_passes_of_a_model_share_two_blocks() {
     let gpu = crate::testing::gpu();
@@ -69,7 +69,7 @@ fn a_model_that_is_not_trained_has_its_parameters_alone() {
     drop(model);
 }
 
-/// The names of a device's allocations.
+/// Returns the names of all allocations of a device.
 fn allocated(gpu: &Gpu) -> Vec<String> {
     let device = gpu.device();
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
@@ -82,7 +82,7 @@ fn allocated(gpu: &Gpu) -> Vec<String> {
     own
 }
 
-/// The first layer has more inputs than a layer of a head may have, so the head begins behind it.
+/// The first layer has more inputs than a layer of a head may have, so the head begins after it.
 #[test]
 fn what_lies_in_a_fused_head_has_no_memory() {
     let gpu = Gpu::new().unwrap();

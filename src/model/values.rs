@@ -1,4 +1,4 @@
-//! Parameters and state on the host: read and written by name or all at once, copied between models, saved and loaded.
+//! Reads, writes, copies, saves and loads the parameters and state of a model.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::plan::Recorder;
 use crate::tensor::{Arena, Tensor};
 
 impl Model {
-    /// Names of the parameters in order, `layers.<index>.<name within the layer>`.
+    /// Names of the parameters in order. A name is `layers.<index>.<name within the layer>`.
     pub fn parameter_names(&self) -> impl Iterator<Item = &str> {
         self.graph
             .parameters
@@ -26,9 +26,10 @@ impl Model {
             .map(|parameter| parameter.name.as_str())
     }
 
-    /// The tensor that holds the parameter of this name, for kernels to read. Do not write to it while a trainer trains
-    /// the model: the trainer has already begun its next step with the old value. Use
-    /// [`Trainer::set_parameter`](crate::Trainer::set_parameter) instead.
+    /// The tensor of the parameter with this name, for kernels that read it.
+    ///
+    /// Do not write to it while a trainer trains the model, because the trainer has already begun its next step with
+    /// the old value. Use [`Trainer::set_parameter`](crate::Trainer::set_parameter) instead.
     ///
     /// # Errors
     /// [`Error::Setting`] when the network has no parameter of this name.
@@ -36,41 +37,43 @@ impl Model {
         Ok(&self.parameters.tensors()[find(&self.graph.parameters, name)?])
     }
 
-    /// Reads all parameters.
+    /// Reads all parameters from the GPU, and waits for the result.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// The errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn parameters(&self) -> Result<Parameters, Error> {
         block_on(self.parameters_async())
     }
 
-    /// Reads all parameters as they are at the time of the call, without blocking a browser's main thread.
+    /// Reads all parameters from the GPU without blocking. The future returns their values at the time of the call.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub fn parameters_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
         self.read_like_parameters(&self.parameters)
     }
 
-    /// Reads the state of all layers: values that no optimizer changes, such as running means.
+    /// Reads the state of all layers from the GPU, and waits for the result. State consists of tensors that layers
+    /// update and optimizers do not, such as running means.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// The errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn state(&self) -> Result<Parameters, Error> {
         block_on(self.state_async())
     }
 
-    /// Reads the state as it is at the time of the call, without blocking a browser's main thread.
+    /// Reads the state of all layers from the GPU without blocking. The future returns its values at the time of the
+    /// call.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`].
+    /// The errors of [`Gpu::read_async`].
     pub fn state_async(&self) -> impl Future<Output = Result<Parameters, Error>> + use<> {
         read_named(&self.gpu, &self.graph, &self.state, |graph| &graph.state)
     }
 
-    /// Reads values that have the shapes of the parameters, under the parameters' names.
+    /// Reads an arena that has a tensor in the shape of each parameter. The arrays have the names of the parameters.
     pub(crate) fn read_like_parameters(
         &self,
         values: &Arena,
@@ -78,19 +81,20 @@ impl Model {
         read_like_parameters(&self.gpu, &self.graph, values)
     }
 
-    /// Reads the parameter of this name.
+    /// Reads the parameter with this name from the GPU, and waits for the result.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has no parameter of this name, or as [`Gpu::read`].
+    /// [`Error::Setting`] when the network has no parameter of this name; the errors of [`Gpu::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn parameter(&self, name: &str) -> Result<ArrayD<f32>, Error> {
         block_on(self.parameter_async(name))
     }
 
-    /// Reads the parameter as it is at the time of the call, without blocking a browser's main thread.
+    /// Reads the parameter with this name from the GPU without blocking. The future returns its value at the time of
+    /// the call.
     ///
     /// # Errors
-    /// As [`parameter`](Self::parameter).
+    /// The errors of [`parameter`](Self::parameter).
     pub fn parameter_async(
         &self,
         name: &str,
@@ -109,7 +113,7 @@ impl Model {
     /// Replaces all parameters.
     ///
     /// # Errors
-    /// [`Error::Setting`] when a parameter is missing, unknown, or of another shape; then none is replaced.
+    /// [`Error::Setting`] when a parameter is missing, unknown, or has the wrong shape. Then no parameter is replaced.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         write_all(&self.gpu, &self.parameters, &self.graph.parameters, values)
     }
@@ -117,7 +121,7 @@ impl Model {
     /// Replaces the state of all layers.
     ///
     /// # Errors
-    /// As [`set_parameters`](Self::set_parameters).
+    /// The errors of [`set_parameters`](Self::set_parameters).
     pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
         write_all(&self.gpu, &self.state, &self.graph.state, values)
     }
@@ -130,10 +134,10 @@ impl Model {
             .write(&self.gpu, values.iter().map(Vec::as_slice))
     }
 
-    /// Replaces the parameter of this name.
+    /// Replaces the parameter with this name.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the network has no parameter of this name, or `value` has another shape.
+    /// [`Error::Setting`] when the network has no parameter of this name, or `value` has the wrong shape.
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         let index = find(&self.graph.parameters, name)?;
         check_shape(
@@ -145,11 +149,11 @@ impl Model {
             .write(&self.parameters.tensors()[index], &row_major(value))
     }
 
-    /// Copies the model, with its own parameters and state on the same GPU. [`Clone`] does the same, but panics on
-    /// errors.
+    /// Returns a copy of the model on the same GPU, with separate parameters and state. [`Clone`] does the same, but
+    /// panics on errors.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when the GPU has no room for the copy.
+    /// [`Error::OutOfMemory`] when the GPU has not enough memory for the copy.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let mut copy = Self {
             gpu: self.gpu.clone(),
@@ -163,10 +167,10 @@ impl Model {
         Ok(copy)
     }
 
-    /// Copies the parameters and the state of another model of the same network, on the device.
+    /// Copies the parameters and the state of another model of the same network into this model, on the GPU.
     ///
     /// # Errors
-    /// As [`mix`](Self::mix).
+    /// The errors of [`mix`](Self::mix).
     pub fn copy_from(&mut self, other: &Self) -> Result<(), Error> {
         self.mix(other, 1.0)
     }
@@ -190,7 +194,7 @@ impl Model {
         self.copy(&self.parameters, to)
     }
 
-    /// Copies the parameter of this name into an arena with the shapes of the parameters.
+    /// Copies the parameter with this name into the same tensor of an arena with the same shapes, on the device.
     pub(crate) fn copy_parameter_to(&self, name: &str, to: &Arena) -> Result<(), Error> {
         let index = find(&self.graph.parameters, name)?;
         let [from, to] = [&self.parameters, to].map(|arena| &arena.tensors()[index]);
@@ -205,7 +209,8 @@ impl Model {
         self.copy(&self.state, to)
     }
 
-    /// Restores parameters and state from such copies.
+    /// Restores parameters and state from copies that [`copied_parameters`](Self::copied_parameters) and
+    /// [`copied_state`](Self::copied_state) returned.
     pub(crate) fn restore(&mut self, parameters: &Arena, state: &Arena) -> Result<(), Error> {
         self.copy(parameters, &self.parameters)?;
         self.copy(state, &self.state)
@@ -220,10 +225,12 @@ impl Model {
         Ok(())
     }
 
-    /// Moves parameters and state toward those of another model of the same network, on the device:
-    /// `own ← own + share·(other − own)`, which is `own ← other` for a share of 1. With a small share, a target network
-    /// slowly follows the network that is trained (Lillicrap and others, "Continuous control with deep reinforcement
-    /// learning", 2016).
+    /// Moves the parameters and the state toward those of another model of the same network, on the GPU:
+    /// `own ← own + share·(other − own)`.
+    ///
+    /// If `share` is 1, this copies the other model. With a small `share`, this model follows the other model slowly,
+    /// as a target network does in reinforcement learning (Lillicrap and others, "Continuous control with deep
+    /// reinforcement learning", 2016).
     ///
     /// ```
     /// use wgrad::{Gpu, TwoLayerNet};
@@ -238,8 +245,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] when `other` is another network, or `share` is not in 0..=1; [`Error::OtherGpu`] when `other`
-    /// is on another device.
+    /// [`Error::Setting`] when `other` has other layers or parameters, or `share` is not in 0..=1; [`Error::OtherGpu`]
+    /// when `other` is on another [`Gpu`].
     pub fn mix(&mut self, other: &Self, share: f32) -> Result<(), Error> {
         mix::check(share)?;
         self.graph.check_alike(&other.graph)?;
@@ -258,21 +265,21 @@ impl Model {
         Ok(())
     }
 
-    /// Encodes parameters and state like [`to_safetensors_async`](Self::to_safetensors_async), and waits for the
-    /// result.
+    /// Encodes parameters and state as a safetensors file, and waits for the result: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// As [`to_safetensors_async`](Self::to_safetensors_async).
+    /// The errors of [`to_safetensors_async`](Self::to_safetensors_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_safetensors_async())
     }
 
-    /// Encodes parameters and state as a safetensors file: see [`crate::checkpoint`].
+    /// Encodes parameters and state as a safetensors file, without blocking: see [`crate::checkpoint`]. The file
+    /// contains the values at the time of the call.
     ///
     /// # Errors
-    /// As [`parameters_async`](Self::parameters_async), [`Error::Checkpoint`] when a value is not finite, or
-    /// [`Error::Memory`] when the host has no room for the file.
+    /// The errors of [`parameters_async`](Self::parameters_async); [`Error::Checkpoint`] when a value is infinite or
+    /// NaN; [`Error::Memory`] when the host has not enough memory for the file.
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(&self.graph);
         let parameters = self.parameters_async();
@@ -283,13 +290,14 @@ impl Model {
         }
     }
 
-    /// Builds the network that a safetensors file describes: layers, parameters and state. The file can come from this
-    /// engine or from [`cpu::Network`](crate::cpu::Network); the state of a training in it is ignored.
-    /// [`crate::checkpoint`] explains how a file describes its network.
+    /// Builds the network that a safetensors file describes, with the file's parameters and state.
+    ///
+    /// A `Model`, a trainer or a [`cpu::Network`](crate::cpu::Network) has saved the file. The state of a training is
+    /// ignored. [`crate::checkpoint`] explains how a file describes its network.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
-    /// or has a layer that is not from this crate; or as [`build`](crate::Sequential::build).
+    /// [`Error::Checkpoint`] when the file is damaged, contains an infinite or NaN value, does not describe its
+    /// network, or has a layer that is not from this crate; the errors of [`build`](crate::Sequential::build).
     pub fn from_safetensors(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         let Opened {
             spec,
@@ -300,13 +308,15 @@ impl Model {
         Self::new(gpu, &spec, graph, Some(values))
     }
 
-    /// Replaces parameters and state by those of a safetensors file. The file is either one of this crate, with or
-    /// without the state of a training, or one whose tensors have the same names and shapes. [`checkpoint::import`]
-    /// renames the tensors of other files.
+    /// Replaces parameters and state by those of a safetensors file.
+    ///
+    /// The file may have been saved by this crate, with or without the state of a training. It may also be a file of
+    /// another program whose tensors have the same names and shapes. [`checkpoint::import`] renames the tensors of
+    /// other files.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged, belongs to another network, or holds a value that is not finite;
-    /// then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged, belongs to another network, or contains an infinite or NaN
+    /// value. Then nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(&self.graph, None, bytes)?;
         self.set_parameters(&contents.parameters)?;
@@ -314,10 +324,11 @@ impl Model {
     }
 }
 
-/// Copies the model, with its own parameters and state on the same GPU.
+/// Returns a copy of the model on the same GPU, with separate parameters and state.
 ///
 /// # Panics
-/// When the GPU is lost or has no room for the copy. [`try_clone`](Model::try_clone) returns an error instead.
+/// When the GPU is lost or has not enough memory for the copy. [`try_clone`](Model::try_clone) returns an error
+/// instead.
 impl Clone for Model {
     #[expect(
         clippy::expect_used,
@@ -345,7 +356,7 @@ pub(super) fn write_all(
     arena.write(gpu, values.iter().map(Vec::as_slice))
 }
 
-/// Reads values that have the shapes of a network's parameters, under the parameters' names.
+/// Reads an arena that has a tensor in the shape of each parameter of a network. The arrays have the parameters' names.
 pub(super) fn read_like_parameters(
     gpu: &Gpu,
     graph: &Arc<Graph>,
@@ -370,7 +381,7 @@ fn read_named(
     }
 }
 
-/// Reads a tensor as a matrix of its rows and columns.
+/// Reads a tensor as a matrix of its rows and columns, without blocking.
 pub(crate) fn read_matrix(
     gpu: &Gpu,
     tensor: &Tensor,
@@ -379,7 +390,7 @@ pub(crate) fn read_matrix(
     async move { Ok(matrix([rows, columns], read.await?)) }
 }
 
-/// Row-major values as a matrix.
+/// Converts row-major values to a matrix.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 fn matrix(dims: [usize; 2], values: Vec<f32>) -> Array2<f32> {
     Array2::from_shape_vec(dims, values).expect("a tensor has as many elements as its shape")

@@ -31,7 +31,7 @@ fn weights_start_as_in_the_book() {
     let network = MultiLayerNet::new(6, [5], 3);
     let sigmoid = network.clone().activation(Sigmoid);
     let small = Init::Normal { std: 0.01 };
-    // HeNormal is the default for every activation, and an explicit choice holds for every activation.
+    // The default is HeNormal, whatever the activation. An explicit choice also applies to every activation.
     for (spec, init) in [
         (network.spec(), Init::HeNormal),
         (sigmoid.spec(), Init::HeNormal),

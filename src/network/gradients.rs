@@ -1,28 +1,30 @@
-//! How gradients flow back through a network, and which of them can share memory.
+//! Plans the backward pass: in which order gradients are computed, and which of them can share memory.
 
 use super::graph::{Graph, Source};
 use super::slots::{Slots, Span};
 
-/// Whether a gradient is the first to arrive at its target, or is added to earlier ones.
+/// Whether a step writes the first contribution to a gradient, or adds a contribution to earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     First,
     Later,
 }
 
-/// The step of the backward pass that takes the gradient of one value to the value's operands.
+/// A step of the backward pass. From the gradient of one value it computes the gradients of the value's operands.
 #[derive(Debug, Clone)]
 pub(crate) struct BackwardStep {
     /// The value whose gradient is complete.
     pub(crate) value: usize,
-    /// For each operand: the value to which the gradient goes, if it is wanted. If a [`Relu`](crate::ops::Relu) is
-    /// fused with this step's layer ([`Graph::relu_before`]), this is the input of the `Relu`.
+    /// For each operand: the value whose gradient this step computes, or `None` if that gradient is not needed. This is
+    /// the operand, or the input of a [`Relu`](crate::ops::Relu) that is fused with this step's layer
+    /// ([`Graph::relu_before`]).
     pub(crate) to: Vec<Option<(usize, Arrival)>>,
-    /// Whether the gradients of the layer's parameters are the first ones or are added to earlier ones.
+    /// Whether this step writes the first contribution to the gradients of the layer's parameters. If the layer is used
+    /// several times, later steps add theirs.
     pub(crate) parameters: Arrival,
 }
 
-/// The gradients to compute.
+/// The gradients that a backward pass must compute.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wanted {
     /// Whether to compute the gradient with respect to the features.
@@ -40,7 +42,7 @@ impl Wanted {
         }
     }
 
-    /// For each value, whether its gradient is needed for one of the wanted gradients.
+    /// For each value, whether its gradient is needed to compute one of the wanted gradients.
     fn values(&self, graph: &Graph) -> Vec<bool> {
         let mut wanted: Vec<bool> = Vec::new();
         for value in &graph.values {
@@ -58,26 +60,28 @@ impl Wanted {
     }
 }
 
-/// The steps of a backward pass and the memory of its gradients.
+/// The steps of a backward pass, and the memory of the gradients with respect to values.
 #[derive(Debug)]
 pub(crate) struct Gradients {
     /// The steps in order, from the last value to the first.
     pub(crate) steps: Vec<BackwardStep>,
-    /// Memory per row of each value's gradient. A gradient that nothing reads has none.
+    /// Memory of each value's gradient, in elements per row. A gradient that is not read has no memory.
     pub(crate) slots: Slots,
-    /// Elements per row of the memory for a gradient before it is added to an earlier one.
+    /// Size of the temporary memory for a contribution that is then added to a gradient, in elements per row.
     pub(crate) arriving: usize,
 }
 
 impl Gradients {
-    /// The whole backward pass. If `fuses`, a `Relu` is part of the layer behind it where possible.
+    /// Plans the whole backward pass. If `fuses`, the backward pass of a `Relu` is fused with that of the layer after
+    /// it where possible ([`Graph::relu_before`]).
     pub(crate) fn new(graph: &Graph, fuses: bool, wanted: &Wanted) -> Self {
         let steps = steps(graph, fuses, &wanted.values(graph));
         Self::with_memory(graph, steps, Some(graph.values.len() - 1))
     }
 
-    /// The backward pass in front of a fused head. The head computes the first step itself: the one of the value
-    /// `first`, which is the output of the head's first layer.
+    /// Plans the backward pass of the layers before a fused head (the last layers, which are computed together).
+    /// `first` is the output of the head's first layer. The head itself computes the step of this value, which is the
+    /// first one.
     pub(crate) fn before_head(graph: &Graph, wanted: &Wanted, first: usize) -> Self {
         let mut steps = steps(graph, true, &wanted.values(graph));
         steps.retain(|step| step.value <= first);
@@ -93,13 +97,13 @@ impl Gradients {
         }
     }
 
-    /// The memory block of a value's gradient. The value must have one.
+    /// Index of the memory block of a value's gradient. The gradient must have memory.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     pub(crate) fn slot(&self, value: usize) -> usize {
         self.slots.of[value].expect("Gradients: a gradient that is read has memory")
     }
 
-    /// Elements per row of all gradients together.
+    /// Total size of the memory for gradients, in elements per row.
     pub(crate) fn elements(&self) -> usize {
         let sizes = self.slots.sizes.iter();
         sizes.fold(self.arriving, |sum, &size| sum.saturating_add(size))
@@ -107,7 +111,7 @@ impl Gradients {
 }
 
 impl Graph {
-    /// The parameters of layers that are used several times: the gradients of their uses are added up.
+    /// Indices of the parameters of layers that are used several times. The gradients of all uses are added up.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> {
         (0..self.parameters.len()).filter(|index| {
             let mut uses = self.uses.iter();
@@ -116,7 +120,8 @@ impl Graph {
     }
 }
 
-/// Whether the gradient of a sum's operand is the gradient of the sum itself, because nothing is added to it.
+/// Whether the gradient of a sum's operand equals the gradient of the sum, because only the sum reads the operand. Both
+/// then share their memory.
 pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
     matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1
 }
@@ -171,11 +176,11 @@ fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
     steps
 }
 
-/// Assigns memory. A gradient is needed from the step that first writes it to the step that passes it on. The gradient
-/// of the `given` value, which comes from the loss, is needed before the first step.
+/// Assigns memory to gradients. A gradient needs its memory from the step that first writes it to the step that reads
+/// it. The gradient of the value `given` comes from the loss, so it needs its memory before the first step.
 fn memory(graph: &Graph, steps: &[BackwardStep], given: Option<usize>) -> (Slots, usize) {
     let mut spans: Vec<Option<Span>> = vec![None; graph.values.len()];
-    // The value in whose memory each value's gradient lies.
+    // For each value, the value in whose memory its gradient is stored.
     let mut owners: Vec<usize> = (0..graph.values.len()).collect();
     let mut arriving = 0;
     if let Some(value) = given {

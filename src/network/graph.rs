@@ -1,4 +1,4 @@
-//! A network with all its shapes: values in order, and the operands of each.
+//! A network with all its shapes: its values in order of computation, and the operands of each value.
 
 use std::any::Any;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use crate::memory::total;
 use crate::ops::{Conv2d, Layer, LayerSpec, Linear, MaxPool2d, ParameterSpec, Relu, unwrapped};
 use crate::shape::Shape;
 
-/// The origin of a value. Values are known by their index; the operands of a value come before it.
+/// How a value is computed. Operands are indices of earlier values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// An input of the network: columns of the features, beginning at `first`.
+    /// An input of the network: the columns of the features that begin at column `first`.
     Input { first: usize },
-    /// The output of a use of a layer.
+    /// The output of the layer use with index `layer`, whose input is the value `x`.
     Layer { layer: usize, x: usize },
     /// The sum of two values.
     Sum([usize; 2]),
-    /// Values concatenated along their first extent.
+    /// Values that are concatenated along their first dimension.
     Concat(Vec<usize>),
 }
 
 impl Source {
-    /// The values from which this one is computed.
+    /// Indices of the values from which this value is computed.
     pub(crate) fn operands(&self) -> &[usize] {
         match self {
             Self::Input { .. } => &[],
@@ -36,14 +36,14 @@ impl Source {
     }
 }
 
-/// A value of the network.
+/// A value of the network: an input, the output of a layer, a sum or a concatenation.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) source: Source,
     pub(crate) shape: Shape,
-    /// Name in messages and tables.
+    /// Name of the value in messages and tables.
     pub(crate) name: String,
-    /// The values that are computed from this one, in order. A reader that uses it twice is listed twice.
+    /// Indices of the values that are computed from this one, in order. A value that uses it twice is listed twice.
     pub(crate) readers: Vec<usize>,
     /// Whether the value depends on parameters. Only then is its gradient needed for training.
     pub(crate) is_trained: bool,
@@ -54,10 +54,11 @@ pub(crate) struct Value {
 pub(crate) struct Use {
     pub(crate) layer: Arc<dyn Layer>,
     pub(crate) spec: LayerSpec,
-    /// Index of the value that it outputs.
+    /// Index of the value that the layer outputs.
     pub(crate) value: usize,
-    /// Where the layer's parameters are in the network's list of parameters, and its state in the list of state.
+    /// Indices of the layer's parameters in [`Graph::parameters`].
     pub(crate) parameters: Range<usize>,
+    /// Indices of the layer's state in [`Graph::state`].
     pub(crate) state: Range<usize>,
     /// The key for the layer's random numbers.
     pub(crate) key: [u32; 2],
@@ -65,16 +66,16 @@ pub(crate) struct Use {
     pub(crate) is_repeated: bool,
 }
 
-/// A parameter, or a value of a layer's state.
+/// The name and spec of a parameter, or of a tensor of a layer's state.
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter {
-    /// `layers.<index>.<name within the layer>`.
+    /// Full name: `layers.<index>.<name within the layer>`.
     pub(crate) name: String,
     /// The layer's spec, with [`Init::Auto`] replaced by an explicit distribution.
     pub(crate) spec: ParameterSpec,
 }
 
-/// A resolved network: see the module.
+/// A network with all its shapes, parameters and state. Values come after their operands.
 #[derive(Debug, Clone)]
 pub(crate) struct Graph {
     pub(crate) values: Vec<Value>,
@@ -84,7 +85,7 @@ pub(crate) struct Graph {
     /// Number of inputs.
     pub(crate) inputs: usize,
     pub(super) seed: u64,
-    /// The columns that make up a row of features, if known.
+    /// The table columns from which a row of features is made; `None` if they were not given.
     pub(crate) columns: Option<Arc<ColumnsOf>>,
 }
 
@@ -102,17 +103,17 @@ impl Graph {
         &self.values[self.values.len() - 1]
     }
 
-    /// Elements of the output for one row.
+    /// Number of elements of the output for one row.
     pub(crate) fn outputs(&self) -> usize {
         self.output().shape.len()
     }
 
-    /// Elements per row of each value.
+    /// Number of elements per row of each value.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> {
         self.values.iter().map(|value| value.shape.len())
     }
 
-    /// Number of trainable values.
+    /// Number of elements of all parameters.
     pub(crate) fn parameter_count(&self) -> u64 {
         let sizes = self
             .parameters
@@ -121,8 +122,8 @@ impl Graph {
         total(sizes)
     }
 
-    /// The feature columns that are indices: the columns, the number that their indices must be below, and the layer
-    /// that takes them.
+    /// The feature columns that contain indices. Each item has the range of columns, the bound below which the indices
+    /// must be, and the layer that reads them.
     pub(crate) fn indices(&self) -> impl Iterator<Item = (Range<usize>, usize, String)> {
         self.uses.iter().enumerate().filter_map(|(index, of_use)| {
             let below = of_use.spec.indices_below?;
@@ -138,14 +139,15 @@ impl Graph {
         })
     }
 
-    /// Numbers that layers keep per row, or per minibatch.
+    /// Number of elements that all layers store for the backward pass: per row, or per minibatch.
     pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
         let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
         let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
         total(kept.map(|kept| kept.shape.len() as u64))
     }
 
-    /// The use of a layer that alone reads the only input, if there is one. Such an input need not consist of floats.
+    /// The layer use that reads the features, if the network has one input and only this layer reads it. The features
+    /// may then be bytes, which the layer unpacks.
     pub(crate) fn first_use(&self) -> Option<&Use> {
         let [reader] = self.values[0].readers[..] else {
             return None;
@@ -156,8 +158,10 @@ impl Graph {
         }
     }
 
-    /// The output of the `Relu` that alone reads the output of this use of a `Linear` or `Conv2d`. Both are computed as
-    /// one product that stores the output of the `Relu`. This saves a dispatch, and writing and reading a tensor.
+    /// If this layer is a `Linear` or `Conv2d` whose output is read only by a `Relu`, returns the output of the `Relu`.
+    ///
+    /// The forward pass computes both layers in one dispatch, which stores only the output of the `Relu`. This saves a
+    /// dispatch, and writing and reading a tensor.
     pub(crate) fn relu_behind(&self, of_use: &Use) -> Option<usize> {
         let [reader] = self.values[of_use.value].readers[..] else {
             return None;
@@ -166,10 +170,12 @@ impl Graph {
         (is_product && self.is_value_of::<Relu>(reader)).then_some(reader)
     }
 
-    /// The input of the `Relu` whose output only this use of a `Linear` or `MaxPool2d` reads. Their gradients are
-    /// computed in one dispatch, as the gradient with respect to the input of the `Relu`. This saves the same. A
-    /// product stores only this gradient, and a pooling window whose largest value is not above 0 passes no gradient
-    /// on.
+    /// If this layer is a `Linear` or `MaxPool2d` that reads the output of a `Relu`, and no other layer reads that
+    /// output, returns the input of the `Relu`.
+    ///
+    /// The backward pass computes the gradients of both layers in one dispatch, which stores only the gradient with
+    /// respect to the input of the `Relu`. This saves a dispatch, and writing and reading a tensor. In the dispatch of
+    /// a `MaxPool2d`, a window whose largest value is not above 0 propagates no gradient.
     pub(crate) fn relu_before(&self, of_use: &Use) -> Option<usize> {
         let Source::Layer { x, .. } = self.values[of_use.value].source else {
             return None;
@@ -192,8 +198,8 @@ impl Graph {
         }
     }
 
-    /// The network in one line, by which a checkpoint identifies it: for example
-    /// `784 → Linear(50) → Relu → Linear(10)`.
+    /// Describes the network in one line, such as `784 → Linear(50) → Relu → Linear(10)`. Checkpoints compare networks
+    /// by this text.
     pub(crate) fn line(&self) -> String {
         let mut parts = Vec::new();
         let name = |value: usize| match &self.values[value].source {
@@ -225,7 +231,7 @@ impl Graph {
         parts.join(" → ")
     }
 
-    /// The name of a layer. For a repeated use, the place of the first use is added.
+    /// The name of a layer. For another use of a layer, the name also shows the index of the first use.
     pub(super) fn name_of(&self, of_use: &Use) -> String {
         let name = of_use.layer.name();
         let mut uses = self.uses.iter();
@@ -243,7 +249,7 @@ impl Graph {
     }
 }
 
-/// Whether the layer can compute the gradient with respect to the input of a `Relu` before it.
+/// Whether the layer's backward kernels can include the backward pass of a `Relu` before it.
 fn takes_relu(of_use: &Use) -> bool {
     is::<Linear>(of_use) || is::<MaxPool2d>(of_use)
 }
@@ -253,7 +259,7 @@ fn is<L: Layer>(of_use: &Use) -> bool {
     any.is::<L>()
 }
 
-/// Index of the parameter of this name.
+/// Returns the index of the parameter with this name.
 pub(crate) fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
     let found = all.iter().position(|parameter| parameter.name == name);
     found.ok_or_else(|| {
@@ -263,10 +269,10 @@ pub(crate) fn find(all: &[Parameter], name: &str) -> Result<usize, Error> {
 }
 
 impl Graph {
-    /// Checks that another network has the same layers, parameters and state. The comparison includes parameters,
-    /// because layers that are not from this crate may differ under the same name.
+    /// Checks that another network has the same layers, parameters and state. Comparing the names of layers is not
+    /// enough, because layers from outside this crate may have the same name but different parameters.
     pub(crate) fn check_alike(&self, other: &Self) -> Result<(), Error> {
-        // Copies share their graph, and are mixed often.
+        // Models that are copies share one graph. They are mixed often, so skip the comparison.
         if std::ptr::eq(self, other) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The group of each parameter.
+//! The parameter group to which each parameter belongs.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use super::parameters::listed;
 use crate::error::{Error, number};
 use crate::ops::Group;
 
-/// The group of every parameter, in the order of the network.
+/// The parameter group of every parameter, in the order of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Groups {
     names: Vec<String>,
     /// For each parameter, whether its layer declares that weight decay applies to it.
     decays: Vec<bool>,
     groups: Vec<Group>,
-    /// The groups with explicit weight decay, except where the optimizer's applies.
+    /// See [`resolved`](Self::resolved).
     resolved: Vec<Group>,
 }
 
 impl Groups {
-    /// Puts all parameters in the default group, which the optimizer's settings apply to.
+    /// Puts all parameters in the default group, which uses the settings of the optimizer.
     pub(crate) fn new(graph: &Graph) -> Self {
         let all = graph.parameters.iter();
         let mut groups = Self {
@@ -36,17 +36,17 @@ impl Groups {
         groups
     }
 
-    /// Puts the parameters that `which` [`matches`] in a group.
+    /// Puts all parameters whose name [`matches`] `which` in a group.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `which` matches no parameter, all parameters would be frozen, or a number of the group
+    /// [`Error::Setting`] when `which` matches no parameter, all parameters would be frozen, or a setting of the group
     /// is invalid.
     pub(crate) fn set(&mut self, which: &str, group: Group) -> Result<(), Error> {
         group.check()?;
         self.change(which, |of| *of = group)
     }
 
-    /// Freezes parameters, or trains them again.
+    /// Freezes or unfreezes all parameters whose name [`matches`] `which`.
     ///
     /// # Errors
     /// [`Error::Setting`] when `which` matches no parameter, or all parameters would be frozen.
@@ -80,8 +80,9 @@ impl Groups {
         Ok(())
     }
 
-    /// The groups with weight decay resolved. For a parameter without its own weight decay, it is the optimizer's
-    /// (`None`), or 0 if weight decay does not apply to it.
+    /// The group of each parameter, with the effective weight decay: the group's own weight decay if it is set;
+    /// otherwise 0 if the parameter's layer excludes it from weight decay; otherwise `None`, which means the
+    /// optimizer's.
     pub(crate) fn resolved(&self) -> &[Group] {
         &self.resolved
     }
@@ -100,7 +101,7 @@ impl Groups {
         self.groups.iter().map(|group| !group.is_frozen()).collect()
     }
 
-    /// The gradients that an update reads.
+    /// The gradients that an update reads: those of all trained parameters.
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             input: false,
@@ -108,7 +109,7 @@ impl Groups {
         }
     }
 
-    /// The factors other than 1 by which groups of trained parameters multiply the learning rate, in ascending order.
+    /// The learning-rate multipliers of all groups with trained parameters, except 1, in ascending order.
     pub(crate) fn multiples(&self) -> Vec<f32> {
         let trained = self.groups.iter().filter(|group| !group.is_frozen());
         let mut multiples: Vec<f32> = trained.map(Group::rate_of).collect();
@@ -124,7 +125,8 @@ impl Groups {
     }
 }
 
-/// Writes the parameters that are not in the default group, by name. A checkpoint identifies the groups by this text.
+/// Writes the name and the group's settings of each parameter outside the default group. A checkpoint compares groups
+/// by this text.
 impl fmt::Display for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let others = self.names.iter().zip(&self.groups);
@@ -143,8 +145,8 @@ impl fmt::Display for Groups {
     }
 }
 
-/// Whether `which` selects the parameter of this name: as its full name, as the beginning of its name up to a dot
-/// (`layers.0`), or as a pattern in which `*` stands for any characters (`*.bias`).
+/// Whether `which` selects the parameter with this name. `which` is the full name, the beginning of the name up to a
+/// dot (`layers.0`), or a pattern in which `*` stands for any characters (`*.bias`).
 fn matches(which: &str, name: &str) -> bool {
     let rest = name.strip_prefix(which);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) || fits(which, name)

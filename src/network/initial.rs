@@ -1,11 +1,11 @@
-//! Initial values of parameters and state.
+//! Initial values of parameters and of the layers' state.
 
 use super::graph::{Graph, Parameter, Source};
 use crate::init::Init;
 use crate::ops::{ParameterSpec, Response};
 
 impl Graph {
-    /// Chooses the initial values of parameters whose layer leaves them open, by the layers that read its output.
+    /// Replaces [`Init::Auto`] of every parameter by a distribution that fits the layers that read the layer's output.
     pub(super) fn say_initial_values(&mut self) {
         let is_rectified = self.rectified();
         for of_use in self.uses.iter().filter(|of_use| !of_use.is_repeated) {
@@ -22,7 +22,8 @@ impl Graph {
         }
     }
 
-    /// For each value: whether a layer that rectifies reads it, directly or behind layers that only pass it on.
+    /// For each value: whether a rectifying layer such as `Relu` reads it, directly or after layers whose response is
+    /// [`Response::PassesOn`].
     fn rectified(&self) -> Vec<bool> {
         let mut rectified = vec![false; self.values.len()];
         for (index, value) in self.values.iter().enumerate().rev() {
@@ -46,7 +47,7 @@ impl Graph {
         self.initial(&self.parameters, 0)
     }
 
-    /// The initial values of the layers' state, likewise.
+    /// The initial values of the layers' state, in row-major order. Each has its own stream of random numbers.
     pub(crate) fn initial_state(&self) -> impl Iterator<Item = (&Parameter, Vec<f32>)> {
         self.initial(&self.state, 1 << 32)
     }

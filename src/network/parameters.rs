@@ -1,4 +1,4 @@
-//! Parameters, state or gradients, by name.
+//! Named arrays: the parameters of a network, the state of its layers, or gradients.
 
 use std::ops::Index;
 
@@ -10,9 +10,9 @@ use crate::shape::Shape;
 /// The most names that one message lists.
 const TOLD: usize = 8;
 
-/// Arrays by name, in the order of the network: its parameters, its layers' state, or gradients.
+/// Named arrays, in the order of the network: its parameters, the state of its layers, or gradients.
 ///
-/// A name is `layers.<index>.<name within the layer>`, and each value has the shape that its layer states.
+/// A name is `layers.<index>.<name within the layer>`. Each array has the shape that the layer's spec defines.
 ///
 /// ```
 /// use wgrad::{Error, TwoLayerNet};
@@ -31,14 +31,14 @@ pub struct Parameters<F = f32> {
 }
 
 impl<F> Parameters<F> {
-    /// The array of this name, if there is one.
+    /// The array with this name; `None` if there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ArrayD<F>> {
         let mut values = self.values.iter();
         values.find(|(of, _)| of == name).map(|(_, value)| value)
     }
 
-    /// The array of this name, mutable, if there is one.
+    /// The array with this name, mutable; `None` if there is none.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut ArrayD<F>> {
         let mut values = self.values.iter_mut();
         values.find(|(of, _)| of == name).map(|(_, value)| value)
@@ -68,7 +68,7 @@ impl<F> Parameters<F> {
         self.values.is_empty()
     }
 
-    /// Applies a function to every element of every array. The names stay the same.
+    /// Applies a function to every element of every array, and returns the results under the same names.
     #[must_use]
     pub fn mapv<G>(&self, mut map: impl FnMut(F) -> G) -> Parameters<G>
     where
@@ -82,7 +82,7 @@ impl<F> Parameters<F> {
     }
 }
 
-/// If a name occurs several times, its last array counts.
+/// If a name occurs several times, the last array with this name is used.
 impl<F> FromIterator<(String, ArrayD<F>)> for Parameters<F> {
     fn from_iter<I: IntoIterator<Item = (String, ArrayD<F>)>>(values: I) -> Self {
         let mut all: Vec<(String, ArrayD<F>)> = Vec::new();
@@ -106,7 +106,7 @@ impl<F> IntoIterator for Parameters<F> {
 }
 
 /// # Panics
-/// When there is no array of this name; [`get`](Parameters::get) returns `None` instead.
+/// When there is no array with this name. [`get`](Parameters::get) returns `None` instead.
 impl<F> Index<&str> for Parameters<F> {
     type Output = ArrayD<F>;
 
@@ -120,7 +120,7 @@ impl<F> Index<&str> for Parameters<F> {
     }
 }
 
-/// Checks that these are all arrays of a network, in any order, each of the right shape.
+/// Checks that `values` has exactly the expected names, in any order, and that each array has the expected shape.
 pub(crate) fn check_all<'a, F>(
     expected: impl Iterator<Item = (&'a str, &'a Shape)> + Clone,
     values: &Parameters<F>,
@@ -143,7 +143,7 @@ pub(crate) fn check_all<'a, F>(
     }
 }
 
-/// Checks that an array has the shape of the parameter of this name.
+/// Checks that an array has the shape of the parameter with this name.
 pub(crate) fn check_shape(name: &str, shape: &Shape, found: &[usize]) -> Result<(), Error> {
     if shape.extents() == found {
         return Ok(());
@@ -162,13 +162,13 @@ pub(crate) fn check_shape(name: &str, shape: &Shape, found: &[usize]) -> Result<
     })
 }
 
-/// The error for a name that is none of the network's `names`.
+/// Creates the error for a name that is not one of the network's `names`.
 pub(crate) fn unknown_name(name: &str, names: &[&str]) -> Error {
     let expected = format!("one of {}", listed(names));
     Error::setting("name of a parameter", expected, name)
 }
 
-/// Lists the first names, for a message.
+/// Lists the first names for a message, and the number of the other names.
 pub(super) fn listed(names: &[&str]) -> String {
     let mut told: Vec<String> = names
         .iter()
@@ -186,13 +186,13 @@ pub(super) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Row-major values as an array of this shape.
+/// Converts row-major values to an array of this shape.
 #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
 pub(crate) fn array<F>(shape: &Shape, values: Vec<F>) -> ArrayD<F> {
     ArrayD::from_shape_vec(shape.extents(), values).expect("as many values as the shape has")
 }
 
-/// The elements in row-major order, whatever their order in memory.
+/// Returns the elements in row-major order, whatever their order in memory.
 pub(crate) fn row_major<F: Copy>(value: ArrayViewD<'_, F>) -> Vec<F> {
     value.iter().copied().collect()
 }

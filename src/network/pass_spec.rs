@@ -1,4 +1,4 @@
-/// The size of a training pass, in rows, and whether it computes the gradient with respect to the input.
+/// The number of rows of a training pass, and whether the pass computes the gradient with respect to the features.
 ///
 /// ```
 /// use wgrad::PassSpec;
@@ -14,7 +14,7 @@ pub struct PassSpec {
 }
 
 impl PassSpec {
-    /// A pass over this many rows that computes the gradients with respect to the parameters only.
+    /// A pass over `rows` rows that computes only the gradients with respect to the parameters.
     #[must_use]
     pub const fn rows_of(rows: usize) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl PassSpec {
         }
     }
 
-    /// Adds the gradient with respect to the features.
+    /// Makes the pass also compute the gradient with respect to the features.
     #[must_use]
     pub const fn with_dx(self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Resolves the description of a network: asks every layer for its spec, and finds all shapes and parameters.
+//! Computes all shapes and parameters of a network from its description, by asking every layer for its spec.
 
 use std::sync::Arc;
 
@@ -29,15 +29,15 @@ impl Sequential {
     /// ```
     ///
     /// # Errors
-    /// As [`output`](Self::output).
+    /// The errors of [`output`](Self::output).
     pub fn summary(&self) -> Result<Summary, Error> {
         Ok(Summary::of(&self.graph()?))
     }
 
-    /// The network with all its shapes.
+    /// Returns the network with all its shapes.
     ///
     /// # Errors
-    /// As [`output`](Self::output).
+    /// The errors of [`output`](Self::output).
     pub(crate) fn graph(&self) -> Result<Graph, Error> {
         self.mistake.as_ref().map_or(Ok(()), Mistake::error)?;
         let mut graph = Graph {
@@ -135,7 +135,7 @@ impl Graph {
         }
         check_kept(index, &spec)?;
         self.check_indices(&place, &spec, x)?;
-        // Only uses with parameters or state need to be found: other layers have nothing to share.
+        // Find the earlier use of the same layer. Layers without parameters and state have nothing to share.
         let mut uses = self.uses.iter();
         let earlier = uses
             .find(|earlier| Arc::ptr_eq(shared(&earlier.layer), shared(layer)))
@@ -171,7 +171,7 @@ impl Graph {
         Ok((output, format!("layers.{index}")))
     }
 
-    /// Indices are integers without a gradient, and no layer gives such: they must come from an input.
+    /// Checks that a layer that takes indices reads an input of the network: no layer outputs indices.
     fn check_indices(&self, place: &str, spec: &LayerSpec, x: usize) -> Result<(), Error> {
         let value = &self.values[x];
         if spec.indices_below.is_none() || matches!(value.source, Source::Input { .. }) {
@@ -199,7 +199,8 @@ impl Graph {
         }
     }
 
-    /// Concatenates along the first extent: in memory, the values follow one another.
+    /// Returns the shape of a concatenation along the first dimension, in which the elements of a row follow one
+    /// another.
     fn shape_of_concat(&self, of: &[usize]) -> Result<Shape, Error> {
         let shapes: Vec<Shape> = of.iter().map(|&value| self.values[value].shape).collect();
         let inner = &shapes[0].extents()[1..];
@@ -279,7 +280,7 @@ fn check_parameter(layer: usize, spec: &ParameterSpec) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that a layer that is used again has the same parameters and state in both places.
+/// Checks that a layer that is used again has the same parameters and state in both uses.
 fn check_same(place: &str, earlier: &LayerSpec, spec: &LayerSpec) -> Result<(), Error> {
     let shapes = |spec: &LayerSpec| -> Vec<(&'static str, Shape)> {
         let all = spec.parameters.iter().chain(&spec.state);

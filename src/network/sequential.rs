@@ -6,7 +6,10 @@ use crate::error::Error;
 use crate::ops::{Embedding, Flatten, Layer};
 use crate::shape::Shape;
 
-/// A network as plain data: layers in order, whose values can be used again later.
+/// The description of a network: layers in order. The output of a layer can also be used again later.
+///
+/// Inputs, outputs of layers, sums and concatenations are called the values of the network. The current value is the
+/// value that was added last, unless [`at`](Self::at) selects another one. It is the input of the next layer.
 ///
 /// ```
 /// use wgrad::ops::{Linear, Relu};
@@ -18,7 +21,7 @@ use crate::shape::Shape;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A residual block adds its input to its output:
+/// A residual connection adds an earlier value to the current value:
 ///
 /// ```
 /// # use wgrad::ops::{Linear, Relu};
@@ -30,40 +33,40 @@ use crate::shape::Shape;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Mistakes are reported when the network is built.
+/// The methods of this type return no errors. A mistake in the description is reported when the network is built.
 #[derive(Debug, Clone)]
 pub struct Sequential {
     pub(super) inputs: Vec<Shape>,
     pub(super) layers: Vec<Arc<dyn Layer>>,
-    /// The origin of each value.
+    /// How each value is computed.
     pub(super) sources: Vec<Source>,
-    /// Index of the value that the next layer takes.
+    /// Index of the value that is the input of the next layer.
     pub(super) here: usize,
     pub(super) names: Vec<(String, usize)>,
     pub(super) seed: u64,
-    /// The columns that make up a row of features, if known.
+    /// The table columns from which a row of features is made; `None` if they were not given.
     pub(super) columns: Option<Arc<ColumnsOf>>,
     /// The first mistake in the description.
     pub(super) mistake: Option<Mistake>,
-    /// Shared by clones, and by nothing else: identifies the network of a [`ValueRef`].
+    /// Identifies the network to which a [`ValueRef`] belongs. Only clones share it.
     origin: Arc<()>,
 }
 
-/// The columns that make up a row of features, also in the text form that files contain.
+/// The table columns from which a row of features is made, and their JSON text, which files contain.
 #[derive(Debug)]
 pub(crate) struct ColumnsOf {
     pub(crate) columns: FittedColumns,
     pub(crate) text: String,
 }
 
-/// Refers to a value of a network: by what [`Sequential::here`] returned, or by the name given with
-/// [`Sequential::named`].
+/// A reference to a value of a network. [`Sequential::here`] returns one; a name that was given with
+/// [`Sequential::named`] converts to one.
 #[derive(Debug, Clone)]
 pub struct ValueRef(Ref);
 
 #[derive(Debug, Clone)]
 enum Ref {
-    /// Index of the value, and the `origin` of its network.
+    /// Index of the value, and the `origin` of the network to which it belongs.
     Index(usize, Arc<()>),
     Name(String),
 }
@@ -80,7 +83,7 @@ impl From<&ValueRef> for ValueRef {
     }
 }
 
-/// A mistake in the description of a network, with the fields of an [`Error::Setting`].
+/// A mistake in the description of a network. It becomes an [`Error::Setting`] with the same fields.
 #[derive(Debug, Clone)]
 pub(super) struct Mistake {
     name: String,
@@ -88,7 +91,7 @@ pub(super) struct Mistake {
     found: String,
 }
 
-/// Whether this name has the form of a default name.
+/// Whether a name looks like the automatic name of a value, such as `layers.0`.
 pub(super) fn is_automatic(name: &str) -> bool {
     let mut starts = ["input", "inputs.", "layers.", "values."].iter();
     starts.any(|start| name.starts_with(start))
@@ -106,7 +109,7 @@ impl Mistake {
 }
 
 impl Sequential {
-    /// A network without layers, for rows of this shape.
+    /// Creates a network without layers, for rows of this shape.
     #[must_use]
     pub fn input(shape: impl Into<Shape>) -> Self {
         Self {
@@ -122,9 +125,11 @@ impl Sequential {
         }
     }
 
-    /// A network without layers, for rows of a table with these columns. It concatenates the plain features with one
-    /// [`Embedding`] per index column, of the width that the column states. Files of the network contain the columns,
-    /// so that a program that loads it can give it rows of text.
+    /// Creates a network whose input is a row of a table with these columns.
+    ///
+    /// The first layer that is added reads the concatenation of the plain features and the vectors of one [`Embedding`]
+    /// per [`index`](crate::data::Columns::index) column. A file of the network also contains the columns, so a program
+    /// that loads the network can encode rows of text for it.
     ///
     /// ```
     /// use wgrad::data::{Category, Columns, Records};
@@ -173,8 +178,8 @@ impl Sequential {
         network.with_columns(columns)
     }
 
-    /// Sets the columns that make up a row of features. The network's file then contains them, with means and
-    /// deviations. For networks that are not made by [`of`](Self::of).
+    /// Sets the table columns from which a row of features is made, for networks that are not made by [`of`](Self::of).
+    /// A file of the network then also contains the columns, with their means and standard deviations.
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -206,14 +211,14 @@ impl Sequential {
         self
     }
 
-    /// Continues at the value with this index.
+    /// Makes the value with this index the input of the next layer.
     pub(super) fn at_index(mut self, value: usize) -> Self {
         self.here = value;
         self
     }
 
-    /// Adds another input, which the next layer takes. A row of features holds all inputs, one after another. All
-    /// inputs come before the first layer.
+    /// Adds another input to the network, and makes it the input of the next layer. A row of features contains all
+    /// inputs, one after another. All inputs must be added before the first layer.
     ///
     /// ```
     /// use wgrad::ops::{Linear, Tanh};
@@ -235,8 +240,8 @@ impl Sequential {
         self.value(Source::Input { first })
     }
 
-    /// Adds a layer. If the same `Arc<dyn Layer>` is added several times, it is one layer with one set of parameters,
-    /// which its first place names:
+    /// Adds a layer, whose input is the current value. If the same `Arc<dyn Layer>` is added several times, all these
+    /// uses share the same parameters. The parameters have the names of the first use, such as `layers.0.weight`:
     ///
     /// ```
     /// use std::sync::Arc;
@@ -258,13 +263,13 @@ impl Sequential {
         self.value(source)
     }
 
-    /// Returns a reference to the value that the next layer takes.
+    /// Returns a reference to the current value, which is the input of the next layer.
     #[must_use]
     pub fn here(&self) -> ValueRef {
         ValueRef(Ref::Index(self.here, Arc::clone(&self.origin)))
     }
 
-    /// Names the value that the next layer takes.
+    /// Gives the current value a name, by which it can be used again later.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -284,7 +289,7 @@ impl Sequential {
         self
     }
 
-    /// Continues from another value than the last one.
+    /// Makes another value the current value, which is the input of the next layer.
     #[must_use]
     pub fn at(mut self, value: impl Into<ValueRef>) -> Self {
         match self.find(&value.into()) {
@@ -294,7 +299,7 @@ impl Sequential {
         self
     }
 
-    /// Adds another value of the same shape to the current one.
+    /// Adds another value of the same shape to the current value, element by element.
     #[must_use]
     #[expect(
         clippy::should_implement_trait,
@@ -313,8 +318,8 @@ impl Sequential {
         }
     }
 
-    /// Concatenates another value behind the current one, along the first extent: features after features, or channels
-    /// after channels. All other extents must be equal.
+    /// Concatenates the current value and another value along the first dimension: the features of vectors, or the
+    /// channels of images. All other dimensions must be equal.
     #[must_use]
     pub fn concat(mut self, value: impl Into<ValueRef>) -> Self {
         match self.find(&value.into()) {
@@ -329,8 +334,8 @@ impl Sequential {
         }
     }
 
-    /// Sets the seed of the initial parameters and of the layers' random numbers, such as those of
-    /// [`Dropout`](crate::ops::Dropout). Default: 0.
+    /// Sets the seed of the initial parameters and of the random numbers that layers such as
+    /// [`Dropout`](crate::ops::Dropout) draw. The default is 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

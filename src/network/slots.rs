@@ -1,6 +1,6 @@
-//! Assigns memory blocks to values so that values needed at different times share a block.
+//! Assigns memory blocks to values. Values that are needed at different times share a block.
 
-/// The time during which a value is needed, both ends included, in the caller's unit of time.
+/// The steps during which a value is needed, from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) first: usize,
@@ -10,15 +10,15 @@ pub(crate) struct Span {
 /// The memory blocks that values share.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    /// Elements of each block: those of the largest value in it.
+    /// Number of elements of each block: those of the largest value in it.
     pub(crate) sizes: Vec<usize>,
-    /// For each value, the index of its block in `sizes`; `None` for a value that has no block of its own.
+    /// For each value, the index of its block in `sizes`; `None` for a value without a block.
     pub(crate) of: Vec<Option<usize>>,
 }
 
 impl Slots {
-    /// Assigns each value, given with its number of elements, the first block that is free during its span. A chain
-    /// needs two blocks, which alternate.
+    /// Assigns each value the first block that is free during its span. An item has the span and the number of elements
+    /// of a value, or `None` for a value that needs no block. A chain of layers needs two blocks, which alternate.
     pub(crate) fn new(values: &[Option<(Span, usize)>]) -> Self {
         let mut slots = Self {
             sizes: Vec::new(),
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn no_two_values_have_one_block_at_once() {
-        // One value is read again at the end, and one is absent.
+        // The first value is read again at the end. The third value needs no block.
         let values = [
             value(0, 4, 1),
             value(1, 2, 2),

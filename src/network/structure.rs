@@ -1,4 +1,4 @@
-//! A network's structure as text: writing it, and building the network from it.
+//! Writes the structure of a network as JSON text, and builds the network from such a text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use super::sequential::{Sequential, is_automatic};
 use crate::ops::{Known, Layer, shared};
 use crate::shape::Shape;
 
-/// The most values that a network read from a file may have, so that no file keeps a program busy for long.
+/// The most values that a network from a file may have. Without a limit, a malicious file could keep a program busy.
 const MOST_VALUES: usize = 10_000;
 
-/// A network as JSON: shapes of inputs, settings of layers, and the operands of each value.
+/// The JSON form of a network: shapes of inputs, settings of layers, and the operands of each value.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Structure {
     inputs: Vec<Vec<usize>>,
-    /// The values behind the inputs, in order.
+    /// The values after the inputs, in order.
     values: Vec<Value>,
-    /// The names given to values, with the values' indices, which count inputs, too.
+    /// Names of values, with the index of each value. Indices count inputs too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     names: BTreeMap<String, usize>,
 }
 
-/// The origin of a value. Operands (`of`) are indices of values.
+/// The JSON form of a value. An operand (`of`) is the index of an earlier value.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Value {
@@ -39,7 +39,7 @@ enum Value {
         name: String,
         of: usize,
     },
-    /// Another use of the layer with this index.
+    /// Another use of the layer with the index `layer`.
     Again {
         layer: usize,
         of: usize,
@@ -63,9 +63,9 @@ impl Value {
 /// The reason why a text is not the structure of a network.
 #[derive(Debug)]
 pub(crate) enum StructureFault {
-    /// A layer has this type name, which is not known here.
+    /// A layer has this name, which is not the name of a layer of this crate, and `find` returned no layer for it.
     Layer(String),
-    /// The structure is invalid, for this reason.
+    /// The structure is invalid. The field is the reason.
     Damaged(String),
 }
 
@@ -74,7 +74,7 @@ fn damaged(what: impl Into<String>) -> StructureFault {
 }
 
 impl Graph {
-    /// The structure without parameters and seed. Equal networks give equal texts.
+    /// Returns the JSON text of the network, without parameters and seed. Equal networks give equal texts.
     pub(crate) fn structure(&self) -> String {
         let inputs = &self.values[..self.inputs];
         let behind = &self.values[self.inputs..];
@@ -120,7 +120,8 @@ impl Graph {
 }
 
 impl Sequential {
-    /// Builds the network of such a text. `find` returns layers that are not from this crate, by name.
+    /// Builds the network from the JSON text that [`Graph::structure`] returns. `find` returns layers that are not from
+    /// this crate, by name.
     pub(crate) fn of_structure(
         text: &str,
         find: &mut dyn FnMut(&str) -> Option<Arc<dyn Layer>>,

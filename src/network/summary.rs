@@ -8,43 +8,45 @@ use crate::memory::{bytes_of, total};
 use crate::ops::metrics::HISTORY;
 use crate::shape::Shape;
 
-/// Numbers per step that an optimizer computes in advance.
+/// Coefficients per step that an optimizer computes in advance, such as the learning rate. Each is an `f32`.
 const COEFFICIENTS: u64 = 4;
-/// Alignment of a parameter in an arena, in numbers: no device needs more.
+/// Alignment of a parameter in an arena, in 4-byte elements. No device needs a larger alignment.
 const ALIGNMENT: u64 = 64;
 
-/// The layers of a network, with sizes and costs; `Display` prints them as a table. Made by
-/// [`Sequential::summary`](crate::Sequential::summary).
+/// The layers of a network, with their sizes and costs. `Display` prints them as a table.
+/// [`Sequential::summary`](crate::Sequential::summary) creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// Number of features per row: the elements of all inputs.
     pub features: usize,
-    /// Shapes of the inputs.
+    /// Shape of each input for one row.
     pub inputs: Vec<Shape>,
     /// The layers in order, and the sums and concatenations between them.
     pub layers: Vec<LayerRow>,
     memory: Memory,
 }
 
-/// GPU memory of a training, in numbers of 4 bytes.
+/// GPU memory of a training, in 4-byte elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Memory {
-    /// The parameters; gradients and optimizer state take multiples of this.
+    /// Elements of the parameters. Gradients and optimizer state take multiples of this.
     parameters: u64,
-    /// Gradients of later uses of a layer, before they are added.
+    /// Elements for the parameter gradients of second and later uses of a layer, before they are added to those of the
+    /// first use.
     later: u64,
-    /// State of the layers.
+    /// Elements of the layers' state.
     state: u64,
-    /// Values that layers keep per minibatch.
+    /// Elements that layers store for the backward pass, per minibatch.
     of_minibatch: u64,
-    /// Values per example.
+    /// Elements per example of a minibatch.
     of_example: u64,
 }
 
 impl Memory {
     fn of(graph: &Graph) -> Self {
-        // A single input is the features themselves. A product and the `Relu` behind it are one value.
+        // A single input needs no memory in addition to the features. A `Relu` that is fused with the `Linear` or
+        // `Conv2d` before it shares the memory of that layer's output.
         let features = match graph.inputs {
             1 => 0,
             _ => graph.features() as u64,
@@ -55,7 +57,7 @@ impl Memory {
             _ => true,
         });
         let values = values.map(|(_, value)| value.shape.len() as u64);
-        // Per example: the loss, the target and the index in the data set.
+        // Per example: the target values (`outputs` of them), the loss, and the index in the data set.
         let beside = (graph.outputs() as u64).saturating_add(2);
         let gradients = Gradients::new(graph, true, &Wanted::parameters(graph)).elements() as u64;
         let repeated = graph.repeated().map(|index| &graph.parameters[index]);
@@ -69,27 +71,27 @@ impl Memory {
     }
 }
 
-/// Numbers that these parameters take in an arena, in which each begins at an offset that a device can bind.
+/// Elements that these parameters take in an arena, where each parameter begins at an offset that a device can bind.
 fn aligned<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> u64 {
     let sizes = parameters.into_iter();
     let sizes = sizes.map(|parameter| parameter.spec.shape.len() as u64);
     total(sizes.map(|size| size.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)))
 }
 
-/// A layer, or a sum or concatenation of values.
+/// A row of a [`Summary`]: a layer, or a sum or concatenation of values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerRow {
-    /// The layer's number, which the names of its parameters contain; `None` for a sum or concatenation.
+    /// Index of the layer, which is also in the names of its parameters; `None` for a sum or concatenation.
     pub index: Option<usize>,
-    /// For example `Linear(50)`, `add layers.2`, or `Linear(50) (layers.0 again)` for a layer with the parameters of an
-    /// earlier one.
+    /// Description of the layer, for example `Linear(50)`, `add layers.2`, or `Linear(50) (layers.0 again)` for a
+    /// repeated use of a layer.
     pub name: String,
     /// Shape of the output for one example.
     pub output: Shape,
-    /// Number of trainable values. A layer that is used again counts its parameters only once.
+    /// Number of elements of the layer's parameters; 0 for a repeated use of a layer.
     pub parameters: u64,
-    /// Numbers that the layer keeps for the backward pass, per example.
+    /// Number of elements per example that the layer stores in the forward pass for its backward pass.
     pub kept: u64,
     /// Floating-point operations of the forward pass for one example. The backward pass of a layer with parameters
     /// takes about twice as many.
@@ -150,25 +152,30 @@ impl Summary {
         summary
     }
 
-    /// Number of trainable values of all layers. Here and below, sums that overflow are `u64::MAX`.
+    /// Total number of elements of all parameters. If the sum overflows, it is `u64::MAX`.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         total(self.layers.iter().map(|layer| layer.parameters))
     }
 
-    /// Floating-point operations of the forward pass for one example.
+    /// Total number of floating-point operations of the forward pass for one example. If the sum overflows, it is
+    /// `u64::MAX`.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.layers.iter().map(|layer| layer.flops))
     }
 
-    /// Most GPU memory in bytes that a layer-by-layer training takes, for minibatches of this many examples. It
-    /// includes parameters, gradients, `optimizer_state` numbers per parameter (1 for momentum, `AdaGrad` and
-    /// `RmsProp`, 2 for `Adam`), the layers' state and kept values, the minibatch's features, targets, losses and
-    /// outputs of all layers, gradients that share memory, and the losses and coefficients of 16,384 steps.
+    /// Returns an upper bound on the GPU memory of a training whose layers are not fused, in bytes. `batch` is the
+    /// number of examples per minibatch. `optimizer_state` is the number of state values per parameter element: 1 for
+    /// momentum, `AdaGrad` and `RmsProp`, 2 for `Adam`. If the sum overflows, it is `u64::MAX`.
     ///
-    /// It does not include the data set, 256 bytes per dispatch of a step, and what a layer, loss or optimizer
-    /// allocates for itself: a `Linear` without bias one zero per output, clipping a few kilobytes.
+    /// It includes the parameters, gradients and optimizer state; the layers' state and the values that they
+    /// store for the backward pass; the features, targets, losses, layer outputs and activation gradients of a
+    /// minibatch; and the losses and coefficients of 16,384 steps.
+    ///
+    /// It does not include the data set; 256 bytes per dispatch of a step; and buffers that a layer, loss or optimizer
+    /// allocates for itself, for example one zero per output for a `Linear` without bias, and a few kilobytes for
+    /// gradient clipping.
     #[must_use]
     pub fn training_bytes(&self, batch: usize, optimizer_state: usize) -> u64 {
         let of = &self.memory;
@@ -179,12 +186,12 @@ impl Summary {
             of.state,
             of.of_minibatch,
             of.of_example.saturating_mul(batch as u64),
-            // The last number is the count of steps.
+            // The additional element is the step counter.
             HISTORY as u64 * (1 + COEFFICIENTS) + 1,
         ]))
     }
 
-    /// Bytes of the network itself: parameters and state.
+    /// Size of the parameters and the layers' state, in bytes.
     pub(crate) fn network_bytes(&self) -> u64 {
         bytes_of::<f32>(self.memory.parameters.saturating_add(self.memory.state))
     }
@@ -236,7 +243,7 @@ mod tests {
     use crate::Sequential;
     use crate::ops::{Linear, Relu};
 
-    /// Also holds for networks that no machine can store.
+    /// The summary of a network that no machine can store must not overflow.
     #[test]
     fn what_is_too_large_to_count_is_as_large_as_can_be() -> Result<(), crate::Error> {
         let width = usize::MAX / 2 + 1;

@@ -1,4 +1,4 @@
-//! Writes encodings of coordinates as operators.
+//! Writes the encodings of coordinates as operators.
 
 use std::f32::consts::TAU;
 use std::f64::consts::PI;
@@ -8,7 +8,7 @@ use super::layers::Place;
 use super::nodes::{int, sizes};
 
 impl Place<'_, '_> {
-    /// Adds a vector as a constant, named after the layer.
+    /// Adds a vector as a constant, whose name begins with the layer's name.
     fn row(&mut self, name: &str, numbers: &[f32]) -> String {
         self.matrix(name, &[numbers.len()], numbers)
     }
@@ -23,7 +23,7 @@ impl Place<'_, '_> {
         self.nodes.number(name, number)
     }
 
-    /// The layer's input, with each row reshaped to `extents`; −1 stands for the remaining extent.
+    /// Reshapes each row of the layer's input to `extents`; −1 stands for the extent that results from the others.
     fn reshaped(&mut self, extents: [i64; 2]) -> String {
         let x = self.flat();
         let shape = format!("{}.apart_shape", self.place);
@@ -31,7 +31,8 @@ impl Place<'_, '_> {
         self.before("Reshape", vec![x, shape], "apart")
     }
 
-    /// `y = sin(2ˡπx)` and, a quarter turn later, `cos(2ˡπx)`. Whole turns are subtracted first.
+    /// `y = sin(2ˡπx)` and `cos(2ˡπx)`; the cosine is a sine shifted by a quarter turn. Whole turns are subtracted
+    /// first.
     pub(super) fn frequency(&mut self, octaves: usize) {
         let halves = successors(Some(0.5), |half| Some(2.0 * half));
         let halves: Vec<f32> = halves.take(octaves).flat_map(|half| [half, half]).collect();
@@ -93,7 +94,7 @@ impl Place<'_, '_> {
     }
 }
 
-/// Exponents of x, y and z of all monomials of a total degree below `degrees`.
+/// Lists the exponents of x, y and z of all monomials whose total degree is below `degrees`.
 fn monomials(degrees: usize) -> Vec<[usize; 3]> {
     let all = 0..degrees.pow(3);
     let exponents = all.map(|at| [at / degrees / degrees, at / degrees % degrees, at % degrees]);
@@ -114,7 +115,7 @@ fn alternating(n: usize) -> f64 {
     if n.is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
-/// The monomials of a spherical harmonic, with their coefficients: see
+/// Lists the monomials of a spherical harmonic with their coefficients: see
 /// [`SphericalHarmonics`](crate::ops::SphericalHarmonics).
 fn coefficients(output: usize) -> Vec<([usize; 3], f64)> {
     let l = output.isqrt();
@@ -130,7 +131,7 @@ fn coefficients(output: usize) -> Vec<([usize; 3], f64)> {
         let derived = factorial(power) / factorial(power - m);
         (power - m, product * derived / f64::from(1u32 << l))
     });
-    // (x + iy)ᵐ: every other term is real.
+    // In (x + iy)ᵐ, every other term is real.
     let around = (usize::from(is_imaginary)..=m).step_by(2);
     let around = around.map(|j| (m - j, j, alternating(j / 2) * choose(m, j)));
     let around: Vec<_> = around.collect();

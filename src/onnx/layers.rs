@@ -34,7 +34,7 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         Known::Frequency { octaves } => at.frequency(octaves),
         Known::OneBlob { bins } => at.one_blob(bins),
         Known::SphericalHarmonics { degrees } => at.spherical_harmonics(degrees),
-        // Padding counts as zeros in the mean.
+        // The mean includes the zeros of the padding.
         Known::AvgPool2d(window) => {
             let counts = vec![int("count_include_pad", 1)];
             at.operator("AveragePool", [window_of(window), counts].concat());
@@ -61,35 +61,35 @@ pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(),
         Known::Relu => at.operator("Relu", Vec::new()),
         Known::Sigmoid => at.operator("Sigmoid", Vec::new()),
         Known::Tanh => at.operator("Tanh", Vec::new()),
-        // Dropout does nothing outside training.
+        // Dropout only has an effect in training.
         Known::Dropout { .. } => at.operator("Identity", Vec::new()),
     }
     Ok(())
 }
 
-/// A layer applied to a value.
+/// A layer and the value to which it is applied.
 pub(super) struct Place<'a, 'b> {
     pub(super) nodes: &'a mut Nodes<'b>,
-    /// For example `layers.3`: the prefix of names that the layer adds.
+    /// Prefix of the names that the layer adds, for example `layers.3`.
     pub(super) place: String,
     /// Name of the output value.
     output: String,
-    /// Names of the parameters, followed by those of the state.
+    /// Names of the parameters, and then of the state.
     pub(super) parameters: Vec<String>,
     /// Index of the input value.
     x: usize,
-    /// Name of the layer, as documentation.
+    /// Description of the layer, which becomes the operator's documentation.
     doc: String,
 }
 
 impl Place<'_, '_> {
-    /// Writes a layer that is one operator, which reads `x`, the parameters and the state.
+    /// Writes a layer as one operator, which reads `x`, the parameters and the state.
     fn operator(&mut self, operator: &str, settings: Vec<AttributeProto>) {
         let x = self.nodes.name(self.x);
         self.give(operator, x, settings);
     }
 
-    /// Adds the last operator, which computes the layer's output from `x` and the parameters.
+    /// Adds the layer's last operator, which computes its output from `x` and the parameters.
     pub(super) fn give(&mut self, operator: &str, x: String, settings: Vec<AttributeProto>) {
         let mut input = vec![x];
         input.append(&mut self.parameters);
@@ -97,8 +97,8 @@ impl Place<'_, '_> {
             .push(operator, input, &self.output, settings, &self.doc);
     }
 
-    /// Adds an earlier operator of the layer. Its output is named `name` after the layer's prefix. Returns that full
-    /// name.
+    /// Adds one of the layer's earlier operators. Its output is called `name`, prefixed by the layer's name. Returns
+    /// the full name of the output.
     pub(super) fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
         let name = format!("{}.{name}", self.place);
         self.nodes
@@ -147,13 +147,13 @@ impl Place<'_, '_> {
     }
 }
 
-/// The settings of an operator that slides a window over images.
+/// The attributes of an operator that slides a window over images.
 fn window_of(window: Sizes) -> Vec<AttributeProto> {
     let padding = window.padding;
     vec![
         sizes("kernel_shape", window.kernel),
         sizes("strides", window.stride),
-        // Top and left, then bottom and right.
+        // First the padding at the top and left, then at the bottom and right.
         sizes("pads", [padding, padding].concat()),
     ]
 }

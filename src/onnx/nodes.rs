@@ -9,14 +9,14 @@ use crate::error::OnnxError;
 use crate::network::{Graph, Source};
 use crate::shape::Shape;
 
-/// Name of the graph's input: the features of all network inputs.
+/// Name of the graph's input, which has the features of all network inputs.
 const INPUT: &str = "x";
-/// Name of the graph's output: the last value, flattened.
+/// Name of the graph's output, which is the network's last value, flattened.
 const OUTPUT: &str = "y";
-/// Name of the symbolic number of rows.
+/// Name of the symbolic extent for the number of rows.
 const ROWS: &str = "rows";
 
-/// The graph of the whole network without its parameters. Its initializers are only the constants.
+/// Writes the graph of the whole network without its parameters. Its only initializers are the constants.
 pub(super) fn graph(network: &Graph) -> Result<GraphProto, OnnxError> {
     let mut nodes = Nodes::new(network);
     for (index, value) in network.values.iter().enumerate() {
@@ -30,10 +30,10 @@ pub(super) fn graph(network: &Graph) -> Result<GraphProto, OnnxError> {
     Ok(nodes.finish())
 }
 
-/// The part of the graph that is written so far.
+/// The graph while it is being written.
 pub(super) struct Nodes<'a> {
     pub(super) network: &'a Graph,
-    /// Name of every value.
+    /// Names of all values.
     names: Vec<String>,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
@@ -108,7 +108,8 @@ impl<'a> Nodes<'a> {
         name
     }
 
-    /// The name of a value as (rows, elements). If the value must be flattened, the result is called `name`.
+    /// Returns the name of a value of shape (rows, elements). If the value has to be flattened for this, the result is
+    /// called `name`.
     pub(super) fn flat(&mut self, value: usize, name: &str) -> String {
         let of_value = self.name(value);
         if self.shape(value).rank() == 1 {
@@ -118,7 +119,7 @@ impl<'a> Nodes<'a> {
         name.to_owned()
     }
 
-    /// Writes a network input: its columns of the features, starting at column `first`.
+    /// Writes a network input: the columns of the features that begin at column `first`.
     fn input(&mut self, value: usize, first: usize) {
         let shape = self.shape(value);
         let output = self.name(value);
@@ -136,7 +137,7 @@ impl<'a> Nodes<'a> {
             self.push("Slice", input, &columns, Vec::new(), "");
         }
         if shape.rank() > 1 {
-            // In ONNX, 0 keeps an extent of the input: here the number of rows.
+            // In ONNX, 0 keeps the extent of the input, which is the number of rows here.
             let extents = shape.extents().iter().map(|&extent| to_i64(extent));
             let extents: Vec<i64> = [0].into_iter().chain(extents).collect();
             let extents = self.integers(format!("{place}.shape"), &extents);
@@ -182,8 +183,8 @@ fn name(network: &Graph, value: usize) -> String {
     }
 }
 
-/// The automatic name of a value, which no user can give to another value. It is also the prefix of names that belong
-/// to the value.
+/// The automatic name of a value; no user can give this name to another value. It is also the prefix of all names that
+/// belong to the value.
 pub(super) fn automatic(network: &Graph, value: usize) -> String {
     match network.values[value].source {
         Source::Input { .. } if network.inputs == 1 => "input".to_owned(),
@@ -193,7 +194,7 @@ pub(super) fn automatic(network: &Graph, value: usize) -> String {
     }
 }
 
-/// A tensor without its data.
+/// Makes a tensor without its data.
 pub(super) fn tensor(name: String, extents: &[usize], element: DataType) -> TensorProto {
     TensorProto {
         dims: extents.iter().map(|&extent| to_i64(extent)).collect(),
@@ -203,7 +204,7 @@ pub(super) fn tensor(name: String, extents: &[usize], element: DataType) -> Tens
     }
 }
 
-/// A value's name and type; its shape is the rows and the given extents of a row.
+/// Makes the name and type of a value. Its shape is the number of rows and the given extents of a row.
 fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
     let rows = DimensionProto {
         dim_param: Some(ROWS.to_owned()),
@@ -228,7 +229,7 @@ fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
     }
 }
 
-/// An attribute that is a float.
+/// Makes an attribute that is a float.
 pub(super) fn float(name: &str, number: f32) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -238,7 +239,7 @@ pub(super) fn float(name: &str, number: f32) -> AttributeProto {
     }
 }
 
-/// An attribute that is an integer.
+/// Makes an attribute that is an integer.
 pub(super) fn int(name: &str, integer: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -248,7 +249,7 @@ pub(super) fn int(name: &str, integer: i64) -> AttributeProto {
     }
 }
 
-/// An attribute that is a list of sizes.
+/// Makes an attribute that is a list of sizes.
 pub(super) fn sizes(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -258,7 +259,7 @@ pub(super) fn sizes(name: &str, sizes: impl IntoIterator<Item = usize>) -> Attri
     }
 }
 
-/// Converts a size. The limit on the size of the file rejects larger networks before they are written.
+/// Converts a size. It cannot overflow: the limit on the file's size rejects larger networks before.
 fn to_i64(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
-//! The messages of `onnx.proto` that a network needs, with the field numbers and names of that file. A field that must
-//! be present even if it is 0 or empty is an `Option`.
+//! The messages of `onnx.proto` that the file of a network needs. Field numbers and names are those of that file. A
+//! field is an `Option` if it must be written even when it is 0 or empty.
 
-/// A whole file.
+/// A complete file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {
     /// Version of the format.
@@ -46,7 +46,7 @@ pub struct StringStringEntryProto {
     pub value: String,
 }
 
-/// Operators, in an order in which they can run.
+/// Operators, in an order in which they can be computed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
     /// The operators.
@@ -107,7 +107,7 @@ pub struct AttributeProto {
     /// Integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of these fields is used.
+    /// The type of the attribute, as an [`AttributeType`]: it tells which of these fields is used.
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub r#type: i32,
 }

@@ -5,10 +5,11 @@ use crate::error::Error;
 use crate::network::{Parameters, Sequential, array};
 use crate::ops::{BatchNorm, Linear};
 
-/// Fails with the size of a network's file and the limit if it is too large. Building a graph allocates no parameters.
+/// If the file of a network is too large, returns its size and the limit as an error. Building a graph allocates no
+/// parameters.
 fn bytes(spec: &Sequential) -> Result<(), (u64, u64)> {
     match File::of(&spec.graph().unwrap()) {
-        // The memory of this machine does not matter here.
+        // The result does not depend on the memory of this machine.
         Ok(_) | Err(Error::Memory { .. }) => Ok(()),
         Err(Error::Onnx(OnnxError::TooLarge { bytes, most, .. })) => Err((bytes, most)),
         Err(error) => panic!("{error}"),
@@ -23,12 +24,12 @@ fn a_file_has_at_most_two_gibibytes() {
     assert_eq!(most, (1 << 31) - 1);
     assert!((1 << 31..(1 << 31) + 1_000).contains(&found), "{found}");
     assert_eq!(bytes(&wide((1 << 15) - 1)), Ok(()));
-    // A number of bytes that does not fit a `u64`.
+    // The number of bytes exceeds a `u64`.
     let most = Sequential::input(1 << 40).layer(Linear::new(1 << 40));
     assert_eq!(bytes(&most), Err((u64::MAX, MOST_BYTES)));
 }
 
-/// The size that is announced before anything is allocated is an upper bound, and a tight one.
+/// The size computed before any allocation is an upper bound, and a tight one.
 #[test]
 fn the_size_is_known_before() {
     let spec = Sequential::input(30)
@@ -48,7 +49,7 @@ fn the_size_is_known_before() {
     let state = zeros(&graph.state);
     let found = file.encode(&graph, &parameters, &state).unwrap().len() as u64;
     let tensors = (graph.parameters.len() + graph.state.len()) as u64;
-    // Per tensor, the bound exceeds the true size by less than its lengths and two extents can take.
+    // Per tensor, the bound exceeds the true size by less than the largest length prefixes and two extents.
     let most = found + tensors * (LENGTHS + 2 * 11);
     assert!((found..most).contains(&bound), "{found} {bound}");
 }

@@ -10,8 +10,8 @@ use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// `AdaGrad`, with the definition and defaults of `torch.optim.Adagrad`: epsilon 1e-10, no weight decay,
-/// no decay of the learning rate.
+/// The `AdaGrad` optimizer, with the definition and defaults of `torch.optim.Adagrad`: epsilon 1e-10, no weight decay,
+/// no learning rate decay.
 ///
 /// Duchi, Hazan, Singer, "Adaptive subgradient methods for online learning and stochastic
 /// optimization", 2011.
@@ -23,7 +23,7 @@ pub struct AdaGrad {
 }
 
 impl AdaGrad {
-    /// `AdaGrad` with this learning rate; PyTorch's default is 0.01.
+    /// Creates the optimizer with this learning rate. PyTorch's default is 0.01.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -33,14 +33,15 @@ impl AdaGrad {
         }
     }
 
-    /// Keeps a step finite where gradients vanish: above 0.
+    /// Sets the number, above 0, that is added to the denominator. It keeps an update finite where gradients are 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
-    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
+    /// Sets the weight decay, 0 or above: each step adds `weight_decay · parameter` to the parameter's gradient, an L2
+    /// penalty. By default, biases, the parameters of normalization layers and the table of a `HashGrid` do not decay;
+    /// a [`Group`](super::Group) can change this.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

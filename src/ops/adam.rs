@@ -10,8 +10,8 @@ use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Adam, with the definition and defaults of `torch.optim.Adam`: betas 0.9 and 0.999, epsilon 1e-8,
-/// no weight decay.
+/// The Adam optimizer, with the definition and defaults of `torch.optim.Adam`: betas 0.9 and 0.999, epsilon 1e-8, no
+/// weight decay.
 ///
 /// Kingma, Ba, "Adam: a method for stochastic optimization", 2015. See [`AdamW`] for decoupled weight
 /// decay.
@@ -32,7 +32,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Adam with this learning rate; PyTorch's default is 1e-3.
+    /// Creates the optimizer with this learning rate. PyTorch's default is 1e-3.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -44,7 +44,8 @@ impl Adam {
         }
     }
 
-    /// Decay rates of the running means of the gradients and of their squares: at least 0, below 1.
+    /// Sets the decay rates of two running means: `first` for the gradients, `second` for their squares. Both are at
+    /// least 0 and below 1.
     #[must_use]
     pub const fn betas(self, first: f32, second: f32) -> Self {
         Self {
@@ -53,14 +54,15 @@ impl Adam {
         }
     }
 
-    /// Keeps a step finite where gradients vanish: above 0.
+    /// Sets the number, above 0, that is added to the denominator. It keeps an update finite where gradients are 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
-    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
+    /// Sets the weight decay, 0 or above: each step adds `weight_decay · parameter` to the parameter's gradient, an L2
+    /// penalty. By default, biases, the parameters of normalization layers and the table of a `HashGrid` do not decay;
+    /// a [`Group`](super::Group) can change this.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -69,10 +71,12 @@ impl Adam {
         }
     }
 
-    /// Skips a parameter and both of its running means in every step in which its gradient is 0. This is for tables of
-    /// which a minibatch reads only a part, such as an [`Embedding`](super::Embedding)'s. Without it, entries that no
-    /// example reads would still decay, and still move by the mean of their last gradients. The rule is that of
-    /// `torch.optim.SparseAdam`, for single elements. The corrections of the means count all steps.
+    /// Makes the update lazy: a step changes neither a parameter whose gradient is 0 nor its two running means.
+    ///
+    /// This is for a table of which each minibatch reads only some rows, such as that of an
+    /// [`Embedding`](super::Embedding). Without it, rows that no example reads would still decay, and would still move
+    /// by their running means. `torch.optim.SparseAdam` has the same rule for sparse gradients; here it applies to each
+    /// single element. The corrections of the running means count all steps.
     #[must_use]
     pub const fn lazy(self) -> Self {
         Self {
@@ -146,7 +150,8 @@ impl Optimizer for Adam {
             weight_decay,
             is_lazy,
         } = self;
-        // Checkpoints written before this setting existed lack it.
+        // Written only if it is set, so that the text still equals that in checkpoints from before this setting
+        // existed.
         let lazy = if *is_lazy { ", lazy: true" } else { "" };
         format!(
             "Adam {{ learning_rate: {learning_rate:?}, betas: {betas:?}, epsilon: {epsilon:?}, \
@@ -198,40 +203,41 @@ impl Optimizer for Adam {
     }
 }
 
-/// Adam with decoupled weight decay, with the definition and defaults of `torch.optim.AdamW`: betas 0.9 and 0.999,
-/// epsilon 1e-8, weight decay 0.01.
+/// The `AdamW` optimizer: Adam with decoupled weight decay, with the definition and defaults of `torch.optim.AdamW`:
+/// betas 0.9 and 0.999, epsilon 1e-8, weight decay 0.01.
 ///
 /// Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW(Adam);
 
 impl AdamW {
-    /// `AdamW` with this learning rate; PyTorch's default is 1e-3.
+    /// Creates the optimizer with this learning rate. PyTorch's default is 1e-3.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self(Adam::new(learning_rate).weight_decay(0.01))
     }
 
-    /// Like [`Adam::betas`].
+    /// Sets the decay rates of the two running means, like [`Adam::betas`].
     #[must_use]
     pub const fn betas(self, first: f32, second: f32) -> Self {
         Self(self.0.betas(first, second))
     }
 
-    /// Like [`Adam::epsilon`].
+    /// Sets the number that is added to the denominator, like [`Adam::epsilon`].
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self(self.0.epsilon(epsilon))
     }
 
-    /// Like [`Adam::lazy`]. A parameter whose gradient is 0 does not decay, either.
+    /// Makes the update lazy, like [`Adam::lazy`]. A step does not decay a parameter whose gradient is 0, either.
     #[must_use]
     pub const fn lazy(self) -> Self {
         Self(self.0.lazy())
     }
 
-    /// Each step subtracts `learning_rate · weight_decay · parameter` from every parameter. Biases, the parameters of a
-    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
+    /// Sets the weight decay, 0 or above: each step subtracts `learning_rate · weight_decay · parameter` from the
+    /// parameter. By default, biases, the parameters of normalization layers and the table of a `HashGrid` do not
+    /// decay; a [`Group`](super::Group) can change this.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self(self.0.weight_decay(weight_decay))

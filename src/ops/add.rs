@@ -1,4 +1,5 @@
-//! Sums of values, and of gradients that meet. Networks with branches record them between layers.
+//! Elementwise kernels for networks with branches: they add values, and the gradients of a value that several layers
+//! read.
 
 use std::marker::PhantomData;
 
@@ -59,7 +60,7 @@ pub fn add(recorder: &mut Recorder<'_>, [a, b]: [&Tensor; 2], y: &Tensor) {
 /// Records `total = total + part`.
 ///
 /// # Panics
-/// The same as [`add`].
+/// If the tensors differ in size, which is a bug in the caller.
 pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &ACCUMULATE, &[part, total], 1.0, 1);
 }
@@ -67,7 +68,7 @@ pub fn accumulate(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
 /// Records `total = part`.
 ///
 /// # Panics
-/// The same as [`add`].
+/// If the tensors differ in size, which is a bug in the caller.
 pub fn copy(recorder: &mut Recorder<'_>, part: &Tensor, total: &Tensor) {
     record(recorder, &COPY, &[part, total], 1.0, 0);
 }

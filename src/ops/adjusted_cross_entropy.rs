@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 /// row's term, the gradient with respect to the row's logits is `(Σ_k q_k · softmax(logits)_c − q_c) / Σ w_y`.
 /// (Smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.)
 ///
-/// If all labels of a minibatch weigh 0, the divisor is the number of rows. Without smoothing, the loss and the
+/// If every label of a minibatch has weight 0, the divisor is the number of rows. Without smoothing, the loss and the
 /// gradient are then 0, whereas PyTorch's are NaN. A row with an infinite or NaN logit has a NaN loss.
 ///
 /// ```
@@ -42,21 +42,21 @@ use crate::tensor::Tensor;
 #[doc(alias = "CrossEntropyLoss")]
 #[derive(Debug, Clone, Default)]
 pub struct AdjustedCrossEntropy {
-    /// `None`: all weights are 1.
+    /// One weight per class. `None` if all weights are 1.
     class_weights: Option<Vec<f32>>,
     label_smoothing: f32,
 }
 
 impl SoftmaxCrossEntropy {
-    /// Sets the weight of each class: 0, or 10⁻²⁰ to 10²⁰; not all 0. A row counts with the weight of its label: see
-    /// [`AdjustedCrossEntropy`].
+    /// Sets one weight per class. A weight is 0 or between 10⁻²⁰ and 10²⁰, and at least one weight is above 0. For the
+    /// formula, see [`AdjustedCrossEntropy`].
     #[must_use]
     pub fn class_weights(self, weights: impl Into<Vec<f32>>) -> AdjustedCrossEntropy {
         AdjustedCrossEntropy::default().class_weights(weights)
     }
 
-    /// Sets the label smoothing, 0 to 1: the part of each label that is shared among all classes. See
-    /// [`AdjustedCrossEntropy`].
+    /// Sets the label smoothing, 0 to 1: the fraction of each label that is spread evenly over all classes. For the
+    /// formula, see [`AdjustedCrossEntropy`].
     #[must_use]
     pub fn label_smoothing(self, smoothing: f32) -> AdjustedCrossEntropy {
         AdjustedCrossEntropy::default().label_smoothing(smoothing)
@@ -64,7 +64,7 @@ impl SoftmaxCrossEntropy {
 }
 
 impl AdjustedCrossEntropy {
-    /// Sets the weight of each class, like [`SoftmaxCrossEntropy::class_weights`].
+    /// Sets one weight per class, like [`SoftmaxCrossEntropy::class_weights`].
     #[must_use]
     pub fn class_weights(self, weights: impl Into<Vec<f32>>) -> Self {
         Self {
@@ -113,7 +113,8 @@ impl AdjustedCrossEntropy {
         }
     }
 
-    /// Records the divisor of a minibatch, (1, 1), from its labels, (1, rows), and the class weights, (1, classes).
+    /// Records the kernel that sums a minibatch's label weights, from the labels, (1, rows), and the class weights,
+    /// (1, classes). Returns the sum, (1, 1): the divisor of the loss.
     fn record_weight_sum(
         &self,
         recorder: &mut Recorder<'_>,
@@ -138,7 +139,7 @@ impl AdjustedCrossEntropy {
     }
 }
 
-/// Sums of weights within these bounds neither overflow `f32` nor count as 0.
+/// Bounds of a class weight that is not 0. A sum of such weights neither overflows `f32` nor counts as 0.
 const LEAST: f32 = 1e-20;
 const MOST: f32 = 1e20;
 

@@ -9,7 +9,8 @@ use crate::shape::Shape;
 
 /// Average pooling over images, like `torch.nn.AvgPool2d`: the mean of each window of a channel.
 ///
-/// An image of (channels, height, width) keeps its channels. Padding counts as zeros, as in PyTorch by default.
+/// The input and the output are images, (channels, height, width), with the same number of channels. Padding counts as
+/// zeros, like PyTorch's default.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -22,12 +23,12 @@ use crate::shape::Shape;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvgPool2d {
-    /// `None` if each image is one window.
+    /// `None` for global pooling: each image is one window.
     pub(super) window: Option<Window>,
 }
 
 impl AvgPool2d {
-    /// Windows of this size, side by side: the stride is the kernel's size.
+    /// Creates a layer with windows of this size that lie side by side: the stride equals the window's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
         Self {
@@ -35,14 +36,14 @@ impl AvgPool2d {
         }
     }
 
-    /// The mean of each channel, whatever the size of the image, like `torch.nn.AdaptiveAvgPool2d(1)`. Stride and
-    /// padding have no effect on it.
+    /// Creates a global pooling layer: it returns the mean of each channel, for images of any size, like
+    /// `torch.nn.AdaptiveAvgPool2d(1)`. Stride and padding have no effect on it.
     #[must_use]
     pub fn global() -> Self {
         Self { window: None }
     }
 
-    /// Pixels from one window to the next.
+    /// Sets the stride: the distance in pixels from one window to the next.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
         if let Some(window) = &mut self.window {
@@ -51,7 +52,8 @@ impl AvgPool2d {
         self
     }
 
-    /// Zeros on each side of the image, at most half of the kernel; by default none.
+    /// Sets the padding: the width in pixels of the border of zeros around the image. At most half of the window's
+    /// size; by default 0.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         if let Some(window) = &mut self.window {
@@ -60,7 +62,7 @@ impl AvgPool2d {
         self
     }
 
-    /// The windows on images of this height and width.
+    /// Returns the window for images with this `[height, width]`.
     pub(crate) fn window(&self, image: [usize; 2]) -> Window {
         let whole = || Window::beside(image.into());
         self.window.unwrap_or_else(whole)

@@ -11,20 +11,22 @@ use kernels::Channels;
 
 pub(super) use kernels::contracts;
 
-/// Batch normalization: brings each channel to mean 0 and variance 1, then scales and shifts it.
+/// Batch normalization: normalizes each channel to mean 0 and variance 1, then scales and shifts it.
 ///
-/// The mean and variance are over the rows of a minibatch and all positions (Ioffe and Szegedy, 2015), as in
-/// `torch.nn.BatchNorm1d` and `BatchNorm2d`.
+/// The mean and the variance of a channel are taken over all rows of a minibatch and all positions of the channel
+/// (Ioffe and Szegedy, 2015), as in `torch.nn.BatchNorm1d` and `BatchNorm2d`.
 ///
-/// `y = weight·(x − mean)/√(variance + eps) + bias`. For an input of one extent, (features), each feature is a channel.
-/// For an input of more, such as (channels, length) or (channels, height, width), the first extent counts the channels.
-/// `weight` starts at 1 and `bias` at 0, and neither decays.
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. In an input with one dimension, (features), each feature is a
+/// channel. In an input with more dimensions, such as (channels, length) or (channels, height, width), the first one is
+/// the channels. `weight` starts at 1 and `bias` at 0. Weight decay does not apply to them.
 ///
-/// In a training step the mean and variance are the minibatch's, and the variance is divided by the number of values.
-/// The layer's state follows them: `running ← (1 − momentum)·running + momentum·found`, with the variance divided by
-/// the number of values minus one. (The variance of a single value is 0 in both cases. PyTorch rejects a single value.)
-/// Outside of training the mean and variance are the running ones: `running_mean` starts at 0 and `running_var` at 1.
-/// Names and shapes are PyTorch's, and so files are compatible.
+/// A training step uses the mean and the variance of the minibatch. This variance is the sum of the squared deviations
+/// divided by the number of values. The step also updates the layer's state, the running mean and variance:
+/// `running ← (1 − momentum)·running + momentum·minibatch`. For this update, the sum is divided by the number of values
+/// minus one. (The variance of a single value is 0 in both cases. PyTorch rejects a single value.)
+///
+/// Outside of training, the layer uses the running mean and variance instead. `running_mean` starts at 0 and
+/// `running_var` at 1. Names and shapes are PyTorch's, so that files are compatible.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -37,14 +39,14 @@ pub(super) use kernels::contracts;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// The layer of "Deep Learning from Scratch", chapter 6, differs:
+/// The layer of "Deep Learning from Scratch", chapter 6, differs in three points:
 ///
-/// - it adds 1e-6 under the root: `BatchNorm::new().eps(1e-6)`;
-/// - it has a mean and a variance for every value of an image, not for every channel: a `Flatten` before the layer
-///   makes each value a feature;
-/// - its running values start at 0, and its running variance follows the variance that is divided by the number of
-///   values, `n`. That does not affect training. After `t` steps it changes the running variance by a factor of
-///   `1 − 1/n` and by a fraction of `0.9ᵗ`: 1 % with a hundred rows, and 3·10⁻⁵ after a hundred steps.
+/// - It adds 1e-6 under the root. `BatchNorm::new().eps(1e-6)` does the same.
+/// - It normalizes each value of an image separately, not each channel. A `Flatten` before this layer does the same,
+///   because it makes each value a feature.
+/// - Its running mean and variance start at 0, and for the running variance it divides by the number of values, `n`,
+///   not by `n − 1`. This does not affect training. After `t` steps, the running variance therefore differs by a factor
+///   of `1 − 1/n` (1 % for a hundred rows), and by a fraction of `0.9ᵗ` (3·10⁻⁵ after a hundred steps).
 #[doc(alias = "BatchNormalization")]
 #[doc(alias = "BatchNorm1d")]
 #[doc(alias = "BatchNorm2d")]
@@ -61,7 +63,7 @@ impl Default for BatchNorm {
 }
 
 impl BatchNorm {
-    /// PyTorch's settings: `eps` 1e-5 and `momentum` 0.1.
+    /// Creates the layer with PyTorch's defaults: `eps` 1e-5 and `momentum` 0.1.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -70,13 +72,14 @@ impl BatchNorm {
         }
     }
 
-    /// Sets the number that is added to the variance before the root is taken: above 0.
+    /// Sets the number, above 0, that is added to the variance before the square root is taken.
     #[must_use]
     pub const fn eps(self, eps: f32) -> Self {
         Self { eps, ..self }
     }
 
-    /// Sets the fraction, in 0…1, by which the running values move toward those of a minibatch.
+    /// Sets the fraction, 0 to 1, by which each training step moves the running mean and variance toward the
+    /// minibatch's.
     #[must_use]
     pub const fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
@@ -104,7 +107,7 @@ impl Layer for BatchNorm {
             .kept(KeptSpec::per_batch("mean", channels))
             .kept(KeptSpec::per_batch("inverse", channels))
             .flops((input.len() as u64).saturating_mul(kernels::FLOPS))
-            // Before the first step the layer is the identity.
+            // Before the first training step, the layer returns its input nearly unchanged.
             .response(Response::PassesOn))
     }
 

@@ -17,8 +17,9 @@ use crate::reference;
 /// NaN logit, or with a target outside of 0 to 1, has a NaN loss.
 ///
 /// The targets come from a [`Table::regression`](crate::data::Table::regression) or from
-/// [`Targets::Values`](crate::Targets::Values). In an evaluation, an output is correct if its logit is above 0 exactly
-/// where the target is above 0.5. The accuracy is the fraction of correct outputs over all rows.
+/// [`Targets::Values`](crate::Targets::Values). In an evaluation, an output is correct if its logit is above 0 and its
+/// target is above 0.5, or if neither is. The accuracy is the fraction of correct outputs among the outputs of all
+/// rows.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};

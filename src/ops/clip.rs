@@ -13,12 +13,12 @@ use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::tensor::Tensor;
 
-/// Most partial sums per block of gradients.
+/// Maximum number of partial sums per gradient tensor.
 const MOST_PARTS: usize = 4_096;
-/// Elements per partial sum, as long as there are at most `MOST_PARTS` of them.
+/// Elements per partial sum, unless a tensor would then need more than [`MOST_PARTS`] partial sums.
 const ELEMENTS_PER_PART: usize = 16;
 
-/// An optimizer that first clips the gradients by their global norm. Made by [`Optimizer::clip_norm`].
+/// An optimizer that clips the gradients by their global norm before each update. Created by [`Optimizer::clip_norm`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clipped<O> {
     pub(super) optimizer: O,
@@ -67,7 +67,8 @@ fn parts_of(block: &Tensor) -> usize {
     block.len().div_ceil(ELEMENTS_PER_PART).min(MOST_PARTS)
 }
 
-/// Records that `gradients` are scaled so that their norm, over all of them together, is at most `max_norm`.
+/// Records the kernels that scale `gradients` so that their global norm, over all tensors together, is at most
+/// `max_norm`.
 fn record(recorder: &mut Recorder<'_>, gradients: &[Tensor], max_norm: f32) -> Result<(), Error> {
     let gpu = recorder.gpu();
     let all_parts = gradients.iter().map(parts_of).sum();
@@ -77,7 +78,7 @@ fn record(recorder: &mut Recorder<'_>, gradients: &[Tensor], max_norm: f32) -> R
     Ok(())
 }
 
-/// Like [`record`], with given tensors for the sums of squares of all parts, (parts, 2), and for the factor, (1, 2).
+/// Like [`record`], with the caller's tensors for the sums of squares, (parts, 2), and for the scale factor, (1, 2).
 fn record_with(
     recorder: &mut Recorder<'_>,
     gradients: &[Tensor],
@@ -155,7 +156,7 @@ impl<O: Optimizer> Optimizer for Clipped<O> {
     }
 
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error> {
-        // The gradients of frozen parameters do not count. In PyTorch, frozen parameters have no gradients.
+        // The norm excludes the gradients of frozen parameters. In PyTorch, frozen parameters have no gradients.
         let parts = pass.parts(0.0).into_iter().map(|part| part.gradients);
         let gradients: Vec<Tensor> = parts.collect();
         if gradients.is_empty() {

@@ -1,4 +1,4 @@
-//! Copies columns, for concatenated values and for a network's inputs.
+//! Copies columns between tensors: to concatenate values, and to take a concatenated value or gradient apart.
 
 use std::marker::PhantomData;
 
@@ -35,7 +35,7 @@ static COPY_COLUMNS: Kernel<Settings> = Kernel {
     uniform: PhantomData,
 };
 
-/// Records `to[r, to_first + c] = from[r, from_first + c]` for `columns` columns.
+/// Records `to[r, to_first + c] = from[r, from_first + c]` for every row `r` and for `c` from 0 to `columns − 1`.
 ///
 /// # Panics
 /// If a tensor has too few columns or the numbers of rows differ, which is a bug in the caller.

@@ -18,13 +18,13 @@ pub use variant::Variant;
 
 /// Convolution over images, like `torch.nn.Conv2d`.
 ///
-/// An image of (channels, height, width) becomes one of (outputs, height, width), with
+/// The input is an image, (channels, height, width), and the output is an image, (outputs, height, width):
 /// `y[o, i, j] = b[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, i·stride + u·dilation − padding, j·… + v·… − …]`, where `x` is 0
 /// outside of the image.
 ///
-/// `w` is (outputs, channels, kernel height, kernel width), and `b` is (outputs). The initial weights [suit the
-/// activation after the layer](Init::Auto), and biases start at 0. Along each axis there are
-/// `⌊(extent + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1` outputs.
+/// `w` is (outputs, channels, kernel height, kernel width), and `b` is (outputs). The initial weights [depend on the
+/// activation after the layer](Init::Auto), and biases start at 0. An axis with `extent` pixels in the input has
+/// `⌊(extent + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1` pixels in the output.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -46,12 +46,12 @@ pub struct Conv2d {
     pub(super) outputs: usize,
     pub(super) window: Window,
     weight: Init,
-    /// `None` without a bias.
+    /// Initial values of the biases; `None` for a layer without biases.
     pub(super) bias: Option<Init>,
 }
 
 impl Conv2d {
-    /// A layer with this many outputs (filters) and kernels of this size, with stride 1 and no padding.
+    /// Creates a layer with this number of outputs (filters) and kernels of this size, with stride 1 and no padding.
     #[must_use]
     pub fn new(outputs: usize, kernel: impl Into<Size2>) -> Self {
         Self::with_window(outputs, Window::new(kernel.into()))
@@ -66,21 +66,22 @@ impl Conv2d {
         }
     }
 
-    /// Pixels from one position of the kernel to the next; by default 1.
+    /// Sets the stride: the distance in pixels from one position of the kernel to the next. By default 1.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
         self.window.stride = stride.into();
         self
     }
 
-    /// Zeros on each side of the image: above and below, left and right; by default none.
+    /// Sets the padding: the width in pixels of the border of zeros above and below the image, and to its left and
+    /// right. By default 0.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// Pixels from one weight of the kernel to the next; by default 1.
+    /// Sets the dilation: the distance in pixels between neighboring weights of the kernel. By default 1.
     #[must_use]
     pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
         self.window.dilation = dilation.into();
@@ -94,25 +95,26 @@ impl Conv2d {
         self
     }
 
-    /// Gives the layer biases with these initial values.
+    /// Sets the initial values of the biases. A layer without biases gets them.
     #[must_use]
     pub fn bias_init(mut self, init: Init) -> Self {
         self.bias = Some(init);
         self
     }
 
-    /// Removes the biases.
+    /// Removes the biases from the layer.
     #[must_use]
     pub fn without_bias(mut self) -> Self {
         self.bias = None;
         self
     }
 
-    /// Records a forward pass. With `relu`, it includes a [`Relu`](super::Relu) after the layer, and `y` is that
-    /// `Relu`'s output.
+    /// Records the forward pass. If `relu` is set, the pass also applies the [`Relu`](super::Relu) that follows the
+    /// layer, and `y` receives the output of that `Relu`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is no room for the zeros that replace a missing bias.
+    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if the GPU has no memory for
+    /// the zeros that replace missing biases.
     pub(crate) fn record_forward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -123,7 +125,7 @@ impl Conv2d {
         variant.record_forward(recorder, self, pass, relu)
     }
 
-    /// Number of outputs.
+    /// Returns the number of outputs.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -132,13 +134,13 @@ impl Conv2d {
         self.bias.is_some()
     }
 
-    /// Zeros that replace a missing bias.
+    /// Allocates zeros that replace missing biases. Returns `None` if the layer has biases.
     fn zeros(&self, gpu: &Gpu) -> Result<Option<Tensor>, Error> {
         let zeros = || Tensor::zeros(gpu, "no bias", [1, self.outputs], Element::F32);
         (!self.has_bias()).then(zeros).transpose()
     }
 
-    /// The window that slides over the images.
+    /// Returns the window that slides over the images.
     pub(crate) fn window(&self) -> Window {
         self.window
     }

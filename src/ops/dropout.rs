@@ -15,11 +15,12 @@ use crate::tensor::Tensor;
 
 /// Dropout (Srivastava et al., 2014), like `torch.nn.Dropout`: sets random elements to 0 during training.
 ///
-/// In a training step each element is 0 with probability `p`, and otherwise multiplied by `1/(1 − p)`. Everywhere else
-/// `y = x`.
+/// In a training step, each element becomes 0 with probability `p`; otherwise it is multiplied by `1/(1 − p)`. Outside
+/// of training, `y = x`.
 ///
-/// Which elements are dropped is a function of the network's [seed](crate::Sequential::seed), the layer's position, the
-/// step, and the element. It is the same on every device, and after resuming a training.
+/// Whether an element is dropped depends only on the network's [seed](crate::Sequential::seed), the layer's position in
+/// the network, the number of the step, and the element's index. So the same elements are dropped on every device, and
+/// after a training is resumed.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -35,19 +36,19 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Drops an element with probability `p`, which is at least 0 and below 1.
+    /// Creates a layer that drops each element with probability `p`: at least 0 and below 1.
     #[must_use]
     pub const fn new(p: f32) -> Self {
         Self { p }
     }
 
-    /// Probability that an element is dropped.
+    /// Returns the probability that an element is dropped.
     #[must_use]
     pub const fn p(&self) -> f32 {
         self.p
     }
 
-    /// Random words below this number drop their element: `p·2³²`, rounded up.
+    /// Returns `p·2³²`, rounded up. An element is dropped if its random 32-bit word is below this number.
     pub(crate) fn threshold(self) -> u32 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -58,7 +59,7 @@ impl Dropout {
         threshold
     }
 
-    /// The factor of an element that is kept.
+    /// Returns the factor of the elements that are not dropped.
     pub(crate) fn scale(self) -> f64 {
         1.0 / (1.0 - f64::from(self.p))
     }

@@ -10,17 +10,17 @@ use crate::tensor::Tensor;
 
 /// Workgroup size of the kernels that [`record_elements`] records.
 pub(super) const WORKGROUP_SIZE: [u32; 3] = [256, 1, 1];
-/// Elements per invocation of such a kernel. With fewer, a GPU takes longer to start the workgroups than to move the
-/// data.
+/// Elements per invocation of these kernels. With fewer elements, a GPU takes longer to start the workgroups than to
+/// move the data.
 const PER_INVOCATION: usize = 4;
 
-/// An activation as its two elementwise kernels. `U` is their uniform block.
+/// The forward and the backward kernel of an activation. `U` is the type of their uniform block.
 #[derive(Debug)]
 pub(super) struct Elementwise<U: 'static = Shape> {
     forward: Kernel<U>,
     backward: Kernel<U>,
     reads: Reads,
-    /// FLOPs per element, forward and backward.
+    /// FLOPs per element: of the forward kernel, then of the backward kernel.
     flops: [u64; 2],
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Elementwise<U: 'static = Shape> {
 pub(super) enum Reads {
     /// `x`, if the derivative is not a function of the output.
     Input,
-    /// `y`, bound as `output`, because the shader uses the name `y` for what the forward pass writes.
+    /// `y`. Its binding is called `output`, because the shader uses the name `y` for the forward kernel's output.
     Output,
 }
 
@@ -60,7 +60,7 @@ impl Elementwise {
 }
 
 impl<U: Pod> Elementwise<U> {
-    /// An activation whose uniform block holds more than the number of elements.
+    /// Creates the kernels of an activation whose uniform block has other fields besides the number of elements.
     pub(super) const fn with_block(
         shader: &'static str,
         source: &'static str,
@@ -96,7 +96,7 @@ impl<U: Pod> Elementwise<U> {
         }
     }
 
-    /// Records the forward pass; `block` makes the uniform block from the number of elements.
+    /// Records the forward pass. `block` makes the uniform block from the number of elements.
     pub(super) fn forward_with(
         &'static self,
         recorder: &mut Recorder<'_>,
@@ -158,8 +158,8 @@ fn record<U: Pod>(
     record_elements(recorder, kernel, block, tensors, elements, flops);
 }
 
-/// Records a kernel whose workgroups take 1,024 elements each. An invocation takes four elements that are 256 apart, so
-/// that neighboring invocations read and write neighboring floats.
+/// Records a kernel whose workgroups process 1,024 elements each. An invocation processes four elements that are 256
+/// apart, so that neighboring invocations read and write neighboring elements.
 pub(super) fn record_elements<U: Pod>(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<U>,
@@ -178,8 +178,8 @@ pub(super) fn record_elements<U: Pod>(
     );
 }
 
-/// Like [`record_elements`], for a kernel that takes `rounds` loop iterations per element, with `flops_per_round` each.
-/// A kernel without a loop has 0 rounds.
+/// Like [`record_elements`], for a kernel with a loop: `rounds` iterations per element, and `flops_per_round`
+/// operations per iteration. For a kernel without a loop, `rounds` is 0 and `flops_per_round` counts per element.
 pub(super) fn record_loops<U: Pod>(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<U>,
@@ -188,7 +188,7 @@ pub(super) fn record_loops<U: Pod>(
     elements: usize,
     (rounds, flops_per_round): (usize, u64),
 ) {
-    // The test that ends a loop counts as an iteration.
+    // The final test of a loop counts as an iteration.
     let looks = if rounds == 0 { 0 } else { rounds as u64 + 1 };
     let of_element = flops_per_round * rounds.max(1) as u64;
     let cost = Cost {

@@ -13,17 +13,19 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Most rows of the table: `f32` represents all integers up to this number.
+/// Maximum number of rows in the table: `f32` represents every integer up to this number.
 const MOST: usize = 1 << 24;
 
-/// A table with one row of numbers for each of `count` things, such as words or categories, like `torch.nn.Embedding`.
+/// A lookup table with one trainable row for each of `count` items, such as words or categories, like
+/// `torch.nn.Embedding`.
 ///
-/// The features are indices of rows, and the layer outputs those rows.
+/// The layer's inputs are row indices, and its outputs are those rows of the table.
 ///
-/// An input with `m` indices gives an output of `m`×`width`. An index is an integer from 0 to `count − 1`, as `f32`;
-/// `count` is therefore at most 2²⁴. The layer can read only an input of the network, because an index has no gradient;
-/// other inputs may have features of other kinds. The table is called `weight`, (count, width). It starts normally
-/// distributed with standard deviation 1, like PyTorch's.
+/// An input with `m` indices gives an output of `m`×`width` elements. An index is an integer from 0 to `count − 1`,
+/// stored as `f32`; so `count` is at most 2²⁴. An index has no gradient. Therefore the layer can read only an input of
+/// the network, not the output of another layer. The network's other inputs may be of other kinds. The table is the
+/// parameter `weight`, (count, width). Its initial values are normally distributed with standard deviation 1, like
+/// PyTorch's.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -38,12 +40,13 @@ const MOST: usize = 1 << 24;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Rows from the host are checked: a value that is not a valid index is an [`Error::Setting`]. So is a data set of
-/// bytes, because networks see bytes as `byte / 255`. If a program's own kernel writes such a value into a tensor, the
-/// output is NaN, the table does not change, and training reports [`Error::Diverged`].
+/// Rows from the host are checked: a value that is not a valid index is rejected with [`Error::Setting`]. So is a data
+/// set of bytes, because networks read a byte as `byte / 255`. Rows that a program's own kernel writes on the GPU are
+/// not checked. If they contain an invalid index, the output is NaN, the table does not change, and training reports
+/// [`Error::Diverged`].
 ///
-/// The backward pass compares each index of a minibatch with each row of the table. It adds the gradients of a row in
-/// the order of the indices, so that the same seed gives the same bits.
+/// The backward pass compares every index of a minibatch with every row number of the table. It adds the gradients of a
+/// table row in the order of the indices, so that the same seed gives bit-identical results.
 #[derive(Debug, Clone)]
 pub struct Embedding {
     pub(super) count: usize,
@@ -52,7 +55,7 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// A table of `count` rows with `width` numbers each.
+    /// Creates a table of `count` rows with `width` elements each.
     #[must_use]
     pub fn new(count: usize, width: usize) -> Self {
         Self {
@@ -62,8 +65,8 @@ impl Embedding {
         }
     }
 
-    /// Sets the initial values of the table. For initializations that scale by `fan_in` or `fan_out`, these are `count`
-    /// and `width`.
+    /// Sets the initial values of the table. If these depend on `fan_in` or `fan_out`, `fan_in` is `count`, and
+    /// `fan_out` is `width`.
     #[must_use]
     pub fn weight_init(mut self, init: Init) -> Self {
         self.weight = init;
@@ -116,9 +119,10 @@ static BACKWARD_INPUT: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Columns per workgroup when summing gradients.
+/// Columns per workgroup of the kernel that sums the gradients.
 const COLUMNS: usize = 64;
-/// Indices per dispatch. All of them may be the same, and a software driver ends loops after 65,535 iterations.
+/// Indices per dispatch of that kernel. They may all be equal, so that one loop adds them all, and a software driver
+/// ends loops after 65,535 iterations.
 const AT_A_TIME: usize = 32_768;
 
 impl Embedding {
@@ -139,10 +143,10 @@ impl Embedding {
         for begin in (0..indices).step_by(AT_A_TIME) {
             let end = indices.min(begin + AT_A_TIME);
             let looked_at = (end - begin) as u64;
-            // A comparison counts as an operation: in a large table comparisons take longer than the sums.
+            // A comparison counts as an operation: for a large table, the comparisons take longer than the sums.
             let flops = looked_at * (workgroups + self.width as u64);
-            // For every 2,048 indices: an invocation's own comparisons, and all words of bits, any of which may have
-            // any bits set.
+            // For every 2,048 indices, an invocation compares 32 of them, then loops over 64 words with one bit per
+            // index. All bits may be set, so the loops over set bits take up to one iteration per index.
             let tiles = looked_at.div_ceil(2048);
             let cost = Cost::new(flops).iterations(tiles * (33 + 2 * 65) + looked_at);
             let settings = |first| Settings {
@@ -178,7 +182,7 @@ impl Layer for Embedding {
             return Err(Error::setting("width", "at least 1", width));
         }
         let weight = ParameterSpec::new("weight", [count, width], self.weight.clone());
-        // The layer computes nothing.
+        // The layer only copies.
         Ok(LayerSpec::new([indices, width])
             .parameter(weight)
             .indices_below(count)

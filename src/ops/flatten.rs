@@ -4,7 +4,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Turns an image, or any input of several extents, into a vector of the same values in the same order, like
+/// Reshapes an image, or any other input, into a vector with the same values in the same order, like
 /// `torch.nn.Flatten`.
 ///
 /// [`Linear`](super::Linear) accepts any shape. A network needs this layer only where the shape makes a difference:

@@ -11,17 +11,19 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Most octaves: the highest then has 2³¹ times the frequency of the lowest.
+/// Maximum number of octaves. The highest octave then has 2³¹ times the frequency of the lowest.
 const MOST: usize = 32;
 
 /// Frequency encoding of coordinates: sines and cosines of each input, in several octaves.
 ///
-/// With it, a network of `Linear` layers learns fine detail of an image or a shape that it would smooth out otherwise.
+/// With this encoding, a network of `Linear` layers can learn the fine detail of an image or a shape. Without it, the
+/// network would smooth the detail out.
 ///
-/// An input of `n` numbers gives 2·`octaves`·`n`: first all `octaves` pairs of the first number, then those of the
-/// next, `sin(2⁰πx), cos(2⁰πx), sin(2¹πx), cos(2¹πx), …`, as in Mildenhall et al., "Representing scenes as neural
-/// radiance fields for view synthesis", 2020, formula 4. The lowest octave has a period of 2, so inputs should lie in
-/// −1…1 or in 0…1. [`concat`](crate::Sequential::concat) adds the inputs themselves to the encoding.
+/// An input of `n` numbers gives 2·`octaves`·`n` outputs: first all `octaves` pairs for the first number, then those
+/// for the next. The pairs of a number `x` are `sin(2⁰πx), cos(2⁰πx), sin(2¹πx), cos(2¹πx), …`, as in Mildenhall et
+/// al., "Representing scenes as neural radiance fields for view synthesis", 2020, formula 4. The lowest octave has a
+/// period of 2, so inputs should lie in −1…1 or in 0…1. Use [`concat`](crate::Sequential::concat) to add the inputs
+/// themselves to the encoding.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -40,10 +42,10 @@ const MOST: usize = 32;
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// Sine and cosine are within 1.5 units in the last place (3·2⁻²⁴, relative) at any octave and for any `f32`, on every
-/// device: the kernel subtracts whole turns exactly, and has polynomials of its own for the rest. An infinite input
-/// gives NaN. In the backward pass, `dx = Σ 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)` over the octaves `l`, in their
-/// order.
+/// On every device, sine and cosine have an error of at most 1.5 units in the last place (3·2⁻²⁴, relative), for any
+/// octave and any `f32`: the kernel subtracts whole periods exactly, and evaluates its own polynomials for the
+/// remainder. An infinite input gives NaN. The backward pass computes
+/// `dx = Σ 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)` over the octaves `l`, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "positional encoding")]
 #[doc(alias = "NeRF")]
@@ -52,13 +54,13 @@ pub struct Frequency {
 }
 
 impl Frequency {
-    /// An encoding with this number of octaves, 1 to 32.
+    /// Creates an encoding with this number of octaves, 1 to 32.
     #[must_use]
     pub const fn new(octaves: usize) -> Self {
         Self { octaves }
     }
 
-    /// The number of octaves.
+    /// Returns the number of octaves.
     #[must_use]
     pub const fn octaves(&self) -> usize {
         self.octaves
@@ -95,7 +97,7 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations per sine and its cosine.
+/// Operations that compute one sine and its cosine.
 const WAVE: u64 = 24;
 
 impl Frequency {

@@ -15,20 +15,20 @@ use crate::kernel::{Binding, Block, Contract, Element, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Examples on the GPU.
+/// The examples of a data set or a stream, in GPU memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Resident {
-    /// Bytes: (examples, words) of `u32`, with four bytes per word; each row starts a new word. Floats: (examples,
-    /// width) of `f32`.
+    /// Features. Bytes are packed, (examples, words) of `u32`: four bytes per word, and each row starts a new word.
+    /// Floats are (examples, width) of `f32`.
     features: Tensor,
-    /// Classes (1, examples) of `u32`, or values (examples, outputs) of `f32`.
+    /// Targets: classes, (1, examples) of `u32`, or values, (examples, outputs) of `f32`.
     targets: Tensor,
     width: usize,
 }
 
-/// Bytes per write. wgpu keeps a copy of them until the device has them.
+/// Bytes per write. wgpu holds a copy of the bytes until the device has received them.
 pub(crate) const PIECE: u64 = 8 << 20;
-/// Pieces of which wgpu keeps a copy: two on their way, and the one that is being written.
+/// Maximum number of writes of which wgpu holds a copy: two in flight, and the one that is being written.
 pub(crate) const PIECES: u64 = 3;
 
 impl Resident {
@@ -72,7 +72,7 @@ impl Resident {
         })
     }
 
-    /// Room for `rows` rows of a stream.
+    /// Allocates memory for `rows` rows of a stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn of_stream(gpu: &Gpu, layout: Layout, rows: usize) -> Result<Self, Error> {
         let [features, targets] = ["features", "targets"].map(|of| format!("{of} of the stream"));
@@ -89,7 +89,7 @@ impl Resident {
         })
     }
 
-    /// Writes rows of a stream, from row `first` on.
+    /// Writes `rows`, from a stream, to the rows from `first` on.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn write(&self, gpu: &Gpu, first: usize, rows: &Rows) -> Result<(), Error> {
         gpu.write_rows(&self.features, first, &rows.features)?;
@@ -99,30 +99,30 @@ impl Resident {
         }
     }
 
-    /// Frees the memory at once. In a browser, dropping would leave that to the garbage collector.
+    /// Frees the GPU memory immediately. In a browser, memory that is only dropped waits for the garbage collector.
     pub(crate) fn destroy(&self) {
         for tensor in [&self.features, &self.targets] {
             tensor.buffer().0.destroy();
         }
     }
 
-    /// Number of examples.
+    /// Returns the number of examples.
     pub(crate) fn len(&self) -> usize {
         self.features.rows()
     }
 
-    /// Packed bytes or floats.
+    /// Returns the features: packed bytes or floats.
     pub(crate) fn features(&self) -> &Tensor {
         &self.features
     }
 }
 
-/// A vector as rows of one element.
+/// Returns a vector as a tensor with one column.
 fn column(vector: &Tensor) -> Tensor {
     vector.reshaped(vector.label().to_owned(), [vector.len(), 1])
 }
 
-/// Writes data in pieces, so that only a few pieces of it are in memory a second time.
+/// Uploads data in pieces of about [`PIECE`] bytes, so that only a few pieces are in host memory twice.
 struct Upload<'a> {
     gpu: &'a Gpu,
     before: Option<wgpu::SubmissionIndex>,
@@ -164,14 +164,14 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Waits until at most two pieces are on their way.
+    /// Submits the last write, and waits until at most two writes are in flight.
     fn sent(&mut self) -> Result<(), Error> {
         let submitted = self.gpu.flush()?;
         self.gpu.wait_in_turn(&mut self.before, submitted)
     }
 }
 
-/// Rows per piece.
+/// Returns the number of rows per write: at most [`PIECE`] bytes, but at least one row.
 fn rows_of_piece(tensor: &Tensor) -> usize {
     let rows = PIECE / (4 * tensor.columns() as u64);
     usize::try_from(rows).unwrap_or(usize::MAX).max(1)
@@ -237,9 +237,9 @@ static CLASSES: Kernel<Shape> = Kernel {
     ..GATHER
 };
 
-/// Records the copy of the examples at the indices from `first` on into `x` and `targets`. `targets` has the type of
-/// the resident targets. Byte features go into `x` as floats, (rows, width) of `f32`, or packed, (rows, words) of
-/// `u32`.
+/// Records the gathering of a minibatch: row `r` of `x` and of `targets` receives the example `indices[first + r]`.
+/// `targets` has the element type of `resident`'s targets. `x` receives byte features either as floats, (rows, width)
+/// of `f32`, or packed, (rows, words) of `u32`.
 pub(crate) fn batch(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
@@ -257,8 +257,8 @@ pub(crate) fn batch(
     }
 }
 
-/// Records the copy of the classes of the examples at the indices from `first` on, of one minibatch or several, into
-/// `labels`.
+/// Records the gathering of classes, for one minibatch or several: `labels[r]` receives the class of example
+/// `indices[first + r]`.
 pub(crate) fn classes(
     recorder: &mut Recorder<'_>,
     resident: &Resident,
@@ -281,7 +281,7 @@ pub(crate) fn classes(
     recorder.dispatch_each(&CLASSES, shape, &tensors, rows, Cost::default());
 }
 
-/// Records `to[r] = from[indices[first + r]]`, row by row.
+/// Records `to[r] = from[indices[first + r]]` for every row `r` of `to`.
 fn rows(
     recorder: &mut Recorder<'_>,
     (indices, first): (&Tensor, usize),

@@ -1,14 +1,14 @@
-//! How a group of parameters is updated.
+//! Update settings for a group of parameters.
 
 use super::update::{check_above_zero, check_weight_decay};
 use crate::error::Error;
 
-/// How a group of parameters is updated if it differs from the rest: with a multiple of the learning rate, with its own
-/// weight decay, or not at all.
+/// Update settings for a group of parameters: a factor for the learning rate, a weight decay of their own, or no
+/// updates at all.
 ///
-/// By default the optimizer's weight decay applies to weights but not to biases; each layer says which of its
-/// parameters decay ([`ParameterSpec::decays`](super::ParameterSpec)). PyTorch's optimizers let all parameters decay.
-/// For the same behavior, give all parameters (`"*"`) the group `Group::new().weight_decay(0.01)`.
+/// By default, the optimizer's weight decay applies to weights but not to biases; each layer declares which of its
+/// parameters decay ([`ParameterSpec::decays`](super::ParameterSpec)). In PyTorch, all parameters decay. For the same
+/// behavior, give all parameters (`"*"`) the group `Group::new().weight_decay(0.01)`.
 ///
 /// ```
 /// use wgrad::ops::{AdamW, Group, Linear, Relu, SoftmaxCrossEntropy};
@@ -35,7 +35,7 @@ impl Default for Group {
 }
 
 impl Group {
-    /// A group that is updated like all other parameters.
+    /// Creates the default settings: the parameters are updated like all others.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -45,13 +45,14 @@ impl Group {
         }
     }
 
-    /// Multiplies the learning rate, after any schedule, by `rate`, a number above 0.
+    /// Sets the factor, above 0, that multiplies the learning rate, after any [`Schedule`](super::Schedule).
     #[must_use]
     pub const fn rate(self, rate: f32) -> Self {
         Self { rate, ..self }
     }
 
-    /// Uses this weight decay, 0 or above, instead of the optimizer's. The optimizer defines how it is applied.
+    /// Sets the weight decay, 0 or above, that replaces the optimizer's weight decay. The optimizer defines how it is
+    /// applied.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -60,26 +61,26 @@ impl Group {
         }
     }
 
-    /// Whether to freeze the parameters: neither gradients nor weight decay change them, and the optimizer's state for
-    /// them stays as it is.
+    /// Sets whether the parameters are frozen. Neither gradients nor weight decay change frozen parameters, and their
+    /// optimizer state does not change, either.
     #[must_use]
     pub const fn frozen(self, is_frozen: bool) -> Self {
         Self { is_frozen, ..self }
     }
 
-    /// The multiple of the learning rate.
+    /// Returns the factor that multiplies the learning rate.
     #[must_use]
     pub const fn rate_of(&self) -> f32 {
         self.rate
     }
 
-    /// The group's own weight decay, if it has one.
+    /// Returns the group's own weight decay, or `None` if the optimizer's applies.
     #[must_use]
     pub const fn own_decay(&self) -> Option<f32> {
         self.weight_decay
     }
 
-    /// Whether the parameters are frozen.
+    /// Returns whether the parameters are frozen.
     #[must_use]
     pub const fn is_frozen(&self) -> bool {
         self.is_frozen

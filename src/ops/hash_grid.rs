@@ -14,18 +14,19 @@ pub(crate) use levels::{Level, Levels, unit};
 
 /// Multiresolution hash encoding: encodes a point in the unit square or cube as trainable features.
 ///
-/// The features come from grids of several resolutions, whose corners have trainable features. With a small network
-/// behind it, the encoding learns an image, a shape or another function of a position in seconds. (Müller, Evans,
+/// Grids of several resolutions cover the square or cube, and each grid corner has trainable features. Followed by a
+/// small network, the encoding learns an image, a shape or another function of a position in seconds. (Müller, Evans,
 /// Schied and Keller, "Instant neural graphics primitives with a multiresolution hash encoding", 2022, section 3.)
 ///
-/// The input is a position of 2 or 3 coordinates in 0…1. Level `l` divides each axis into `⌊base_resolution·growthˡ⌋`
-/// cells. The features of a point are those of its cell's corners, interpolated linearly along each axis. The output
-/// has `levels`×`features_per_level` numbers, the coarsest level's first.
+/// The input is a position: 2 or 3 coordinates in 0…1. Level `l` divides each axis into `⌊base_resolution·growthˡ⌋`
+/// cells. A position's features are interpolated linearly, along each axis, from the features of its cell's corners.
+/// The output has `levels`×`features_per_level` numbers, those of the coarsest level first.
 ///
-/// A level is dense, with one entry per corner of its cells, if these are at most `table_size`. Otherwise it has
-/// `table_size` entries, which corners share by a hash of their coordinates. If the table has room for the finest
-/// level, all levels are dense. The entries of all levels are one parameter, `table`, (entries, features per level). It
-/// starts uniform in ±10⁻⁴ and does not decay.
+/// A level with at most `table_size` corners is dense: each corner has its own entry in the table. Any other level has
+/// `table_size` entries, and a hash of a corner's coordinates selects its entry, so that several corners share an
+/// entry. If `table_size` is large enough for the finest level, all levels are dense. The entries of all levels form
+/// one parameter, `table`, (entries, features per level). Its initial values are uniform in ±10⁻⁴, and weight decay
+/// does not apply to it.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -39,17 +40,19 @@ pub(crate) use levels::{Level, Levels, unit};
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
-/// A coordinate outside of 0…1 is clamped, and the gradient with respect to it is 0. A row with a NaN gives NaN, and
-/// changes no entry.
+/// A coordinate outside of 0…1 is clamped, and the gradient with respect to it is 0. A row with a NaN has a NaN output,
+/// and adds nothing to the table's gradient.
 ///
-/// The gradient with respect to the table is summed in integers. Their unit is a power of two, such that the largest
-/// gradient of a level in the minibatch has 30 bits. So the same seed gives the same bits, and equal gradients give the
-/// same bits on every device and on the CPU engine, except for subnormal numbers, which a GPU may treat as 0. Sums have
-/// 64 bits and cannot saturate: a tensor has fewer than 2³² rows, and each row adds at most 2³⁰ to an entry. A gradient
-/// below 2⁻³¹ of the largest of its level counts as 0. If a gradient is not finite, all gradients of its level are NaN.
+/// The table's gradient is a sum of integers. Their unit is a power of two, chosen for each level and minibatch such
+/// that the level's largest gradient has 30 bits. So the same seed gives bit-identical results, and equal gradients
+/// give bit-identical sums on every device and on the CPU engine, except for subnormal numbers, which a GPU may treat
+/// as 0. The sums have 64 bits and cannot overflow: a tensor has fewer than 2³² rows, and each row adds at most 2³⁰ to
+/// an entry. A gradient below 2⁻³¹ of the level's largest one counts as 0. If a gradient is not finite, the table's
+/// gradient is NaN for the whole level.
 ///
-/// `tiny-cuda-nn` differs: there a coordinate `x` is at `x·(base_resolution·growthˡ − 1) + ½` of a level's cells, dense
-/// levels are rounded up to 8 entries, features have half precision, and gradients are added in any order.
+/// `tiny-cuda-nn` differs in four points: a coordinate `x` has the position `x·(base_resolution·growthˡ − 1) + ½` in
+/// units of a level's cells; the number of entries of a dense level is rounded up to a multiple of 8; features have
+/// half precision; and gradients are added in any order.
 #[doc(alias = "HashEncoding")]
 #[doc(alias = "DenseGrid")]
 #[doc(alias = "MultiresolutionHashEncoding")]
@@ -70,8 +73,8 @@ impl Default for HashGrid {
 }
 
 impl HashGrid {
-    /// 16 levels of 2 features, at most 2¹⁵ entries per level, 16 cells along an axis of the coarsest level, growth
-    /// 1.5.
+    /// Creates an encoding with 16 levels of 2 features, at most 2¹⁵ entries per level, 16 cells along each axis of the
+    /// coarsest level, and growth 1.5.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -84,14 +87,14 @@ impl HashGrid {
         }
     }
 
-    /// Number of resolutions: 1 to 32. The paper's `L`.
+    /// Sets the number of levels (resolutions), 1 to 32: the paper's `L`.
     #[must_use]
     #[doc(alias = "n_levels")]
     pub fn levels(self, levels: usize) -> Self {
         Self { levels, ..self }
     }
 
-    /// Features per entry: 1, 2, 4 or 8. The paper's `F`.
+    /// Sets the number of features per entry, 1, 2, 4 or 8: the paper's `F`.
     #[must_use]
     #[doc(alias = "n_features_per_level")]
     pub fn features_per_level(self, features_per_level: usize) -> Self {
@@ -101,14 +104,14 @@ impl HashGrid {
         }
     }
 
-    /// Most entries per level: a power of two, 2 to 2²⁴. The paper's `T`.
+    /// Sets the maximum number of entries per level, a power of two from 2 to 2²⁴: the paper's `T`.
     #[must_use]
     #[doc(alias = "log2_hashmap_size")]
     pub fn table_size(self, table_size: usize) -> Self {
         Self { table_size, ..self }
     }
 
-    /// Cells along an axis of the coarsest level. The paper's `N_min`.
+    /// Sets the number of cells along each axis of the coarsest level, at least 1: the paper's `N_min`.
     #[must_use]
     pub fn base_resolution(self, base_resolution: usize) -> Self {
         Self {
@@ -117,9 +120,9 @@ impl HashGrid {
         }
     }
 
-    /// The ratio of the cells along an axis from one level to the next: at least 1. The paper's `b`: for a finest level
-    /// of `N_max` cells, `(N_max / N_min)^(1 / (L − 1))`. The finest level must have at most 65,535 cells along an
-    /// axis.
+    /// Sets the growth, at least 1: along an axis, a level has this many times the cells of the next coarser level.
+    /// This is the paper's `b`. For `N_max` cells in the finest level, use `(N_max / N_min)^(1 / (L − 1))`. The finest
+    /// level may have at most 65,535 cells along an axis.
     #[must_use]
     #[doc(alias = "per_level_scale")]
     pub fn growth(self, growth: f32) -> Self {
@@ -166,7 +169,7 @@ impl HashGrid {
         Ok(())
     }
 
-    /// The levels for positions of 2 or 3 coordinates.
+    /// Returns the levels for positions with `dimensions` coordinates, 2 or 3.
     pub(crate) fn levels_in(&self, dimensions: usize) -> Result<Levels, Error> {
         Levels::new(self, dimensions)
     }

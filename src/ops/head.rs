@@ -1,5 +1,5 @@
-//! The head of a network, run in one dispatch: a multilayer perceptron over rows of floats. See
-//! `shaders/head_rows.wgsl`.
+//! A fused head: the last layers of a network, a multilayer perceptron over rows of floats, with kernels that compute
+//! all its layers at once. See `shaders/head_rows.wgsl`.
 
 mod cost;
 mod kernels;
@@ -19,56 +19,59 @@ pub use kernels::Form;
 pub(super) use kernels::contracts;
 use kernels::{Block, LayerBlock, NO_BIAS};
 
-/// Most linear layers in a head: the kernels' blocks have room for this many.
+/// Maximum number of linear layers in a head: the kernels' settings have an array of this length.
 pub(crate) const MOST_LAYERS: usize = 8;
-/// Most inputs or outputs of a layer. Wider layers are better off in kernels of their own, which reuse a weight for
-/// more rows.
+/// Maximum width (inputs or outputs) of a layer. Wider layers are better computed by separate kernels, which reuse each
+/// weight for more rows.
 pub(crate) const MOST_WIDTH: usize = 128;
 
-/// Most values per row, inputs included. With these the kernels still have room for a tile of rows.
+/// Maximum number of values per row, including the inputs. With more values, no tile of rows would fit in workgroup
+/// memory.
 pub(crate) const MOST_COLUMNS: usize = 1023;
 
-/// A linear layer of a head, with the activation that follows it.
+/// A linear layer of a head, and the activation that follows it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayer {
-    /// Width of its input.
+    /// Number of inputs.
     pub inputs: usize,
-    /// Width of its output.
+    /// Number of outputs.
     pub outputs: usize,
-    /// Offset of its weight among the parameters, in elements.
+    /// Offset of the layer's weight in the tensor of all parameters, in elements.
     pub weight: usize,
-    /// Offset of its bias among the parameters, in elements, if it has one.
+    /// Offset of the layer's bias in the tensor of all parameters, in elements; `None` without a bias.
     pub bias: Option<usize>,
-    /// The activation that follows it.
+    /// The activation that follows the linear layer.
     pub activation: HeadActivation,
 }
 
 impl HeadLayer {
-    /// Values per row that the layer produces. A GELU needs its input as well as its output.
+    /// Returns the number of values per row that the kernels store for this layer: its outputs, and for a GELU also the
+    /// activation's inputs.
     pub(crate) fn columns(&self) -> usize {
         self.outputs * if self.activation.kind == GELU { 2 } else { 1 }
     }
 }
 
-/// An activation as the shaders number it, with its negative slope.
+/// The shaders' number for an activation, and its slope for negative inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeadActivation {
     kind: u32,
     slope: f32,
 }
 
-/// The only activation whose input is kept as well: its derivative is not a function of its output.
+/// The shaders' number for GELU. It is the only activation whose input is stored as well, because its derivative is not
+/// a function of its output.
 const GELU: u32 = 5;
 
 impl HeadActivation {
-    /// The activation of a layer, or `None` if the shaders do not have it. Except for a GELU's, the shaders compute
-    /// derivatives from the activation's output.
+    /// Returns the activation of a layer, or `None` if the shaders do not support it. The shaders compute every
+    /// derivative except GELU's from the activation's output.
     #[must_use]
     pub fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
         let plain = |kind| Some(Self { kind, slope: 0.0 });
         match layer.downcast_ref::<LeakyRelu>() {
-            // With a negative slope, the output would not show the sign of the input.
+            // A negative slope is not supported: the output would not show the sign of the input.
             Some(leaky) if leaky.negative_slope() >= 0.0 => Some(Self {
                 kind: 3,
                 slope: leaky.negative_slope(),
@@ -82,7 +85,7 @@ impl HeadActivation {
     }
 }
 
-/// A loss that is local to a row, as the shaders number it.
+/// The shaders' number for a loss, and its settings. In such a loss, a row's term depends only on that row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadLoss {
     /// Whether the targets are classes; otherwise they are values.
@@ -90,15 +93,16 @@ pub struct HeadLoss {
     kind: u32,
     /// The loss's setting, for example Huber's delta.
     setting: f32,
-    /// Constant factor that the shader leaves out of the terms' derivatives.
+    /// Constant factor of the loss's derivative. The shader does not compute it; the host multiplies it into
+    /// `Block::scale`.
     factor: f32,
 }
 
 impl HeadLoss {
-    /// The loss as the shaders know it.
+    /// Returns the shaders' number and settings for a loss.
     ///
     /// # Errors
-    /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] if the shaders do not have the loss.
+    /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] if the shaders do not support the loss.
     pub fn of(loss: &dyn Loss) -> Result<Self, Unfused> {
         let loss = unwrapped_loss(loss);
         let of_values = |kind, setting, factor| Self {
@@ -126,20 +130,20 @@ impl HeadLoss {
     }
 }
 
-/// The sizes of a head, and the kernels for it.
+/// A fused head: its layers, its sizes, and the family of shaders that computes it.
 #[derive(Debug, Clone)]
 pub struct Head {
     layers: Vec<HeadLayer>,
     form: Form,
     /// Whether the head's input is the output of a `Relu`.
     rectified: bool,
-    /// Elements from the start of one row's values to the start of the next.
+    /// Stride from one row's values to the next row's, in elements.
     pitch: usize,
     /// Rows that a workgroup processes at a time.
     block: usize,
 }
 
-/// The tensors that a step of training reads and writes.
+/// The tensors that a training step of the head reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadPass<'a> {
     /// All parameters of the network.
@@ -150,17 +154,18 @@ pub struct HeadPass<'a> {
     pub x: &'a Tensor,
     /// Receives the gradient with respect to `x`, if it is needed.
     pub dx: Option<&'a Tensor>,
-    /// Targets, in the form that the loss takes.
+    /// Targets: classes, (1, rows) of `u32`, or values, (rows, outputs), depending on the loss.
     pub targets: &'a Tensor,
     /// Receives the loss of every row, (1, rows).
     pub losses: &'a Tensor,
 }
 
 impl Head {
-    /// A head of these layers. Each layer takes the output of the one before it.
+    /// Creates a head from these layers. Each layer reads the output of the previous one. `rectified` says whether the
+    /// head's input is the output of a `Relu`.
     ///
     /// # Errors
-    /// [`Unfused::Depth`] or [`Unfused::Width`] if the kernels have no room for so many layers or columns,
+    /// [`Unfused::Depth`] if there are too many layers, [`Unfused::Width`] if a row has too many values,
     /// [`Unfused::Limit`] if the device's limits are too low for the kernels.
     pub fn new(
         layers: Vec<HeadLayer>,
@@ -175,7 +180,7 @@ impl Head {
         }
         form.check_limits(gpu)?;
         let made: usize = layers.iter().map(HeadLayer::columns).sum();
-        // An odd pitch puts neighboring rows into different banks of workgroup memory.
+        // An odd stride puts neighboring rows into different banks of workgroup memory.
         let pitch = (layers.first().map_or(0, |layer| layer.inputs) + made) | 1;
         let Some(block) = form.block(pitch) else {
             return Err(Unfused::Width {
@@ -192,7 +197,7 @@ impl Head {
         })
     }
 
-    /// The kernels that suit the device.
+    /// Returns the family of shaders for this device.
     pub(crate) fn form_for(gpu: &Gpu) -> Form {
         match gpu.software_driver() {
             Some(SoftwareDriver::Lavapipe) => Form::Registers,
@@ -200,7 +205,7 @@ impl Head {
         }
     }
 
-    /// Elements per slot: one workgroup's gradients with respect to all parameters.
+    /// Returns the number of elements per slot. A slot holds one workgroup's gradients with respect to all parameters.
     fn slot(&self) -> usize {
         let size = |layer: &HeadLayer| (layer.inputs + 1) * layer.outputs;
         self.layers.iter().map(size).sum()
@@ -214,7 +219,7 @@ impl Head {
         self.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// The kernels' settings, except for those of a loss.
+    /// Returns the kernels' settings for this number of rows, without those of a loss.
     fn shape(&self, rows: usize) -> Block {
         let mut layer = [LayerBlock::default(); MOST_LAYERS];
         let mut column = self.inputs();
@@ -251,8 +256,8 @@ impl Head {
         }
     }
 
-    /// Shape of the gradients of all workgroups, and shape of the values of their rows where these do not lie in
-    /// workgroup memory.
+    /// Returns the shape of the tensor for all workgroups' gradients, and the shape of the tensor for the rows' values.
+    /// The second is `None` if the values are in workgroup memory.
     #[must_use]
     pub fn scratch_shapes(&self, rows: usize) -> ([usize; 2], Option<[usize; 2]>) {
         let workgroups = self.workgroups(rows);
@@ -261,7 +266,7 @@ impl Head {
         ([workgroups, self.slot()], values)
     }
 
-    /// Allocates the memory that a step of so many rows needs.
+    /// Allocates the temporary tensors of a training step for this number of rows.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::Limit`] if the GPU cannot provide it.
@@ -276,8 +281,8 @@ impl Head {
         })
     }
 
-    /// Records the losses of all rows, the gradients with respect to all parameters of the head, and the gradient with
-    /// respect to the input if it is needed.
+    /// Records the losses of all rows, the gradients with respect to all parameters of the head, and, if `pass.dx` is
+    /// set, the gradient with respect to the input.
     ///
     /// # Panics
     /// If the shapes do not fit together, which is a bug in the caller.
@@ -329,8 +334,8 @@ impl Head {
         recorder.dispatch(&kernels::SUM, block, &tensors, workgroups, cost);
     }
 
-    /// Records the output of the head for all rows. `values` holds the rows' values if they do not lie in workgroup
-    /// memory.
+    /// Records the output of the head for all rows. `values` is the temporary tensor for the rows' values; it is `None`
+    /// if they are in workgroup memory.
     ///
     /// # Panics
     /// If the shapes do not fit together, which is a bug in the caller.
@@ -356,13 +361,13 @@ impl Head {
     }
 }
 
-/// Temporary tensors of a step.
+/// Temporary tensors of a training step.
 #[derive(Debug)]
 pub struct HeadScratch {
     /// Gradients of each workgroup, (workgroups, gradients): see [`Head::scratch_shapes`].
     pub slots: Tensor,
-    /// Values of each workgroup's block of rows, if they do not lie in workgroup memory.
+    /// Values of each workgroup's block of rows. `None` if they are in workgroup memory.
     pub values: Option<Tensor>,
-    /// Bound in place of the gradient with respect to the input if it is not needed, (1, 1).
+    /// Placeholder, (1, 1), that is bound instead of the gradient with respect to the input if that is not needed.
     pub no_dx: Tensor,
 }

@@ -10,7 +10,8 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Huber loss, for regression with outliers: squared near 0, linear beyond `delta`, like `torch.nn.HuberLoss`.
+/// Huber loss, for regression with outliers: quadratic for differences up to `delta`, linear beyond, like
+/// `torch.nn.HuberLoss`.
 ///
 /// Outputs and targets are (rows, outputs). With `d = y − t` for each output, `loss = mean_{r,c}(h(d))`, where
 /// `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere. The gradient with respect to the outputs is
@@ -44,14 +45,15 @@ pub struct Huber {
 }
 
 impl Huber {
-    /// A loss that is squared for differences up to `delta`, a finite number above 0, and linear for larger ones.
+    /// Creates a loss that is quadratic for differences up to `delta`, a finite number above 0, and linear for larger
+    /// ones.
     #[must_use]
     pub fn new(delta: f32) -> Self {
         Self { delta }
     }
 }
 
-/// A `delta` of 1, like PyTorch's.
+/// The default `delta` is 1, like PyTorch's.
 impl Default for Huber {
     fn default() -> Self {
         Self::new(1.0)

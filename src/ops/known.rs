@@ -1,4 +1,4 @@
-//! The layers of this crate by their settings, as files store them.
+//! The settings of this crate's layers, in the form that files store.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use super::{
     unwrapped,
 };
 
-/// A layer of this crate by its settings. Initial values are not settings: a file holds the parameters themselves.
+/// The type and the settings of a layer of this crate. Initial values are not included, because a file stores the
+/// parameters themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) enum Known {
@@ -27,7 +28,7 @@ pub(crate) enum Known {
     },
     MaxPool2d(Sizes),
     AvgPool2d(Sizes),
-    /// The mean of each channel.
+    /// An `AvgPool2d` whose window is the whole image.
     GlobalAvgPool2d,
     BatchNorm {
         eps: f32,
@@ -100,7 +101,8 @@ impl From<Sizes> for Window {
 }
 
 impl Known {
-    /// The settings of the layer inside boxes and `Arc`s, or `None` for a layer from outside of this crate.
+    /// Returns the type and the settings of the layer inside any boxes and `Arc`s, or `None` if it is not one of this
+    /// crate's layers.
     pub(crate) fn of(layer: &dyn Layer) -> Option<Self> {
         let layer = unwrapped(layer);
         if let Some(linear) = layer.downcast_ref::<Linear>() {
@@ -184,7 +186,7 @@ impl Known {
         Some(Self::SphericalHarmonics { degrees })
     }
 
-    /// The layer. If its settings are invalid, its `spec` returns an error.
+    /// Creates the layer. If its settings are invalid, the layer's `spec` returns an error.
     pub(crate) fn layer(self) -> Arc<dyn Layer> {
         match self {
             Self::Linear { outputs, bias } => {

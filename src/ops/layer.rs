@@ -15,19 +15,19 @@ use crate::tensor::Tensor;
 
 pub use spec::{KeptSpec, LayerSpec, Layout, ParameterSpec, Response};
 
-/// The source of a layer's random numbers during training. The numbers are a function of the key, the step and a
-/// counter within the layer, so that the backward pass and the reference draw the same numbers.
+/// The source of a layer's random numbers in a training step. The numbers depend only on the key, the step and a
+/// counter within the layer, so that the backward pass and the reference can draw the same numbers again.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Draw<'a> {
-    /// This layer's own key, derived from the seed of the network and the layer's position in it.
+    /// The layer's key, derived from the network's seed and the layer's position in the network.
     pub key: [u32; 2],
-    /// Number of steps before this one, (1, 1) of `u32`.
+    /// Number of training steps before this one, (1, 1) of `u32`.
     pub step_count: &'a Tensor,
 }
 
 impl<'a> Draw<'a> {
-    /// Draws with this key, in the step that `step_count`, (1, 1) of `u32`, holds.
+    /// Creates the source from a layer's key and the tensor with the number of steps before this one, (1, 1) of `u32`.
     #[must_use]
     pub fn new(key: [u32; 2], step_count: &'a Tensor) -> Self {
         Self { key, step_count }
@@ -37,9 +37,9 @@ impl<'a> Draw<'a> {
 /// The purpose of a pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
-    /// Evaluation of a network, or a check of its gradient: nothing is dropped, and no state changes.
+    /// Evaluation, or a gradient check: dropout is off, and no state changes.
     Evaluation,
-    /// A step of training.
+    /// A training step, with the source of the layer's random numbers.
     Training(Draw<'a>),
 }
 
@@ -47,24 +47,25 @@ pub enum Mode<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Forward<'a> {
-    /// The layer's input, (rows, input).
+    /// The layer's input, (rows, elements per row).
     pub x: &'a Tensor,
-    /// Shape of one row of the input, also where `x` is packed bytes.
+    /// Shape of one row of the input, in elements, even if `x` holds packed bytes.
     pub input: Shape,
     /// The layer's parameters, in the order of [`LayerSpec::parameters`].
     pub parameters: &'a [Tensor],
-    /// The layer's state, which a step of training may change.
+    /// The layer's state, for example running means. Only a training step may change it.
     pub state: &'a [Tensor],
-    /// Receives what the backward pass needs. The contents before the pass are undefined.
+    /// Receives the values that the backward pass needs, in the order in which the [`LayerSpec`] declares them. The
+    /// contents before the pass are undefined.
     pub kept: &'a [Tensor],
-    /// The layer's output, (rows, output). The pass must write every element.
+    /// The layer's output, (rows, elements per row). The pass must write every element.
     pub y: &'a Tensor,
     /// The purpose of the pass.
     pub mode: Mode<'a>,
 }
 
 impl<'a> Forward<'a> {
-    /// A pass of a layer that has no state and keeps nothing.
+    /// Creates the forward pass of a layer that has no state and saves nothing for its backward pass.
     #[must_use]
     pub fn new(x: &'a Tensor, parameters: &'a [Tensor], y: &'a Tensor, mode: Mode<'a>) -> Self {
         Self {
@@ -78,7 +79,7 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// Sets the shape of one row of the input. Needed where `x` does not have that shape, for example where it is
+    /// Sets the shape of one row of the input. This is needed if `x` does not have that shape, for example if it holds
     /// packed bytes.
     #[must_use]
     pub fn with_input(self, input: Shape) -> Self {
@@ -91,23 +92,23 @@ impl<'a> Forward<'a> {
         Self { state, ..self }
     }
 
-    /// Sets the tensors for what the layer keeps for its backward pass.
+    /// Sets the tensors for the values that the forward pass saves for the backward pass.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Tensor]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// The tensors that a layer's backward pass reads and writes. Each gradient has the shape of the tensor that it belongs
-/// to.
+/// The tensors that a layer's backward pass reads and writes. Each gradient has the shape of the tensor that it is the
+/// gradient of.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Backward<'a> {
-    /// Input of the forward pass, (rows, input).
+    /// Input of the forward pass, (rows, elements per row).
     pub x: &'a Tensor,
-    /// Shape of one row of the input, also where `x` is packed bytes.
+    /// Shape of one row of the input, in elements, even if `x` holds packed bytes.
     pub input: Shape,
-    /// Output of the forward pass, (rows, output).
+    /// Output of the forward pass, (rows, elements per row).
     pub y: &'a Tensor,
     /// Gradient of the loss with respect to `y`.
     pub dy: &'a Tensor,
@@ -115,19 +116,19 @@ pub struct Backward<'a> {
     pub parameters: &'a [Tensor],
     /// The layer's state, after the forward pass.
     pub state: &'a [Tensor],
-    /// What the forward pass kept.
+    /// The values that the forward pass saved.
     pub kept: &'a [Tensor],
     /// Receives the gradients with respect to the parameters. The pass must write every element.
     pub gradients: &'a [Tensor],
-    /// Receives the gradient with respect to `x`, if it is needed. The pass must write every element: the tensor may
-    /// still hold another layer's gradient.
+    /// Receives the gradient with respect to `x`; `None` if it is not needed. The pass must write every element,
+    /// because the tensor may still hold another layer's gradient.
     pub dx: Option<&'a Tensor>,
-    /// The forward pass's mode.
+    /// The purpose of the forward pass.
     pub mode: Mode<'a>,
 }
 
 impl<'a> Backward<'a> {
-    /// A pass from `dy` to `dx`, of a layer that has no parameters and no state and keeps nothing.
+    /// Creates the backward pass from `dy` to `dx`, for a layer that has no parameters and no state, and saved nothing.
     #[must_use]
     pub fn new([x, y, dy]: [&'a Tensor; 3], dx: Option<&'a Tensor>, mode: Mode<'a>) -> Self {
         Self {
@@ -144,7 +145,7 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// Sets the shape of one row of the input. Needed where `x` does not have that shape, for example where it is
+    /// Sets the shape of one row of the input. This is needed if `x` does not have that shape, for example if it holds
     /// packed bytes.
     #[must_use]
     pub fn with_input(self, input: Shape) -> Self {
@@ -167,34 +168,34 @@ impl<'a> Backward<'a> {
         Self { state, ..self }
     }
 
-    /// Sets what the forward pass kept.
+    /// Sets the values that the forward pass saved.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Tensor]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// A layer of a network: turns rows of one shape into rows of another.
+/// A layer of a network. It maps rows of one shape to rows of another shape.
 pub trait Layer: Any + Debug + Send + Sync {
-    /// Name as printed, for example `Linear(50)`. A [checkpoint](crate::checkpoint) identifies the layer by it, so it
-    /// includes the settings by which two layers differ.
+    /// Returns the layer's name as printed, for example `Linear(50)`. A [checkpoint](crate::checkpoint) identifies the
+    /// layer by this name, so the name must include every setting in which two layers can differ.
     fn name(&self) -> String;
 
-    /// The layer's output shape, parameters, state and other properties, for rows of this shape.
+    /// Returns the layer's output shape, parameters, state and other properties, for input rows of this shape.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the layer does not accept such rows, or a setting of it is invalid.
+    /// [`Error::Setting`] if the layer does not accept such rows, or if one of its settings is invalid.
     fn spec(&self, input: &Shape) -> Result<LayerSpec, Error>;
 
-    /// Whether the layer, as the first of a network on this device, accepts bytes as its input. `x` is then (rows,
-    /// inputs / 4 rounded up) of `u32`, with four bytes per word, lowest first. Unused bytes are 0. A byte stands for
-    /// `byte / 255`.
+    /// Returns whether the layer accepts packed bytes as its input, if it is the first layer of a network on this
+    /// device. `x` is then (rows, inputs / 4 rounded up) of `u32`: each word holds four bytes, the first one in the
+    /// lowest bits, and unused bytes are 0. A byte stands for the number `byte / 255`.
     fn takes_bytes(&self, gpu: &Gpu) -> bool {
         let _ = gpu;
         false
     }
 
-    /// Records `y = layer(x)`.
+    /// Records the kernels that compute `y = layer(x)`.
     ///
     /// # Errors
     /// An error if the device lacks something that the recording needs.
@@ -203,10 +204,10 @@ pub trait Layer: Any + Debug + Send + Sync {
     /// Records the gradients with respect to the parameters, and with respect to `x` if it is needed.
     ///
     /// # Errors
-    /// The same as those of [`forward`](Self::forward).
+    /// An error if the device lacks something that the recording needs.
     fn backward(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) -> Result<(), Error>;
 
-    /// The same layer, computed with ndarray.
+    /// Returns the reference implementation of the layer, which computes with ndarray.
     fn reference(&self) -> reference::Twin;
 }
 
@@ -244,12 +245,12 @@ macro_rules! forward_layer {
     };
 }
 
-// A layer that is chosen while the program runs.
+// For a layer that is chosen at run time.
 forward_layer!(Box<dyn Layer>);
-// One that a network may use several times, with the same parameters.
+// For a layer that a network may use several times, with the same parameters.
 forward_layer!(Arc<dyn Layer>);
 
-/// The layer within boxes and `Arc`s, as the type that it is.
+/// Returns the layer inside any boxes and `Arc`s, so that it can be downcast to its own type.
 pub(crate) fn unwrapped(layer: &dyn Layer) -> &dyn Any {
     let any: &dyn Any = layer;
     if let Some(boxed) = any.downcast_ref::<Box<dyn Layer>>() {
@@ -261,7 +262,7 @@ pub(crate) fn unwrapped(layer: &dyn Layer) -> &dyn Any {
     }
 }
 
-/// What is the same of two uses of one layer: the innermost `Arc` around it.
+/// Returns the innermost `Arc` around a layer. Two uses of the same layer have the same innermost `Arc`.
 pub(crate) fn shared(layer: &Arc<dyn Layer>) -> &Arc<dyn Layer> {
     fn within(layer: &dyn Layer) -> Option<&Arc<dyn Layer>> {
         let any: &dyn Any = layer;

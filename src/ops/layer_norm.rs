@@ -14,13 +14,14 @@ use crate::reference;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Layer normalization: brings each row to mean 0 and variance 1, then scales and shifts it.
+/// Layer normalization: normalizes each row to mean 0 and variance 1, then scales and shifts it.
 ///
 /// This is `torch.nn.LayerNorm` over the whole shape of an example (Ba, Kiros and Hinton, 2016).
 ///
-/// `y = weight·(x − mean)/√(variance + eps) + bias`. The mean is over all features of the row, and the variance is
-/// divided by their number. `weight` starts at 1 and `bias` at 0; they have the shape of the input, and do not decay.
-/// The layer behaves the same in training and outside of it.
+/// `y = weight·(x − mean)/√(variance + eps) + bias`. The mean is taken over all features of a row, and the variance is
+/// the sum of the squared deviations divided by the number of features. `weight` starts at 1 and `bias` at 0. Both have
+/// the shape of the input, and weight decay does not apply to them. The layer behaves the same in training and
+/// evaluation.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -43,19 +44,19 @@ impl Default for LayerNorm {
 }
 
 impl LayerNorm {
-    /// PyTorch's setting: `eps` 1e-5.
+    /// Creates the layer with PyTorch's default: `eps` 1e-5.
     #[must_use]
     pub const fn new() -> Self {
         Self { eps: 1e-5 }
     }
 
-    /// Sets the number that is added to the variance before the root is taken: above 0.
+    /// Sets the number, above 0, that is added to the variance before the square root is taken.
     #[must_use]
     pub const fn eps(self, eps: f32) -> Self {
         Self { eps }
     }
 
-    /// The number that is added to the variance.
+    /// Returns the number that is added to the variance.
     pub(crate) const fn epsilon(&self) -> f32 {
         self.eps
     }
@@ -118,9 +119,9 @@ static BACKWARD_PARAMETERS: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations per value in a forward pass: 1 for the sum, 4 for the deviations, 4 for the line from `x` to `y`.
+/// Operations per value in a forward pass: 1 for the sum, 4 for the deviations, 4 for computing `y` from `x`.
 const FLOPS: u64 = 1 + 4 + 4;
-/// Columns per workgroup that sums over rows, and invocations per column.
+/// Columns per workgroup of the kernel that sums over rows, and invocations per column.
 const SIDE: usize = 16;
 
 impl LayerNorm {
@@ -137,14 +138,15 @@ impl LayerNorm {
         let rows = u64::from(block.rows);
         let columns = u64::from(block.columns);
         let lanes = u64::from(block.lanes);
-        // Each sum takes nine halvings, including the test that ends their loop.
+        // Each sum is reduced over the invocations in at most nine iterations, including the loop's final test.
         let iterations = passes * (columns.div_ceil(lanes) + 1 + 9);
         let cost = Cost::new(flops * rows * columns).iterations(iterations);
         let workgroups = rows.div_ceil(256 / lanes);
         recorder.dispatch(kernel, block, tensors, workgroups, cost);
     }
 
-    /// An invocation takes about four columns, or more if the row is too long for one workgroup otherwise.
+    /// Returns the kernels' settings. Each invocation (lane) takes about four columns of a row, or more if the row has
+    /// more than 1,024 columns.
     fn block(self, x: &Tensor) -> Settings {
         let lanes = x.columns().div_ceil(4).next_power_of_two().min(256);
         Settings {

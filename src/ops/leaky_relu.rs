@@ -19,13 +19,14 @@ pub struct LeakyRelu {
 }
 
 impl LeakyRelu {
-    /// A unit with any slope, even a negative one: the gradient depends on `x`, not on the sign of `y`.
+    /// Creates the activation. The slope may even be negative, because the gradient depends on the sign of `x`, not of
+    /// `y`.
     #[must_use]
     pub const fn new(negative_slope: f32) -> Self {
         Self { negative_slope }
     }
 
-    /// `dy/dx` where `x ≤ 0`.
+    /// Returns the slope for negative inputs: `dy/dx` where `x ≤ 0`.
     #[must_use]
     pub const fn negative_slope(&self) -> f32 {
         self.negative_slope
@@ -39,7 +40,7 @@ impl LeakyRelu {
     }
 }
 
-/// A slope of 0.01, like PyTorch's.
+/// The default slope is 0.01, like PyTorch's.
 impl Default for LeakyRelu {
     fn default() -> Self {
         Self::new(0.01)

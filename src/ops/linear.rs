@@ -16,10 +16,10 @@ pub use variant::Variant;
 
 /// Fully connected layer: `y = x·w + b`.
 ///
-/// `w` is (inputs, outputs), and `b` is (outputs). An input of several extents, such as an image, is flattened.
+/// `w` is (inputs, outputs), and `b` is (outputs). An input with several dimensions, such as an image, is flattened.
 ///
-/// The initial weights [suit the activation after the layer](Init::Auto), and biases start at 0. (PyTorch stores `w`
-/// transposed, and so do files.)
+/// The initial weights [depend on the activation after the layer](Init::Auto), and biases start at 0. Files store `w`
+/// transposed, like PyTorch.
 ///
 /// ```
 /// use wgrad::ops::Linear;
@@ -36,12 +36,12 @@ pub use variant::Variant;
 pub struct Linear {
     pub(super) outputs: usize,
     weight: Init,
-    /// `None` without a bias.
+    /// Initial values of the biases; `None` for a layer without biases.
     pub(super) bias: Option<Init>,
 }
 
 impl Linear {
-    /// A layer with this many outputs.
+    /// Creates a layer with this number of outputs.
     #[must_use]
     pub fn new(outputs: usize) -> Self {
         Self {
@@ -58,25 +58,25 @@ impl Linear {
         self
     }
 
-    /// Gives the layer biases with these initial values.
+    /// Sets the initial values of the biases. A layer without biases gets them.
     #[must_use]
     pub fn bias_init(mut self, init: Init) -> Self {
         self.bias = Some(init);
         self
     }
 
-    /// Removes the biases: `y = x·w`.
+    /// Removes the biases from the layer: `y = x·w`.
     #[must_use]
     pub fn without_bias(mut self) -> Self {
         self.bias = None;
         self
     }
 
-    /// Records a forward pass. With `relu`, it includes a [`Relu`](super::Relu) after the layer, and `y` is that
-    /// `Relu`'s output.
+    /// Records the forward pass. If `relu` is set, the pass also applies the [`Relu`](super::Relu) that follows the
+    /// layer, and `y` receives the output of that `Relu`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is no room for the zeros that replace a missing bias.
+    /// [`Error::OutOfMemory`] if the GPU has no memory for the zeros that replace missing biases.
     pub(crate) fn record_forward(
         recorder: &mut Recorder<'_>,
         pass: Forward<'_>,
@@ -102,8 +102,8 @@ impl Linear {
         Ok(())
     }
 
-    /// Records a backward pass. With `relu`, it includes a [`Relu`](super::Relu) before the layer whose output is `x`;
-    /// `dx` is then the gradient with respect to that `Relu`'s input.
+    /// Records the backward pass. If `relu` is set, `x` is the output of a [`Relu`](super::Relu) before the layer, and
+    /// the pass includes that `Relu`: `dx` is the gradient with respect to its input.
     pub(crate) fn record_backward(recorder: &mut Recorder<'_>, pass: &Backward<'_>, relu: bool) {
         let gpu = recorder.gpu();
         let x = pass.x;

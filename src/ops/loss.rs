@@ -20,7 +20,7 @@ use crate::tensor::Tensor;
 pub struct LossPass<'a> {
     /// Outputs of the network, (rows, outputs).
     pub outputs: &'a Tensor,
-    /// Targets that the outputs are compared with, of the kind that [`Loss::targets`] names.
+    /// The targets, of the kind that [`Loss::targets`] returns.
     pub targets: &'a Tensor,
     /// Receives the loss of every row, (1, rows).
     pub losses: &'a Tensor,
@@ -29,7 +29,7 @@ pub struct LossPass<'a> {
 }
 
 impl<'a> LossPass<'a> {
-    /// A pass from `outputs` and `targets` to `losses` and `doutputs`.
+    /// Creates a pass that reads `outputs` and `targets`, and writes `losses` and `doutputs`.
     #[must_use]
     pub fn new([outputs, targets]: [&'a Tensor; 2], [losses, doutputs]: [&'a Tensor; 2]) -> Self {
         Self {
@@ -41,19 +41,19 @@ impl<'a> LossPass<'a> {
     }
 }
 
-/// What the kernel of a loss with values as targets needs to know about a minibatch.
+/// The sizes of a minibatch, for the kernel of a loss whose targets are values.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct OfValues {
     pub(super) rows: u32,
     pub(super) outputs: u32,
-    /// 1 / (rows · outputs).
+    /// `1 / (rows · outputs)`.
     pub(super) scale: f32,
 }
 
 impl LossPass<'_> {
     /// Records the kernel of a loss whose targets are values. The kernel has one invocation per row, which loops over
-    /// the row's outputs. Its bindings are outputs, targets, losses and gradient.
+    /// the row's outputs. Its bindings are the outputs, the targets, the losses and the gradient, in this order.
     pub(super) fn record_of_values<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -86,33 +86,34 @@ impl LossPass<'_> {
     }
 }
 
-/// A loss over rows of outputs.
+/// A loss: compares a network's outputs with targets.
 pub trait Loss: Any + Debug + Send + Sync {
-    /// The loss's name and all its settings, for example `Huber { delta: 0.5 }`. The text is the same in every run: a
-    /// [checkpoint](crate::checkpoint) identifies the loss by it, and messages use it.
+    /// Returns the loss's name and all its settings, for example `Huber { delta: 0.5 }`. The text is the same in every
+    /// run: a [checkpoint](crate::checkpoint) identifies the loss by it, and messages use it.
     fn describe(&self) -> String;
 
-    /// The kind of target of each row. By default classes; a loss of values or of probabilities overrides this.
+    /// Returns the kind of the targets. The default is classes; a loss whose targets are values or probabilities
+    /// overrides this method.
     fn targets(&self) -> TargetKind {
         TargetKind::Classes
     }
 
-    /// Checks the settings for a network with this many outputs. Called before training or evaluation starts.
+    /// Checks the settings for a network with this number of outputs. Called before training or evaluation starts.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the invalid setting.
+    /// [`Error::Setting`] if a setting is invalid. The error names the setting.
     fn check(&self, outputs: usize) -> Result<(), Error> {
         let _ = outputs;
         Ok(())
     }
 
-    /// The weight of each class, for a loss that is a weighted mean over the rows of a minibatch instead of a plain
-    /// mean.
+    /// Returns the weight of each class, if the loss is a weighted mean over the rows of a minibatch. The default is
+    /// `None`: the loss is a plain mean.
     ///
-    /// The loss of a minibatch is then the sum of all rows' terms divided by the sum of the labels' weights, or by the
-    /// number of rows where all labels weigh 0. An entry of [`losses`](LossPass::losses) is the row's term times the
-    /// number of rows, divided by that sum, so that the mean of the entries is the loss. Data sets are evaluated in
-    /// chunks, which are averaged with these weights.
+    /// The loss of a minibatch is then the sum of all rows' terms divided by a divisor: the sum of the weights of the
+    /// rows' labels, or the number of rows if that sum is 0. Each element of [`losses`](LossPass::losses) is a row's
+    /// term times the number of rows, divided by the same divisor, so that the mean of the elements is the loss. An
+    /// evaluation splits a data set into chunks and averages their losses, weighted by the chunks' divisors.
     fn class_weights(&self) -> Option<&[f32]> {
         None
     }
@@ -127,7 +128,7 @@ pub trait Loss: Any + Debug + Send + Sync {
         pass: LossPass<'_>,
     ) -> Result<(), Error>;
 
-    /// The same loss, computed with ndarray.
+    /// Returns the reference implementation of the loss, which computes with ndarray.
     fn reference(&self) -> reference::Criterion;
 }
 
@@ -165,12 +166,13 @@ macro_rules! forward_loss {
     };
 }
 
-// A loss that is chosen at run time.
+// For a loss that is chosen at run time.
 forward_loss!(Box<dyn Loss>);
 forward_loss!(Arc<dyn Loss>);
 
-/// The weight of rows with these labels in a mean: the number of rows, or the sum of their labels' weights where the
-/// loss has [`Loss::class_weights`]. A label without a weight counts as 0, and a sum of 0 gives the number of rows.
+/// Returns the weight of rows with these labels in a mean of several chunks: the sum of their labels' weights if the
+/// loss has [`Loss::class_weights`], otherwise the number of rows. A label without a weight counts as 0. If the sum is
+/// 0, the number of rows is returned.
 pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]>) -> f64 {
     let rows = rows as f64;
     let (Some(weights), Some(labels)) = (loss.class_weights(), labels) else {
@@ -181,7 +183,7 @@ pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]
     if sum > 0.0 { sum } else { rows }
 }
 
-/// The loss inside boxes and `Arc`s, as its own type.
+/// Returns the loss inside any boxes and `Arc`s, so that it can be downcast to its own type.
 pub(crate) fn unwrapped_loss(loss: &dyn Loss) -> &dyn Any {
     let any: &dyn Any = loss;
     if let Some(boxed) = any.downcast_ref::<Box<dyn Loss>>() {

@@ -10,10 +10,10 @@ use crate::tensor::Tensor;
 
 /// Max pooling over images, like `torch.nn.MaxPool2d`: the largest value of each window of a channel.
 ///
-/// An image of (channels, height, width) keeps its channels.
+/// The input and the output are images, (channels, height, width), with the same number of channels.
 ///
-/// Among equal values, the first of the window, row by row, gets the whole gradient. A NaN counts as the largest value,
-/// so that it is not hidden. Padding never wins.
+/// The whole gradient of an output goes to the largest pixel of its window; if several are equal, to the first of them,
+/// row by row. A NaN counts as the largest value, so that it is not hidden. Padding never counts as the largest value.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -33,7 +33,7 @@ pub struct MaxPool2d {
 }
 
 impl MaxPool2d {
-    /// Windows of this size, side by side: the stride is the kernel's size.
+    /// Creates a layer with windows of this size that lie side by side: the stride equals the window's size.
     #[must_use]
     pub fn new(kernel: impl Into<Size2>) -> Self {
         Self {
@@ -41,27 +41,28 @@ impl MaxPool2d {
         }
     }
 
-    /// Pixels from one window to the next.
+    /// Sets the stride: the distance in pixels from one window to the next.
     #[must_use]
     pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
         self.window.stride = stride.into();
         self
     }
 
-    /// Padding on each side of the image that windows may reach into, at most half of the kernel; by default none.
+    /// Sets the padding: the number of pixels by which windows may extend beyond each side of the image. At most half
+    /// of the window's size; by default 0.
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Size2>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// The windows on an image.
+    /// Returns the window that slides over the images.
     pub(crate) fn window(&self) -> Window {
         self.window
     }
 
-    /// Records a backward pass. With `relu`, it includes a [`Relu`](super::Relu) before the layer whose output is `x`;
-    /// `dx` is then the gradient with respect to that `Relu`'s input.
+    /// Records the backward pass. If `relu` is set, `x` is the output of a [`Relu`](super::Relu) before the layer, and
+    /// the pass includes that `Relu`: `dx` is the gradient with respect to its input.
     pub(crate) fn record_backward(
         &self,
         recorder: &mut Recorder<'_>,
@@ -81,17 +82,18 @@ impl MaxPool2d {
         Ok(())
     }
 
-    /// Whether the windows are small and side by side, as is usual. All pixels of a window then get their gradients
-    /// from one look at its winner.
+    /// Returns whether the windows are small and lie side by side, as is usual. One invocation then reads the position
+    /// of a window's largest pixel once, and writes the gradients of all the window's pixels.
     fn is_apart(&self) -> bool {
         self.window.stride == self.window.kernel && self.window.len() <= MOST_APART
     }
 }
 
-/// Most pixels per window that one invocation of the backward pass writes. With more, other invocations would wait for
-/// it.
+/// Maximum number of pixels per window that one invocation of the backward pass writes. With more pixels, other
+/// invocations would wait for it.
 const MOST_APART: usize = 16;
-/// Most pixels per window: `f32`, the type of what a layer keeps, can count this far.
+/// Maximum number of pixels per window. A pixel's position in its window is stored as `f32`, which represents every
+/// integer up to this number.
 const MOST_PIXELS: usize = 1 << 24;
 
 const WINNERS: Binding = Binding::read("winners");
@@ -123,7 +125,7 @@ static BACKWARD: Kernel<PoolShape> = of(
 );
 static BACKWARD_APART: Kernel<PoolShape> = of("backward_apart", BACKWARD.bindings);
 
-/// The tensor of winners, which is all that the layer keeps.
+/// Returns the tensor of winners (the positions of the largest pixels), the only one that the forward pass saves.
 fn winner(kept: &[Tensor]) -> &Tensor {
     match kept {
         [winner] => winner,
@@ -147,7 +149,7 @@ impl Layer for MaxPool2d {
         }
         let output = Shape::from([channels, height, width]);
         Ok(LayerSpec::new(output)
-            // The position of each output's winning pixel within its window.
+            // For each output, the position of its largest pixel within the window.
             .kept(KeptSpec::per_row("winner", output))
             .flops((output.len() as u64).saturating_mul(self.window.len() as u64))
             .response(Response::PassesOn))

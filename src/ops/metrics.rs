@@ -8,7 +8,7 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Number of losses kept on the GPU until they are read.
+/// Capacity of the loss history on the GPU: the number of steps whose losses can wait to be read back.
 pub(crate) const HISTORY: usize = 16_384;
 
 #[repr(C)]
@@ -69,7 +69,7 @@ static COUNT_STEP: Kernel<Shape> = Kernel {
     ..METRICS
 };
 
-/// Records the end of a step without a loss: increments the step counter.
+/// Records the end of a step whose loss is not logged: increments the step counter.
 pub fn count_step(recorder: &mut Recorder<'_>, step_count: &Tensor) {
     let shape = Shape {
         rows: 0,
@@ -79,7 +79,8 @@ pub fn count_step(recorder: &mut Recorder<'_>, step_count: &Tensor) {
     recorder.dispatch(&COUNT_STEP, shape, &[step_count], 1, Cost::default());
 }
 
-/// Records the end of a step: writes its mean loss to `history[step mod capacity]`, and increments the step counter.
+/// Records the end of a step: writes the mean of `losses` to `history[step mod capacity]`, and increments the step
+/// counter.
 pub(crate) fn log_step(
     recorder: &mut Recorder<'_>,
     losses: &Tensor,
@@ -99,7 +100,7 @@ pub(crate) fn log_step(
     recorder.dispatch(&LOG_STEP, shape, &[losses, history, step_count], 1, cost);
 }
 
-/// Records `totals[slot] = (sum of losses, number of correct rows)`; `totals` is (slots, 2).
+/// Records `totals[slot] = (sum of losses, number of correctly classified rows)`; `totals` is (slots, 2).
 pub(crate) fn evaluate(recorder: &mut Recorder<'_>, compared: [&Tensor; 3], to: (&Tensor, usize)) {
     let [losses, logits, labels] = compared;
     assert_eq!(losses.columns(), logits.rows(), "metrics::evaluate: rows");
@@ -111,8 +112,8 @@ pub(crate) fn evaluate(recorder: &mut Recorder<'_>, compared: [&Tensor; 3], to: 
     count_hits(recorder, &EVALUATE, compared, to, 1);
 }
 
-/// Records `totals[slot] = (sum of losses, number of correct outputs)` for logits and targets in 0…1; `totals` is
-/// (slots, 2).
+/// Records `totals[slot] = (sum of losses, number of correct outputs)`, for targets that are probabilities, 0 to 1;
+/// `totals` is (slots, 2).
 pub(crate) fn evaluate_probabilities(
     recorder: &mut Recorder<'_>,
     compared: [&Tensor; 3],
@@ -127,8 +128,8 @@ pub(crate) fn evaluate_probabilities(
     count_hits(recorder, &EVALUATE_PROBABILITIES, compared, to, 2);
 }
 
-/// Records a kernel that sums losses and counts correct predictions. Each row takes `rounds` loop iterations plus one
-/// per output.
+/// Records a kernel that sums losses and counts correct predictions. For each row, its loops take one iteration per
+/// output, plus `rounds`.
 fn count_hits(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<Shape>,

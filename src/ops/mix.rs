@@ -1,4 +1,4 @@
-//! Parameters that follow another network's parameters.
+//! Moves parameters part of the way toward another network's parameters.
 
 use std::marker::PhantomData;
 
@@ -32,7 +32,7 @@ static MIX_IN: Kernel<Settings> = Kernel {
     uniform: PhantomData,
 };
 
-/// Checks the fraction of the way that parameters move.
+/// Checks that `share`, the fraction of the way that parameters move, is 0 to 1.
 pub(crate) fn check(share: f32) -> Result<(), Error> {
     if !(0.0..=1.0).contains(&share) {
         let name = "share of the other network";

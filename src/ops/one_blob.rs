@@ -11,15 +11,16 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Most bins.
+/// Maximum number of bins.
 const MOST: usize = 1024;
 
-/// One-blob encoding of numbers in 0 to 1: a smooth form of one-hot encoding in bins.
+/// One-blob encoding of numbers in 0 to 1: a smooth form of one-hot encoding over bins.
 ///
-/// An input of `n` numbers gives `bins`·`n`: all bins of the first number, then those of the next. `y_k = exp(−u²/2)`
-/// with `u = bins·x − (k + ½)` is a Gaussian around `x`, evaluated at the bins' centers. Its standard deviation is the
-/// width of a bin (Müller et al., "Neural importance sampling", 2019). Its height is 1, like the one bin's in one-hot
-/// encoding. For a number outside of 0 to 1 all bins fade to 0. In the backward pass, `dx = −bins·Σ_k dy_k·u·y_k`.
+/// An input of `n` numbers gives `bins`·`n` outputs: first all bins of the first number, then all bins of the next. For
+/// a number `x`, output `k` is `y_k = exp(−u²/2)` with `u = bins·x − (k + ½)`: a Gaussian around `x`, evaluated at the
+/// center of bin `k`. Its standard deviation is the width of a bin (Müller et al., "Neural importance sampling", 2019),
+/// and its maximum is 1, like the 1 in one-hot encoding. The further a number is outside of 0 to 1, the closer all its
+/// outputs are to 0. The backward pass computes `dx = −bins·Σ_k dy_k·u·y_k`.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -38,13 +39,13 @@ pub struct OneBlob {
 }
 
 impl OneBlob {
-    /// An encoding with this number of bins, 1 to 1,024.
+    /// Creates an encoding with this number of bins, 1 to 1,024.
     #[must_use]
     pub const fn new(bins: usize) -> Self {
         Self { bins }
     }
 
-    /// The number of bins.
+    /// Returns the number of bins.
     #[must_use]
     pub const fn bins(&self) -> usize {
         self.bins
@@ -91,7 +92,7 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Operations per Gaussian.
+/// Operations that compute one Gaussian.
 const BLOB: u64 = 8;
 
 impl Layer for OneBlob {

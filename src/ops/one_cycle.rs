@@ -2,13 +2,13 @@ use super::schedule::{check_positive, no_steps};
 use super::update::to_f32;
 use crate::error::{Error, number};
 
-/// A learning rate that rises to the optimizer's own and then falls to almost 0, each along half a cosine wave. This is
-/// PyTorch's `OneCycleLR` with its defaults, without cycling a momentum. Made by
-/// [`Schedule::one_cycle`](super::Schedule::one_cycle).
+/// A learning rate schedule that rises to the optimizer's learning rate, then falls to almost 0. The rise and the fall
+/// each follow half a cosine wave. This is PyTorch's `OneCycleLR` with its defaults, except that it does not change the
+/// momentum. Created by [`Schedule::one_cycle`](super::Schedule::one_cycle).
 ///
-/// With `n` steps, the first step has `1 / div_factor` of the rate, step `pct_start · n − 1` has all of it, and the
-/// last step and those after it have `1 / (div_factor · final_div_factor)`. On the way from `a` to `b`, the factor
-/// after a fraction `p` is `b + (a − b)/2 · (1 + cos(π·p))`.
+/// In a cycle of `n` steps, the first step has the factor `1 / div_factor`, step `pct_start · n − 1` has the factor 1,
+/// and the last step and all later steps have the factor `1 / (div_factor · final_div_factor)`. Between two of these
+/// factors, first `a`, then `b`, the factor after a fraction `p` of the steps is `b + (a − b)/2 · (1 + cos(π·p))`.
 ///
 /// Smith, Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
 ///
@@ -32,19 +32,21 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// The fraction of the steps, 0 to 1, in which the rate rises; by default 0.3.
+    /// Sets the fraction of the steps, 0 to 1, in which the learning rate rises. The default is 0.3.
     #[must_use]
     pub const fn pct_start(self, pct_start: f64) -> Self {
         Self { pct_start, ..self }
     }
 
-    /// The divisor of the optimizer's rate in the first step; by default 25.
+    /// Sets the divisor for the first step: its learning rate is the optimizer's divided by `div_factor`. The default
+    /// is 25.
     #[must_use]
     pub const fn div_factor(self, div_factor: f64) -> Self {
         Self { div_factor, ..self }
     }
 
-    /// The divisor of the first step's rate in the last step; by default 10,000.
+    /// Sets the divisor for the last step: its learning rate is the first step's divided by `final_div_factor`. The
+    /// default is 10,000.
     #[must_use]
     pub const fn final_div_factor(self, final_div_factor: f64) -> Self {
         Self {
@@ -53,7 +55,7 @@ impl OneCycle {
         }
     }
 
-    /// The text by which a checkpoint identifies the schedule.
+    /// Returns the text by which a checkpoint identifies the schedule.
     pub(super) fn describe(self) -> String {
         let Self {
             steps,
@@ -67,7 +69,7 @@ impl OneCycle {
         )
     }
 
-    /// The factor of a step; steps are counted from 0.
+    /// Returns the factor of the learning rate at a step. Steps are counted from 0.
     pub(super) fn factor(self, step: u64) -> f64 {
         let first = 1.0 / self.div_factor;
         let last = first / self.final_div_factor;
@@ -75,7 +77,7 @@ impl OneCycle {
         let peak = self.pct_start * self.steps as f64 - 1.0;
         let step = step.min(end) as f64;
         if step <= peak {
-            // A rise of no steps is already over.
+            // If the peak is step 0, the rise is already over.
             let part = if peak > 0.0 { step / peak } else { 1.0 };
             return wave(first, 1.0, part);
         }
@@ -95,7 +97,7 @@ impl OneCycle {
     }
 }
 
-/// The value between `a` and `b` after a fraction `part`, 0 to 1, of the way.
+/// Returns the value after a fraction `part`, 0 to 1, of half a cosine wave from `a` to `b`.
 fn wave(a: f64, b: f64, part: f64) -> f64 {
     b + (a - b) / 2.0 * (1.0 + (std::f64::consts::PI * part).cos())
 }

@@ -9,27 +9,28 @@ use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// A rule that changes parameters according to their gradients.
+/// An optimizer: a rule that updates parameters from their gradients.
 pub trait Optimizer: Any + Debug + Send + Sync {
-    /// The optimizer's name and all its settings, for example `Sgd { learning_rate: 0.1, momentum: 0.9 }`. The text is
-    /// the same in every run: a [checkpoint](crate::checkpoint) identifies the optimizer by it, and messages use it.
+    /// Returns the optimizer's name and all its settings, for example `Sgd { learning_rate: 0.1, momentum: 0.9 }`. The
+    /// text is the same in every run: a [checkpoint](crate::checkpoint) identifies the optimizer by it, and messages
+    /// use it.
     fn describe(&self) -> String;
 
-    /// The learning rate, before any [`Schedule`] is applied.
+    /// Returns the learning rate, before any [`Schedule`] is applied.
     fn learning_rate(&self) -> f32;
 
-    /// The same optimizer with another learning rate, before any [`Schedule`] is applied.
+    /// Returns the same optimizer with another learning rate. A [`Schedule`] still multiplies this learning rate.
     fn with_learning_rate(&self, learning_rate: f32) -> Arc<dyn Optimizer>;
 
-    /// Weight decay that subtracts `learning rate · decay · parameter` in each step, whatever the gradient. It is 0 for
-    /// an optimizer without weight decay, and for one that scales the decay as part of the gradient, such as
-    /// [`Adam`](super::Adam). If it is the cause of a divergence, [`Error::Diverged`] names it.
+    /// Returns the decoupled weight decay: each step subtracts `learning rate · decay · parameter`, independently of
+    /// the gradient. It is 0 for an optimizer without weight decay, and for one that adds the decay to the gradient,
+    /// such as [`Adam`](super::Adam). If this decay makes a training diverge, [`Error::Diverged`] says so.
     fn decay(&self) -> f32 {
         0.0
     }
 
-    /// Whether there is a weight decay above 0, either [`decay`](Self::decay) or as part of the gradient. If so, a
-    /// [checkpoint](crate::checkpoint) records which parameters decay by default.
+    /// Returns whether there is a weight decay above 0: either [`decay`](Self::decay), or one that is added to the
+    /// gradient. If so, a [checkpoint](crate::checkpoint) records which parameters decay by default.
     fn has_weight_decay(&self) -> bool {
         self.decay() > 0.0
     }
@@ -37,19 +38,21 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the invalid setting.
+    /// [`Error::Setting`] if a setting is invalid. The error names the setting.
     fn check(&self) -> Result<(), Error>;
 
-    /// Names of the values that the optimizer keeps for every parameter from step to step: see [`Update::state`].
+    /// Returns the names of the optimizer's state: of the values, such as running means, that it stores for every
+    /// parameter from step to step. See [`Update::state`].
     fn state(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Numbers that change from step to step; steps are counted from 0. The first is the learning rate. The others are
-    /// up to the update, for example the corrections of running means; they are asked for with the number of steps
-    /// since the optimizer's state was zero. The host computes the numbers for many steps in advance. An update must
-    /// read the rate from here, because [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate) changes it
-    /// here.
+    /// Returns four numbers that may change from step to step. Steps are counted from 0.
+    ///
+    /// The first number is the learning rate. The optimizer defines the other three, for example as corrections of
+    /// running means; for these, `step` is the number of steps since the optimizer's state was zero. The host computes
+    /// the numbers for many steps in advance. An update must read its learning rate from here, because
+    /// [`Trainer::set_learning_rate`](crate::Trainer::set_learning_rate) changes it here.
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let _ = step;
         [self.learning_rate(), 0.0, 0.0, 0.0]
@@ -58,13 +61,13 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// Records one update of all parameters.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is no room for the tensors between the update's kernels.
+    /// [`Error::OutOfMemory`] if the GPU has no memory for the update's temporary tensors.
     fn update(&self, recorder: &mut Recorder<'_>, pass: Update<'_>) -> Result<(), Error>;
 
-    /// The same rule, computed with ndarray.
+    /// Returns the reference implementation of the update, which computes with ndarray.
     fn reference(&self) -> reference::Rule;
 
-    /// The same optimizer with a learning rate that follows a schedule.
+    /// Returns the same optimizer with a learning rate that follows a schedule.
     fn scheduled(self, schedule: impl Into<Schedule>) -> Scheduled<Self>
     where
         Self: Sized,
@@ -75,8 +78,8 @@ pub trait Optimizer: Any + Debug + Send + Sync {
         }
     }
 
-    /// The same optimizer with gradient clipping: gradients are scaled down if their norm, over all parameters
-    /// together, is above `max_norm`, like `torch.nn.utils.clip_grad_norm_`.
+    /// Returns the same optimizer with gradient clipping: the gradients are scaled down if their norm, over all
+    /// parameters together, is above `max_norm`, like `torch.nn.utils.clip_grad_norm_`.
     ///
     /// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013.
     ///
@@ -97,8 +100,9 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     }
 }
 
-/// The coefficients of a step, counted from 0, for an optimizer whose state was zero at step `began`. A learning rate
-/// that is NaN or negative is an error. An infinite rate is not: the training diverges, and that error says so.
+/// Returns the coefficients of a step, for an optimizer whose state was zero at step `began`. Steps are counted from 0.
+/// A learning rate that is NaN or negative is an error. An infinite learning rate is accepted here: the training then
+/// diverges, and [`Error::Diverged`] reports it.
 pub(crate) fn coefficients(
     optimizer: &dyn Optimizer,
     step: u64,
@@ -160,11 +164,11 @@ macro_rules! forward_optimizer {
     };
 }
 
-// An optimizer that is chosen at run time.
+// For an optimizer that is chosen at run time.
 forward_optimizer!(Box<dyn Optimizer>);
 forward_optimizer!(Arc<dyn Optimizer>);
 
-/// The optimizer inside boxes and `Arc`s, as its own type.
+/// Returns the optimizer inside any boxes and `Arc`s, so that it can be downcast to its own type.
 pub(crate) fn unwrapped_optimizer(optimizer: &dyn Optimizer) -> &dyn Any {
     let any: &dyn Any = optimizer;
     if let Some(boxed) = any.downcast_ref::<Box<dyn Optimizer>>() {

@@ -3,16 +3,18 @@ use crate::error::{Error, number};
 
 /// Lowers the learning rate when a number, such as a validation loss, no longer improves.
 ///
-/// This is PyTorch's `ReduceLROnPlateau`, with its defaults, as a factor of the rate. The program reports each value,
-/// and sets the trainer's rate to its initial rate times the factor.
+/// This is PyTorch's `ReduceLROnPlateau` with its defaults, except that it returns a factor instead of changing the
+/// learning rate. The program passes each value to [`observe`](Self::observe), and sets the trainer's learning rate to
+/// the initial learning rate times the returned factor.
 ///
-/// A value is better than the best so far if it is below `best · (1 − threshold)`, or above `best · (1 + threshold)`
-/// where the highest is best. After more than `patience` values in a row that are not better, the factor is multiplied
-/// by [`factor`](Self::factor), and the count restarts. (PyTorch keeps the rate if the change would be at most 1e-8;
-/// here the rate goes down to [`min_factor`](Self::min_factor).)
+/// For a plateau from [`lowest`](Self::lowest), a value is an improvement if it is below `best · (1 − threshold)`; for
+/// one from [`highest`](Self::highest), if it is above `best · (1 + threshold)`. After more than `patience` values in a
+/// row without an improvement, the returned factor is multiplied by [`factor`](Self::factor), and the count restarts.
+/// (PyTorch does not lower the learning rate if it would change by at most 1e-8; here the factor falls until it reaches
+/// [`min_factor`](Self::min_factor).)
 ///
-/// A [checkpoint](crate::checkpoint) does not contain it. A program that resumes reports the earlier values again: the
-/// same values give the same factor.
+/// A [checkpoint](crate::checkpoint) does not contain the state of a `Plateau`. A program that resumes a training
+/// passes the earlier values to [`observe`](Self::observe) again: the same values give the same factor.
 ///
 /// ```
 /// use wgrad::ops::Plateau;
@@ -34,9 +36,9 @@ pub struct Plateau {
     min_factor: f64,
     /// The best value so far.
     best: f64,
-    /// Consecutive values that were not better. Reset by a change of the factor and during the cooldown.
+    /// Number of values in a row without an improvement. Reset to 0 when the factor changes, and during the cooldown.
     bad: u64,
-    /// Values still to come that do not count as bad.
+    /// Number of values that are still to come in the cooldown.
     cooling: u64,
     now: f64,
 }
@@ -48,13 +50,13 @@ enum Best {
 }
 
 impl Plateau {
-    /// Watches a number that should become lower, such as a loss.
+    /// Creates a plateau for a number that should fall, such as a loss.
     #[must_use]
     pub const fn lowest() -> Self {
         Self::new(Best::Lowest, f64::INFINITY)
     }
 
-    /// Watches a number that should become higher, such as an accuracy.
+    /// Creates a plateau for a number that should rise, such as an accuracy.
     #[must_use]
     pub const fn highest() -> Self {
         Self::new(Best::Highest, f64::NEG_INFINITY)
@@ -75,41 +77,44 @@ impl Plateau {
         }
     }
 
-    /// The number by which the rate is multiplied; above 0 and below 1, by default 0.1.
+    /// Sets the number, above 0 and below 1, by which the returned factor is multiplied at each reduction. The default
+    /// is 0.1.
     #[must_use]
     pub const fn factor(self, factor: f64) -> Self {
         Self { factor, ..self }
     }
 
-    /// How many values in a row may be no better; by default 10.
+    /// Sets the patience: the number of values in a row that may be without an improvement. The default is 10.
     #[must_use]
     pub const fn patience(self, patience: u64) -> Self {
         Self { patience, ..self }
     }
 
-    /// The fraction of the best value by which a value must be better; at least 0 and below 1, by default 1e-4.
+    /// Sets the threshold: the fraction of the best value by which a value must be better to be an improvement. At
+    /// least 0 and below 1; the default is 1e-4.
     #[must_use]
     pub const fn threshold(self, threshold: f64) -> Self {
         Self { threshold, ..self }
     }
 
-    /// How many values after a change of the rate do not count as bad; by default 0.
+    /// Sets the cooldown: the number of values after a reduction that do not count against the patience. The default is
+    /// 0.
     #[must_use]
     pub const fn cooldown(self, cooldown: u64) -> Self {
         Self { cooldown, ..self }
     }
 
-    /// The lowest factor that [`observe`](Self::observe) returns: PyTorch's `min_lr` divided by the initial rate. 0 to
-    /// 1, by default 0.
+    /// Sets the lowest factor that [`observe`](Self::observe) returns, 0 to 1: PyTorch's `min_lr` divided by the
+    /// initial learning rate. The default is 0.
     #[must_use]
     pub const fn min_factor(self, min_factor: f64) -> Self {
         Self { min_factor, ..self }
     }
 
-    /// Reports a value, and returns the factor of the rate from now on. NaN is never better.
+    /// Takes the next value, and returns the factor of the learning rate from now on. NaN is never an improvement.
     ///
     /// # Errors
-    /// [`Error::Setting`] if a setting is out of range; the value is then not counted.
+    /// [`Error::Setting`] if a setting is out of range. The value is then ignored.
     pub fn observe(&mut self, value: f64) -> Result<f64, Error> {
         self.check()?;
         let is_better = match self.best_is {

@@ -25,7 +25,7 @@ pub(super) struct PoolShape {
     relu: u32,
 }
 
-/// A kernel with one invocation per element of a tensor.
+/// Returns a pooling kernel, in which each invocation computes one element of a tensor.
 pub(super) const fn kernel(
     shader: &'static str,
     source: &'static str,
@@ -46,18 +46,19 @@ pub(super) const fn kernel(
     }
 }
 
-/// The unit of work of an invocation, which loops over it row by row.
+/// The part of a pooling kernel's work that one invocation does.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Each {
-    /// A window: loops over the pixels that it covers.
+    /// One window: the invocation loops over the pixels that the window covers.
     Window,
-    /// A pixel: loops over the windows that cover it.
+    /// One pixel: the invocation loops over the windows that cover the pixel.
     Pixel,
-    /// A window whose neighbors are side by side: loops over the pixels up to the next window or the end of the image.
+    /// One window, where windows lie side by side: the invocation loops over the pixels up to the next window or the
+    /// end of the image.
     Cell,
 }
 
-/// Windows on the images of a minibatch.
+/// The windows on all images of a minibatch.
 #[derive(Debug)]
 pub(super) struct Pool {
     window: Window,
@@ -68,7 +69,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Windows on the images of `x`, with the output `y`.
+    /// Creates the windows on the images of `x`, for the output `y`.
     ///
     /// # Errors
     /// [`Error::Setting`] if the rows of `x` are not images, or the window does not fit them.
@@ -95,28 +96,28 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Sets whether a `Relu` precedes the layer. If so, the gradient is with respect to that `Relu`'s input.
+    /// Sets whether a `Relu` comes before the layer. If so, `dx` is the gradient with respect to that `Relu`'s input.
     pub(super) fn behind_relu(self, relu: bool) -> Self {
         Self { relu, ..self }
     }
 
-    /// Number of windows on all planes.
+    /// Returns the number of windows on all planes. A plane is one channel of one image.
     fn windows(&self) -> usize {
         self.planes * self.output[0] * self.output[1]
     }
 
-    /// Most pixels or windows per invocation, along each axis.
+    /// Returns the maximum number of pixels or windows that one invocation loops over, `[height, width]`.
     fn most(&self, each: Each) -> [usize; 2] {
         let [kernel, stride] = [self.window.kernel, self.window.stride].map(Size2::as_array);
         [0, 1].map(|axis| match each {
             Each::Window => kernel[axis].min(self.image[axis]),
             Each::Pixel => kernel[axis].div_ceil(stride[axis]).min(self.output[axis]),
-            // After the last window, fewer pixels than a stride remain that no window covers.
+            // After the last window, up to `stride − 1` pixels may be in no window.
             Each::Cell => (2 * stride[axis] - 1).min(self.image[axis]),
         })
     }
 
-    /// Records a kernel over these tensors.
+    /// Records a kernel that reads and writes these tensors.
     pub(super) fn record(
         &self,
         recorder: &mut Recorder<'_>,

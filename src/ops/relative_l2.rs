@@ -10,15 +10,15 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// Relative L2 loss, for values of very different magnitudes, such as the light in a picture: a difference counts
-/// relative to the output.
+/// Relative L2 loss, for values of very different magnitudes, such as the brightness of pixels: each squared difference
+/// is divided by about the square of the output.
 ///
 /// Outputs and targets are (rows, outputs). `loss = mean_{r,c}((y − t)² / (y² + epsilon))`, and the gradient with
-/// respect to the outputs is `2·(y − t) / (y² + epsilon) / (rows · outputs)`. This treats the denominator as a
-/// constant. So it is not the loss's derivative, but it pulls each output toward the mean of its noisy targets.
-/// (Lehtinen et al., "Learning image restoration without clean data", 2018, for rendered light, there with the
-/// denominator `(y + 0.01)²`; Müller et al., "Instant neural graphics primitives with a multiresolution hash encoding",
-/// 2022.) A row with an infinite or NaN output has a NaN loss.
+/// respect to the outputs is `2·(y − t) / (y² + epsilon) / (rows · outputs)`. This gradient treats the denominator as a
+/// constant. It is therefore not the derivative of the loss, but it moves each output toward the mean of its targets
+/// even if these are noisy. (Lehtinen et al., "Learning image restoration without clean data", 2018, for rendered
+/// light, with the denominator `(y + 0.01)²`; Müller et al., "Instant neural graphics primitives with a multiresolution
+/// hash encoding", 2022.) A row with an infinite or NaN output has a NaN loss.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};
@@ -43,15 +43,15 @@ pub struct RelativeL2 {
 }
 
 impl RelativeL2 {
-    /// A loss with this `epsilon`, a finite number above 0, which is added to the square of an output. Outputs below
-    /// its root count like the root.
+    /// Creates a loss with this `epsilon`, a finite number above 0, which is added to the square of each output. It
+    /// limits the denominator: an output far below `√epsilon` counts as if it were `√epsilon`.
     #[must_use]
     pub fn new(epsilon: f32) -> Self {
         Self { epsilon }
     }
 }
 
-/// An `epsilon` of 0.01.
+/// The default `epsilon` is 0.01.
 impl Default for RelativeL2 {
     fn default() -> Self {
         Self::new(0.01)

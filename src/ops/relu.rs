@@ -6,7 +6,7 @@ use crate::plan::Recorder;
 use crate::reference;
 use crate::shape::Shape;
 
-/// Rectified linear unit, `y = max(x, 0)`. At 0 its gradient is 0, as in the book and in PyTorch.
+/// Rectified linear unit, `y = max(x, 0)`. At 0 its gradient is 0, as in "Deep Learning from Scratch" and in PyTorch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Relu;
 

@@ -10,8 +10,8 @@ use crate::kernel::{Binding, Contract, Kernel};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// `RMSProp`, with the definition and defaults of `torch.optim.RMSprop`: smoothing 0.99, epsilon 1e-8, no weight decay;
-/// not centered, and without momentum.
+/// The `RMSProp` optimizer, with the definition and defaults of `torch.optim.RMSprop`: `alpha` 0.99, epsilon 1e-8, no
+/// weight decay. It is not centered, and has no momentum.
 ///
 /// Hinton, "Neural networks for machine learning", lecture 6e, 2012.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +23,7 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// `RMSProp` with this learning rate; PyTorch's default is 0.01.
+    /// Creates the optimizer with this learning rate. PyTorch's default is 0.01.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -34,20 +34,21 @@ impl RmsProp {
         }
     }
 
-    /// Smoothing constant of the running mean of squared gradients: at least 0, below 1.
+    /// Sets the smoothing constant of the running mean of squared gradients: at least 0 and below 1.
     #[must_use]
     pub const fn alpha(self, alpha: f32) -> Self {
         Self { alpha, ..self }
     }
 
-    /// Keeps a step finite where gradients vanish: above 0.
+    /// Sets the number, above 0, that is added to the denominator. It keeps an update finite where gradients are 0.
     #[must_use]
     pub const fn epsilon(self, epsilon: f32) -> Self {
         Self { epsilon, ..self }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
-    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
+    /// Sets the weight decay, 0 or above: each step adds `weight_decay · parameter` to the parameter's gradient, an L2
+    /// penalty. By default, biases, the parameters of normalization layers and the table of a `HashGrid` do not decay;
+    /// a [`Group`](super::Group) can change this.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Weights of rows, which are recorded between a loss and the backward pass.
+//! Multiplies losses and gradients by row weights, between the loss and the backward pass.
 
 use std::marker::PhantomData;
 
@@ -35,8 +35,8 @@ static WEIGH: Kernel<Shape> = Kernel {
     uniform: PhantomData,
 };
 
-/// Records the multiplication of `losses`, (1, rows), and their gradient `dy`, (rows, columns), by `weights`, (1,
-/// rows).
+/// Records the multiplication of each row's loss in `losses`, (1, rows), and of each row of the gradient `dy`,
+/// (rows, columns), by the row's weight in `weights`, (1, rows).
 ///
 /// # Panics
 /// If the numbers of rows differ, which is a bug in the caller.

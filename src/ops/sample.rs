@@ -59,9 +59,9 @@ static RANGE: Kernel<Settings> = Kernel {
     ..SAMPLE
 };
 
-/// Records the choice of minibatches out of `examples` examples, for step `step_count` and those after it. `indices`,
-/// (minibatches, rows), receives as many as it has room for, a power of two. The minibatch of step `t` goes to row `t`
-/// modulo their number.
+/// Records the choice of minibatches out of `examples` examples, for the step that `step_count` holds and the steps
+/// after it. `indices`, (minibatches, rows), receives one minibatch per row; their number must be a power of two. The
+/// minibatch of step `t` is written to row `t` modulo that number.
 pub(crate) fn minibatches(
     recorder: &mut Recorder<'_>,
     sampling: &Sampling,

@@ -8,7 +8,7 @@ use crate::error::{Error, number};
 use crate::plan::Recorder;
 use crate::reference;
 
-/// How the learning rate changes from step to step: as a factor that multiplies the optimizer's own rate.
+/// A learning rate schedule: one factor per step, which multiplies the optimizer's learning rate.
 ///
 /// ```
 /// use wgrad::ops::{Adam, Optimizer, Schedule};
@@ -35,26 +35,27 @@ enum Shape {
 }
 
 impl Schedule {
-    /// The factor 1 at every step.
+    /// Returns a schedule with the factor 1 at every step.
     #[must_use]
     pub const fn constant() -> Self {
         Self::with(Shape::Constant)
     }
 
-    /// `factor` to the power of `step / every`, rounded down, like PyTorch's `StepLR`.
+    /// Returns a schedule whose factor is `factor` to the power of `⌊step / every⌋`, like PyTorch's `StepLR`.
     #[must_use]
     pub const fn step(every: u64, factor: f64) -> Self {
         Self::with(Shape::Step { every, factor })
     }
 
-    /// Half a cosine wave, `(1 + cos(π · step / steps)) / 2`, and 0 from step `steps` on. Up to that step it equals
-    /// PyTorch's `CosineAnnealingLR` (Loshchilov, Hutter, "SGDR", 2017).
+    /// Returns a schedule along half a cosine wave: the factor is `(1 + cos(π · step / steps)) / 2` up to step `steps`,
+    /// and 0 from then on. Up to that step, it equals PyTorch's `CosineAnnealingLR` (Loshchilov, Hutter, "SGDR", 2017).
     #[must_use]
     pub const fn cosine(steps: u64) -> Self {
         Self::with(Shape::Cosine { steps })
     }
 
-    /// One rise and one fall in `steps` steps. The methods of [`OneCycle`] change its settings.
+    /// Returns a schedule that rises once and falls once within `steps` steps. The methods of [`OneCycle`] change its
+    /// settings.
     #[must_use]
     pub const fn one_cycle(steps: u64) -> OneCycle {
         OneCycle {
@@ -65,15 +66,16 @@ impl Schedule {
         }
     }
 
-    /// Any function of the step, counted from 0. It must give the same factor whenever it is called with the same step,
-    /// and must accept every step: on a GPU it is called for up to 256 steps in advance.
+    /// Returns a schedule whose factor is any function of the step, counted from 0. The function must return the same
+    /// factor whenever it is called with the same step, and must accept every step: on a GPU, it is called up to 256
+    /// steps in advance.
     ///
-    /// A [checkpoint](crate::checkpoint) identifies the function by its name alone. Give different functions different
+    /// A [checkpoint](crate::checkpoint) identifies the function only by `name`. Give different functions different
     /// names, for example by including their settings.
     ///
-    /// If the factor of a step is negative or NaN, the call that would take that step returns [`Error::Setting`] and
-    /// takes no steps. A factor so large that the rate becomes infinite makes the training diverge, like any rate that
-    /// is too large.
+    /// If the factor of a step is negative or NaN, the call that would run that step returns [`Error::Setting`] and
+    /// runs no steps. If a factor is so large that the learning rate becomes infinite, the training diverges, as with
+    /// any learning rate that is too large.
     ///
     /// ```
     /// use wgrad::ops::{Optimizer, Schedule, Sgd};
@@ -101,15 +103,15 @@ impl Schedule {
         Self { shape, warm_up: 0 }
     }
 
-    /// Starts with `steps` steps in which the factor rises linearly to 1. The rest of the schedule counts its steps
-    /// from there: for `n` steps in all, use `Schedule::cosine(n - steps).warm_up(steps)`.
+    /// Adds a warm-up: in the first `steps` steps, the factor rises linearly to 1. The schedule itself starts after
+    /// them, with its step 0: for `n` steps in all, use `Schedule::cosine(n - steps).warm_up(steps)`.
     #[must_use]
     pub const fn warm_up(mut self, steps: u64) -> Self {
         self.warm_up = steps;
         self
     }
 
-    /// The factor of a step; steps are counted from 0.
+    /// Returns the factor at a step. Steps are counted from 0.
     #[must_use]
     pub fn factor(&self, step: u64) -> f64 {
         if step < self.warm_up {
@@ -128,7 +130,7 @@ impl Schedule {
         }
     }
 
-    /// The text by which a checkpoint identifies the schedule.
+    /// Returns the text by which a checkpoint identifies the schedule.
     fn describe(&self) -> String {
         let shape = match &self.shape {
             Shape::Constant => "Constant".to_owned(),
@@ -181,7 +183,7 @@ struct Named {
     function: Arc<dyn Fn(u64) -> f64 + Send + Sync>,
 }
 
-/// Prints the name alone: the function's address differs between runs of a program.
+/// Prints only the name, because the function's address differs between runs of a program.
 impl fmt::Debug for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.name, f)
@@ -240,7 +242,7 @@ impl<O: Optimizer> Optimizer for Scheduled<O> {
     fn coefficients(&self, step: u64) -> [f32; 4] {
         let [rate, rest @ ..] = self.optimizer.coefficients(step);
         let rate = to_f32(f64::from(rate) * self.schedule.factor(step));
-        // GPUs may treat subnormal numbers as 0.
+        // GPUs may treat subnormal numbers as 0, so they become 0 on every device.
         let rate = if rate.is_subnormal() { 0.0 } else { rate };
         [rate, rest[0], rest[1], rest[2]]
     }

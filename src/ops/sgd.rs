@@ -30,7 +30,8 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// SGD with this learning rate (the book uses 0.1), without momentum and weight decay.
+    /// Creates the optimizer with this learning rate, without momentum and weight decay. "Deep Learning from Scratch"
+    /// uses 0.1.
     #[must_use]
     pub const fn new(learning_rate: f32) -> Self {
         Self {
@@ -41,13 +42,14 @@ impl Sgd {
         }
     }
 
-    /// The fraction of a step that carries over into the next: at least 0, below 1; often 0.9.
+    /// Sets the momentum: the fraction of a step's velocity that is added to the next step's gradient. At least 0 and
+    /// below 1; often 0.9.
     #[must_use]
     pub const fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
     }
 
-    /// Uses Nesterov's momentum, which looks one step ahead.
+    /// Uses Nesterov's momentum: `parameter ← parameter − learning_rate · (gradient + momentum · velocity)`.
     #[must_use]
     pub const fn nesterov(self) -> Self {
         Self {
@@ -56,8 +58,9 @@ impl Sgd {
         }
     }
 
-    /// Adds `weight_decay · parameter` to the gradient of every parameter: an L2 penalty. Biases, the parameters of a
-    /// normalization and the table of a `HashGrid` are left out, unless a [`Group`](super::Group) says otherwise.
+    /// Sets the weight decay, 0 or above: each step adds `weight_decay · parameter` to the parameter's gradient, an L2
+    /// penalty. By default, biases, the parameters of normalization layers and the table of a `HashGrid` do not decay;
+    /// a [`Group`](super::Group) can change this.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f32) -> Self {
         Self {
@@ -66,7 +69,7 @@ impl Sgd {
         }
     }
 
-    /// Whether there is neither momentum nor weight decay.
+    /// Returns whether the optimizer has neither momentum nor weight decay.
     pub(crate) fn is_plain(&self) -> bool {
         self.momentum == 0.0 && self.weight_decay == 0.0
     }

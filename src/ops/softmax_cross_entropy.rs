@@ -9,8 +9,8 @@ use crate::kernel::{Binding, Block, Contract, Kernel, Trust};
 use crate::plan::{Cost, Recorder};
 use crate::reference;
 
-/// Softmax with mean cross-entropy: `loss = mean_r(log Σ_c e^logits − logits[label])`. Its gradient with respect to the
-/// logits is `(softmax − onehot(label)) / rows`.
+/// Softmax with mean cross-entropy: `loss = mean_r(log Σ_c e^(logits[c]) − logits[label])` over the rows `r`. Its
+/// gradient with respect to the logits is `(softmax(logits) − onehot(label)) / rows`.
 ///
 /// The loss is stable for logits of any finite size. A row with an infinite or NaN logit has a NaN loss.
 #[doc(alias = "SoftmaxWithLoss")]

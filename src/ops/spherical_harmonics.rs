@@ -11,23 +11,23 @@ use crate::plan::{Cost, Recorder};
 use crate::reference;
 use crate::shape::Shape;
 
-/// Most degrees.
+/// Maximum number of degrees.
 const MOST: usize = 8;
 
-/// Real spherical harmonics of a direction, of the lowest `degrees` degrees.
+/// Real spherical harmonics of a direction: an encoding with the harmonics of the `degrees` lowest degrees.
 ///
-/// They are for a sphere what sines and cosines are for a circle. Functions of a direction alone, such as the light
-/// that comes from it, are smooth in them.
+/// They are for directions in space what sines and cosines are for angles. Functions that depend only on a direction,
+/// such as the light that comes from it, are smooth functions of the harmonics.
 ///
 /// The input is a vector (x, y, z) of length 1, with components from −1 to 1. Harmonic m of degree l, for m from −l to
-/// l, is output l² + l + m, so that there are `degrees`² outputs. They are orthonormal over the sphere and have the
-/// signs of Condon and Shortley, as in Sloan, "Stupid spherical harmonics tricks", 2008, appendix A2: the first four
-/// are 0.2821, −0.4886·y, 0.4886·z, −0.4886·x.
+/// l, is output l² + l + m. So there are `degrees`² outputs. The harmonics are orthonormal over the sphere, and their
+/// signs follow the convention of Condon and Shortley, as in Sloan, "Stupid spherical harmonics tricks", 2008, appendix
+/// A2: the first four are 0.2821, −0.4886·y, 0.4886·z, −0.4886·x.
 ///
 /// Each harmonic is a polynomial: `N·Πₗᵐ(z)·Re (x + iy)ᵐ` for m ≥ 0 and `N·Πₗ^|m|(z)·Im (x + iy)^|m|` for m < 0. Here
 /// `Πₗᵐ` is the m-th derivative of Legendre's polynomial `Pₗ`, and `N = (−1)ᵐ·√((2l+1)/4π·(l−|m|)!/(l+|m|)!)`, times √2
-/// unless m is 0. The gradient with respect to the input is that of these polynomials: it does not keep the vector at
-/// length 1.
+/// unless m is 0. The gradient with respect to the input is the gradient of these polynomials; it is not projected onto
+/// the sphere.
 ///
 /// ```
 /// use wgrad::Sequential;
@@ -45,13 +45,13 @@ pub struct SphericalHarmonics {
 }
 
 impl SphericalHarmonics {
-    /// The harmonics of degrees 0 to `degrees` − 1, with `degrees` from 1 to 8.
+    /// Creates an encoding with the harmonics of degrees 0 to `degrees` − 1. `degrees` is 1 to 8.
     #[must_use]
     pub const fn new(degrees: usize) -> Self {
         Self { degrees }
     }
 
-    /// The number of degrees.
+    /// Returns the number of degrees.
     #[must_use]
     pub const fn degrees(&self) -> usize {
         self.degrees
@@ -95,8 +95,8 @@ static BACKWARD: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Most operations per harmonic, most operations per harmonic's gradient, and most loop iterations per harmonic's
-/// gradient.
+/// Upper bounds for one harmonic: operations for its value, operations for its gradient, and loop iterations for its
+/// gradient, in this order.
 const HARMONIC: u64 = 40;
 const GRADIENT: u64 = 110;
 const ROUNDS: u64 = 48;

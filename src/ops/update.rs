@@ -20,19 +20,20 @@ pub struct Update<'a> {
     pub parameters: &'a Arena,
     /// Gradients of the mean loss with respect to the parameters.
     pub gradients: &'a Arena,
-    /// The group of each parameter. Its weight decay is set where it differs from the optimizer's.
+    /// The group of each parameter. A group's weight decay is set only if it differs from the optimizer's.
     pub groups: &'a [Group],
-    /// What the optimizer keeps from step to step, as named by [`Optimizer::state`](super::Optimizer::state). Each
-    /// arena is as large as the parameters, and 0 before the first step.
+    /// The optimizer's state, in the order of the names that [`Optimizer::state`](super::Optimizer::state) returns.
+    /// Each arena is as large as the parameters, and is 0 before the first step.
     pub state: &'a [Arena],
-    /// Coefficients, (slots, 4): row `t` modulo slots has the
+    /// Coefficients, (slots, 4): row `t` modulo the number of slots holds the
     /// [`Optimizer::coefficients`](super::Optimizer::coefficients) of step `t`.
     pub coefficients: &'a Tensor,
     /// Number of steps before this one, (1, 1) of `u32`.
     pub step_count: &'a Tensor,
 }
 
-/// Consecutive parameters that are updated alike, with their gradients and state. All tensors have the same size.
+/// Consecutive parameters that have the same update settings, with their gradients and state. All tensors have the same
+/// size.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UpdatePart {
@@ -40,15 +41,15 @@ pub struct UpdatePart {
     pub parameters: Tensor,
     /// Gradients with respect to the parameters.
     pub gradients: Tensor,
-    /// What the optimizer keeps for them, in the order of its names.
+    /// The optimizer's state for these parameters, in the order of [`Update::state`].
     pub state: Vec<Tensor>,
-    /// The factor by which the learning rate is multiplied.
+    /// The factor that multiplies the learning rate.
     pub rate: f32,
-    /// The parameters' weight decay.
+    /// The parameters' weight decay; 0 for none.
     pub weight_decay: f32,
 }
 
-/// Bindings 1 to 4 of every update. The optimizer's state follows them.
+/// Bindings 1 to 4 of every update kernel. The bindings of the optimizer's state follow them.
 pub(super) const UPDATE: [Binding; 4] = [
     Binding::read("gradients"),
     Binding::read("coefficients"),
@@ -78,7 +79,7 @@ pub(super) const fn kernel<U>(
 }
 
 impl<'a> Update<'a> {
-    /// An update of `parameters` by `gradients`, for an optimizer that keeps no state.
+    /// Creates an update of `parameters` by `gradients`, for an optimizer without state.
     #[must_use]
     pub fn new(
         [parameters, gradients]: [&'a Arena; 2],
@@ -96,14 +97,14 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Sets what the optimizer keeps.
+    /// Sets the optimizer's state.
     #[must_use]
     pub fn with_state(self, state: &'a [Arena]) -> Self {
         Self { state, ..self }
     }
 
-    /// Splits the parameters into as few parts as the groups allow. `weight_decay` is the optimizer's, 0 for one
-    /// without. Frozen parameters are in no part.
+    /// Splits the parameters into the fewest parts in which all parameters have the same settings. `weight_decay` is
+    /// the optimizer's weight decay, 0 if it has none. Frozen parameters are in no part.
     #[must_use]
     pub fn parts(&self, weight_decay: f32) -> Vec<UpdatePart> {
         let key = |index: usize| {
@@ -128,8 +129,8 @@ impl<'a> Update<'a> {
         parts.flatten().collect()
     }
 
-    /// Records an elementwise kernel whose bindings are [`UPDATE`], then the state. `settings` makes its uniform block
-    /// from a part.
+    /// Records an elementwise kernel for each part of the parameters. Its bindings are [`UPDATE`], followed by the
+    /// state. `settings` makes the uniform block for a part.
     pub(super) fn record<U: Pod>(
         &self,
         recorder: &mut Recorder<'_>,
@@ -167,7 +168,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// What a kernel needs to know about a part.
+/// The size and the settings of a part, for a kernel's uniform block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) elements: u32,
@@ -202,7 +203,8 @@ pub(super) fn check_weight_decay(value: f32) -> Result<(), Error> {
     }
 }
 
-/// GPUs may treat subnormal numbers as 0, unlike the CPU. A subnormal epsilon would then no longer prevent 0/0.
+/// Checks that a setting is not subnormal. GPUs may treat subnormal numbers as 0, unlike the CPU: a subnormal epsilon
+/// would then no longer prevent 0/0.
 pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<(), Error> {
     if !value.is_subnormal() {
         return Ok(());
@@ -215,7 +217,7 @@ pub(super) fn check_not_subnormal(name: &str, or: &str, value: f32) -> Result<()
     Err(Error::setting(name, expected, number(value)))
 }
 
-/// Checks the coefficient of a running mean. With 1 it would forget nothing and never learn.
+/// Checks the decay rate of a running mean. With 1, the mean would never change.
 pub(crate) fn check_below_one(name: &str, value: f32) -> Result<(), Error> {
     if (0.0..1.0).contains(&value) {
         Ok(())

@@ -3,16 +3,17 @@
 use crate::error::Error;
 use crate::shape::Shape;
 
-/// Largest kernel, stride, padding or dilation along one axis. With it, positions in any image that fits a buffer stay
-/// within 32 bits.
+/// Maximum kernel size, stride, padding or dilation along one axis. With this maximum, pixel positions fit in 32 bits
+/// for every image that fits in a buffer.
 const MOST: usize = u16::MAX as usize;
 
-/// Height and width of a kernel, a stride, a padding or a dilation: one number for both, or `[height, width]`.
+/// Height and width of a kernel, a stride, a padding or a dilation. Created from one number for both, or from
+/// `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size2 {
-    /// Rows of pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// Columns of pixels.
+    /// Width in pixels.
     pub width: usize,
 }
 
@@ -40,8 +41,8 @@ impl std::fmt::Display for Size2 {
     }
 }
 
-/// A window of `kernel` pixels that are `dilation` apart. Its positions are `stride` apart, on an image with `padding`
-/// around it.
+/// A window that slides over an image. It covers `kernel` pixels, which are `dilation` apart. Its positions are
+/// `stride` apart. The image has a border of `padding` around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) kernel: Size2,
@@ -51,7 +52,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A window of neighboring pixels, at every position within the image.
+    /// Creates a window of adjacent pixels, with stride 1 and no padding.
     pub(crate) fn new(kernel: Size2) -> Self {
         Self {
             kernel,
@@ -61,7 +62,7 @@ impl Window {
         }
     }
 
-    /// Windows side by side: the stride is the kernel's size.
+    /// Creates windows that lie side by side: the stride equals the kernel size.
     pub(crate) fn beside(kernel: Size2) -> Self {
         Self {
             stride: kernel,
@@ -69,13 +70,12 @@ impl Window {
         }
     }
 
-    /// Pixels in the window.
+    /// Returns the number of pixels that the window covers.
     pub(crate) fn len(&self) -> usize {
         self.kernel.height * self.kernel.width
     }
 
-    /// The settings that differ from the defaults, where `stride` is the default stride. They become part of a layer's
-    /// name.
+    /// Returns the settings that differ from the defaults, as part of a layer's name. `stride` is the default stride.
     pub(crate) fn named(&self, stride: Size2) -> String {
         let settings = [
             ("stride", self.stride, stride),
@@ -88,7 +88,7 @@ impl Window {
             .collect()
     }
 
-    /// Height and width of the output of a layer that slides the window over images of this shape.
+    /// Returns the `[height, width]` of the output of a layer that slides the window over images of this shape.
     ///
     /// # Errors
     /// [`Error::Setting`] if a setting is invalid, or the window does not fit the image.
@@ -156,7 +156,7 @@ impl Window {
     }
 }
 
-/// Channels, height and width of an image.
+/// Returns the channels, height and width of an image.
 ///
 /// # Errors
 /// [`Error::Setting`] if the shape is not that of an image.
@@ -172,7 +172,7 @@ mod tests {
     use super::{Size2, Window};
     use crate::shape::Shape;
 
-    /// The formula in the documentation of `torch.nn.Conv2d`.
+    /// Compares with the formula in the documentation of `torch.nn.Conv2d`.
     #[test]
     fn outputs_are_those_of_pytorch() {
         let window =

@@ -1,4 +1,4 @@
-//! Parameters in an arena, in groups, and their steps.
+//! One case of an optimizer check: the parameters of an arena, their groups, and their operands in each step.
 
 use std::ops::RangeInclusive;
 
@@ -11,30 +11,30 @@ use crate::ops::{Group, Optimizer, coefficients};
 use crate::reference::Float;
 use crate::shape::TensorShape;
 
-/// The first of the late steps: their running means no longer need a correction.
+/// The first of the late steps. Running means need no bias correction any more at this step.
 const LATE: u64 = 1_000_003;
 
-/// A parameter with more elements than this repeats the numbers of one tile, and so do its gradients: how far the
-/// reference moves the tile then says how far it moves all elements.
+/// A parameter with more elements than this, and its gradients, repeat the numbers of one tile. The perturbation of
+/// operands is then measured for one tile only, because all tiles have the same result.
 const TILED: usize = 1 << 16;
-/// Elements of a tile: a prime, so that each place in a workgroup sees all of the tile's numbers.
+/// Elements per tile. This is a prime, so that each invocation index of a workgroup meets all numbers of the tile.
 pub(super) const TILE: usize = 4099;
 
-/// A kind of tensor that the check looks at in each step.
+/// A kind of tensor that is compared in each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gradient,
-    /// A value of the state, by the index of its name.
+    /// A tensor of the state; the number is the index of its name.
     State(usize),
     Parameter,
 }
 
-/// All numbers of a step, in `f32` on the GPU.
+/// All tensors of a step; in `f32`, those of the GPU.
 #[derive(Debug, Clone)]
 pub(super) struct Values<F> {
     pub(super) parameters: Vec<Array2<F>>,
     pub(super) gradients: Vec<Array2<F>>,
-    /// The state of each parameter, in the order of its names.
+    /// For each parameter, the tensors of its state in the order of their names.
     pub(super) state: Vec<Vec<Array2<F>>>,
 }
 
@@ -74,31 +74,31 @@ impl<F: Float> Values<F> {
     }
 }
 
-/// How the gradients of a step are made.
+/// How the gradients of a step are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gradients {
     Drawn,
-    /// The gradients of the step before.
+    /// They are the gradients of the step before.
     Repeated,
     Zero,
 }
 
-/// A step, and what the host provides for it.
+/// A step, and the settings that the host passes to it.
 #[derive(Debug, Clone)]
 pub(super) struct At {
-    /// Counted from 0.
+    /// Index of the step, from 0.
     pub(super) step: u64,
     pub(super) coefficients: [f32; 4],
-    /// Whether the coefficients come from the optimizer with the other learning rate.
+    /// Whether the coefficients come from the optimizer with half the learning rate.
     pub(super) is_other: bool,
-    /// The learning rate of the optimizer with its original settings.
+    /// The learning rate of the optimizer with its original settings, in this step.
     pub(super) own_rate: f32,
     gradients: Gradients,
 }
 
 impl At {
-    /// Steps of an optimizer: `early` ones from the first on, one of them with the learning rate of `other`, and two
-    /// late ones.
+    /// Lists the steps of an optimizer: the first `early` steps and two late ones. One early step uses the coefficients
+    /// of `other`.
     pub(super) fn all(
         name: &str,
         [own, other]: [&dyn Optimizer; 2],
@@ -129,16 +129,16 @@ impl At {
     }
 }
 
-/// A parameter's shape and group.
+/// The shape and the group of a parameter.
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
     pub(super) shape: TensorShape,
     pub(super) group: Group,
-    /// Suffix that tells the parameter from others in messages.
+    /// A suffix that distinguishes the parameter from others in messages.
     of: &'static str,
 }
 
-/// Parameters of an arena, and their operands in each step.
+/// The parameters of an arena, and their operands in each step.
 #[derive(Debug)]
 pub(super) struct Case {
     name: String,
@@ -154,7 +154,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// One parameter, with the optimizer's own settings.
+    /// Makes a case with one parameter and the optimizer's own settings.
     pub(super) fn of_one(shape: TensorShape) -> (Vec<Spec>, Vec<usize>) {
         let group = Group::new();
         let spec = Spec {
@@ -165,7 +165,7 @@ impl Case {
         (vec![spec], vec![1])
     }
 
-    /// Parameters in several groups and blocks, which take these shapes cyclically.
+    /// Makes a case with parameters in several groups and blocks, which use `shapes` in turn.
     pub(super) fn of_groups(shapes: &[TensorShape]) -> (Vec<Spec>, Vec<usize>) {
         let group = Group::new;
         let groups = [
@@ -224,7 +224,7 @@ impl Case {
         }
     }
 
-    /// The values at the start of the first step.
+    /// The values before the first step.
     pub(super) fn start(&self) -> Values<f32> {
         let zeros = |of: &Array2<f32>| vec![Array2::zeros(of.raw_dim()); self.states.len()];
         Values {
@@ -242,7 +242,7 @@ impl Case {
         self.specs.iter().map(|spec| spec.group).collect()
     }
 
-    /// Whether the only parameter repeats the numbers of a tile in the first step.
+    /// Whether the case has a single parameter, which repeats the numbers of a tile in the first step.
     pub(super) fn is_tiled(&self) -> bool {
         matches!(&*self.specs, [spec] if is_tiled(spec.shape))
     }
@@ -271,7 +271,7 @@ impl Case {
         Box::new(place)
     }
 
-    /// Checks for NaN, in the order of comparison.
+    /// Checks that no value is NaN, in the order of comparison.
     pub(super) fn check_numbers<F: Float>(
         &self,
         step: usize,
@@ -295,7 +295,7 @@ fn is_tiled(shape: TensorShape) -> bool {
     shape.len() > TILED
 }
 
-/// The tensors of each step, for the check of memory: steps are compared one at a time.
+/// The tensors of each step, for estimating the memory of the check. Steps are compared one after another.
 pub(super) fn footprints(
     specs: &[Spec],
     states: &'static [&'static str],

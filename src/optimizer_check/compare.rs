@@ -1,4 +1,4 @@
-//! Comparison of a step on the GPU with the same step by the reference.
+//! Compares a step on the GPU with the same step in the reference.
 
 use ndarray::Array2;
 
@@ -11,7 +11,7 @@ use crate::error::{CheckError, Followed, OptimizerFault};
 use crate::ops::Group;
 use crate::reference::Float;
 
-/// Moves of each kind of operand, where a result depends on its own element only: one to each side.
+/// Number of trials per kind of operand if each element of a result depends only on its own operands: one up, one down.
 const MOVES: u64 = 2;
 
 /// Compares the steps of a case with the reference.
@@ -22,15 +22,15 @@ pub(super) struct Compare<'a> {
     pub(super) tolerance: f64,
 }
 
-/// A step by the reference, from the operands of the GPU's step.
+/// A step of the reference, with the operands of the GPU's step.
 struct Expected {
     before: Values<f64>,
     after: Values<f64>,
-    /// How far each result moves with its operands.
+    /// How far each result changes when the operands are perturbed by a few roundings.
     moved: Values<f64>,
 }
 
-/// A tensor of a step: the step's index, the tensor's kind and its parameter.
+/// Identifies a tensor of a step: the step's index, the tensor's kind, and the parameter's index.
 #[derive(Debug, Clone, Copy)]
 struct Of {
     step: usize,
@@ -39,7 +39,7 @@ struct Of {
 }
 
 impl Compare<'_> {
-    /// A row for each tensor: the element that comes nearest to its bound in all steps.
+    /// Returns one row per tensor, with the element that comes nearest to its bound in all steps.
     pub(super) fn rows(&self, taken: &[Taken]) -> Result<Vec<Comparison>, CheckError> {
         let mut worst: Vec<Option<Worst>> = Vec::new();
         for (step, taken) in taken.iter().enumerate() {
@@ -103,8 +103,8 @@ impl Compare<'_> {
         Ok(all)
     }
 
-    /// Whether the tensor must stay as it was, bit by bit, which was checked on the GPU: a frozen parameter, or
-    /// gradients that the rule does not change.
+    /// Whether the tensor must not change in the step: a frozen parameter, or gradients that the rule does not change.
+    /// The GPU's bits were already checked for this.
     fn is_unchanged(&self, of: Of, expected: &Expected) -> bool {
         let [before, after] =
             [&expected.before, &expected.after].map(|values| values.of(of.kind, of.parameter));
@@ -112,7 +112,7 @@ impl Compare<'_> {
         is_frozen || of.kind == Kind::Gradient && before == after
     }
 
-    /// The element of `found` that comes nearest to its bound.
+    /// Returns the element of `found` that comes nearest to its bound.
     fn worst(&self, of: Of, expected: &Expected, found: &Values<f32>) -> Option<Worst> {
         let Of {
             kind, parameter, ..
@@ -127,7 +127,8 @@ impl Compare<'_> {
             Worst {
                 at,
                 found: found.into(),
-                // A result beyond the range of `f32` is infinite on the GPU, so it is infinite here too.
+                // The GPU's result is infinite if it exceeds the range of `f32`, so the expected result is infinite,
+                // too.
                 expected: if after.abs() > f64::from(f32::MAX) {
                     f32::from_f64(after).into()
                 } else {
@@ -142,7 +143,7 @@ impl Compare<'_> {
         }))
     }
 
-    /// Checks that the reference in `f32` matches the reference in `f64`.
+    /// Checks that the `f32` reference matches the `f64` reference.
     fn check_single(
         &self,
         of: Of,
@@ -162,8 +163,8 @@ impl Compare<'_> {
         }
     }
 
-    /// How far each result moves with its operands. For a large parameter this is computed for one tile, if the rule
-    /// gives the same results for every tile.
+    /// Computes how far each result changes when its operands are perturbed. A large parameter needs this only for one
+    /// tile, if the rule gives the same results for every tile.
     fn moved(
         &self,
         when: When,
@@ -205,7 +206,8 @@ impl Compare<'_> {
         Ok(moved)
     }
 
-    /// How far each result moves with its operands: the sum over the kinds of operand, each moved alone.
+    /// Computes how far each result changes when its operands are perturbed. One kind of operand is perturbed at a
+    /// time, and the changes are summed over all kinds.
     fn moved_one_by_one(
         &self,
         when: When,
@@ -216,8 +218,8 @@ impl Compare<'_> {
         let elements: usize = before.parameters.iter().map(ndarray::ArrayBase::len).sum();
         let is_coupled = self.is_coupled(when, groups, before, after)?;
         let terms = if is_coupled { elements } else { 1 };
-        // One random move may happen to change a result of many elements only a little, but not with as many as a tiled
-        // one has.
+        // By chance, one random trial may change a sum over many elements only a little. A tiled parameter has so many
+        // elements that this does not happen.
         let moves = if is_coupled && !self.case.is_tiled() {
             2 * MOVES
         } else {
@@ -255,8 +257,9 @@ impl Compare<'_> {
         Ok(sum)
     }
 
-    /// A step with one kind of operand moved, or the learning rate if `moving` is `None`. Each number moves to a random
-    /// side; the next `number` moves it to the other side.
+    /// Takes a step with one kind of operand perturbed; if `moving` is `None`, the learning rate is perturbed. Each
+    /// number grows or shrinks at random. The trial with the next odd `number` perturbs each one in the other
+    /// direction.
     fn move_operand(
         &self,
         (moving, number): (Option<Kind>, u64),
@@ -281,8 +284,8 @@ impl Compare<'_> {
         self.twin.step(when, groups, &operands, 1.0)
     }
 
-    /// Whether a result depends on other elements, for example through a norm. It does if any element with an odd index
-    /// changes when those with an even index change.
+    /// Whether results depend on other elements, for example through a norm. This changes the elements with an even
+    /// index, and returns whether an element with an odd index has changed.
     fn is_coupled(
         &self,
         when: When,
@@ -312,7 +315,7 @@ impl Compare<'_> {
         }))
     }
 
-    /// The fault of a tensor, as specific as possible.
+    /// Returns the most specific fault that explains a wrong tensor.
     fn fault(
         &self,
         of: Of,
@@ -358,7 +361,8 @@ impl Compare<'_> {
         })
     }
 
-    /// Settings that a kernel may have ignored in this parameter's step, each with the step as if it had not been set.
+    /// Lists settings that a kernel may have ignored in this parameter's step. For each one, returns the step without
+    /// this setting.
     fn ignored(&self, of: Of) -> Vec<(Followed, When, Group)> {
         let at = &self.case.steps[of.step];
         let group = self.case.specs[of.parameter].group;

@@ -1,5 +1,5 @@
-//! The steps of a case on the GPU, with all tensors between guard bands. Each step starts from the results of the last
-//! one.
+//! Runs the steps of a case on the GPU, with guard bands around all tensors. Each step starts from the results of the
+//! previous one.
 
 use ndarray::Array2;
 
@@ -14,7 +14,7 @@ use crate::ops::{Optimizer, Update};
 use crate::shape::TensorShape;
 use crate::tensor::{Arena, Tensor};
 
-/// Rows of coefficients: few, so that steps start again at the first row.
+/// Number of rows of coefficients: few, so that steps wrap around to the first row.
 const SLOTS: usize = 5;
 
 /// A step on the GPU: its operands and its results.
@@ -24,12 +24,12 @@ pub(super) struct Taken {
     pub(super) after: Values<f32>,
 }
 
-/// An arena whose blocks lie between guard bands.
+/// An arena whose blocks have guard bands.
 #[derive(Debug)]
 struct Placed {
     arena: Arena,
     blocks: Vec<Guarded>,
-    /// For each block, the first element and the shape of each of its tensors.
+    /// For each block: the first element and the shape of each of its tensors.
     tensors: Vec<Vec<(usize, TensorShape)>>,
 }
 
@@ -43,7 +43,7 @@ struct Operands {
     step_count: Guarded,
 }
 
-/// What the check of an optimizer needs on the GPU.
+/// The GPU and the settings that the check of an optimizer needs there.
 #[derive(Debug)]
 pub(super) struct OnGpu<'a> {
     pub(super) gpu: &'a Gpu,
@@ -52,7 +52,7 @@ pub(super) struct OnGpu<'a> {
 }
 
 impl OnGpu<'_> {
-    /// Runs the steps of a case. Contracts that are not in `kernels` are checked first.
+    /// Runs the steps of a case. First checks the contracts of kernels that are not in `kernels` yet.
     pub(super) fn run(&self, case: &Case, kernels: &mut Kernels<'_>) -> Result<Vec<Taken>, Error> {
         let mut before = case.start();
         let mut taken = Vec::new();
@@ -141,8 +141,8 @@ impl OnGpu<'_> {
             let values = before.state.iter().map(|of| &of[index]);
             Placed::new(self.gpu, name, case, values, changed)
         });
-        // One row more than is bound, so that the binding ends at the last slot and leaves out the guard band: some
-        // kernels take the number of slots from the array's length.
+        // One row more than is bound, so that the binding ends after the last slot and excludes the guard band. Some
+        // kernels compute the number of slots from the array's length.
         let mut rows = [[f32::NAN.to_bits(); 4]; SLOTS + 1];
         let row = usize::try_from(at.step % SLOTS as u64).unwrap_or_default();
         rows[row] = at.coefficients.map(f32::to_bits);
@@ -161,14 +161,14 @@ impl OnGpu<'_> {
         })
     }
 
-    /// The coefficients, (slots, 4), bound without their guard band.
+    /// The coefficients, of shape (slots, 4), bound without their guard band.
     fn coefficients(&self, operands: &Operands) -> Tensor {
         let rows = operands.coefficients.tensor().elements(0, 4 * SLOTS);
         rows.reshaped("coefficients".to_owned(), [SLOTS, 4])
     }
 }
 
-/// Makes the contents of a tensor from its bits, with what kernels may do to them.
+/// Makes the [`Contents`] of a tensor from its bits; this decides what kernels may do to the tensor.
 type Kept = for<'c> fn(&'c [u32]) -> Contents<'c>;
 
 impl Placed {
@@ -187,7 +187,7 @@ impl Placed {
             let of_block: Vec<_> = parameters.by_ref().take(count).collect();
             let shapes = of_block.iter().map(|(spec, _)| spec.shape);
             let (starts, length) = Arena::starts(gpu, shapes.clone());
-            // Zeros lie between the tensors.
+            // The gaps between tensors contain zeros.
             let mut bits = vec![0; length];
             for (&start, (_, values)) in starts.iter().zip(&of_block) {
                 let room = bits[start..].iter_mut();
@@ -207,7 +207,7 @@ impl Placed {
         })
     }
 
-    /// Reads the tensors, and checks that nothing else was written.
+    /// Reads the tensors, and checks that kernels wrote nothing else.
     fn read(&self, run: &Run<'_>) -> Result<Vec<Array2<f32>>, Error> {
         let mut values = Vec::new();
         for (block, tensors) in self.blocks.iter().zip(&self.tensors) {
@@ -240,7 +240,7 @@ fn read_gradients(run: &Run<'_>, step: u64, placed: &Placed) -> Result<Vec<Array
     }
 }
 
-/// Checks that nothing of a frozen parameter changes.
+/// Checks that neither a frozen parameter nor its state changes.
 fn check_frozen(
     case: &Case,
     step: usize,

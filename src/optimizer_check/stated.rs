@@ -1,4 +1,4 @@
-//! Consistency of what an optimizer says about itself.
+//! Tests whether the methods with which an optimizer describes itself are consistent.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::check::caught;
 use crate::error::{CheckError, Error, OptimizerFault};
 use crate::ops::Optimizer;
 
-/// The optimizer with half its learning rate, if both say consistent things about themselves.
+/// Returns the optimizer with half its learning rate, after checking that both describe themselves consistently.
 pub(super) fn other(name: &str, optimizer: &dyn Optimizer) -> Result<Arc<dyn Optimizer>, Error> {
     optimizer.check()?;
     check_own(name, optimizer)?;
@@ -42,7 +42,7 @@ fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// Checks the other optimizer, which must differ only in its learning rate.
+/// Checks that the other optimizer differs only in its learning rate.
 fn check_other(
     name: &str,
     method: &str,

@@ -1,4 +1,4 @@
-//! The reference of an optimizer: its steps, and the properties of every rule.
+//! The reference of an optimizer: its steps, and the tests of the properties of every optimizer.
 
 use ndarray::{Array2, s};
 
@@ -9,24 +9,24 @@ use crate::ops::{Group, Optimizer};
 use crate::reference::{Float, Rule, UpdateStep};
 use crate::shape::TensorShape;
 
-/// A weight decay that no optimizer has by default.
+/// A weight decay that is no optimizer's default.
 const DECAY: f32 = 0.125;
 
-/// The reference of an optimizer, and of the same optimizer with another learning rate.
+/// The reference of an optimizer, and the reference of the same optimizer with another learning rate.
 #[derive(Debug)]
 pub(super) struct Twin<'a> {
     name: &'a str,
     rules: [Rule; 2],
-    /// Values of state per element of a parameter.
+    /// Number of state values per element of a parameter.
     states: usize,
 }
 
-/// The circumstances of a reference step.
+/// The step's index, its learning rate, and which of the two references takes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct When {
     pub(super) step: u64,
     pub(super) rate: f32,
-    /// Whether the rule with the other learning rate takes the step.
+    /// Whether the reference with the other learning rate takes the step.
     pub(super) is_other: bool,
 }
 
@@ -56,8 +56,8 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// Gradients as the rule changes them before a step. Those of frozen parameters count as zeros, and stay as they
-    /// are.
+    /// Returns the gradients as the rule changes them before a step. Gradients of frozen parameters count as zeros for
+    /// the rule and are returned unchanged.
     pub(super) fn prepared<F: Float>(
         &self,
         when: When,
@@ -87,7 +87,7 @@ impl<'a> Twin<'a> {
         Ok(prepared)
     }
 
-    /// A step from these values, with `factor` times the learning rate.
+    /// Takes a step from these values, with the learning rate multiplied by `factor`.
     pub(super) fn step<F: Float>(
         &self,
         when: When,
@@ -98,7 +98,7 @@ impl<'a> Twin<'a> {
         self.step_by_rows(when, groups, before, factor, usize::MAX)
     }
 
-    /// A step from these values, with `at_once` rows of a parameter at a time.
+    /// Takes a step from these values, passing `at_once` rows of a parameter per call.
     fn step_by_rows<F: Float>(
         &self,
         when: When,
@@ -138,7 +138,7 @@ impl<'a> Twin<'a> {
         Ok(after)
     }
 
-    /// Checks that the same operands give the same bits twice, and with one row at a time.
+    /// Checks that the same operands give the same bits when the step is repeated, and when it is taken row by row.
     pub(super) fn check_repeatable(&self, case: &Case) -> Result<(), CheckError> {
         let groups = case.groups();
         let before = case.start().cast::<f64>();
@@ -155,8 +155,8 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// Checks that a learning rate of 0 moves no parameter if the state is 0 and nothing decays: a decay need not
-    /// depend on the rate.
+    /// Checks that a learning rate of 0 changes no parameter, if the state is 0 and there is no weight decay. (A decay
+    /// need not depend on the learning rate.)
     pub(super) fn check_rate_of_zero(&self, case: &Case) -> Result<(), CheckError> {
         let groups = vec![Group::new().weight_decay(0.0); case.specs.len()];
         let before = case.start().cast::<f64>();
@@ -184,7 +184,8 @@ impl<'a> Twin<'a> {
         Ok(())
     }
 
-    /// Whether the rule has a weight decay that a group can set. Also checks that the optimizer says whether it decays.
+    /// Returns whether the rule has a weight decay that a group can set. Also checks that the optimizer describes this
+    /// correctly.
     pub(super) fn check_decay(
         &self,
         case: &Case,
@@ -221,7 +222,7 @@ impl<'a> Twin<'a> {
         Ok(takes)
     }
 
-    /// `Σ p²/2` before and after `steps` steps along its gradient, which is `p`.
+    /// Returns `Σ p²/2` before and after `steps` steps. The gradient of this sum is `p`.
     pub(super) fn check_descent(&self, steps: u64, rate: f32) -> Result<[f64; 2], CheckError> {
         let parameters = Array2::from_shape_fn((3, 4), |(row, column)| {
             let value = 1.0 + (4 * row + column) as f64 / 4.0;
@@ -264,7 +265,7 @@ impl<'a> Twin<'a> {
     }
 }
 
-/// Checks that two results of the first step have the same bits.
+/// Checks that two runs of the first step gave the same bits.
 pub(super) fn check_same<F: Float>(
     case: &Case,
     [first, second]: [&Values<F>; 2],

@@ -1,18 +1,18 @@
-//! How much work one submit may hold.
+//! Limits the work of one submit.
 
 use std::iter::{Peekable, from_fn};
 
 use super::{Listed, Plan};
 use crate::gpu::Gpu;
 
-/// Floating-point operations per submit. Longer work takes several submits.
+/// Maximum number of floating-point operations per submit. More work is split into several submits.
 ///
-/// A submit should end well before an operating system assumes that the GPU hangs, which takes 2 s on Windows. Training
-/// uses this number until it has measured its steps.
+/// A submit should end long before the operating system assumes that the GPU hangs (after 2 s on Windows). Training
+/// uses this limit until it has measured the duration of its steps.
 ///
-/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of that, 40 GFLOP take 0.8 s. A fast GPU idles
-/// for about 20 µs between two submits. At 20 TFLOP/s, that is 1 % of the 2 ms that 40 GFLOP take. A software driver
-/// reaches 10 GFLOP/s or more, so its 4 GFLOP take at most 0.4 s.
+/// The slowest integrated GPUs have a peak of 0.2 TFLOP/s. At a quarter of this peak, 40 GFLOP take 0.8 s. At 20
+/// TFLOP/s, 40 GFLOP take 2 ms; a GPU idles for about 20 µs between two submits, 1 % of this time. A software driver
+/// reaches 10 GFLOP/s or more, so 4 GFLOP take at most 0.4 s.
 pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     if gpu.is_software() {
         4_000_000_000
@@ -21,11 +21,11 @@ pub(crate) fn flops_per_submit(gpu: &Gpu) -> u64 {
     }
 }
 
-/// Bytes moved per submit, limited for the same reason: at 20 GB/s, the bandwidth of the slowest integrated GPUs, they
-/// take 0.5 s. A step with few rows moves more bytes than it computes operations.
+/// Maximum number of bytes moved per submit. At 20 GB/s, the memory bandwidth of the slowest integrated GPUs, they take
+/// 0.5 s. The limit on operations is not enough: a step with few rows moves more bytes than it computes operations.
 const BYTES_PER_SUBMIT: u64 = 10_000_000_000;
 
-/// The most that one submit may hold. A dispatch above that is a submit by itself.
+/// The maximum work of one submit. A single dispatch with more work is a submit of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     flops: f64,
@@ -33,13 +33,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// No limit.
+    /// A budget without a limit.
     pub(crate) const WHOLE: Self = Self {
         flops: f64::INFINITY,
         bytes: f64::INFINITY,
     };
 
-    /// A budget from counted operations and bytes, for work whose time is not measured yet.
+    /// A budget of operations and bytes, for work whose duration has not been measured yet.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     pub(crate) fn counted(gpu: &Gpu) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Budget {
         }
     }
 
-    /// A budget for `share` of a plan: 0.5 is half of it, 2 is two runs.
+    /// A budget for `share` runs of a plan: 0.5 is half of the plan's work, 2 is two runs.
     #[expect(clippy::cast_precision_loss, reason = "a bound, about as large")]
     pub(crate) fn part_of(plan: &Plan, share: f64) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Budget {
         }
     }
 
-    /// How many runs of a plan fit.
+    /// Returns how many runs of a plan fit in the budget.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -78,7 +78,8 @@ impl Budget {
         self.flops >= 0.0 && self.bytes >= 0.0
     }
 
-    /// Takes the dispatches of one submit from the front: as many as fit, and at least one.
+    /// Removes the dispatches of one submit from the front of `dispatches`: as many as fit in the budget, but at least
+    /// one.
     pub(super) fn next_submit<'a, T>(
         mut self,
         dispatches: &mut Peekable<impl Iterator<Item = (T, &'a Listed)>>,
@@ -108,7 +109,7 @@ mod tests {
         }
     }
 
-    /// A submit holds as many dispatches as both limits allow; a dispatch above a limit is alone.
+    /// A submit has as many dispatches as both limits allow; a dispatch above a limit is the only one of its submit.
     #[test]
     fn what_is_long_is_several_submits() {
         let costs = [

@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::memory::total;
 
-/// The dispatches of a plan, for printing; a listing cannot run.
+/// A printable description of the dispatches of a [`Plan`](super::Plan).
 ///
-/// `Display` prints one line per dispatch, with shapes, FLOPs and bytes.
+/// `Display` prints one line per dispatch, with shapes, FLOPs and bytes moved.
 #[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub(super) dispatches: Vec<Listed>,
@@ -16,20 +16,20 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listed {
-    /// Shader and entry point, for example `linear::forward`.
+    /// Name of the shader and its entry point, for example `linear::forward`.
     pub name: String,
     /// Number of workgroups.
     pub workgroups: u64,
     /// Names and shapes of the bound tensors.
     pub shapes: String,
-    /// Floating-point operations.
+    /// Number of floating-point operations.
     pub flops: u64,
-    /// Bytes moved, if each element is moved once.
+    /// Number of bytes moved between memory and the GPU's processors, if each element is moved once.
     pub bytes: u64,
 }
 
 impl Listing {
-    /// Concatenates the dispatches of several listings.
+    /// Makes one listing of the dispatches of several listings.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn of_all<'a>(listings: impl Iterator<Item = &'a Self>) -> Self {
         let dispatches = listings.flat_map(|of| of.dispatches.iter().cloned());
@@ -56,13 +56,13 @@ impl Listing {
         self.dispatches.is_empty()
     }
 
-    /// Floating-point operations per run, at most `u64::MAX`.
+    /// Number of floating-point operations of one run, at most `u64::MAX`.
     #[must_use]
     pub fn flops(&self) -> u64 {
         total(self.dispatches.iter().map(|dispatch| dispatch.flops))
     }
 
-    /// Bytes moved per run if each dispatch moves each of its elements once, at most `u64::MAX`.
+    /// Number of bytes moved in one run, if each dispatch moves each of its elements once; at most `u64::MAX`.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         total(self.dispatches.iter().map(|dispatch| dispatch.bytes))

@@ -1,4 +1,5 @@
-//! Long dispatches, split into parts: an operating system may assume that a GPU hangs if one dispatch takes too long.
+//! Splits long dispatches into parts, because an operating system may assume that a GPU hangs during a long dispatch,
+//! and reset it.
 
 use bytemuck::Pod;
 
@@ -8,17 +9,18 @@ use crate::kernel::KernelRef;
 use crate::memory::total;
 use crate::tensor::Tensor;
 
-/// Maximum number of parts of one dispatch: more would fill the host's memory before they were refused.
+/// Maximum number of parts of one dispatch. A wrong cost could otherwise give so many parts that they fill the host's
+/// memory.
 const MOST_PARTS: u64 = 1 << 16;
 
 impl Recorder<'_> {
-    /// Adds one [`dispatch`](Self::dispatch), split into parts of at most
-    /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch) floating-point operations each.
+    /// Records one [`dispatch`](Self::dispatch), split into parts of at most
+    /// [`Gpu::flops_per_dispatch`](crate::Gpu::flops_per_dispatch) floating-point operations.
     ///
-    /// A part runs a range of the workgroups. `uniform` gets the number of the part's first workgroup and returns the
-    /// part's settings. The kernel adds that number to the workgroup's own:
+    /// Each part runs a range of the workgroups. `uniform` gets the index of the part's first workgroup and returns the
+    /// part's uniform block, in which it must store that index. The kernel then computes the index of a workgroup as
     /// `settings.first + workgroup_id.x + workgroup_id.y * num_workgroups.x`. The result does not depend on the split,
-    /// because the workgroups of a dispatch are independent of each other.
+    /// because the workgroups of a dispatch do not depend on each other.
     ///
     /// ```
     /// # use wgrad::Gpu;
@@ -63,18 +65,18 @@ impl Recorder<'_> {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
         let fit = share(workgroups, most, cost.flops);
-        // A part that is folded into two dimensions has whole rows: a last row that is not full would also run
-        // workgroups of the next part.
+        // A part that is arranged in two dimensions must have complete rows of workgroups: an incomplete last row would
+        // also run workgroups of the next part.
         let row = match self.workgroups_in_a_row() {
             row if fit > row => row,
             _ => 1,
         };
         let fit = fit / row * row;
-        // A dispatch that cannot be split far enough goes in whole: `finish` refuses it.
+        // If the dispatch cannot be split far enough, record it unsplit: `finish` returns an error for it.
         if fit == 0 || workgroups / fit > MOST_PARTS || workgroups > u32::MAX.into() {
             return self.dispatch(kernel, uniform(0), tensors, workgroups, cost);
         }
-        // All parts are about equally long.
+        // Make all parts about equally long.
         let parts = workgroups.div_ceil(fit);
         let of_part = workgroups.div_ceil(parts).next_multiple_of(row);
         let bytes = || total(tensors.iter().map(|tensor| tensor.bytes()));
@@ -96,7 +98,7 @@ impl Recorder<'_> {
     }
 }
 
-/// `whole · part / of`, rounded down.
+/// Returns `whole · part / of`, rounded down.
 fn share(whole: u64, part: u64, of: u64) -> u64 {
     let share = u128::from(whole) * u128::from(part) / u128::from(of);
     u64::try_from(share).unwrap_or(u64::MAX)

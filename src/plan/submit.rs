@@ -31,28 +31,28 @@ impl Dispatch {
     }
 }
 
-/// Everything a dispatch was recorded from: enough to interpret it on the CPU.
+/// The inputs from which a dispatch was recorded. They suffice to interpret the dispatch on the CPU.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) contract: Contract,
-    /// The block of settings, as bytes.
+    /// The bytes of the uniform block.
     pub(crate) block: Vec<u8>,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) workgroups: [u32; 2],
 }
 
-/// Dispatches in order, ready to run.
+/// A list of dispatches that are ready to run in order.
 ///
-/// `Display` prints one line per dispatch: shapes, FLOPs, bytes moved.
+/// `Display` prints one line per dispatch, with shapes, FLOPs and bytes moved.
 pub struct Plan {
     gpu: Gpu,
     dispatches: Vec<Dispatch>,
-    /// Has one entry per dispatch, in the same order.
+    /// The printable list: one entry per dispatch, in the same order.
     listing: Listing,
 }
 
-/// Shows only what is the same every time the program runs.
+/// Prints only fields that are the same in every run of the program.
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")
@@ -72,17 +72,18 @@ impl Plan {
         }
     }
 
-    /// Adds all dispatches to a compute pass.
+    /// Encodes all dispatches into a compute pass.
     ///
-    /// One submit should take less than a second on the slowest GPU that you support: an operating system may assume
-    /// that a GPU hangs if a submit takes longer. Estimate the time of this plan from [`flops`](Self::flops).
+    /// A submit should take less than a second on the slowest GPU that you support. If it takes longer, an operating
+    /// system may assume that the GPU hangs, and reset it. Estimate the duration of this plan from
+    /// [`flops`](Self::flops).
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.dispatches
             .iter()
             .for_each(|dispatch| dispatch.encode(pass));
     }
 
-    /// The dispatches, each with its entry in the listing.
+    /// Returns the dispatches in order, each with its entry in the listing.
     fn dispatches(&self) -> impl Iterator<Item = (&Dispatch, &Listed)> {
         self.dispatches.iter().zip(&self.listing.dispatches)
     }
@@ -95,14 +96,14 @@ impl Plan {
         })
     }
 
-    /// One plan per dispatch, in order, for measurements.
+    /// Returns one plan per dispatch, in order: to measure the duration of each dispatch.
     pub fn singles(&self) -> impl Iterator<Item = Self> {
         self.dispatches().map(|(dispatch, listed)| {
             Self::new(&self.gpu, vec![(dispatch.clone(), listed.clone())])
         })
     }
 
-    /// For each dispatch, in order, a plan of all others, for measurements.
+    /// Returns, for each dispatch in order, a plan of all other dispatches: to measure how much time the dispatch adds.
     pub(crate) fn leaving_one_out(&self) -> impl Iterator<Item = Self> {
         (0..self.len()).map(|out| {
             let kept = self.dispatches().enumerate().filter(|&(at, _)| at != out);
@@ -111,13 +112,13 @@ impl Plan {
         })
     }
 
-    /// What the dispatches were recorded from, in order.
+    /// Returns the inputs from which each dispatch was recorded, in order.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn recorded(&self) -> impl Iterator<Item = &Recorded> {
         self.dispatches.iter().map(|dispatch| &*dispatch.recorded)
     }
 
-    /// A printable list of the dispatches.
+    /// Returns a printable list of the dispatches.
     #[must_use]
     pub fn listing(&self) -> &Listing {
         &self.listing
@@ -135,13 +136,13 @@ impl Plan {
         self.listing.is_empty()
     }
 
-    /// Floating-point operations per run: see [`Listing::flops`].
+    /// Number of floating-point operations of one run: see [`Listing::flops`].
     #[must_use]
     pub fn flops(&self) -> u64 {
         self.listing.flops()
     }
 
-    /// Bytes moved per run: see [`Listing::bytes`].
+    /// Number of bytes moved in one run: see [`Listing::bytes`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.listing.bytes()
@@ -155,20 +156,20 @@ impl fmt::Display for Plan {
 }
 
 impl Gpu {
-    /// Submits a plan `times` times and returns without waiting.
+    /// Submits `times` runs of a plan to the device, and returns without waiting for them.
     ///
-    /// This is one submit with one compute pass. If that would take so long that an operating system may assume that a
-    /// slow GPU hangs, it is several submits. Returns the index of the last.
+    /// Short work is one submit with one compute pass. Long work is split into several submits, because an operating
+    /// system may assume that a GPU hangs during a long submit. Returns the index of the last submit.
     ///
     /// # Errors
-    /// [`Error::OtherGpu`] when the plan belongs to another `Gpu`, [`Error::DeviceLost`], [`Error::OutOfMemory`] or
-    /// [`Error::Gpu`].
+    /// [`Error::OtherGpu`] when the plan belongs to another `Gpu`; or [`Error::DeviceLost`], [`Error::OutOfMemory`] or
+    /// [`Error::Gpu`] from the device.
     pub fn submit(&self, plan: &Plan, times: usize) -> Result<wgpu::SubmissionIndex, Error> {
         self.submit_all([(plan, times)], Budget::counted(self))
     }
 
-    /// Submits plans in order, each the given number of times, in as few submits as the budget allows. Returns the
-    /// index of the last.
+    /// Submits plans in order, each with its number of runs, in as few submits as the budget allows. Returns the index
+    /// of the last submit.
     pub(crate) fn submit_all<'a>(
         &self,
         plans: impl IntoIterator<Item = (&'a Plan, usize)>,

@@ -74,7 +74,7 @@ fn the_parts_of_a_long_dispatch_are_the_whole() {
     }
 }
 
-/// A part that is folded into two dimensions runs no workgroups of the next part.
+/// A part that is arranged in two dispatch dimensions must not run workgroups of the next part.
 #[test]
 fn long_parts_are_whole_rows_of_workgroups() {
     let limits = wgpu::Limits {
@@ -105,7 +105,7 @@ fn long_parts_are_whole_rows_of_workgroups() {
     let counts = Tensor::zeros(gpu, "counts", [1, 9], Element::U32).unwrap();
     recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 0, Cost::new(100));
     assert!(matches!(recorder.finish(), Err(Error::Binding { .. })));
-    // That many parts would fill the host's memory.
+    // So many parts would fill the host's memory.
     let mut recorder = Recorder::new(gpu);
     let cost = Cost::new(u64::MAX);
     recorder.dispatch_in_parts(&counting(), |first| first, &[&counts], 9, cost);

@@ -1,17 +1,18 @@
-//! Checks on what layers, losses and optimizers record: users may write their own.
+//! Checks of the dispatches that layers, losses and optimizers record, because users may write their own.
 
 use super::Recorder;
 use crate::error::Error;
 
 impl Recorder<'_> {
-    /// Whether nothing was recorded.
+    /// Whether no dispatch was recorded.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Calls `record` for `who` (for example `the forward pass of layers.1, Relu`), which must record at least one
-    /// dispatch. Otherwise its output would keep old values, and later dispatches would read them.
+    /// Calls `record`, and returns an error if it does not record any dispatch: its output would then keep old values,
+    /// which later dispatches would read. `who` names the recording code in the error, for example
+    /// `the forward pass of layers.1, Relu`.
     pub(crate) fn watched(
         &mut self,
         who: impl Fn() -> String,

@@ -36,7 +36,7 @@ fn extreme_logits_give_probabilities_and_what_is_no_number_none() {
     assert_eq!(softmax(Array2::<f32>::zeros((0, 3)).view()).dim(), (0, 3));
 }
 
-/// Each count is binomial and must lie within five standard deviations of its mean.
+/// Each count has a binomial distribution and must lie within five standard deviations of its mean.
 #[test]
 fn classes_are_drawn_as_often_as_their_probabilities_say() {
     let logits = array![0.0f64, 1.0, -1.0, 2.5];
@@ -79,7 +79,7 @@ fn a_class_of_no_probability_is_not_drawn() {
     let logits = array![f64::MIN, 0.0, f64::MIN];
     let mut sampler = ClassSampler::new(1);
     assert!((0..1000).all(|_| sampler.draw(logits.view()).unwrap() == 1));
-    // Of several likeliest classes, each may be drawn.
+    // If several classes are equally likely, each of them may be drawn.
     let mut sampler = ClassSampler::new(1).temperature(0.0);
     let logits = array![1.0f32, 2.0, 2.0];
     assert!((0..100).all(|_| [1, 2].contains(&sampler.draw(logits.view()).unwrap())));

@@ -2,12 +2,13 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
-/// `s ← s + g²`, `p ← p − η·g/(√s + ε)` with `g = gradient + λ·p`.
+/// `AdaGrad` for a parameter `p`, with the learning rate η: `s ← s + g²`, `p ← p − η·g/(√s + ε)`, where
+/// `g = gradient + λ·p`.
 #[derive(Debug, Clone, Copy)]
 pub struct AdaGrad {
-    /// ε.
+    /// ε, added to the denominator.
     pub epsilon: f64,
-    /// λ.
+    /// λ, the weight decay.
     pub weight_decay: f64,
 }
 

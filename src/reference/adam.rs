@@ -2,20 +2,22 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
-/// `m ← β₁·m + (1 − β₁)·g`, `v ← β₂·v + (1 − β₂)·g²`, and with `m̂ = m/(1 − β₁ᵗ)`, `v̂ = v/(1 − β₂ᵗ)`
-/// `p ← p − η·m̂/(√v̂ + ε)`. Weight decay λ adds `λ·p` to the gradient or, if it is decoupled, subtracts `η·λ·p` from
-/// `p` first. If the rule is lazy, a gradient of 0 leaves `m`, `v` and `p` unchanged.
+/// Adam for a parameter `p`, with the learning rate η. In step t, counted from 1: `m ← β₁·m + (1 − β₁)·g`,
+/// `v ← β₂·v + (1 − β₂)·g²`, then `p ← p − η·m̂/(√v̂ + ε)`, where `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`. Here `g`
+/// is the gradient plus the weight decay, `λ·p`. If the weight decay is decoupled, `g` is the gradient alone, and
+/// `η·λ·p` is subtracted from `p` first. If the rule is lazy, an element whose gradient is 0 keeps its `m`, `v` and
+/// `p`.
 #[derive(Debug, Clone, Copy)]
 pub struct Adam {
-    /// β₁ and β₂.
+    /// β₁ and β₂, the decay rates of `m` and `v`.
     pub betas: [f64; 2],
-    /// ε.
+    /// ε, added to the denominator.
     pub epsilon: f64,
-    /// λ.
+    /// λ, the weight decay.
     pub weight_decay: f64,
-    /// Whether the rule is `AdamW`.
+    /// Whether the weight decay is decoupled, as in `AdamW`.
     pub is_decoupled: bool,
-    /// Whether parameters with a gradient of 0 stay unchanged.
+    /// Whether elements whose gradient is 0 stay unchanged.
     pub is_lazy: bool,
 }
 
@@ -33,7 +35,7 @@ impl<F: Float> Optimizer<F> for Adam {
         let steps = (at.step + 1) as f64;
         let [beta1, beta2] = self.betas.map(F::from_f64);
         let [first, second] = self.betas.map(|beta| 1.0 - beta.powf(steps));
-        // Divides the roots, because `v` may be so large that `v̂` would be infinite.
+        // Divides `√v` by the root of `1 − β₂ᵗ`, because `v` may be so large that `v̂` would be infinite.
         let [first, root] = [first, second.sqrt()].map(F::from_f64);
         let epsilon = F::from_f64(self.epsilon);
         let decay = at.decay(self.weight_decay);

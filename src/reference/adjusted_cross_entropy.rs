@@ -2,17 +2,17 @@ use ndarray::Array1;
 
 use super::{Float, Loss, LossPass, Targets};
 
-/// Cross-entropy of softmax(logits) with class weights and label smoothing, as PyTorch defines them. With
+/// Cross-entropy of softmax(logits) with class weights `w` and label smoothing `ε`, as PyTorch defines them. With
 /// `l = −log softmax(logits)` and `q_c = w_c·(ε/classes + (1−ε)·onehot(label)_c)`, the term of a row is `Σ_c q_c·l_c`.
-/// The loss is the sum of the terms divided by the sum of the rows' `w_label`, or by the number of rows if that sum is
-/// 0.
+/// The loss is the sum of all rows' terms divided by the sum of all rows' `w_label`, or by the number of rows if that
+/// sum is 0.
 ///
 /// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is meaningless.
 #[derive(Debug, Clone)]
 pub struct AdjustedCrossEntropy {
     /// `w`, the weight of each class. `None`: all weights are 1.
     pub class_weights: Option<Vec<f64>>,
-    /// `ε`, the part of a label that is shared among all classes.
+    /// `ε`, the fraction of each label that is spread evenly over all classes.
     pub label_smoothing: f64,
 }
 

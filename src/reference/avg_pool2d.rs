@@ -2,16 +2,17 @@ use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
+/// Average pooling with the stride `s` and the padding `p`:
 /// `y[r,c,i,j] = Σ_{u,v} x[r,c,i·s+u−p, j·s+v−p] / pixels of the window`, without the terms outside of the image. A
 /// pixel's `dx` is the sum of `dy / pixels of the window` over all windows that cover the pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct AvgPool2d {
-    /// Kernel, stride and padding, each as [height, width]. `None` if each image is one window.
+    /// Kernel size, stride and padding, each as `[height, width]`. `None` for global pooling: each image is one window.
     pub window: Option<[[usize; 2]; 3]>,
 }
 
 impl AvgPool2d {
-    /// Kernel, stride and padding, for images of this shape.
+    /// Returns the kernel size, stride and padding for images of this shape.
     fn window(&self, input: Shape) -> [[usize; 2]; 3] {
         let [_, height, width] = extents(input);
         let whole = [height, width];

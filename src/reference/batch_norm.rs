@@ -6,20 +6,20 @@ use super::{Backward, Float, Forward, Layer, Mode};
 /// `x̂ = (x − mean)/√(variance + eps)`; `dweight = Σ dy·x̂`, `dbias = Σ dy`,
 /// `dx = weight/√(variance + eps)·(dy − (dbias + x̂·dweight)/n)`.
 ///
-/// In training, `mean = Σ x/n` and `variance = Σ (x − mean)²/n`. The running values move by `momentum` toward `mean`
-/// and `Σ (x − mean)²/max(n − 1, 1)`. In evaluation, mean and variance are the running ones, and `dx` is
-/// `weight/√(variance + eps)·dy`.
+/// In training, `mean = Σ x/n` and `variance = Σ (x − mean)²/n`. The running mean and variance move by the fraction
+/// `momentum` toward `mean` and `Σ (x − mean)²/max(n − 1, 1)`. In evaluation, the running mean and variance are used,
+/// and `dx = weight/√(variance + eps)·dy`.
 ///
 /// Sums are in `f64`, like PyTorch's on a CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNorm {
-    /// Added to the variance.
+    /// Number that is added to the variance.
     pub eps: f64,
-    /// Fraction of the way that the running values move.
+    /// Fraction by which the running mean and variance move toward the minibatch's.
     pub momentum: f64,
 }
 
-/// Calls `see` with the channel and its values, for each row and channel.
+/// Calls `see` with a channel's number and its values in one row, for every row and every channel.
 fn for_each<F>(values: ArrayView2<'_, F>, channels: usize, mut see: impl FnMut(usize, &[F]))
 where
     F: Float,
@@ -32,7 +32,7 @@ where
     }
 }
 
-/// Mean of each channel, and `Σ (x − mean)²`.
+/// Returns each channel's mean, and its `Σ (x − mean)²`.
 fn moments<F: Float>(x: ArrayView2<'_, F>, channels: usize) -> Vec<[f64; 2]> {
     let n = (x.len() / channels) as f64;
     let mut moments = vec![[0.0; 2]; channels];
@@ -53,7 +53,8 @@ fn moments<F: Float>(x: ArrayView2<'_, F>, channels: usize) -> Vec<[f64; 2]> {
 }
 
 impl BatchNorm {
-    /// Writes the mean and inverse deviation of each channel into `kept`, and updates the running values.
+    /// Writes each channel's mean and inverse standard deviation into `kept`, and updates the running mean and
+    /// variance.
     fn measure<F: Float>(self, pass: &mut Forward<'_, F>, channels: usize) {
         let n = (pass.x.len() / channels) as f64;
         let go = |running: &mut F, found: f64| {

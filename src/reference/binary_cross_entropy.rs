@@ -1,8 +1,9 @@
 use super::loss_of_values::{OfElement, mean_of_elements};
 use super::{Float, Loss, LossPass};
 
-/// Mean over all outputs of `−t·log σ(z) − (1−t)·log(1 − σ(z))`, with `σ(z) = 1/(1 + e^−z)`. It is written so that no
-/// power of e overflows: `max(z, 0) − z·t + log(1 + e^−|z|)`. `dz = (σ(z) − t) / (rows · outputs)`.
+/// Binary cross-entropy: the mean of `−t·log σ(z) − (1−t)·log(1 − σ(z))` over all outputs of all rows, with
+/// `σ(z) = 1/(1 + e^−z)`. It is computed as `max(z, 0) − z·t + log(1 + e^−|z|)`, in which no power of e overflows.
+/// `dz = (σ(z) − t) / (rows · outputs)`.
 ///
 /// A row with an infinite or NaN logit, or with a target outside of 0 to 1, has a NaN loss, as on a GPU; its gradient
 /// is meaningless.

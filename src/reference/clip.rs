@@ -2,13 +2,13 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{Float, Optimizer, Rule, UpdateStep};
 
-/// Scales the gradients by `min(1, max_norm / (n + 10⁻⁶))`, where `n` is the root of the sum of all their squares, and
-/// then applies another rule. If one gradient is NaN, all become NaN.
+/// Scales all gradients by `min(1, max_norm / (n + 10⁻⁶))`, where `n` is their global norm, the root of the sum of all
+/// their squares. Then applies another rule. If one gradient is NaN, all become NaN.
 #[derive(Debug, Clone)]
 pub struct Clipped {
     /// The rule that changes the parameters.
     pub rule: Rule,
-    /// The largest norm.
+    /// The largest global norm.
     pub max_norm: f64,
 }
 

@@ -4,18 +4,19 @@ use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
+/// Convolution with the stride `s`, the dilation `d` and the padding `p`:
 /// `y[r,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v]·x[r,c,i·s+u·d−p, j·s+v·d−p]`, without the terms outside of the image. The
-/// gradients are sums of the same products: `dw` sums `dy·x` over all rows and positions, `dx` sums `dy·w` over all
-/// weights that a pixel was multiplied by, and `db` sums `dy`. A layer without the parameter `b` leaves it out.
+/// gradients are sums of similar products: `dw` sums `dy·x` over all rows and positions, `dx` sums `dy·w` over all
+/// weights that a pixel was multiplied by, and `db` sums `dy`. A layer without the parameter `b` omits it.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
     /// Height and width of the kernels.
     pub kernel: [usize; 2],
-    /// Pixels from one position of the kernel to the next.
+    /// Distance in pixels from one position of the kernel to the next.
     pub stride: [usize; 2],
-    /// Zeros on each side of the image.
+    /// Width in pixels of the border of zeros around the image.
     pub padding: [usize; 2],
-    /// Pixels from one weight to the next.
+    /// Distance in pixels between neighboring weights of the kernel.
     pub dilation: [usize; 2],
 }
 
@@ -29,7 +30,7 @@ impl Conv2d {
         [outputs, along(0, height), along(1, width)]
     }
 
-    /// Calls `see` with the indices of `y`, `w` and `x` for every product of one row and one output.
+    /// Calls `see` with the indices of `y`, `w` and `x` for every product that contributes to one output of one row.
     fn for_each_product(
         &self,
         [channels, height, width]: [usize; 3],
@@ -65,7 +66,7 @@ impl<F: Float> Layer<F> for Conv2d {
         let w = self.weights(&pass.parameters[0], image);
         let mut y = images_mut(pass.y, output);
         let places = [output[1], output[2]];
-        // ndarray indexes with three indices in a fraction of the time that four take.
+        // ndarray indexes much faster with three indices than with four.
         for (x, mut y) in x.outer_iter().zip(y.outer_iter_mut()) {
             for (o, (w, mut y)) in w.outer_iter().zip(y.outer_iter_mut()).enumerate() {
                 y.fill(pass.parameters.get(1).map_or(F::zero(), |b| b[(0, o)]));
@@ -114,7 +115,7 @@ impl<F: Float> Layer<F> for Conv2d {
 }
 
 impl Conv2d {
-    /// Weights as (outputs, channels, height, width).
+    /// Returns the weights as (outputs, channels, height, width).
     fn weights<'a, F>(&self, w: &'a Array2<F>, [channels, ..]: [usize; 3]) -> ArrayView4<'a, F> {
         images(w.view(), [channels, self.kernel[0], self.kernel[1]])
     }

@@ -3,9 +3,9 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 use super::{Backward, Draw, Float, Forward, Layer, Mode};
 use crate::random::threefry;
 
-/// `y = x / (1 − p)` where an element is kept, and 0 elsewhere; `dx` follows from `dy` in the same way. Outside of
-/// training, `y = x` and `dx = dy`. Element `i` of step `t` is kept if the first word of `threefry(key, (t, i))` is at
-/// least `p·2³²`.
+/// Dropout: `y = x / (1 − p)` for the elements that are not dropped, and `y = 0` for the others. `dx` follows from `dy`
+/// in the same way. Outside of training, `y = x` and `dx = dy`. Element `i` of step `t` is dropped if the first word of
+/// `threefry(key, (t, i))` is below `p·2³²`.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     /// Probability that an element is dropped, 0 ≤ p < 1.

@@ -2,7 +2,7 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = f(x)`; `dx = dy·f′(x)`.
+/// An activation: `y = f(x)`; `dx = dy·f′(x)`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Elementwise {
     pub(super) function: fn(f64) -> f64,

@@ -1,11 +1,11 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y[i] = weight[x[i]]`; `dweight[e] = Σ dy[i]` over the `i` with `x[i] = e`, in their order; `dx = 0`. If `x[i]` is
-/// not an integer from 0 to the number of rows of `weight` minus 1, `y[i]` is NaN and `dy[i]` is dropped.
+/// Lookup table: `y[i] = weight[x[i]]`; `dweight[e]` is the sum of `dy[i]` over all `i` with `x[i] = e`, in ascending
+/// order; `dx = 0`. If `x[i]` is not an integer from 0 to `rows of weight − 1`, `y[i]` is NaN and `dy[i]` is ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct Embedding;
 
-/// Converts a number to an index, if it is an integer from 0 to `count − 1`.
+/// Returns a number as an index, or `None` if it is not an integer from 0 to `count − 1`.
 fn index_of<F: Float>(x: F, count: usize) -> Option<usize> {
     let value = x.into_f64();
     #[expect(

@@ -1,6 +1,6 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x`, `dx = dy`: rows are already flat.
+/// Flattening: `y = x`, `dx = dy`. The arrays hold each row as a vector already.
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 

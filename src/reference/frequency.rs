@@ -2,15 +2,15 @@ use std::f64::consts::PI;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `sin(2ˡπx)` and `cos(2ˡπx)` of each input for `l` from 0 to `octaves` − 1, with all pairs of one input next to each
-/// other. `dx = Σ_l 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)`.
+/// Frequency encoding: `sin(2ˡπx)` and `cos(2ˡπx)` of each input `x`, for `l` from 0 to `octaves` − 1. All outputs of
+/// one input are next to each other. `dx = Σ_l 2ˡπ·(cos(2ˡπx)·dy_sin − sin(2ˡπx)·dy_cos)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Frequency {
-    /// Pairs of sine and cosine per input.
+    /// Number of octaves: pairs of a sine and a cosine per input.
     pub octaves: usize,
 }
 
-/// `[2ˡ, sin(2ˡπx), cos(2ˡπx)]`. Sine and cosine have a period of 2 in `2ˡx`, and the remainder by 2 has no error.
+/// Returns `[2ˡ, sin(2ˡπx), cos(2ˡπx)]`. Sine and cosine have a period of 2 in `2ˡx`, and the remainder by 2 is exact.
 fn wave(x: f64, octave: i32) -> [f64; 3] {
     let frequency = 2f64.powi(octave);
     let (sine, cosine) = (PI * (frequency * x % 2.0)).sin_cos();
@@ -51,7 +51,7 @@ impl<F: Float> Layer<F> for Frequency {
 mod tests {
     use super::wave;
 
-    /// Eighths of a turn, near 0, far from 0 and at high octaves.
+    /// Tests eighths of a turn: near 0, far from 0 and at high octaves.
     #[test]
     fn sines_and_cosines_are_those_of_tables() {
         let half = 0.5f64.sqrt();

@@ -2,11 +2,12 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x·Φ(x)`; `dx = dy·(Φ(x) + x·φ(x))`, with the normal distribution's Φ and φ.
+/// Gaussian error linear unit: `y = x·Φ(x)`; `dx = dy·(Φ(x) + x·φ(x))`, with the standard normal distribution function
+/// Φ and its density φ.
 #[derive(Debug, Clone, Copy)]
 pub struct Gelu;
 
-/// `Φ(x) = erfc(−x/√2)/2`, which equals `(1 + erf(x/√2))/2` but has no cancellation for `x < 0`.
+/// Returns `Φ(x) = erfc(−x/√2)/2`. It equals `(1 + erf(x/√2))/2`, but has no cancellation for `x < 0`.
 fn distribution(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
@@ -39,7 +40,7 @@ impl<F: Float> Layer<F> for Gelu {
 mod tests {
     use super::{density, distribution};
 
-    /// Compares with values of 30 digits, to the last bits of `f64`.
+    /// Compares with values that are known to 30 digits, up to the last bits of `f64`.
     #[test]
     fn the_normal_distribution_is_that_of_tables() {
         for (x, expected) in TABLE {

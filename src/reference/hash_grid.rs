@@ -2,25 +2,26 @@ use ndarray::{Array2, ArrayView1};
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y[level] = Σ weight·table[entry]` over the corners of a position's cell (Müller, Evans, Schied and Keller, 2022,
-/// section 3). A corner's `weight` is a product over the axes, of `fraction` where the corner is the upper one and
-/// `1 − fraction` where it is the lower one. `dtable[entry] = Σ weight·dy`. `dx` follows from the derivative of
-/// `weight`, and is 0 outside of 0…1. A row with a NaN gives NaN in `y` and `dx`, and adds nothing to `dtable`.
+/// Multiresolution hash encoding (Müller, Evans, Schied and Keller, 2022, section 3).
+/// `y[level] = Σ weight·table[entry]` over the corners of the cell that contains a position. A corner's `weight` is a
+/// product over the axes: the factor of an axis is `fraction` for the upper corner along this axis, and `1 − fraction`
+/// for the lower one. `dtable[entry] = Σ weight·dy`. `dx` follows from the derivative of `weight`, and is 0 outside of
+/// 0…1. A row with a NaN gives NaN in `y` and `dx`, and adds nothing to `dtable`.
 #[derive(Debug, Clone, Copy)]
 pub struct HashGrid {
-    /// Resolutions.
+    /// Number of levels (resolutions).
     pub levels: usize,
     /// Features per entry.
     pub features: usize,
-    /// Most entries per level.
+    /// Maximum number of entries per level.
     pub table_size: usize,
-    /// Cells along an axis of the coarsest level.
+    /// Number of cells along an axis of the coarsest level.
     pub base_resolution: usize,
-    /// Ratio of the cells along an axis from one level to the next.
+    /// Along an axis, a level has this many times the cells of the next coarser level.
     pub growth: f64,
 }
 
-/// A corner of the cell of a position.
+/// A corner of the cell that contains a position.
 struct Corner<F> {
     /// The corner's row of the table.
     entry: usize,
@@ -31,7 +32,7 @@ struct Corner<F> {
 }
 
 impl HashGrid {
-    /// The corners of a position's cell in each level. The position must be within 0…1.
+    /// Returns the corners of the cell that contains a position, for each level. The coordinates must be in 0…1.
     fn corners<F: Float>(&self, position: &[F]) -> Vec<Vec<Corner<F>>> {
         let mut first = 0;
         let mut resolution = self.base_resolution as f64;
@@ -66,7 +67,7 @@ impl HashGrid {
     }
 }
 
-/// The integer part of a number that is not negative.
+/// Returns the integer part of a number that is not negative.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -76,7 +77,8 @@ fn whole(value: f64) -> usize {
     value as usize
 }
 
-/// A corner of a position's cell. Bit `d` of `corner` says whether it is the upper one along axis `d`.
+/// Returns a corner of the cell that contains a position. Bit `d` of `corner` says whether it is the upper corner along
+/// axis `d`.
 fn corner_of<F: Float>(
     position: &[F],
     cells: usize,
@@ -109,14 +111,14 @@ fn corner_of<F: Float>(
     }
 }
 
-/// The hash of a corner, with the paper's primes. Only its lower bits count.
+/// Returns the hash of a corner's coordinates, with the paper's primes. Only its lower bits are used.
 fn hashed(at: &[usize]) -> usize {
     let primes = [1, 2_654_435_761, 805_459_861];
     let factors = at.iter().zip(primes);
     factors.fold(0, |hash, (at, prime)| hash ^ at.wrapping_mul(prime))
 }
 
-/// The position clamped to 0…1, or `None` if a coordinate is NaN.
+/// Returns the coordinates, clamped to 0…1, or `None` if one is NaN.
 fn position<F: Float>(x: ArrayView1<'_, F>) -> Option<Vec<F>> {
     let is_number = x.iter().all(|x| !x.is_nan());
     is_number.then(|| x.iter().map(|x| x.max(F::zero()).min(F::one())).collect())

@@ -1,13 +1,13 @@
 use super::loss_of_values::{OfElement, mean_of_elements};
 use super::{Float, Loss, LossPass};
 
-/// `loss = mean(h(y − t))`, with `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere;
+/// Huber loss: `loss = mean(h(y − t))`, with `h(d) = d²/2` for `|d| ≤ delta` and `delta·(|d| − delta/2)` elsewhere;
 /// `dy = h′(y − t) / (rows · outputs)`, where `h′(d)` is `d` clamped to `−delta` and `delta`.
 ///
 /// A row with an infinite or NaN output has a NaN loss, as on a GPU; its gradient is meaningless.
 #[derive(Debug, Clone, Copy)]
 pub struct Huber {
-    /// Largest difference for which the loss is squared.
+    /// Largest difference for which the loss is quadratic.
     pub delta: f64,
 }
 

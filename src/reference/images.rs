@@ -4,7 +4,7 @@ use ndarray::{ArrayView2, ArrayView4, ArrayViewMut2, ArrayViewMut4};
 
 use crate::shape::Shape;
 
-/// Rows as images: one channel after another, each row by row.
+/// Returns rows as images. A row holds one channel after another, and each channel row by row.
 pub(super) fn images<F>(x: ArrayView2<'_, F>, shape: [usize; 3]) -> ArrayView4<'_, F> {
     let [channels, height, width] = shape;
     let all = (x.nrows(), channels, height, width);
@@ -14,7 +14,7 @@ pub(super) fn images<F>(x: ArrayView2<'_, F>, shape: [usize; 3]) -> ArrayView4<'
     }
 }
 
-/// Rows as mutable images: see [`images`].
+/// Returns rows as mutable images: see [`images`].
 pub(super) fn images_mut<F>(x: ArrayViewMut2<'_, F>, shape: [usize; 3]) -> ArrayViewMut4<'_, F> {
     let [channels, height, width] = shape;
     let all = (x.nrows(), channels, height, width);
@@ -24,7 +24,7 @@ pub(super) fn images_mut<F>(x: ArrayViewMut2<'_, F>, shape: [usize; 3]) -> Array
     }
 }
 
-/// Channels, height and width.
+/// Returns the channels, height and width of an image.
 pub(super) fn extents(shape: Shape) -> [usize; 3] {
     match *shape.extents() {
         [channels, height, width] => [channels, height, width],
@@ -32,13 +32,13 @@ pub(super) fn extents(shape: Shape) -> [usize; 3] {
     }
 }
 
-/// Number of positions of a window of `kernel` pixels along an axis of `extent` pixels.
+/// Returns the number of positions of a window of `kernel` pixels along an axis of `extent` pixels.
 pub(super) fn places(extent: usize, [kernel, stride, padding, dilation]: [usize; 4]) -> usize {
     (extent + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
 }
 
-/// The pixel of the image under pixel `of_kernel` of a window at position `place`, along one axis. `None` if that is
-/// padding.
+/// Returns the position in the image, along one axis, of pixel `of_kernel` of the window at position `place`. Returns
+/// `None` if the pixel is in the padding.
 pub(super) fn pixel(
     [place, of_kernel]: [usize; 2],
     [stride, padding, dilation]: [usize; 3],

@@ -2,14 +2,14 @@ use ndarray::{Array1, Zip};
 
 use super::{Backward, Float, Forward, Layer};
 
-/// Layer normalization of each row, over its `n` columns: `y = weight·x̂ + bias`, `x̂ = (x − mean)·inverse`,
-/// `mean = Σ x/n`, `inverse = 1/√(Σ (x − mean)²/n + eps)`; `dweight = Σ_rows dy·x̂`, `dbias = Σ_rows dy`,
-/// `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)` with `g = dy·weight`.
+/// Layer normalization of each row over its `n` columns: `y = weight·x̂ + bias` with `x̂ = (x − mean)·inverse`,
+/// `mean = Σ x/n` and `inverse = 1/√(Σ (x − mean)²/n + eps)`. The gradients are `dweight = Σ_rows dy·x̂`,
+/// `dbias = Σ_rows dy` and `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)` with `g = dy·weight`.
 ///
 /// Sums over a row are in `f64`, like PyTorch's on a CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerNorm {
-    /// Added to the variance.
+    /// Number that is added to the variance.
     pub eps: f64,
 }
 
@@ -73,7 +73,7 @@ impl<F: Float> Layer<F> for LayerNorm {
     }
 }
 
-/// A parameter, which has the shape of a row, as a vector.
+/// Returns a parameter, which has the shape of a row, as a vector.
 fn flat<F: Float>(parameter: &ndarray::Array2<F>) -> Array1<F> {
     parameter.iter().copied().collect()
 }

@@ -2,10 +2,11 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x` and `dx = dy` where `x > 0`, else `y = negative_slope·x` and `dx = negative_slope·dy`.
+/// Leaky rectified linear unit: `y = x` and `dx = dy` where `x > 0`, else `y = negative_slope·x` and
+/// `dx = negative_slope·dy`.
 #[derive(Debug, Clone, Copy)]
 pub struct LeakyRelu {
-    /// `dy/dx` where `x ≤ 0`.
+    /// Slope for negative inputs: `dy/dx` where `x ≤ 0`.
     pub negative_slope: f32,
 }
 

@@ -2,7 +2,8 @@ use ndarray::Axis;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`. A layer without the parameter `b` leaves it out.
+/// Fully connected layer: `y = x·w + b`; `dx = dy·wᵀ`, `dw = xᵀ·dy`, `db = Σ_rows dy`. A layer without the parameter
+/// `b` omits it.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear;
 

@@ -2,17 +2,17 @@ use ndarray::Zip;
 
 use super::{Float, LossPass, Targets};
 
-/// Loss and gradient of one output and its target.
+/// The loss and the gradient of one output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfElement<F> {
     pub(super) loss: F,
     /// The gradient, with respect to the output, of the mean over all elements.
     pub(super) gradient: F,
-    /// Whether output and target are numbers that have a loss. If not, the row's loss is NaN.
+    /// Whether the output and the target have a loss. If not, the row's loss is NaN.
     pub(super) is_sound: bool,
 }
 
-/// The mean over rows of the mean over their elements. It sums row by row, so that it overflows where a GPU does.
+/// Returns the mean over all rows of each row's mean loss. It sums row by row, so that it overflows where a GPU does.
 pub(super) fn mean_of_elements<F: Float>(
     pass: LossPass<'_, F>,
     of_element: impl Fn(F, F) -> OfElement<F>,

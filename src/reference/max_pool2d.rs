@@ -4,21 +4,22 @@ use super::images::{extents, images, images_mut, pixel, places};
 use super::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// `y[r,c,i,j] = max_{u,v} x[r,c,i·s+u−p, j·s+v−p]` over the pixels inside the image. The gradient goes to the first of
-/// the window's largest values, row by row. A NaN counts as the largest value.
+/// Max pooling with the stride `s` and the padding `p`: `y[r,c,i,j] = max_{u,v} x[r,c,i·s+u−p, j·s+v−p]` over the
+/// pixels inside the image. The gradient goes to the winner: the first of a window's largest values, row by row. A NaN
+/// counts as the largest value.
 #[derive(Debug, Clone, Copy)]
 pub struct MaxPool2d {
     /// Height and width of a window.
     pub kernel: [usize; 2],
-    /// Pixels from one window to the next.
+    /// Distance in pixels from one window to the next.
     pub stride: [usize; 2],
-    /// Padding on each side of the image.
+    /// Number of pixels by which windows may extend beyond each side of the image.
     pub padding: [usize; 2],
 }
 
 impl MaxPool2d {
-    /// Calls `see` with the indices of every element of `y` (row, channel, i, j), the indices of its winner's pixel,
-    /// and the position of the winner in its window.
+    /// Calls `see` for every element of `y`, with its indices (row, channel, i, j), the indices of its winner in the
+    /// image, and the winner's position in its window.
     fn for_each_winner<F: Float>(
         &self,
         (x, input): (ArrayView2<'_, F>, Shape),
@@ -75,7 +76,7 @@ impl<F: Float> Layer<F> for MaxPool2d {
         let output = [image[0], rows_of_y, columns_of_y];
         let x = images(pass.x, image);
         let mut y = images_mut(pass.y, output);
-        // A checked layer has such an array, but this function also works without it.
+        // Callers allocate this array if they follow the layer's spec, but the function also works without it.
         let mut kept = pass
             .kept
             .first_mut()

@@ -1,7 +1,7 @@
 use super::loss_of_values::{OfElement, mean_of_elements};
 use super::{Float, Loss, LossPass};
 
-/// `loss = mean((y − t)²)`, `dy = 2·(y − t) / (rows · outputs)`.
+/// Mean squared error: `loss = mean((y − t)²)`, `dy = 2·(y − t) / (rows · outputs)`.
 #[derive(Debug, Clone, Copy)]
 pub struct MeanSquaredError;
 

@@ -1,15 +1,15 @@
 use super::{Backward, Float, Forward, Layer};
 
-/// `y_k = exp(−u²/2)` with `u = bins·x − (k + ½)`, for each input and each bin `k`, with all bins of one input next to
-/// each other. `dx = −bins·Σ_k dy_k·u·y_k`.
+/// One-blob encoding: `y_k = exp(−u²/2)` with `u = bins·x − (k + ½)`, for each input `x` and each bin `k`. All outputs
+/// of one input are next to each other. `dx = −bins·Σ_k dy_k·u·y_k`.
 #[derive(Debug, Clone, Copy)]
 pub struct OneBlob {
-    /// Bins per input.
+    /// Number of bins per input.
     pub bins: usize,
 }
 
 impl OneBlob {
-    /// Distance from the center of a bin to `x`, in bins.
+    /// Returns the distance from the center of a bin to `x`, in widths of a bin.
     fn distance(self, x: f64, bin: usize) -> f64 {
         self.bins as f64 * x - (bin as f64 + 0.5)
     }

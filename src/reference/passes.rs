@@ -1,4 +1,4 @@
-//! The data that the passes of layers and losses read and write.
+//! The arrays that the passes of layers and losses read and write.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use super::Float;
 use crate::error::TargetKind;
 use crate::shape::Shape;
 
-/// The source of a layer's random numbers during training: see [`crate::ops::Draw`].
+/// The source of a layer's random numbers in a training step: see [`crate::ops::Draw`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Draw {
-    /// This layer's own key.
+    /// The layer's key.
     pub key: [u32; 2],
-    /// Number of steps before this one. It wraps, as on a GPU.
+    /// Number of training steps before this one. It wraps around, as on a GPU.
     pub step: u32,
 }
 
 impl Draw {
-    /// Draws with this key, in this step.
+    /// Creates the source from a layer's key and the number of steps before this one.
     #[must_use]
     pub fn new(key: [u32; 2], step: u32) -> Self {
         Self { key, step }
@@ -29,9 +29,9 @@ impl Draw {
 /// The purpose of a pass: see [`crate::ops::Mode`].
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
-    /// Nothing is dropped, and no state changes.
+    /// Evaluation, or a gradient check: dropout is off, and no state changes.
     Evaluation,
-    /// A step of training.
+    /// A training step, with the source of the layer's random numbers.
     Training(Draw),
 }
 
@@ -40,24 +40,25 @@ pub enum Mode {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Forward<'a, F> {
-    /// The layer's input, (rows, elements of the input).
+    /// The layer's input, (rows, elements per row).
     pub x: ArrayView2<'a, F>,
     /// Shape of a row of `x`.
     pub input: Shape,
     /// The layer's parameters.
     pub parameters: &'a [Array2<F>],
-    /// The layer's state, which a step of training may change.
+    /// The layer's state, for example running means. Only a training step may change it.
     pub state: &'a mut [Array2<F>],
-    /// Receives what the backward pass needs.
+    /// Receives the values that the backward pass needs.
     pub kept: &'a mut [Array2<F>],
-    /// The layer's output, (rows, elements of the output).
+    /// The layer's output, (rows, elements per row).
     pub y: ArrayViewMut2<'a, F>,
     /// The purpose of the pass.
     pub mode: Mode,
 }
 
 impl<'a, F> Forward<'a, F> {
-    /// A pass of a layer that has no state and keeps nothing. `input` is the shape of a row of `x`.
+    /// Creates the forward pass of a layer that has no state and saves nothing for its backward pass. `input` is the
+    /// shape of a row of `x`.
     #[must_use]
     pub fn new(
         (x, input): (ArrayView2<'a, F>, Shape),
@@ -82,7 +83,7 @@ impl<'a, F> Forward<'a, F> {
         Self { state, ..self }
     }
 
-    /// Sets the arrays for what the layer keeps for its backward pass.
+    /// Sets the arrays for the values that the forward pass saves for the backward pass.
     #[must_use]
     pub fn with_kept(self, kept: &'a mut [Array2<F>]) -> Self {
         Self { kept, ..self }
@@ -105,19 +106,19 @@ pub struct Backward<'a, F> {
     pub parameters: &'a [Array2<F>],
     /// The layer's state, after the forward pass.
     pub state: &'a [Array2<F>],
-    /// What the forward pass kept.
+    /// The values that the forward pass saved.
     pub kept: &'a [Array2<F>],
     /// Receives the gradients with respect to the parameters.
     pub gradients: &'a mut [Array2<F>],
-    /// Receives the gradient with respect to `x`, if it is needed.
+    /// Receives the gradient with respect to `x`; `None` if it is not needed.
     pub dx: Option<ArrayViewMut2<'a, F>>,
-    /// The forward pass's mode.
+    /// The purpose of the forward pass.
     pub mode: Mode,
 }
 
 impl<'a, F> Backward<'a, F> {
-    /// A pass from `dy` to `dx`, of a layer that has no parameters and no state and keeps nothing. `input` is the shape
-    /// of a row of `x`.
+    /// Creates the backward pass from `dy` to `dx`, for a layer that has no parameters and no state, and saved nothing.
+    /// `input` is the shape of a row of `x`.
     #[must_use]
     pub fn new(
         (x, input): (ArrayView2<'a, F>, Shape),
@@ -159,25 +160,25 @@ impl<'a, F> Backward<'a, F> {
         Self { state, ..self }
     }
 
-    /// Sets what the forward pass kept.
+    /// Sets the values that the forward pass saved.
     #[must_use]
     pub fn with_kept(self, kept: &'a [Array2<F>]) -> Self {
         Self { kept, ..self }
     }
 }
 
-/// The targets that outputs are compared with.
+/// The targets of a loss.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Targets<'a, F> {
-    /// The class of every row.
+    /// The class of each row.
     Classes(&'a [u32]),
     /// Values, (rows, outputs).
     Values(ArrayView2<'a, F>),
 }
 
 impl<F> Targets<'_, F> {
-    /// The kind of target.
+    /// Returns the kind of these targets.
     #[must_use]
     pub fn kind(&self) -> TargetKind {
         match self {
@@ -186,7 +187,7 @@ impl<F> Targets<'_, F> {
         }
     }
 
-    /// The targets of some rows.
+    /// Returns the targets of a range of rows.
     pub(crate) fn of_rows(&self, rows: Range<usize>) -> Targets<'_, F> {
         match self {
             Self::Classes(labels) => Targets::Classes(&labels[rows]),
@@ -194,7 +195,7 @@ impl<F> Targets<'_, F> {
         }
     }
 
-    /// The classes, or `None` if the targets are values.
+    /// Returns the classes, or `None` if the targets are values.
     pub(crate) fn labels(&self) -> Option<&[u32]> {
         match self {
             Self::Classes(labels) => Some(labels),
@@ -209,14 +210,14 @@ impl<F> Targets<'_, F> {
 pub struct LossPass<'a, F> {
     /// Outputs of the network, (rows, outputs).
     pub outputs: ArrayView2<'a, F>,
-    /// Targets that the outputs are compared with.
+    /// The targets.
     pub targets: Targets<'a, F>,
     /// Receives the gradient of the mean loss with respect to `outputs`.
     pub doutputs: ArrayViewMut2<'a, F>,
 }
 
 impl<'a, F> LossPass<'a, F> {
-    /// A pass from `outputs` and `targets` to `doutputs`.
+    /// Creates a pass that reads `outputs` and `targets`, and writes `doutputs`.
     #[must_use]
     pub fn new(
         outputs: ArrayView2<'a, F>,
@@ -231,7 +232,7 @@ impl<'a, F> LossPass<'a, F> {
     }
 }
 
-/// The step, rate and weight decay of an optimizer's update of one parameter.
+/// The step, the learning rate and the weight decay of one parameter's update.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct UpdateStep<F> {
@@ -239,12 +240,12 @@ pub struct UpdateStep<F> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: F,
-    /// Weight decay of the parameter, if it differs from the optimizer's.
+    /// Weight decay of the parameter; `None` if it is the optimizer's.
     pub weight_decay: Option<F>,
 }
 
 impl<F> UpdateStep<F> {
-    /// The update after `step` steps, of a parameter with the optimizer's weight decay.
+    /// Creates the update of a parameter after `step` steps, with the optimizer's weight decay.
     #[must_use]
     pub fn new(step: u64, learning_rate: F) -> Self {
         Self {
@@ -256,7 +257,7 @@ impl<F> UpdateStep<F> {
 }
 
 impl<F: Float> UpdateStep<F> {
-    /// The weight decay of the parameter: its own, or else `weight_decay`, the optimizer's.
+    /// Returns the parameter's own weight decay or, if it has none, `weight_decay`, which is the optimizer's.
     #[must_use]
     pub fn decay(&self, weight_decay: f64) -> F {
         self.weight_decay

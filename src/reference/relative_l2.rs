@@ -1,8 +1,8 @@
 use super::loss_of_values::{OfElement, mean_of_elements};
 use super::{Float, Loss, LossPass};
 
-/// `loss = mean((y − t)² / (y² + epsilon))`; `dy = 2·(y − t) / (y² + epsilon) / (rows · outputs)`, as if the
-/// denominator were a constant.
+/// Relative L2 loss: `loss = mean((y − t)² / (y² + epsilon))`; `dy = 2·(y − t) / (y² + epsilon) / (rows · outputs)`, as
+/// if the denominator were a constant.
 ///
 /// A row with an infinite or NaN output has a NaN loss, as on a GPU; its gradient is meaningless. If a square overflows
 /// the type, the loss is infinite.
@@ -42,7 +42,7 @@ mod tests {
     use super::RelativeL2;
     use crate::reference::{Loss, LossPass, Targets};
 
-    /// With constant denominators, the loss is a sum of squares. Its central differences have no error except rounding.
+    /// With constant denominators, the loss is quadratic, so its central differences have no error except rounding.
     #[test]
     fn the_gradient_is_that_of_the_loss_over_constants() {
         let y = array![[0.5, -2.0], [0.0, 30.0]];

@@ -2,7 +2,7 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = x` and `dx = dy` where `x > 0`, else both are 0. A NaN counts as above 0.
+/// Rectified linear unit: `y = x` and `dx = dy` where `x > 0`, else both are 0. A NaN counts as above 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Relu;
 

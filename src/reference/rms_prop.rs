@@ -2,14 +2,15 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
-/// `s ← α·s + (1 − α)·g²`, `p ← p − η·g/(√s + ε)` with `g = gradient + λ·p`.
+/// `RMSProp` for a parameter `p`, with the learning rate η: `s ← α·s + (1 − α)·g²`, `p ← p − η·g/(√s + ε)`, where
+/// `g = gradient + λ·p`.
 #[derive(Debug, Clone, Copy)]
 pub struct RmsProp {
-    /// α.
+    /// α, the smoothing constant.
     pub alpha: f64,
-    /// ε.
+    /// ε, added to the denominator.
     pub epsilon: f64,
-    /// λ.
+    /// λ, the weight decay.
     pub weight_decay: f64,
 }
 

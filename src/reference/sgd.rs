@@ -2,15 +2,16 @@ use ndarray::{ArrayView2, ArrayViewMut2, Zip};
 
 use super::{Float, Optimizer, UpdateStep};
 
-/// `p ← p − η·g` with `g = gradient + λ·p`. With momentum μ, `v ← μ·v + g` and `p ← p − η·v`, or with Nesterov's
-/// momentum `p ← p − η·(g + μ·v)`.
+/// Stochastic gradient descent for a parameter `p`, with the learning rate η: `p ← p − η·g`, where
+/// `g = gradient + λ·p`. With momentum μ, `v ← μ·v + g` and `p ← p − η·v`. With Nesterov's momentum,
+/// `p ← p − η·(g + μ·v)` instead.
 #[derive(Debug, Clone, Copy)]
 pub struct Sgd {
-    /// μ.
+    /// μ, the momentum.
     pub momentum: f64,
-    /// Whether the momentum is Nesterov's.
+    /// Whether to use Nesterov's momentum.
     pub is_nesterov: bool,
-    /// λ.
+    /// λ, the weight decay.
     pub weight_decay: f64,
 }
 

@@ -2,7 +2,7 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = 1 / (1 + e⁻ˣ)`; `dx = dy·(1 − y)·y`.
+/// Logistic sigmoid: `y = 1 / (1 + e⁻ˣ)`; `dx = dy·(1 − y)·y`.
 #[derive(Debug, Clone, Copy)]
 pub struct Sigmoid;
 

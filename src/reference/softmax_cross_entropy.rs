@@ -2,7 +2,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{Float, Loss, LossPass, Targets};
 
-/// Mean cross-entropy of softmax(logits). Writes its gradient with respect to the logits,
+/// Returns the mean cross-entropy of softmax(logits). Writes its gradient with respect to the logits,
 /// `(softmax(logits) − onehot(label)) / rows`, into `dlogits`.
 ///
 /// A row with an infinite or NaN logit has a NaN loss, as on a GPU; its gradient is meaningless.

@@ -3,9 +3,9 @@ use std::f64::consts::PI;
 use super::{Backward, Float, Forward, Layer};
 
 /// Real spherical harmonics of the degrees below `degrees`, as polynomials of (x, y, z). Harmonic m of degree l is
-/// output `l² + l + m`: `N·Πₗ^|m|(z)·Cₘ(x, y)`. `Πₗᵐ` is the m-th derivative of Legendre's polynomial. With
-/// `x + iy = r·e^(iφ)`, `Cₘ` is `rᵐ·cos(mφ)` or, for m < 0, `r^|m|·sin(|m|φ)`. `N` has the sign `(−1)ᵐ` and makes the
-/// integral of a harmonic's square over the sphere 1.
+/// output `l² + l + m`, and equals `N·Πₗ^|m|(z)·Cₘ(x, y)`. Here `Πₗᵐ` is the m-th derivative of Legendre's polynomial.
+/// With `x + iy = r·e^(iφ)`, `Cₘ` is `rᵐ·cos(mφ)` or, for m < 0, `r^|m|·sin(|m|φ)`. `N` has the sign `(−1)ᵐ`; its
+/// magnitude makes the integral of a harmonic's square over the sphere 1.
 #[derive(Debug, Clone, Copy)]
 pub struct SphericalHarmonics {
     /// Number of degrees, from degree 0 on.
@@ -20,12 +20,12 @@ fn choose(n: usize, k: usize) -> f64 {
     factorial(n) / factorial(k) / factorial(n - k)
 }
 
-/// `n` as an exponent.
+/// Returns `n` as an exponent.
 fn to_i32(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// The m-th derivative of `P_l(z) = 2⁻ˡ Σ_k (−1)ᵏ·C(l,k)·C(2l−2k,l)·z^(l−2k)`.
+/// Returns the m-th derivative of `P_l(z) = 2⁻ˡ Σ_k (−1)ᵏ·C(l,k)·C(2l−2k,l)·z^(l−2k)`.
 fn legendre(l: usize, m: usize, z: f64) -> f64 {
     let powers = (0..=l / 2).filter(|k| l - 2 * k >= m);
     let terms = powers.map(|k| {
@@ -37,14 +37,14 @@ fn legendre(l: usize, m: usize, z: f64) -> f64 {
     terms.sum::<f64>() / 2f64.powi(to_i32(l))
 }
 
-/// `rᵐ·cos(mφ)` and `rᵐ·sin(mφ)`.
+/// Returns `rᵐ·cos(mφ)` and `rᵐ·sin(mφ)`.
 fn circular(m: usize, [x, y]: [f64; 2]) -> [f64; 2] {
     let (sine, cosine) = (m as f64 * y.atan2(x)).sin_cos();
     let size = x.hypot(y).powi(to_i32(m));
     [size * cosine, size * sine]
 }
 
-/// A harmonic, followed by its gradient.
+/// Returns a harmonic's value, followed by its gradient with respect to x, y and z.
 fn harmonic(l: usize, m: usize, is_sine: bool, [x, y, z]: [f64; 3]) -> [f64; 4] {
     let part = |of: [f64; 2]| of[usize::from(is_sine)];
     let degrees = (2 * l + 1) as f64 / (4.0 * PI);
@@ -65,7 +65,7 @@ fn harmonic(l: usize, m: usize, is_sine: bool, [x, y, z]: [f64; 3]) -> [f64; 4] 
 }
 
 impl SphericalHarmonics {
-    /// All harmonics with their gradients, in the order of the outputs.
+    /// Returns the values and the gradients of all harmonics, in the order of the outputs.
     fn all(self, v: [f64; 3]) -> impl Iterator<Item = [f64; 4]> {
         (0..self.degrees).flat_map(move |l| {
             let below = (1..=l).rev().map(|m| (m, true));
@@ -115,7 +115,8 @@ mod tests {
         all.map(|[value, ..]| value).collect()
     }
 
-    /// Nodes and weights of Gauss–Legendre quadrature over −1 to 1, which is exact for polynomials of degree 2n − 1.
+    /// Returns the nodes and weights of the Gauss–Legendre quadrature over −1 to 1 with `n` nodes. It is exact for
+    /// polynomials of degrees up to 2n − 1.
     fn nodes(n: usize) -> Vec<[f64; 2]> {
         let of_index = |index: usize| {
             let mut z = (PI * (index as f64 + 0.75) / (n as f64 + 0.5)).cos();
@@ -129,7 +130,7 @@ mod tests {
         (0..n).map(of_index).collect()
     }
 
-    /// Uses a quadrature that is exact for products of two harmonics.
+    /// Integrates with a quadrature that is exact for products of two harmonics.
     #[test]
     fn harmonics_are_orthonormal_over_the_sphere() {
         let degrees = 8;

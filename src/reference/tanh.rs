@@ -2,7 +2,7 @@ use ndarray::Zip;
 
 use super::{Backward, Float, Forward, Layer};
 
-/// `y = tanh x`; `dx = dy·(1 − y²)`.
+/// Hyperbolic tangent: `y = tanh x`; `dx = dy·(1 − y²)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tanh;
 

@@ -1,4 +1,4 @@
-//! Comparison of the device's results with the interpreter's.
+//! Compares the device's results with the interpreter's.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::SPREAD;
 use crate::kernel::{Access, Element, Item};
 use crate::plan::Recorded;
 
-/// Part of the bound, relative to the largest magnitude of the tensor: 2⁻²⁰.
+/// Term of the bound, relative to the largest magnitude in the tensor: 2⁻²⁰.
 const FLOOR: f64 = 1.0 / 1_048_576.0;
 
 /// One element of a tensor, on the device and in the interpreter.
@@ -19,17 +19,17 @@ pub struct Difference {
     pub tensor: String,
     /// Index of the element.
     pub element: usize,
-    /// Its value on the device.
+    /// Value of the element on the device.
     pub device: f64,
-    /// Its value in the interpreter.
+    /// Value of the element in the interpreter.
     pub interpreted: f64,
-    /// How far the two may be apart: 0 for integers.
+    /// The allowed distance of the two values; 0 for integers.
     pub bound: f64,
 }
 
 impl Difference {
-    /// How far the values are apart. 0 if one is NaN and the other is NaN or infinite: a device may assume that all
-    /// values are finite, so it may give either for a value that is not.
+    /// The distance of the two values. It is 0 if one is NaN and the other is NaN or infinite: devices may assume that
+    /// all values are finite, so they may return either for a value that is not finite.
     #[must_use]
     pub fn distance(&self) -> f64 {
         let device = self.device;
@@ -51,7 +51,7 @@ impl Difference {
         self.distance() <= self.bound
     }
 
-    /// The distance as a share of the bound.
+    /// The distance as a fraction of the bound.
     fn share(&self) -> f64 {
         let distance = self.distance();
         if distance == 0.0 {
@@ -113,7 +113,7 @@ pub(super) fn differences(
     worst.collect()
 }
 
-/// The first of the elements with the largest share of their bound. Their tensors have no names yet.
+/// Of the elements with the largest fraction of their bound, returns the first. Its tensor has no name yet.
 fn first_largest(differences: impl Iterator<Item = Difference>) -> Option<Difference> {
     differences.reduce(|worst, next| {
         if next.share() > worst.share() {

@@ -1,4 +1,4 @@
-//! Interpretation of a dispatch.
+//! Interprets a dispatch.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use crate::gpu::Gpu;
 use crate::kernel::Access;
 use crate::plan::Recorded;
 
-/// Identifies a kernel: its source, entry point, and the bits of its constants.
+/// Identifies a kernel by its source, its entry point, and the bits of its constants.
 type Key = (Arc<str>, String, Vec<(String, u64)>);
 
 /// The results of an interpreted dispatch.
 pub(super) struct Interpreted {
     pub(super) blocks: Vec<Block>,
     pub(super) report: Report,
-    /// The tensors in the order of the kernel's bindings.
+    /// The tensors after the dispatch, in the order of the kernel's bindings.
     pub(super) after: Vec<Buffer>,
-    /// The tensors after each run whose operations are off by a random part of the error that WGSL allows.
+    /// The tensors after each of the runs in which a random part of the error that WGSL allows is added to every
+    /// operation.
     pub(super) moved: Vec<Vec<Buffer>>,
 }
 
@@ -29,14 +30,14 @@ pub(super) struct Interpreter<'a> {
     kernels: HashMap<Key, Kernel>,
 }
 
-/// The elements of all tensors of a dispatch, in the order of the kernel's bindings.
+/// Reads the elements of all tensors of a dispatch, in the order of the kernel's bindings.
 pub(super) fn contents(gpu: &Gpu, recorded: &Recorded) -> Result<Vec<Buffer>, Error> {
     let tensors = recorded.tensors.iter();
     let buffers = tensors.map(|tensor| Ok(Buffer::from_u32s(&gpu.read::<u32>(tensor)?)));
     buffers.collect()
 }
 
-/// Writes these elements into the tensors that a dispatch may write.
+/// Writes the elements `after` into those tensors that the dispatch may write.
 pub(super) fn write(gpu: &Gpu, recorded: &Recorded, after: &[Buffer]) -> Result<(), Error> {
     let bindings = recorded.contract.bindings.iter();
     let all = bindings.zip(recorded.tensors.iter().zip(after));
@@ -64,7 +65,7 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Interpreted, Error> {
         let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
         let [x, y] = recorded.workgroups;
-        // The block comes first; a tensor's binding number is its index plus 1.
+        // Binding 0 is the settings block; a tensor's binding number is its index plus 1.
         let mut dispatch = Dispatch::new([x, y, 1]).bind(0, 0, 0);
         for binding in 1..=before.len() {
             let number = u32::try_from(binding).unwrap_or(u32::MAX);
@@ -108,7 +109,7 @@ impl<'a> Interpreter<'a> {
         })
     }
 
-    /// The kernel of a dispatch, compiled for the interpreter.
+    /// Returns the kernel of a dispatch, compiled for the interpreter.
     pub(super) fn kernel(&mut self, recorded: &Recorded) -> Result<Kernel, Error> {
         let failed = |error: wgsl_sanitizer::Error| failed(recorded, &error);
         let contract = &recorded.contract;
@@ -143,7 +144,7 @@ fn failed(recorded: &Recorded, error: &wgsl_sanitizer::Error) -> Error {
     }
 }
 
-/// Splits a source into the files that it is composed of; a part of no file gets the shader's name.
+/// Splits a source into the files from which it was assembled. A part that belongs to no file gets the shader's name.
 fn parts<'s>(
     name: &'s str,
     source: &'s str,

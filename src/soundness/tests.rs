@@ -9,14 +9,14 @@ use crate::ops::{Adam, AdamW, Optimizer, Schedule, Sgd, TargetKind};
 
 #[test]
 fn the_first_loss_out_of_bounds_is_the_divergence() -> Result<(), Error> {
-    // Rounding loses 1 more, but not 1 less.
+    // In `f32`, adding 1 to this loss is lost in rounding; subtracting 1 is not.
     let [above, below] = [1.0, -1.0].map(|one| LARGEST_LOSS + one);
     assert_eq!(
         (above.to_bits(), below < LARGEST_LOSS),
         (LARGEST_LOSS.to_bits(), true)
     );
     let of = |examples| soundness(Sgd::new(0.1), examples);
-    // A loss of values may be as large as the values are.
+    // A loss that compares values may be as large as the values.
     assert!(of(values(1.0, 1e15)?).judge(0, &[1e30]).is_ok());
     assert!(of(values(1.0, 1e15)?).judge(0, &[f32::INFINITY]).is_err());
     let sound = vec![0.0, 2.3, LARGEST_LOSS - 1.0];
@@ -51,7 +51,7 @@ fn soundness(optimizer: impl Optimizer + 'static, examples: Examples) -> Soundne
     Soundness::new(Arc::new(optimizer), targets, Some(examples))
 }
 
-/// Two examples whose features reach `reach`.
+/// Two examples whose features have magnitudes up to `reach`.
 fn classes(reach: f32) -> Result<Examples, Error> {
     let labels = Labels::from_classes(vec![0, 1], 2);
     let x = array![[0.1, -reach], [0.2, 0.3]];
@@ -59,7 +59,7 @@ fn classes(reach: f32) -> Result<Examples, Error> {
     Ok(Examples::from(&table?))
 }
 
-/// Two examples whose features reach `reach`, each with a value; the values reach `targets`.
+/// Two examples with values as targets. Features have magnitudes up to `reach`, targets up to `targets`.
 fn values(reach: f32, targets: f32) -> Result<Examples, Error> {
     let x = array![[0.1, -reach], [0.2, 0.3]];
     let y = array![[0.0], [-targets]];
@@ -112,7 +112,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
             "Lower the weight decay (it is 8) or the learning rate (it is 0.5): their product is 4, and at 2 or above \
              the weight decay alone makes parameters grow",
         ),
-        // Adam adds the decay to the gradient and then scales the sum, so the decay is not to blame.
+        // Adam adds the decay to the gradient and then scales the sum, so the decay cannot be the cause.
         (
             Box::new(Adam::new(0.5).weight_decay(1000.0)),
             bytes(),
@@ -182,7 +182,7 @@ fn a_divergence_is_blamed_on_what_can_have_led_to_it() -> Result<(), Error> {
     Ok(())
 }
 
-/// Before the first update of the parameters, the reported rate is that of the step itself.
+/// Before the first update, the error reports the learning rate of the step itself.
 #[test]
 fn a_divergence_has_the_rate_of_the_last_update_before_it() -> Result<(), Error> {
     let rising = Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
@@ -206,7 +206,7 @@ fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Err
     soundness.set_rule(10, Arc::new(Sgd::new(0.5)), Vec::new());
     soundness.set_rule(20, Arc::new(Sgd::new(0.1)), Vec::new());
     soundness.set_rule(30, Arc::new(Sgd::new(7.0)), Vec::new());
-    // The last update before the loss of step 11 was the update of step 10.
+    // The update of step 10 is the last one before the loss of step 11.
     for (step, expected) in [
         (11, 50.0),
         (12, 0.5),
@@ -228,13 +228,13 @@ fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Err
     Ok(())
 }
 
-/// Saving is refused for the parameters that gave the loss, and for all later ones.
+/// Saving is refused from the first parameters that gave an unsound loss on.
 #[test]
 fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Error> {
     let mut soundness = soundness(Sgd::new(0.1), classes(1.0)?);
     assert!(soundness.check().is_ok());
     assert!(soundness.judge(20, &[1.0, f32::NAN]).is_err());
-    // A future may report a divergence at an earlier step, which then counts; one at a later step does not.
+    // A future may report a divergence at an earlier step, which then replaces the stored one. A later step does not.
     assert!(soundness.judge(10, &[1.0, 1.0, f32::INFINITY]).is_err());
     assert!(soundness.judge(30, &[f32::NAN]).is_err());
     let again = soundness.check();
@@ -253,13 +253,13 @@ fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Er
     let late = soundness.clone();
     soundness.begin_anew(50);
     assert!(soundness.check().is_ok() && soundness.check_saving(50).is_ok());
-    // Losses of the old parameters that are read late say nothing about the new parameters.
+    // Losses of the replaced parameters, read late, say nothing about the new ones.
     assert!(
         soundness
             .judge(45, &[1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0])
             .is_ok()
     );
-    // Nor does a future from before the change.
+    // The same holds for a future made before the replacement: its error does not affect the new parameters.
     assert!(late.judge(48, &[f32::NAN]).is_err());
     assert!(soundness.check().is_ok());
     let first = soundness
@@ -287,7 +287,7 @@ fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
     let expected =
         "5 is NaN. Lower the learning rate (it is 0.5; groups have 0.1 and 20 times that)";
     assert_eq!(said(&constant, 5), rate(expected));
-    // The groups stay the same with another optimizer.
+    // Another optimizer keeps the groups.
     constant.set_rule(8, Arc::new(Sgd::new(2.0)), multiples());
     let expected =
         "10 is NaN. Lower the learning rate (it is 2; groups have 0.1 and 20 times that)";

@@ -1,4 +1,4 @@
-//! Rows in the caller's tensors.
+//! Training rows in tensors of the caller.
 
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::ops::Loss;
 use crate::tensor::Tensor;
 
-/// Rows of a training step in the program's own tensors, which its kernels may change between steps: see
+/// The rows of a training step in tensors of the caller, whose own kernels may change them between steps: see
 /// [`Trainer::external`](crate::Trainer::external).
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -16,11 +16,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Features `x` (rows, features) of `f32`, and targets: classes (1, rows) of `u32`, or values (rows, outputs) of
-    /// `f32`.
+    /// Makes a batch of features `x`, (rows, features) in `f32`, and targets. Targets are classes, (1, rows) in `u32`,
+    /// or values, (rows, outputs) in `f32`.
     ///
-    /// The targets are not checked. An invalid class gives a loss that is NaN or that of another class; a probability
-    /// outside 0 to 1 gives a loss that is NaN.
+    /// The values in the target tensor are not checked. An invalid class gives a loss that is NaN, or the loss of
+    /// another class. A probability outside 0 to 1 gives a loss that is NaN.
     #[must_use]
     pub fn new(x: &Tensor, targets: &Tensor) -> Self {
         Self {
@@ -30,8 +30,8 @@ impl Batch {
         }
     }
 
-    /// Adds a weight for each row, (1, rows) of `f32`. It multiplies the row's loss and its gradient. The mean still
-    /// divides by the number of rows: weights of 1 change nothing.
+    /// Adds one weight per row, (1, rows) in `f32`, that multiplies the row's loss and gradient. The weights do not
+    /// change the divisor of the mean loss: weights of 1 change nothing.
     #[must_use]
     pub fn weights(self, weights: &Tensor) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Batch {
         self.x.rows()
     }
 
-    /// Checks that the rows fit the model, and that the targets fit the loss.
+    /// Checks device, element type and shape of all tensors against the model and the loss.
     pub(crate) fn check(&self, model: &Model, loss: &dyn Loss) -> Result<(), Error> {
         let rows = self.rows();
         let (of_targets, targets) = match loss.targets() {

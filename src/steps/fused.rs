@@ -1,4 +1,4 @@
-//! The step in two dispatches, described in `shaders/fused_slices.wgsl`.
+//! A training step in two dispatches ([`Fusion::Fused`]); `shaders/fused_slices.wgsl` describes the algorithm.
 
 mod cost;
 mod kernels;
@@ -19,18 +19,18 @@ use crate::tensor::Tensor;
 pub(super) use kernels::{Algorithm, contracts};
 use kernels::{Kernels, LayerBlock, Mlp};
 
-/// Most linear layers for which the kernels have room.
+/// Maximum number of linear layers: the length of the kernels' arrays.
 const MAX_LAYERS: usize = 8;
-/// Most outputs of all layers together: `ROOM` in `shaders/fused_middle.wgsl`.
+/// Maximum number of outputs of all layers together: `ROOM` in `shaders/fused_middle.wgsl`.
 const MAX_COLUMNS: usize = 1800;
-/// Most rows per workgroup of `middle`: `MOST_ROWS` in the same shader.
+/// Maximum number of rows per workgroup of the kernel `middle`: `MOST_ROWS` in the same shader.
 const MAX_GROUP: usize = 32;
-/// Most minibatches chosen at a time; a power of two.
+/// Maximum number of minibatches that are drawn at once; a power of two.
 const MINIBATCHES: usize = 256;
-/// Most indices of the minibatches chosen at a time.
+/// Maximum number of examples in the minibatches that are drawn at once.
 const MAX_INDICES: usize = 1 << 22;
 
-/// A training that can be fused, with all settings of its kernels.
+/// A network whose training step can be fused, with all settings of the kernels.
 #[derive(Debug)]
 pub(super) struct Network {
     mlp: Mlp,
@@ -39,7 +39,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Checks that the steps of a training can be fused.
+    /// Checks that the steps of a training can be fused, and computes the settings of the kernels.
     pub(super) fn new(training: &Training<'_>, algorithm: Algorithm) -> Result<Self, Unfused> {
         let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Unfused::Features);
@@ -82,9 +82,10 @@ impl Network {
             });
         }
         let widest = layer.iter().map(|layer| layer.outputs).max().unwrap_or(1) as usize;
-        // One row per workgroup has the shortest latency, until there are 256 workgroups: about twice the
-        // multiprocessors of a large GPU. At most half of a workgroup's invocations should have an output each. A
-        // power of two, because the kernel uses shifts instead of divisions.
+        // One row per workgroup has the shortest latency, up to 256 workgroups, about twice the number of
+        // multiprocessors of a large GPU. For larger minibatches, a workgroup takes several rows, but so few that at
+        // most half of its invocations compute an output of a layer. The number of rows is a power of two, because the
+        // kernel uses shifts instead of divisions.
         let group = (128 / widest).min(batch.div_ceil(256));
         let group = group.clamp(1, MAX_GROUP.min(MAX_COLUMNS / columns));
         let group = 1 << group.ilog2();
@@ -132,25 +133,26 @@ impl Network {
         Ok(network)
     }
 
-    /// Elements of the partial sums of z₁: one for each slice of inputs, row and output.
+    /// Number of partial sums of z₁, the first layer's outputs before its activation: one for each slice of inputs, row
+    /// and output.
     fn parts_len(&self) -> usize {
         let first = &self.layers()[0];
         let slices = (first.inputs as usize).div_ceil(self.algorithm.kernels().first[0]);
         slices * self.mlp.rows as usize * first.outputs as usize
     }
 
-    /// This network, if its fused step is estimated to be faster. The traffic of the partial sums costs what the saved
-    /// dispatches gain; and every workgroup of `middle` reads all weights after the first layer twice, for only a few
-    /// rows. Each algorithm therefore has a bound on the bytes of the partial sums and on the number of weights after
-    /// the first layer:
+    /// Returns this network if its fused step is estimated to be faster than layer by layer. Fusing saves dispatches,
+    /// but it has two costs: writing and reading the partial sums takes time, and every workgroup of `middle` reads all
+    /// weights after the first layer twice, for only a few rows. Each algorithm therefore has a limit on the bytes of
+    /// the partial sums, and a limit on the number of weights after the first layer:
     ///
-    /// - `Tiles`, 32 MiB and 32,768 weights: measured on an H200 with batch 100, fusing makes 784→50→10 5 times as
-    ///   fast, 784→200→10 4.6 times, 784→128→64→10 2.8 times, and 784→500→10, 784→1000→10 (19 MiB) and 784→256→64→10
-    ///   (17,024 weights) 2.2 times. The bounds are an estimate of where fusing no longer helps.
-    /// - `Registers`, 4 MiB and 4,096 weights: measured on lavapipe, fusing makes 784→50→10 1.2 times as fast,
-    ///   784→200→10 equally fast, 784→100→50→10 (5,500 weights) 0.7 times and 784→500→10 0.7 times.
-    /// - `Vectors`, 4 MiB and 4,096 weights: measured on SwiftShader on a busy machine, fusing makes 784→50→10 1.4
-    ///   times as fast, 784→200→10 1.07 times, 784→500→10 equally fast and 784→100→50→10 0.96 times.
+    /// - `Tiles`: 32 MiB and 32,768 weights, an estimate of where fusing no longer helps. Speedups by fusing on an
+    ///   H200, with minibatches of 100 rows: 5 for 784→50→10, 4.6 for 784→200→10, 2.8 for 784→128→64→10, and 2.2 for
+    ///   784→500→10, 784→1000→10 (19 MiB) and 784→256→64→10 (17,024 weights).
+    /// - `Registers`: 4 MiB and 4,096 weights. Speedups on lavapipe: 1.2 for 784→50→10, 1 for 784→200→10, and 0.7 for
+    ///   784→100→50→10 (5,500 weights) and 784→500→10.
+    /// - `Vectors`: 4 MiB and 4,096 weights. Speedups on SwiftShader on a busy machine: 1.4 for 784→50→10, 1.07 for
+    ///   784→200→10, 1 for 784→500→10, and 0.96 for 784→100→50→10.
     pub(super) fn if_faster(self) -> Result<Self, Unfused> {
         let weights = |l: &LayerBlock| u64::from(l.inputs) * u64::from(l.outputs);
         let later: u64 = self.layers()[1..].iter().map(weights).sum();
@@ -169,7 +171,8 @@ impl Network {
         4 * self.parts_len() as u64
     }
 
-    /// Elements of the partial sums of z₁, of the outputs and δ of all layers, and of the losses, for all rows.
+    /// Number of elements in the scratch buffer: the partial sums of z₁, the outputs and deltas of all layers, and the
+    /// losses, for all rows.
     fn scratch_len(&self) -> usize {
         self.parts_len() + self.mlp.rows as usize * (2 * self.mlp.columns as usize + 1)
     }
@@ -178,7 +181,7 @@ impl Network {
         &self.mlp.layer[..self.mlp.layers as usize]
     }
 
-    /// Allocates the buffers of the steps and records the steps.
+    /// Allocates the buffers and records the plans.
     pub(super) fn record(&self, training: &Training<'_>) -> Result<Steps, Error> {
         let Rows::Minibatches(minibatches) = training.rows else {
             return Err(Error::Plan(Unfused::Features));
@@ -230,14 +233,15 @@ impl Network {
 
         let mut step = Recorder::new(gpu);
         self.record_step(&mut step, &buffers);
-        // Compile the kernels of all plans together: separately, each plan would wait for its own.
+        // Compile the kernels of all plans in parallel: `finish` would compile them plan by plan.
         let recorders = [&refill, &start, &step];
         gpu.compile_all(recorders.into_iter().flat_map(Recorder::contracts))?;
         let runner = Fused {
             refill: refill.finish()?,
             start: start.finish()?,
             step: step.finish()?,
-            // The last step after a refill also starts the forward pass of the minibatch that follows.
+            // One less than the number of drawn minibatches, because the last step also starts the forward pass of the
+            // next minibatch.
             reach: self.minibatches - 1,
             chosen: 0,
             is_started: false,
@@ -245,7 +249,7 @@ impl Network {
         Ok(Steps::new(Fusion::Fused, runner))
     }
 
-    /// Records the partial sums of z₁ for the next minibatch.
+    /// Records the dispatch that computes the partial sums of z₁ for the next minibatch.
     fn record_forward(&self, recorder: &mut Recorder<'_>, buffers: &Buffers) {
         let tensors = [&buffers.minibatch, &buffers.scratch, &buffers.parameters];
         let kernel = self.algorithm.kernels().forward;
@@ -294,7 +298,7 @@ impl Network {
     }
 }
 
-/// Buffers of the kernels; the shaders document their shapes.
+/// The buffers of the kernels. The comments in the shaders describe their layouts.
 #[derive(Debug)]
 struct Buffers {
     parameters: Tensor,
@@ -307,19 +311,19 @@ struct Buffers {
     history: Tensor,
 }
 
-/// The recorded plans, and how many steps they can still take.
+/// The recorded plans, and which of them the next step needs.
 #[derive(Debug)]
 struct Fused {
-    /// Chooses the minibatches of the next `reach` steps. It reads the step counter, so any runner may have taken the
-    /// steps before.
+    /// Draws the minibatches of the next `reach` steps. It reads the step counter on the device, so it is right
+    /// whatever code took the steps before.
     refill: Plan,
-    /// Computes the first product of the next minibatch, which otherwise the previous step computes.
+    /// Computes the first layer's partial sums for the next minibatch. Usually the previous step computes them.
     start: Plan,
     step: Plan,
     reach: usize,
-    /// Number of coming steps whose minibatches are already chosen.
+    /// Number of future steps whose minibatches are already drawn.
     chosen: usize,
-    /// Whether the last step computed the result of `start` with the present parameters.
+    /// Whether the first layer's partial sums of the next minibatch are already computed with the present parameters.
     is_started: bool,
 }
 
@@ -332,7 +336,7 @@ impl Runner for Fused {
         vec![&self.refill, &self.start, &self.step]
     }
 
-    /// The learning rate is a setting of the kernels.
+    /// Returns false: the kernels have the learning rate in their uniform block.
     fn reads_coefficients(&self) -> bool {
         false
     }
@@ -360,7 +364,8 @@ impl Runner for Fused {
     }
 }
 
-/// The linear layers of a network, each with the activation after it, and their number.
+/// Returns the settings of the network's linear layers, each with the activation after it, and the number of these
+/// layers.
 fn layer_blocks(
     training: &Training<'_>,
     kernels: &Kernels,
@@ -423,7 +428,7 @@ fn layer_blocks(
     Ok((blocks, count))
 }
 
-/// The shaders' number for an activation.
+/// Returns the shaders' number of an activation.
 fn activation(of_use: &Use) -> Option<u32> {
     let layer = unwrapped(&*of_use.layer);
     match () {
@@ -433,7 +438,7 @@ fn activation(of_use: &Use) -> Option<u32> {
     }
 }
 
-/// First element of a parameter in the one buffer of all parameters.
+/// Returns the index of a parameter's first element in the buffer of all parameters.
 fn place(parameter: &Tensor) -> u32 {
     to_u32(usize::try_from(parameter.buffer().1 / 4).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,5 @@
-//! Decides whether a step fuses the network's head, and whether that is faster.
+//! Decides whether the network's head can be fused, and whether fusing is faster: see
+//! [`Fusion::Head`](super::Fusion::Head).
 
 use super::{Rows, Training};
 use crate::error::Unfused;
@@ -6,7 +7,7 @@ use crate::kernel::Element;
 use crate::model::ModelHead;
 use crate::ops::head::{Head, HeadLoss};
 
-/// The head of the trained network, or why it cannot be fused.
+/// Returns the head of the trained network, or the reason why it cannot be fused.
 pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let model = training.model;
@@ -15,7 +16,7 @@ pub(super) fn of(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     Ok(head)
 }
 
-/// The head, if fusing it is estimated to be faster.
+/// Returns the head if fusing it is possible and estimated to be faster; otherwise the reason why it is not.
 pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     check(training)?;
     let head = training.model.faster_head()?;
@@ -24,7 +25,7 @@ pub(super) fn if_faster(training: &Training<'_>) -> Result<ModelHead, Unfused> {
     Ok(head)
 }
 
-/// [`if_faster`] for rows of floats; `otherwise` for rows of bytes.
+/// Returns the result of [`if_faster`] if the features are floats, and the error `otherwise` if they are bytes.
 pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<ModelHead, Unfused> {
     if takes_floats(training) {
         if_faster(training)
@@ -33,7 +34,7 @@ pub(super) fn of_rows(training: &Training<'_>, otherwise: Unfused) -> Result<Mod
     }
 }
 
-/// Number of rows in a pass.
+/// Number of rows of one minibatch.
 fn rows(training: &Training<'_>) -> usize {
     match training.rows {
         Rows::Minibatches(minibatches) => minibatches.batch,
@@ -49,7 +50,8 @@ fn check(training: &Training<'_>) -> Result<(), Unfused> {
     Ok(())
 }
 
-/// Whether rows are floats. A first layer that takes bytes directly reads a quarter of the memory of floats.
+/// Whether the features are floats. For features in bytes, the layers are not fused: a first layer that reads bytes
+/// directly reads a quarter of the memory.
 fn takes_floats(training: &Training<'_>) -> bool {
     match training.rows {
         Rows::Minibatches(rows) => rows.resident.features().element() == Element::F32,

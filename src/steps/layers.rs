@@ -6,8 +6,8 @@ use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// Records one step, layer by layer: choose, gather, forward, loss, backward, update, log. With a head, the head's
-/// dispatches compute the last layers and the loss.
+/// Records one step layer by layer: draw the examples, gather the minibatch, forward pass, loss, backward pass, update,
+/// store the loss. With a `head`, the head's two dispatches compute the last layers and the loss.
 pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Steps, Error> {
     let step = step(training, head)?;
     let fusion = match head {
@@ -17,7 +17,7 @@ pub(super) fn record(training: &Training<'_>, head: Option<&ModelHead>) -> Resul
     Ok(Steps::new(fusion, Layers { step }))
 }
 
-/// The plan of one step. Rows in tensors are neither chosen nor gathered.
+/// Records one step as a plan. Rows in tensors of the caller are used directly, without drawing and gathering examples.
 pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<Plan, Error> {
     let &Training {
         model,
@@ -61,7 +61,7 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
     recorder.finish()
 }
 
-/// Tensors for the minibatches of a step, which are computed one after another.
+/// The tensors of one minibatch. The minibatches of a step are computed one after another and reuse them.
 pub(super) struct Room<'a> {
     training: &'a Training<'a>,
     minibatches: Minibatches<'a>,
@@ -69,7 +69,7 @@ pub(super) struct Room<'a> {
     features: Tensor,
     pub(super) pass: TrainingPass,
     pub(super) compared: Compared,
-    /// The examples of all minibatches of the step (1, rows).
+    /// Indices of the examples in all minibatches of the step, (1, rows).
     indices: Tensor,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Room<'a> {
         } = minibatches;
         let model = training.model;
         let input = match head {
-            // The head's kernels take floats.
+            // The head's kernels read floats only.
             Some(head) if head.input() == 0 => Element::F32,
             _ => model.input_element(resident.features()),
         };
@@ -120,7 +120,7 @@ impl<'a> Room<'a> {
         )
     }
 
-    /// Records the gradients and losses of minibatch `part`.
+    /// Records the dispatches that compute the gradients and losses of minibatch `part`.
     pub(super) fn record(&self, recorder: &mut Recorder<'_>, part: usize) -> Result<(), Error> {
         let Minibatches {
             resident, batch, ..
@@ -137,7 +137,7 @@ impl<'a> Room<'a> {
     }
 }
 
-/// The head, prepared for training, if there is one.
+/// Prepares the head for training, if there is one.
 fn trained<'a>(
     training: &Training<'_>,
     head: Option<&'a ModelHead>,
@@ -165,9 +165,9 @@ fn record_pass(
     model.record_backward(recorder, pass, Some(step))
 }
 
-/// Sums the gradients of a step's minibatches and collects their losses, if there are several.
+/// Sums the gradients of a step's minibatches and collects their losses. Does nothing for a single minibatch.
 struct Sum {
-    /// The sum of gradients, and the losses of all rows; `None` for one minibatch.
+    /// The sum of gradients, and the losses of all rows. `None` for a single minibatch.
     of_parts: Option<(Arena, Tensor)>,
     parts: usize,
     done: usize,
@@ -197,7 +197,7 @@ impl Sum {
         })
     }
 
-    /// Records the addition of a minibatch's gradients and losses.
+    /// Records the dispatches that add a minibatch's gradients to the sum and copy its losses.
     fn add(&mut self, recorder: &mut Recorder<'_>, pass: &TrainingPass, compared: &Compared) {
         let Some((sum, losses)) = &self.of_parts else {
             return;
@@ -214,7 +214,7 @@ impl Sum {
         self.done += 1;
     }
 
-    /// The mean gradients, and the losses of all rows.
+    /// Records the division by the number of minibatches. Returns the mean gradients and the losses of all rows.
     fn finish(
         self,
         recorder: &mut Recorder<'_>,
@@ -233,7 +233,7 @@ impl Sum {
     }
 }
 
-/// A runner that needs no preparation before or between steps.
+/// A runner of steps that need no other plan before or between them.
 #[derive(Debug)]
 struct Layers {
     step: Plan,

@@ -1,5 +1,6 @@
-//! A step whose minibatches, the shards, are shared among processes. Each shard's gradients are computed separately,
-//! and the caller provides the mean gradient for the update.
+//! A step of a [distributed training](crate::distributed) on a GPU. A shard is one of the step's minibatches. The
+//! gradients of each shard are computed separately; the caller averages them over all processes, and passes the mean
+//! gradient back for the update.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,30 +15,31 @@ use crate::ops::metrics;
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
 
-/// One process's part of a recorded step.
+/// The plans of one process for a distributed step.
 pub(crate) struct Shards {
     first: usize,
-    /// The plan of each shard of this process. The first one also chooses the examples of all shards.
+    /// One plan for each shard of this process. The first plan also draws the examples of all shards.
     of_shard: Vec<Plan>,
     update: Plan,
-    /// Gradients of the shard computed last; before the update, the mean over all shards.
+    /// Gradients on the device: those of the latest shard, and during the update the mean over all shards.
     gradients: Arena,
-    /// Losses of the shard computed last (1, rows).
+    /// Losses of the latest shard, (1, rows).
     losses: Tensor,
-    /// The mean loss of the step (1, 1).
+    /// The mean loss of the step, (1, 1).
     loss: Tensor,
     /// `Layers` or `Head`.
     fusion: Fusion,
     submitted: VecDeque<Submitted>,
-    /// The gradients on the host, by block: those of the shard awaited last, then the mean over all shards.
+    /// Gradients on the host, one vector per block of the arena: those of the latest shard, then the mean over all
+    /// shards.
     host: Vec<Vec<f32>>,
 }
 
-/// A shard's gradients, by block, and the losses of its rows, on their way to the host.
+/// The pending readback of a shard's gradients, one vector per block of the arena, and of the losses of its rows.
 type Submitted = Pin<Box<dyn Future<Output = Result<(Vec<Vec<f32>>, Vec<f32>), Error>> + Send>>;
 
 impl Shards {
-    /// Records the shards of this process: its parts of the step's minibatches.
+    /// Records the plans for the shards that this process computes.
     pub(crate) fn record(
         training: &Training<'_>,
         minibatches: Minibatches<'_>,
@@ -91,7 +93,7 @@ impl Shards {
         })
     }
 
-    /// The plans of this process's part of a step, in order.
+    /// All plans that this process runs in a step, in order.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
         self.of_shard.iter().chain([&self.update])
     }
@@ -100,8 +102,8 @@ impl Shards {
         self.fusion
     }
 
-    /// Computes the gradients of a shard and returns its mean loss. Call it for the shards in order. The next shard is
-    /// submitted before this one is awaited, so that the device does not wait for the host.
+    /// Computes the gradients of shard `shard` and returns its mean loss. Call it for the shards of this process in
+    /// ascending order. It submits the next shard before it waits for this one, so that the device does not idle.
     pub(crate) fn compute(&mut self, gpu: &Gpu, shard: usize) -> Result<f32, Error> {
         let at = shard - self.first;
         if at == 0 {
@@ -131,13 +133,13 @@ impl Shards {
         Ok(mean)
     }
 
-    /// The gradients computed last, by block.
+    /// The gradients of the latest shard, one vector per block of the arena.
     pub(crate) fn gradients(&mut self) -> Vec<&mut [f32]> {
         self.host.iter_mut().map(|of| &mut of[..]).collect()
     }
 
-    /// Updates the parameters by [`gradients`](Self::gradients), which must hold the mean over all shards. Logs
-    /// `loss`, the step's mean loss.
+    /// Updates the parameters by [`gradients`](Self::gradients), in which the caller has stored the mean over all
+    /// shards. Stores `loss`, the step's mean loss, in the history of losses.
     pub(crate) fn update(&self, gpu: &Gpu, loss: f32) -> Result<(), Error> {
         for (block, mean) in self.gradients.blocks().iter().zip(&self.host) {
             gpu.write(block, mean)?;

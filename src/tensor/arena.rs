@@ -6,19 +6,19 @@ use crate::gpu::Gpu;
 use crate::kernel::Element;
 use crate::shape::TensorShape;
 
-/// The `f32` tensors of one role, such as parameters, packed into few buffers. One dispatch can process all of them,
-/// and wgpu has few buffers to track.
+/// The `f32` tensors of one role, for example all parameters of a model, packed into few buffers. One dispatch can then
+/// process all of them, and wgpu has fewer buffers to track.
 #[derive(Debug, Clone)]
 pub struct Arena {
     tensors: Vec<Tensor>,
-    /// Block index and first element of each tensor.
+    /// For each tensor: the index of its block, and its first element in this block.
     places: Vec<(usize, usize)>,
     blocks: Vec<Tensor>,
-    /// Tensor indices in memory order.
+    /// Indices of the tensors, sorted by their position in memory.
     order: Vec<usize>,
 }
 
-/// One tensor of an [`Arena`].
+/// Describes one tensor of an [`Arena`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ArenaSpec {
@@ -26,12 +26,13 @@ pub struct ArenaSpec {
     pub label: String,
     /// Shape of the tensor.
     pub shape: TensorShape,
-    /// Whether weight decay applies. Tensors with weight decay lie first in memory, so that an update has few parts.
+    /// Whether weight decay applies to the tensor. Tensors with weight decay come first in memory, so that an update
+    /// needs few dispatches.
     pub decays: bool,
 }
 
 impl ArenaSpec {
-    /// A tensor to which weight decay applies.
+    /// Describes a tensor to which weight decay applies.
     #[must_use]
     pub fn new(label: impl Into<String>, shape: impl Into<TensorShape>) -> Self {
         Self {
@@ -48,7 +49,7 @@ impl ArenaSpec {
     }
 }
 
-/// Planned place of a tensor: its index, first byte and bytes in a block.
+/// The planned position of a tensor: its index, and its first byte and size in a block.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     index: usize,
@@ -57,13 +58,13 @@ struct Planned {
 }
 
 impl Arena {
-    /// Zeroed tensors with the labels and shapes of `specs`, in that order.
+    /// Makes tensors of zeros with the labels and shapes of `specs`, in this order.
     ///
     /// # Errors
-    /// As [`Tensor::zeros`].
+    /// The errors of [`Tensor::zeros`].
     pub fn zeros(gpu: &Gpu, role: &str, specs: &[ArenaSpec]) -> Result<Self, Error> {
         let alignment = u64::from(gpu.limits().min_storage_buffer_offset_alignment);
-        // A block must not have more elements than kernels can count.
+        // A kernel counts the elements of a block in a `u32`.
         let largest = gpu.largest_binding().min(4 * u64::from(u32::MAX));
         let mut blocks = Vec::new();
         let mut tensors: Vec<Option<(Tensor, (usize, usize))>> = vec![None; specs.len()];
@@ -100,7 +101,7 @@ impl Arena {
         })
     }
 
-    /// An arena of existing tensors, one per block.
+    /// Makes an arena of existing tensors. Each tensor is a block.
     #[cfg(test)]
     pub(crate) fn of(tensors: Vec<Tensor>) -> Self {
         Self {
@@ -111,7 +112,8 @@ impl Arena {
         }
     }
 
-    /// Tensors with these labels and shapes in existing blocks, at the positions of [`starts`](Self::starts).
+    /// Makes an arena in existing blocks. The tensors have these labels and shapes, and begin at the elements that
+    /// [`starts`](Self::starts) returns.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn within(gpu: &Gpu, blocks: &[(Tensor, Vec<(String, TensorShape)>)]) -> Self {
         let mut tensors = Vec::new();
@@ -133,8 +135,8 @@ impl Arena {
         }
     }
 
-    /// First element of each tensor in a block, and the block's number of elements. Tensors start where the device can
-    /// bind one.
+    /// Returns the first element of each tensor in a block, and the number of elements of the block. Each tensor begins
+    /// at an offset where the device can bind it.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn starts(
         gpu: &Gpu,
@@ -157,7 +159,8 @@ impl Arena {
         &self.tensors
     }
 
-    /// The same memory as a few long rows. They include the gaps between tensors, which always contain zeros.
+    /// The arena's memory as a few tensors of one long row each. A row includes the gaps between tensors, which always
+    /// contain zeros.
     #[must_use]
     pub fn blocks(&self) -> &[Tensor] {
         &self.blocks
@@ -170,10 +173,10 @@ impl Arena {
         self.blocks.len() == other.blocks.len() && buffers.all(|is_same| is_same)
     }
 
-    /// Joins tensors that are adjacent in memory and have the same key into one long row, gaps included, and returns
-    /// each row with its key. `key` takes a tensor's index. Arenas with the same specs have the same parts.
+    /// Joins neighboring tensors of a block that have the same key into one long row, gaps included. Returns each row
+    /// with its key. `key` receives the index of a tensor. Arenas with the same specs have the same parts.
     pub(crate) fn parts<K: PartialEq>(&self, key: impl Fn(usize) -> K) -> Vec<(Tensor, K)> {
-        // Start of each part (block and first element), and its key.
+        // For each part: its first position (block, element) and its key.
         let mut starts: Vec<((usize, usize), K)> = Vec::new();
         for &index in &self.order {
             let place = self.places[index];
@@ -197,7 +200,8 @@ impl Arena {
             .collect()
     }
 
-    /// Writes all tensors, one block at a time. `values` has a slice for each tensor, of the tensor's length.
+    /// Writes all tensors, block by block. `values` yields one slice per tensor, with as many values as the tensor has
+    /// elements.
     pub(crate) fn write<'a>(
         &self,
         gpu: &Gpu,
@@ -216,7 +220,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Reads the elements of every tensor as of this call, one block at a time.
+    /// Reads the elements that all tensors have at the time of this call, block by block.
     pub(crate) fn read(
         &self,
         gpu: &Gpu,
@@ -238,7 +242,7 @@ impl Arena {
     }
 }
 
-/// Creates block `number` and the tensors in it.
+/// Creates block `number` with the tensors that are planned in it.
 fn fill(
     gpu: &Gpu,
     role: &str,

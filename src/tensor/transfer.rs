@@ -1,4 +1,4 @@
-//! Transfer of elements to a device and back.
+//! Transferring elements to a device and back.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use crate::gpu::block_on;
 use crate::gpu::{Finished, Gpu, Sender, Signal, check_usage};
 
 impl Gpu {
-    /// Copies values into a tensor before the next submitted work runs.
+    /// Copies values into a tensor. The copy takes place before the next submitted work.
     ///
     /// # Errors
-    /// - [`Error::Setting`] when `T` is not as large as an element.
+    /// - [`Error::Setting`] when the size of `T` is not the size of an element.
     /// - [`Error::Count`] when the number of values is not the number of elements.
     /// - [`Error::OtherGpu`] when the tensor belongs to another device.
-    /// - [`Error::Buffer`] when its buffer has no `COPY_DST` usage, or is destroyed or mapped.
+    /// - [`Error::Buffer`] when the tensor's buffer has no `COPY_DST` usage, or is destroyed or mapped.
     pub fn write<T: Pod>(&self, tensor: &Tensor, values: &[T]) -> Result<(), Error> {
         tensor.check_gpu(self)?;
         let size = size_of::<T>();
@@ -39,7 +39,7 @@ impl Gpu {
         self.write_packed(tensor, bytemuck::cast_slice(values))
     }
 
-    /// [`write`](Self::write) for a matrix, row by row.
+    /// [`write`](Self::write) for a matrix, which need not be contiguous.
     pub(crate) fn write_view(
         &self,
         tensor: &Tensor,
@@ -51,7 +51,7 @@ impl Gpu {
         }
     }
 
-    /// Writes bytes, four per element.
+    /// Writes bytes, packing four into each element.
     fn write_packed(&self, tensor: &Tensor, bytes: &[u8]) -> Result<(), Error> {
         assert_eq!(bytes.len() as u64, tensor.bytes(), "{}", tensor.label());
         let (buffer, offset) = tensor.buffer();
@@ -63,7 +63,7 @@ impl Gpu {
         written.map_err(|error| error.of_tensor(tensor.label()))
     }
 
-    /// Writes rows of a tensor from row `first` on.
+    /// Writes rows of a tensor, beginning with row `first`.
     pub(crate) fn write_rows<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -83,22 +83,23 @@ impl Gpu {
         })
     }
 
-    /// Reads the elements of a tensor after all submitted work: as `f32` or `u32`, or the bits of one as the other.
+    /// Reads the elements of a tensor, after all submitted work has ended. `T` is `f32` or `u32`; if the tensor has the
+    /// other type, the bits are reinterpreted.
     ///
     /// # Errors
-    /// - [`Error::Setting`] when `T` is not as large as an element.
-    /// - [`Error::Timeout`] when the device does not finish, and [`Error::DeviceLost`] when it is gone.
-    /// - [`Error::OutOfMemory`] when there is no room for the copy.
+    /// - [`Error::Setting`] when the size of `T` is not the size of an element.
+    /// - [`Error::Timeout`] when the device does not finish in time, and [`Error::DeviceLost`] when the device is lost.
+    /// - [`Error::OutOfMemory`] when the device has no memory for the copy.
     /// - [`Error::OtherGpu`] when the tensor belongs to another device.
-    /// - [`Error::Buffer`] when its buffer has no `COPY_SRC` usage, or is destroyed or mapped.
+    /// - [`Error::Buffer`] when the tensor's buffer has no `COPY_SRC` usage, or is destroyed or mapped.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read<T: Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Error> {
         block_on(self.read_async(tensor))
     }
 
-    /// [`read`](Self::read) without blocking the thread: the future completes when the elements have arrived. It
-    /// returns the elements as of this call; work submitted later does not change them. The time limit of
-    /// [`GpuBuilder::timeout`](crate::gpu::GpuBuilder::timeout) starts when the future is first polled.
+    /// [`read`](Self::read) without blocking the thread. The future completes when the elements have arrived. It
+    /// returns the elements at the time of this call; work submitted later does not change them. The time limit of
+    /// [`GpuBuilder::timeout`](crate::gpu::GpuBuilder::timeout) begins when the future is first polled.
     ///
     /// # Errors
     /// The errors of [`read`](Self::read).
@@ -110,7 +111,8 @@ impl Gpu {
         self.read_ranges(tensor, &[all])
     }
 
-    /// [`read_async`](Self::read_async) for ranges of elements, concatenated. They must contain at least one element.
+    /// [`read_async`](Self::read_async) for ranges of elements. Returns their concatenation. The ranges must contain at
+    /// least one element in all.
     pub(crate) fn read_ranges<T: Pod>(
         &self,
         tensor: &Tensor,
@@ -137,15 +139,16 @@ impl Gpu {
             let view = view.map_err(|error| unread(&error))?;
             let values = bytemuck::pod_collect_to_vec(&view);
             drop(view);
-            // A browser would keep the buffer until it collects garbage. Elsewhere dropping frees it, and destroying
-            // would wait for a lock that another thread holds while it waits for the device.
+            // In a browser, the buffer would otherwise be kept until the next garbage collection. Natively, dropping
+            // the buffer frees it, and destroying it would wait for a lock that another thread holds while it waits for
+            // the device.
             #[cfg(target_arch = "wasm32")]
             copy.staging.destroy();
             Ok(values)
         }
     }
 
-    /// The error for a copy that cannot be read, usually because the device is lost.
+    /// Returns the error for a copy that cannot be read, usually because the device is lost.
     fn unread(&self, doing: &str, error: &dyn std::error::Error) -> Error {
         let doing = doing.to_owned();
         let reason = error.to_string();
@@ -154,7 +157,7 @@ impl Gpu {
             doing,
             message: reason,
         });
-        // A browser reports the loss later.
+        // A browser has not reported the loss yet.
         #[cfg(target_arch = "wasm32")]
         Error::DeviceLost { doing, reason }
     }
@@ -195,7 +198,7 @@ impl Gpu {
     }
 }
 
-/// Elements on their way to the host.
+/// Elements that are being copied to the host.
 struct Copy {
     staging: wgpu::Buffer,
     mapped: Signal<MapResult>,
@@ -204,8 +207,8 @@ struct Copy {
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 
-/// Passes on wgpu's report about a copy. If wgpu drops it without a report, for example after a panic, it reports an
-/// error.
+/// Passes wgpu's report about a copy to the future. If wgpu drops this callback without a report, for example after a
+/// panic, it sends an error.
 struct Mapping(Sender<MapResult>);
 
 impl Mapping {

@@ -1,4 +1,4 @@
-//! The two engines as [`Train`].
+//! The implementations of [`Train`] for both engines.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
@@ -256,7 +256,7 @@ impl Train for Trainer {
     }
 }
 
-/// A result that is already available.
+/// A future whose result is available at once.
 fn now<T: Send + 'static>(answer: Result<T, Error>) -> Later<T> {
     Box::pin(std::future::ready(answer))
 }

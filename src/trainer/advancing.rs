@@ -11,17 +11,18 @@ use crate::gpu::block_on;
 use crate::ops::metrics::HISTORY;
 
 impl Trainer {
-    /// Submits `count` steps and returns at once: for a program that draws frames and trains a little in each.
+    /// Submits `count` steps and returns at once. A program that draws frames can train a little in each frame.
     ///
-    /// Their losses stay on the GPU: [`losses_async`](Self::losses_async) reads those of the last 16,384 steps; earlier
-    /// ones are lost. The queue grows if each frame requests more steps than the device completes. Of more than 16,384
-    /// steps, all but the last 16,384 are waited for; in a browser, none are. A stream that ends may give fewer steps:
-    /// [`steps_taken`](Self::steps_taken) says how many.
+    /// The losses of these steps stay on the GPU. [`losses_async`](Self::losses_async) reads those of the last 16,384
+    /// steps; earlier losses are lost. The queue grows if each frame requests more steps than the device completes. If
+    /// `count` exceeds 16,384, this call waits until only the last 16,384 steps are left in the queue; in a browser, it
+    /// never waits. A stream may end before `count` steps: [`steps_taken`](Self::steps_taken) then says how many were
+    /// taken.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a learning rate as in [`steps`](Self::steps), or for a trainer whose rows are passed to
-    /// each step; [`Error::Diverged`] once a loss that was read has shown it; the errors of a stream that
-    /// [`Trainer::streamed`] lists, with the losses of at most the last 16,384 steps of this call;
+    /// [`Error::Setting`] for an invalid learning rate (see `steps`), or for a trainer whose rows are passed to each
+    /// step; [`Error::Diverged`] once the program has read a loss that shows the divergence; the errors of a stream
+    /// that [`Trainer::streamed`] lists, with the losses of at most the last 16,384 steps of this call;
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Timeout`] or [`Error::Gpu`] when the GPU fails.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         self.soundness.check()?;
@@ -33,7 +34,8 @@ impl Trainer {
         #[cfg(not(target_arch = "wasm32"))]
         let first = self.steps_taken();
         let mut left = count;
-        // Bounds the queue: waits for all but the last `HISTORY` steps, and on a stream for all.
+        // Bounds the queue: at most the last `HISTORY` steps are submitted without waiting. On a stream, all steps are
+        // waited for.
         #[cfg(not(target_arch = "wasm32"))]
         {
             let unwaited = match self.source {
@@ -63,20 +65,20 @@ impl Trainer {
         Ok(())
     }
 
-    /// Encodes `count` steps into the program's own compute pass, to be submitted together with the other commands of
-    /// its encoder.
+    /// Encodes `count` steps into the program's own compute pass. The program submits them together with the other
+    /// commands of its encoder.
     ///
-    /// The steps count as taken once they are encoded. Submit them before any other steps of this trainer, and before a
-    /// save or a read of losses. Steps that are never submitted are lost but still counted. The pass keeps the pipeline
-    /// and bind group 0 of the last dispatch: set your own again.
+    /// The steps count as taken once they are encoded, so steps that are never submitted are lost but still counted.
+    /// Submit the encoded steps before any other steps of this trainer, before a save, and before a read of losses.
+    /// After the call, the pass still has the pipeline and bind group 0 of the last dispatch: set your own again.
     ///
-    /// Encode no more steps than the slowest GPU takes in a second, estimated by
-    /// [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan): a system may mistake a longer submit
-    /// for a hang.
+    /// Encode no more steps than the slowest GPU takes in one second, because an operating system may mistake a longer
+    /// submit for a hang. [`Listing::flops`](crate::plan::Listing::flops) of [`plan`](Self::plan) helps to estimate
+    /// this.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: the GPU has room for no more
-    /// of the optimizer's coefficients.
+    /// The errors of [`advance`](Self::advance), and [`Error::Setting`] for more than 16,384 steps: the GPU's table of
+    /// the optimizer's coefficients has one entry for each of 16,384 steps.
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         if count > HISTORY {
             let expected = format!(
@@ -108,7 +110,8 @@ mod tests {
     use crate::plan::flops_per_submit;
     use crate::{Fusion, Gpu, Sequential, Trainer};
 
-    /// A long step is split into several submits: by counted work at first, by measured time once that is known.
+    /// A long step is split into several submits. The size of a submit follows the counted FLOPs at first, and the
+    /// measured time later.
     #[test]
     fn a_long_step_is_several_submits() -> Result<(), Error> {
         let gpu = Gpu::new()?;

@@ -1,4 +1,4 @@
-//! The best parameters so far, kept on the device.
+//! The best parameters so far, stored on the device.
 
 use super::Trainer;
 #[cfg(not(target_arch = "wasm32"))]
@@ -6,11 +6,11 @@ use crate::distributed::check_averaged;
 use crate::error::Error;
 
 impl Trainer {
-    /// Keeps a copy of the parameters on the device if `metric` is lower than that of the kept copy, or if there is
-    /// none.
+    /// Stores a copy of the parameters on the device if `metric` is lower than that of the stored copy, or if there is
+    /// no copy yet.
     ///
-    /// `metric` is, for example, a loss or a negated accuracy. Returns whether the parameters were kept; with NaN they
-    /// never are. A checkpoint does not include the copy, and a resume forgets it.
+    /// `metric` is, for example, a loss or a negated accuracy. Returns whether the parameters were stored; a NaN metric
+    /// never stores them. A checkpoint does not include the copy, and a resume drops it.
     ///
     /// ```no_run
     /// # fn train(mut trainer: wgrad::Trainer, validation: wgrad::data::Dataset) -> Result<(), wgrad::Error> {
@@ -25,8 +25,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the training has diverged; [`Error::OutOfMemory`] when the GPU has no room for the
-    /// copy, or another error of the device: then none is kept.
+    /// [`Error::Diverged`] when the training has diverged; [`Error::OutOfMemory`] when the GPU has no memory for the
+    /// copy, or another error of the device. After an error of the device, no copy is stored.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -46,22 +46,24 @@ impl Trainer {
         })
     }
 
-    /// Forgets the kept parameters, so that the next ones are kept whatever their metric.
+    /// Drops the stored parameters, so that the next call of [`keep_if_best`](Self::keep_if_best) stores its parameters
+    /// whatever their metric.
     pub fn forget_best(&mut self) {
         self.best.forget();
     }
 
-    /// Metric and step of the kept parameters.
+    /// The metric of the stored parameters, and the number of steps taken before they were stored.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
         self.best.place()
     }
 
-    /// Restores the kept parameters and layer state, also after a divergence. The copy stays kept. The step count and
-    /// the optimizer's state behave as in [`set_parameters`](Self::set_parameters), and a moving average restarts.
+    /// Restores the stored parameters and layer state, also after a divergence. The copy remains stored. The step count
+    /// and the optimizer's state change as described in [`set_parameters`](Self::set_parameters), and a moving average
+    /// restarts.
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameters are kept, or an error of the device.
+    /// [`Error::Setting`] when no parameters are stored, or an error of the device.
     pub fn restore_best(&mut self) -> Result<(), Error> {
         let [parameters, state] = self.best.values()?;
         self.source.parameters_changed();

@@ -10,16 +10,16 @@ use crate::error::Error;
 use crate::gpu::Completion;
 use crate::ops::metrics::HISTORY;
 
-/// The time budget of frames: the steps in flight, and time left over.
+/// State of [`Trainer::advance_within`]: the steps in flight, and the unused time of earlier frames.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// The last submitted steps, until their end was seen.
+    /// The last submitted steps, until the device reports that they have ended.
     pending: Option<Submitted>,
-    /// When the steps before them ended.
+    /// Time at which the steps before `pending` ended.
     done: Option<Instant>,
-    /// Time left over from frames in which no whole step fitted.
+    /// Unused time of earlier frames in which no whole step fitted.
     saved: Duration,
-    /// Steps submitted in the last frame that had any.
+    /// Number of steps submitted in the last frame that submitted any.
     steps: usize,
 }
 
@@ -31,20 +31,20 @@ struct Submitted {
 }
 
 impl Budget {
-    /// Forgets all measurements, because the steps were recorded again.
+    /// Drops all measurements, because the steps were recorded again.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
 impl Trainer {
-    /// Submits as many steps as the device takes in about `time`, and returns how many.
+    /// Submits about as many steps as the device takes in `time`, and returns their number.
     ///
-    /// Call it once per frame in a program that draws frames; it never waits and reads nothing back. The duration of
-    /// steps is measured: the first call submits one step, and later calls at most twice as many as the call before.
-    /// While the device still works on the last steps, none are submitted, so that no queue grows. If a step takes
-    /// longer than `time`, one step is submitted every few frames. A browser that reports the end of work late
-    /// (Firefox, about 100 ms) makes steps seem longer, and so gets fewer.
+    /// Call it once per frame in a program that draws frames. It never waits and reads nothing back. It measures how
+    /// long steps take: the first call submits one step, and each later call at most twice as many as the call before.
+    /// While the device still works on the steps of an earlier call, this call submits none, so that no queue grows. If
+    /// a step takes longer than `time`, one step is submitted every few frames. Firefox reports the end of work about
+    /// 100 ms late; steps then seem longer, so fewer are submitted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,7 +65,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// As [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, because it might have to wait.
+    /// The errors of [`advance`](Self::advance), and [`Error::Setting`] for a trainer on a stream, because a step might
+    /// have to wait for rows.
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -73,13 +74,13 @@ impl Trainer {
             return distributed_steps_within(self, time);
         }
         self.source.expect_encoded()?;
-        // Taken out, because a completion must not be asked again after it has returned an error.
+        // Taken out of the field, because a completion must not be polled again after it has returned an error.
         if let Some(mut submitted) = self.budget.pending.take() {
             let Some(done) = submitted.completion.seen()? else {
                 self.budget.pending = Some(submitted);
                 return Ok(0);
             };
-            // They began when the steps before them ended, or when they were submitted, whichever is later.
+            // These steps began when they were submitted or when the steps before them ended, whichever is later.
             let began = self
                 .budget
                 .done
@@ -135,7 +136,8 @@ mod tests {
         Trainer::new(model, loss, optimizer, &digits.train, 50, sampling)
     }
 
-    /// Each time the device has finished, the number of steps doubles. The time is ample on any machine, however busy.
+    /// Each time the device has finished, the number of steps doubles. The budget of time is large, so that it suffices
+    /// even on a busy machine.
     #[test]
     fn steps_of_a_frame_grow_to_its_time() -> Result<(), Error> {
         let mut trainer = trainer()?;
@@ -151,7 +153,7 @@ mod tests {
         Ok(())
     }
 
-    /// Each step takes ten frames, so ten frames' time allows one step.
+    /// Each step takes as long as ten frames, so one step is submitted every ten frames.
     #[test]
     fn a_step_that_is_longer_than_a_frame_is_taken_now_and_then() -> Result<(), Error> {
         let mut trainer = trainer()?;

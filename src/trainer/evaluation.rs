@@ -19,15 +19,15 @@ use crate::probability::probabilities_of;
 impl Trainer {
     /// Computes the mean loss and the accuracy over a whole data set.
     ///
-    /// The data set stays on the GPU for the next call, as long as the program keeps it or a clone of it; the first
-    /// evaluation after that frees it. If the parameters have diverged, the loss may be infinite or NaN, which is not
-    /// an error here.
+    /// The data set stays on the GPU for the next call as long as the program holds it or a clone of it. After the
+    /// program has dropped it, the next evaluation frees it on the GPU. If the parameters have diverged, the loss may
+    /// be infinite or NaN; this is not an error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network, or an error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn evaluate(&mut self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
-        // Submitted inside the future, where `may_block` is true.
+        // `evaluate_async` is called inside the future, where `may_block` is true.
         block_on(async { self.evaluate_async(examples).await })
     }
 
@@ -35,7 +35,7 @@ impl Trainer {
     /// call; the training may continue while the future waits.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
+    /// The errors of [`evaluate`](Self::evaluate).
     pub fn evaluate_async<E: Into<Examples>>(
         &mut self,
         examples: E,
@@ -75,11 +75,13 @@ impl Trainer {
         })
     }
 
-    /// Returns, for every example, the class that the network predicts and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them. The data set stays on the GPU as with [`evaluate`](Self::evaluate).
+    /// Returns the class that the network predicts for every example, and its probability.
+    /// [`Confusion`](crate::Confusion) counts the predictions per class. The data set stays on the GPU as described in
+    /// [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Targets`] when the data set has values instead of classes; otherwise as [`evaluate`](Self::evaluate).
+    /// [`Error::Targets`] when the data set has values instead of classes; otherwise the errors of
+    /// [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn predictions(&mut self, examples: impl Into<Examples>) -> Result<Vec<Prediction>, Error> {
         block_on(self.predictions_async(examples))
@@ -88,7 +90,7 @@ impl Trainer {
     /// [`predictions`](Self::predictions) without blocking a browser's main thread.
     ///
     /// # Errors
-    /// As [`predictions`](Self::predictions).
+    /// The errors of [`predictions`](Self::predictions).
     pub async fn predictions_async(
         &mut self,
         examples: impl Into<Examples>,
@@ -101,14 +103,15 @@ impl Trainer {
         evaluator::predictions(model, resident).await
     }
 
-    /// Returns the network's outputs for every example, (examples, outputs). The data set stays on the GPU as with
-    /// [`evaluate`](Self::evaluate).
+    /// Returns the network's outputs for every example, of shape (examples, outputs). The data set stays on the GPU as
+    /// described in [`evaluate`](Self::evaluate).
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the outputs; otherwise as [`evaluate`](Self::evaluate).
+    /// [`Error::Memory`] when the host has no memory for the outputs; otherwise the errors of
+    /// [`evaluate`](Self::evaluate).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn outputs(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
-        // Submitted inside the future, where `may_block` is true.
+        // `outputs_async` is called inside the future, where `may_block` is true.
         block_on(async { self.outputs_async(examples).await })
     }
 
@@ -116,7 +119,7 @@ impl Trainer {
     /// call.
     ///
     /// # Errors
-    /// As [`outputs`](Self::outputs).
+    /// The errors of [`outputs`](Self::outputs).
     pub fn outputs_async<E: Into<Examples>>(
         &mut self,
         examples: E,
@@ -135,11 +138,12 @@ impl Trainer {
         evaluator::outputs(model, examples, resident)
     }
 
-    /// Returns the probability of every class for every example, (examples, classes). A row with an infinite or NaN
-    /// logit is NaN.
+    /// Returns the probability of every class for every example, of shape (examples, classes). If a logit of an example
+    /// is infinite or NaN, all probabilities of its row are NaN.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the loss compares values; otherwise as [`outputs`](Self::outputs).
+    /// [`Error::Setting`] when the loss compares values instead of classes; otherwise the errors of
+    /// [`outputs`](Self::outputs).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn probabilities(&mut self, examples: impl Into<Examples>) -> Result<Array2<f32>, Error> {
         block_on(async { self.probabilities_async(examples).await })
@@ -149,7 +153,7 @@ impl Trainer {
     /// of this call.
     ///
     /// # Errors
-    /// As [`probabilities`](Self::probabilities).
+    /// The errors of [`probabilities`](Self::probabilities).
     pub fn probabilities_async<E: Into<Examples>>(
         &mut self,
         examples: E,
@@ -159,7 +163,7 @@ impl Trainer {
         async move { Ok(of_outputs?(outputs.await?.view())) }
     }
 
-    /// Computes a [`Metric`] of the outputs for a data set.
+    /// Computes a [`Metric`] from the network's outputs for a data set.
     ///
     /// ```
     /// use wgrad::data::{Sampling, synthetic};
@@ -177,7 +181,7 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// As [`Metric::of`] and [`outputs`](Self::outputs).
+    /// The errors of [`Metric::of`] and of [`outputs`](Self::outputs).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn metric(&mut self, metric: Metric, examples: impl Into<Examples>) -> Result<f64, Error> {
         block_on(async { self.metric_async(metric, examples).await })
@@ -186,7 +190,7 @@ impl Trainer {
     /// [`metric`](Self::metric) without blocking a browser's main thread. Uses the parameters at the time of this call.
     ///
     /// # Errors
-    /// As [`metric`](Self::metric).
+    /// The errors of [`metric`](Self::metric).
     pub fn metric_async<E: Into<Examples>>(
         &mut self,
         metric: Metric,

@@ -14,7 +14,7 @@ use crate::reference::Targets;
 use crate::steps::{Batch, Rows, Steps, Training};
 use crate::tensor::Tensor;
 
-/// Tensors and a recorded step for one row count.
+/// The tensors and the recorded step for one number of rows.
 #[derive(Debug)]
 pub(super) struct Room {
     batch: Batch,
@@ -22,10 +22,10 @@ pub(super) struct Room {
 }
 
 impl Trainer {
-    /// Takes a step on rows `x` (rows, features) and their targets.
+    /// Takes a step on the minibatch `x` (rows, features) and its targets.
     ///
-    /// Returns their mean loss before the update, and so waits for the device. Buffers for the four most recent row
-    /// counts are kept, so that the next step on the same count is fast.
+    /// Returns the mean loss before the update, so it waits for the device. The trainer keeps the buffers of the four
+    /// row counts used last, so that a further step with the same count starts quickly.
     ///
     /// ```
     /// use wgrad::ndarray::Array2;
@@ -44,8 +44,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
-    /// loss, [`Error::Diverged`] as [`steps`](Self::steps), [`Error::Limit`] or [`Error::OutOfMemory`] when the GPU has
-    /// no room for so many rows, or another error of the device.
+    /// loss, [`Error::Diverged`] when a loss shows a divergence (see `steps`), [`Error::Limit`] or
+    /// [`Error::OutOfMemory`] when the GPU has no memory for so many rows, or another error of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step_on(
         &mut self,
@@ -56,12 +56,12 @@ impl Trainer {
         self.last_loss()
     }
 
-    /// [`step_on`](Self::step_on) with one weight per row, which multiplies the row's loss and its gradient. The mean
-    /// is still over the number of rows: with weights of 1, the step is the same.
+    /// [`step_on`](Self::step_on) with one weight per row. The weight multiplies the row's loss and its gradient. The
+    /// loss is still the weighted sum divided by the number of rows, so weights of 1 change nothing.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on), or [`Error::Count`] when the number of weights is not the number of rows, and
-    /// [`Error::Setting`] when a weight is not finite.
+    /// The errors of [`step_on`](Self::step_on), [`Error::Count`] when the number of weights differs from the number of
+    /// rows, and [`Error::Setting`] when a weight is not finite.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn step_on_weighted(
         &mut self,
@@ -78,11 +78,12 @@ impl Trainer {
         Ok(self.losses(1)?[0])
     }
 
-    /// [`step_on`](Self::step_on) without waiting: submits and returns at once. The loss stays on the GPU, see
-    /// [`losses_async`](Self::losses_async).
+    /// [`step_on`](Self::step_on) without waiting: submits the step and returns at once. The loss stays on the GPU;
+    /// [`losses_async`](Self::losses_async) reads it.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on); [`Error::Diverged`] once a loss that was read has shown it.
+    /// The errors of [`step_on`](Self::step_on). [`Error::Diverged`] appears only after the program has read a loss
+    /// that shows the divergence.
     pub fn advance_on(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -94,8 +95,8 @@ impl Trainer {
     /// [`advance_on`](Self::advance_on) with one weight per row.
     ///
     /// # Errors
-    /// As [`advance_on`](Self::advance_on), or [`Error::Count`] when the number of weights is not the number of rows,
-    /// and [`Error::Setting`] when a weight is not finite.
+    /// The errors of [`advance_on`](Self::advance_on), [`Error::Count`] when the number of weights differs from the
+    /// number of rows, and [`Error::Setting`] when a weight is not finite.
     pub fn advance_on_weighted(
         &mut self,
         x: ArrayView2<'_, f32>,
@@ -152,13 +153,13 @@ impl Trainer {
         self.updater.announce(1)?;
         gpu.submit(&room.step, 1)?;
         self.updater.advance(1);
-        // Steps on a data set may have prepared their next step for the old parameters.
+        // A step on a data set may have prepared the next one with the old parameters.
         self.source.step_count_changed();
         Ok(())
     }
 }
 
-/// Tensors for `rows` rows.
+/// Makes the tensors for a minibatch of `rows` rows.
 fn batch(
     model: &Model,
     rows: usize,

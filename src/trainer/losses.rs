@@ -1,4 +1,4 @@
-//! The losses that the device keeps.
+//! Reading the losses that the device stores.
 
 use super::Trainer;
 use crate::error::Error;
@@ -7,20 +7,21 @@ use crate::gpu::block_on;
 use crate::ops::metrics::HISTORY;
 
 impl Trainer {
-    /// Reads the losses of the last `count` steps of this trainer, at most 16,384.
+    /// Reads the losses of the last `count` steps of this trainer; at most 16,384 are stored.
     ///
     /// # Errors
-    /// As [`losses_async`](Self::losses_async).
+    /// The errors of [`losses_async`](Self::losses_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn losses(&self, count: usize) -> Result<Vec<f32>, Error> {
         block_on(self.losses_async(count))
     }
 
-    /// Reads the losses of the last `count` steps of this trainer before this call, at most 16,384. The training may
-    /// continue while the future waits.
+    /// Reads the losses of the last `count` steps that this trainer took before this call; at most 16,384 are stored.
+    /// The training may continue while the future waits.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `count` exceeds the number of losses kept; otherwise as [`steps`](Self::steps).
+    /// [`Error::Setting`] when `count` exceeds the number of stored losses; otherwise the errors of
+    /// [`steps`](Self::steps).
     pub fn losses_async(
         &self,
         count: usize,
@@ -40,7 +41,8 @@ impl Trainer {
         }
     }
 
-    /// The number of steps before the first kept loss that was not judged yet, and the losses from there on.
+    /// Reads the stored losses that were not checked for divergence yet. Also returns the number of steps before
+    /// the first of these losses.
     pub(super) fn unread_losses(
         &self,
     ) -> (u64, impl Future<Output = Result<Vec<f32>, Error>> + use<>) {
@@ -52,7 +54,8 @@ impl Trainer {
         (first, self.read_losses(first, count))
     }
 
-    /// Whether the training has diverged, judged by all kept losses; in a browser, only by those that were read before.
+    /// Returns whether the training has diverged. Natively, reads the stored losses first; in a browser, checks only
+    /// losses that were read before.
     pub(super) fn has_diverged(&self) -> Result<bool, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         {
@@ -63,7 +66,7 @@ impl Trainer {
         Ok(self.soundness.has_diverged())
     }
 
-    /// Reads the losses of `count` steps from step `first` on; all of them must still be kept.
+    /// Reads the losses of `count` steps, beginning with step `first`. All of them must still be stored.
     pub(super) fn read_losses(
         &self,
         first: u64,
@@ -72,7 +75,7 @@ impl Trainer {
         #[expect(clippy::cast_possible_truncation, reason = "below HISTORY")]
         let slot = (first % HISTORY as u64) as usize;
         let end = slot + count;
-        // The history is a ring: the range may continue at its start.
+        // The history is a ring buffer, so the range may wrap around to its start.
         let ranges = [slot..end.min(HISTORY), 0..end.saturating_sub(HISTORY)];
         let ranges = ranges.into_iter().filter(|range| !range.is_empty());
         let ranges: Vec<_> = ranges.collect();

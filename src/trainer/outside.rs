@@ -1,4 +1,4 @@
-//! Parameters and layer state that are set from outside.
+//! Replacing parameters and layer state by the program's values.
 
 use ndarray::ArrayViewD;
 
@@ -11,12 +11,12 @@ impl Trainer {
     /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters).
     ///
     /// The optimizer and the layers keep their state. A moving average restarts at the new parameters, so that it does
-    /// not mix them with the old ones. After a divergence, the optimizer's state is set to zeros and the layers' state
-    /// to that of a new network, since a layer may have learned its state from diverged values. Use
-    /// [`set_state`](Self::set_state) afterwards to set another state.
+    /// not mix them with the old ones. After a divergence, the layers may have computed their state from diverged
+    /// values, so the optimizer's state is set to zeros and the layers' state to that of a new network. To set another
+    /// layer state, call [`set_state`](Self::set_state) afterwards.
     ///
     /// # Errors
-    /// As [`Model::set_parameters`](crate::Model::set_parameters), or an error of the device.
+    /// The errors of [`Model::set_parameters`](crate::Model::set_parameters), or an error of the device.
     pub fn set_parameters(&mut self, values: &Parameters) -> Result<(), Error> {
         self.source.parameters_changed();
         self.model.set_parameters(values)?;
@@ -27,13 +27,13 @@ impl Trainer {
         }
     }
 
-    /// Replaces the parameter of this name: see [`Model::set_parameter`](crate::Model::set_parameter).
+    /// Replaces the parameter called `name`: see [`Model::set_parameter`](crate::Model::set_parameter).
     ///
-    /// The moving average of this parameter restarts, and those of the others continue. After a divergence, use
-    /// [`set_parameters`](Self::set_parameters), which replaces all of them.
+    /// The moving average of this parameter restarts; the averages of the others continue. After a divergence, use
+    /// [`set_parameters`](Self::set_parameters) to replace all parameters.
     ///
     /// # Errors
-    /// As [`Model::set_parameter`](crate::Model::set_parameter), or [`Error::Diverged`].
+    /// The errors of [`Model::set_parameter`](crate::Model::set_parameter), or [`Error::Diverged`].
     pub fn set_parameter(&mut self, name: &str, value: ArrayViewD<'_, f32>) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.parameters_changed();
@@ -45,27 +45,28 @@ impl Trainer {
     /// the parameters first.
     ///
     /// # Errors
-    /// As [`Model::set_state`](crate::Model::set_state), or [`Error::Diverged`].
+    /// The errors of [`Model::set_state`](crate::Model::set_state), or [`Error::Diverged`].
     pub fn set_state(&mut self, values: &Parameters) -> Result<(), Error> {
         self.soundness.check()?;
         self.source.parameters_changed();
         self.model.set_state(values)
     }
 
-    /// Loads only the parameters and the layers' state from a file of any training of this network: see
+    /// Loads only the parameters and the layers' state from a file that any training of this network wrote: see
     /// [`Model::set_safetensors`](crate::Model::set_safetensors).
     ///
-    /// The step count and the optimizer's state behave as in [`set_parameters`](Self::set_parameters).
+    /// The step count and the optimizer's state change as described in [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
-    /// As [`Model::set_safetensors`](crate::Model::set_safetensors).
+    /// The errors of [`Model::set_safetensors`](crate::Model::set_safetensors).
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.model.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)
     }
 
-    /// Restarts what depends on the parameters, after they were replaced. Returns whether the old ones had diverged.
+    /// Resets the state that depends on the parameters, after they were replaced. Returns whether the training had
+    /// diverged before.
     pub(super) fn begin_anew(&mut self) -> Result<bool, Error> {
         let had_diverged = self.has_diverged()?;
         if had_diverged {

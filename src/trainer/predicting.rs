@@ -1,4 +1,4 @@
-//! Predictions for given rows, between steps.
+//! Predictions for rows of the program, between steps.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -8,15 +8,15 @@ use crate::error::Error;
 use crate::model::Model;
 
 impl Trainer {
-    /// Computes the outputs (rows, outputs) of rows `x` (rows, features) with the parameters at the time of this call;
-    /// the training may continue while the future waits.
+    /// Computes the outputs (rows, outputs) for the inputs `x` (rows, features), with the parameters at the time of
+    /// this call. The training may continue while the future waits.
     ///
-    /// Buffers for the four most recent row counts are kept, so that the next call with the same count is fast. For
-    /// many rows, use [`Model::predict`]. The result for zero rows is empty.
+    /// The trainer keeps the buffers of the four row counts used last, so that a further call with the same count
+    /// starts quickly. For many rows, use [`Model::predict`]. For zero rows, the result is empty.
     ///
     /// # Errors
     /// [`Error::Shape`] when `x` has the wrong number of columns, [`Error::Limit`] or [`Error::OutOfMemory`] when the
-    /// GPU has no room for so many rows, or another error of the device.
+    /// GPU has no memory for so many rows, or another error of the device.
     pub fn predict_async(
         &mut self,
         x: ArrayView2<'_, f32>,

@@ -8,8 +8,8 @@ use crate::steps::Shards;
 use crate::steps::{Fusion, Steps};
 
 impl Trainer {
-    /// Lists the dispatches of one step, to be printed; empty where rows are passed to each step. With several
-    /// [processes](Self::distribute), lists those of this process.
+    /// Lists the dispatches of one step, for printing. The list is empty if rows are passed to each step. If several
+    /// [processes](Self::distribute) share the steps, it has the dispatches of this process.
     #[must_use]
     pub fn plan(&self) -> Listing {
         #[cfg(not(target_arch = "wasm32"))]
@@ -26,7 +26,7 @@ impl Trainer {
         self.source.steps().map(Steps::step)
     }
 
-    /// All recorded plans: those of the steps, and those of evaluations made so far.
+    /// All recorded plans: those of the steps, and those of the evaluations requested so far.
     pub(crate) fn plans(&self) -> Vec<&Plan> {
         let mut plans = self.source.steps().map_or_else(Vec::new, Steps::plans);
         #[cfg(not(target_arch = "wasm32"))]
@@ -35,7 +35,7 @@ impl Trainer {
         plans
     }
 
-    /// The fusion of the recorded steps: [`Fusion::Layers`], [`Fusion::Fused`] or [`Fusion::Head`].
+    /// How the recorded steps are fused: [`Fusion::Layers`], [`Fusion::Fused`] or [`Fusion::Head`].
     #[must_use]
     pub fn fusion(&self) -> Fusion {
         #[cfg(not(target_arch = "wasm32"))]
@@ -45,7 +45,7 @@ impl Trainer {
         self.source.steps().map_or(Fusion::Layers, Steps::fusion)
     }
 
-    /// The reason why [`Fusion::Auto`] did not fuse the steps, if it did not.
+    /// The reason why [`Fusion::Auto`] did not fuse the steps; otherwise `None`.
     #[must_use]
     pub fn unfused(&self) -> Option<&Unfused> {
         self.source.steps().and_then(Steps::unfused)

@@ -1,4 +1,4 @@
-//! One GPU's part of steps that several processes share.
+//! The work of one GPU in steps that several processes share.
 
 use super::{Source, Trainer};
 use crate::distributed::{DataParallel, Distribution, Replica, check_told, not_distributed};
@@ -8,20 +8,21 @@ use crate::steps::Shards;
 use crate::tensor::Arena;
 
 impl Trainer {
-    /// Distributes the steps from now on among processes: each process computes some of the minibatches that a step
-    /// [accumulates](Self::accumulate), and all processes update by the same mean gradient. See [`crate::distributed`].
+    /// Distributes all following steps among processes. A step [accumulates](Self::accumulate) several minibatches:
+    /// each process computes the gradients of some of them, and all processes update by the same mean gradient. See
+    /// [`crate::distributed`].
     ///
-    /// All processes make the same trainer and call the same methods in the same order. [`evaluate`](Self::evaluate) is
-    /// distributed, too; [`save`](Self::save) writes only on process 0; [`resume`](Self::resume) checks that all
-    /// processes have the same file. A later call with another distribution of the same processes changes how steps are
-    /// shared.
+    /// All processes create the same trainer and call the same methods in the same order. [`evaluate`](Self::evaluate)
+    /// is distributed, too. [`save`](Self::save) writes only in process 0. [`resume`](Self::resume) checks that all
+    /// processes read the same file. To change how the processes share steps, call this method again with another
+    /// distribution.
     ///
     /// # Errors
-    /// [`Error::Setting`] when there is no data set, the processes have not averaged their latest local steps yet,
-    /// there are more processes than minibatches per step, a layer keeps state from step to step (as
+    /// [`Error::Setting`] when the trainer has no data set, the processes have not averaged their latest local steps
+    /// yet, there are more processes than minibatches per step, a layer keeps state from step to step (as
     /// [`BatchNorm`](crate::ops::BatchNorm) does), or a process has another device or training than process 0, because
     /// its updates would differ; [`Error::Plan`] when [`Fusion::Fused`](crate::Fusion::Fused) was requested;
-    /// [`Error::Process`] when a process has left; or an error of the device. Then nothing is changed.
+    /// [`Error::Process`] when a process has exited; or an error of the device. After an error, nothing is changed.
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let Source::Examples { accumulated, .. } = &self.source else {
             return Err(not_distributed("a trainer without a data set"));
@@ -42,8 +43,8 @@ impl Trainer {
         recorded
     }
 
-    /// Selects the items of trained parameters from `all`, which has one item per parameter. Frozen parameters are the
-    /// same in all processes.
+    /// Selects the items of the trained parameters from `all`, which has one item per parameter. Frozen parameters need
+    /// no exchange: they are the same in all processes.
     fn trained<'a, T>(&self, all: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let groups = self.updater.groups().resolved();
         let trained = all
@@ -53,7 +54,7 @@ impl Trainer {
         trained.map(|(of, _)| of)
     }
 
-    /// The parameters, and the optimizer's and the average's state.
+    /// The arenas of the parameters, of the optimizer's state and of the moving average.
     fn arenas(&self) -> Vec<Arena> {
         let kept = self.updater.kept().map(|(_, arena)| arena.clone());
         std::iter::once(self.model.parameter_arena().clone())

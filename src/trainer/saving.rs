@@ -33,23 +33,23 @@ impl Trainer {
         }
     }
 
-    /// [`to_safetensors_async`](Self::to_safetensors_async), blocking.
+    /// Calls [`to_safetensors_async`](Self::to_safetensors_async) and waits for the result.
     ///
     /// # Errors
-    /// As [`to_safetensors_async`](Self::to_safetensors_async).
+    /// The errors of [`to_safetensors_async`](Self::to_safetensors_async).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         block_on(self.to_safetensors_async())
     }
 
-    /// Serializes the parameters and the training state at the time of this call to a safetensors file: see
+    /// Writes the parameters and the training state at the time of this call into the bytes of a safetensors file: see
     /// [`crate::checkpoint`]. The training may continue while the future waits.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the processes have not averaged their latest
-    /// [local steps](crate::distributed::Distribution::local_steps) yet, [`Error::NotSaved`] when one of the last
-    /// 16,384 losses shows a divergence, [`Error::Checkpoint`] when a value is not finite because the training has
-    /// failed, [`Error::Memory`] when the host has no room for the file; otherwise as
+    /// [`Error::Setting`] when the processes have not averaged their latest [local
+    /// steps](crate::distributed::Distribution::local_steps) yet, [`Error::NotSaved`] when one of the last 16,384
+    /// losses shows a divergence, [`Error::Checkpoint`] when a value is not finite because the training has failed,
+    /// [`Error::Memory`] when the host has no memory for the file; otherwise the errors of
     /// [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn to_safetensors_async(&self) -> impl Future<Output = Result<Vec<u8>, Error>> + use<> {
         let graph = Arc::clone(self.model.graph());
@@ -58,7 +58,7 @@ impl Trainer {
         let taken = self.steps_taken();
         #[cfg(not(target_arch = "wasm32"))]
         let averaged = check_averaged(self.data_parallel.as_deref());
-        // A diverged training must not replace a good file, so the unread losses are checked first.
+        // A diverged training must not replace a good file. So the losses that were not read yet are checked first.
         let unread = self.unread_losses();
         let reads: Vec<_> = self
             .updater
@@ -78,7 +78,7 @@ impl Trainer {
             }
             let parameters = parameters.await?;
             let of_layers = of_layers.await?;
-            // A divergence is recorded in `soundness`, which is checked next.
+            // The result is stored in `soundness`, which is checked next.
             let (first, unread) = unread;
             let _ = soundness.judge_last(first, &unread.await?);
             soundness.check_saving(taken)?;
@@ -86,30 +86,32 @@ impl Trainer {
         }
     }
 
-    /// Resumes from a file of a training with the same network, examples, batch, sampling, loss and optimizer.
+    /// Resumes the training that a file contains. Its network, examples, batch, sampling, loss and optimizer must be
+    /// those of this trainer.
     ///
-    /// The training continues with the same bits as if it had never stopped. Examples are compared by their contents,
-    /// not by name. On a stream, the training continues within the window that the file names: see
+    /// The results are bit for bit those of a training that never stopped. Examples are compared by their contents, not
+    /// by name. On a stream, the training continues within the window that the file names: see
     /// [`Stream::from_window`](crate::data::Stream::from_window).
     ///
-    /// First give this trainer the settings of the file's training: groups, frozen parameters, accumulated minibatches,
-    /// moving average. One error lists all differences. A learning rate that was [set](Self::set_learning_rate) later,
-    /// for example on a plateau, counts as a setting of the optimizer: set it on this trainer, too, before you resume.
+    /// First give this trainer the settings of the file's training: groups, frozen parameters, accumulated minibatches
+    /// and moving average. If settings differ, one error lists all differences. A learning rate that was
+    /// [set](Self::set_learning_rate) later, for example on a plateau, counts as a setting of the optimizer: set it on
+    /// this trainer, too, before you resume.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged, is from another training, or holds a value that is not finite;
-    /// then nothing is changed.
+    /// [`Error::Checkpoint`] when the file is damaged, is from another training, or contains a value that is not
+    /// finite. After an error, nothing is changed.
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Resumes from a file whose training differs in the settings that `changes` names.
+    /// Resumes the training that a file contains. The settings that `changes` names may differ from the file's.
     ///
-    /// This trainer's own settings then apply. With [`Changes::optimizer`], these are its learning rate, groups and
+    /// For these settings, this trainer's values apply. [`Changes::optimizer`] names the learning rate, groups and
     /// moving average; the average restarts if the file has none.
     ///
     /// # Errors
-    /// As [`set_safetensors`](Self::set_safetensors).
+    /// The errors of [`set_safetensors`](Self::set_safetensors).
     pub fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
         let roles: Vec<_> = self.updater.kept().map(|(role, _)| role).collect();
         let resumed = Resumed {
@@ -124,7 +126,7 @@ impl Trainer {
         let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
         self.model.set_parameters(&contents.parameters)?;
         self.model.set_state(&contents.state_of_layers)?;
-        // State that the file does not have starts anew.
+        // State that the file lacks is reset.
         self.updater.forget(&self.model)?;
         for ((_, arena), values) in self.updater.kept().zip(&contents.state) {
             if let Some(values) = values {
@@ -150,11 +152,12 @@ impl Trainer {
 
     /// Writes the parameters and the training state to a safetensors file.
     ///
-    /// The write is atomic: even after a failure, the file is either completely old or completely new. With several
-    /// [processes](Self::distribute), process 0 writes the file.
+    /// The write is atomic: even after a failure, the file has either its complete old contents or its complete new
+    /// contents. If several [processes](Self::distribute) share the steps, process 0 writes the file.
     ///
     /// # Errors
-    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
+    /// The errors of [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be
+    /// written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         if self
@@ -171,17 +174,18 @@ impl Trainer {
     /// Resumes from a file: see [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.model.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Resumes from a file whose training differs in the settings that `changes` names, for example the learning rate.
+    /// Resumes from a file. The settings that `changes` names, for example the learning rate, may differ from the
+    /// file's.
     ///
     /// # Errors
-    /// As [`resume`](Self::resume).
+    /// The errors of [`resume`](Self::resume).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume_with(&mut self, path: impl AsRef<Path>, changes: Changes) -> Result<(), Error> {
         let most = checkpoint::largest(self.model.graph());

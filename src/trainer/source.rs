@@ -1,4 +1,4 @@
-//! The sources of the rows that steps are taken on.
+//! Where the rows of steps come from.
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::streamed::Streamed;
@@ -10,14 +10,14 @@ use crate::network::summary::Summary;
 use crate::steps::Shards;
 use crate::steps::{Batch, Fusion, Steps};
 
-/// The source of the rows that steps are taken on.
+/// Where the rows of steps come from.
 #[derive(Debug)]
 pub(super) enum Source {
     /// Minibatches of a data set.
     Examples {
         examples: Examples,
         batch: usize,
-        /// Minibatches whose gradients one step accumulates.
+        /// Number of minibatches whose gradients one step accumulates.
         accumulated: usize,
         sampling: Sampling,
         fusion: Fusion,
@@ -31,7 +31,7 @@ pub(super) enum Source {
         streamed: Box<Streamed>,
         steps: Steps,
     },
-    /// Rows passed to each call that takes a step.
+    /// Rows that the program passes to each step.
     Given,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Source {
 pub(super) enum Work {
     /// Whole steps.
     Steps(Steps),
-    /// This process's shards of a step, and the update.
+    /// This process's shards of a step, and the update. A shard is one of the step's accumulated minibatches.
     #[cfg(not(target_arch = "wasm32"))]
     Shards(Box<Shards>),
 }
@@ -84,7 +84,7 @@ impl Source {
         }
     }
 
-    /// Minibatches whose gradients one step accumulates.
+    /// Number of minibatches whose gradients one step accumulates.
     pub(super) fn accumulated(&self) -> usize {
         match self {
             Self::Examples { accumulated, .. } => *accumulated,
@@ -99,14 +99,14 @@ impl Source {
         }
     }
 
-    /// To be called when parameters were set from outside.
+    /// Call this after the program has replaced parameters.
     pub(super) fn parameters_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.parameters_changed();
         }
     }
 
-    /// To be called when the step counter was changed by anything but these steps.
+    /// Call this after anything but these steps has changed the step counter.
     pub(super) fn step_count_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.step_count_changed();
@@ -120,7 +120,7 @@ impl Source {
         }
     }
 
-    /// The shards of this process, where several processes share each step.
+    /// The shards of this process, if several processes share each step.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shards(&self) -> Option<&Shards> {
         match self {
@@ -132,7 +132,7 @@ impl Source {
         }
     }
 
-    /// [`shards`](Self::shards), to run them.
+    /// Mutable [`shards`](Self::shards), for running them.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shards_mut(&mut self) -> Option<&mut Shards> {
         match self {
@@ -144,7 +144,7 @@ impl Source {
         }
     }
 
-    /// The recorded steps, to run them; an error where there are none.
+    /// The recorded steps, for running them; an error if there are none.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {
             let expected = "given: make the trainer with Trainer::new, or give rows to step_on";
@@ -152,7 +152,7 @@ impl Source {
         })
     }
 
-    /// The recorded steps, to encode them into the program's own pass; an error where there are none, or for a stream.
+    /// The recorded steps, for encoding them into the program's own pass; an error if there are none, or for a stream.
     pub(super) fn expect_encoded(&mut self) -> Result<&mut Steps, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Self::Stream { .. } = self {
@@ -168,9 +168,9 @@ impl Source {
     }
 }
 
-/// Checks that the host has room for a training in a software driver, whose memory is host memory. Counted are the
-/// bytes that a training needs beyond its model, and `of_examples` bytes of examples. `of_stream` describes the
-/// examples in the error message.
+/// On a software driver, whose memory is host memory: checks that the host has enough memory for a training. It counts
+/// the bytes that the training needs in addition to its model, and `of_examples` bytes of examples. `of_stream`
+/// describes the examples in the error message.
 pub(super) fn check_host(
     summary: &Summary,
     optimizer_state: usize,

@@ -23,14 +23,14 @@ impl Trainer {
         &**self.updater.optimizer()
     }
 
-    /// Sets the learning rate before any schedule. Steps already submitted keep the old rate.
+    /// Sets the learning rate, to which a schedule still applies. Steps already submitted keep the old rate.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the rate is not finite or not above 0; then nothing is changed.
+    /// [`Error::Setting`] when the rate is not finite or not above 0. After an error, nothing is changed.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.steer(|trainer| {
             trainer.updater.set_learning_rate(learning_rate)?;
-            // Fused steps have the rate in a uniform that is written when they are recorded.
+            // Fused steps read the rate from a uniform buffer, which is written when the steps are recorded.
             match trainer.fusion() {
                 Fusion::Fused => trainer.record_again(),
                 _ => Ok(()),
@@ -40,13 +40,13 @@ impl Trainer {
 
     /// Replaces the optimizer.
     ///
-    /// State that both optimizers keep under the same name is retained, so that changing a setting of the same
-    /// optimizer loses nothing. All other state of the new optimizer starts at zero. The step count continues.
+    /// State that has the same name in both optimizers is kept, so that changing a setting of the same optimizer loses
+    /// nothing. All other state of the new optimizer starts at zero. The step count continues.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::OutOfMemory`] or [`Error::Limit`] when
-    /// the GPU has no room for its state, [`Error::Plan`] when [`Fusion::Fused`] was requested and the optimizer is not
-    /// plain SGD; then nothing is changed.
+    /// the GPU has no memory for its state, [`Error::Plan`] when [`Fusion::Fused`] was requested and the optimizer is
+    /// not plain SGD. After an error, nothing is changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         let sgd = unwrapped_optimizer(&optimizer).downcast_ref::<Sgd>();
         if !sgd.is_some_and(Sgd::is_plain) {
@@ -58,14 +58,14 @@ impl Trainer {
         })
     }
 
-    /// Assigns parameters to a group, which changes how the optimizer updates them.
+    /// Assigns parameters to a group, whose settings change how the optimizer updates them.
     ///
-    /// `parameters` is a full name (`layers.0.weight`), the start of names up to a dot (`layers.0`), or a pattern in
-    /// which `*` stands for any characters (`*.bias`).
+    /// `parameters` is a full name (`layers.0.weight`), the beginning of names up to a dot (`layers.0`), or a pattern
+    /// in which `*` stands for any characters (`*.bias`).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, a number of the group is
-    /// invalid, or the processes have not averaged their latest local steps yet; then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, a setting of the group is
+    /// invalid, or the processes have not averaged their latest local steps yet. After this error, nothing is changed.
     /// [`Error::Plan`] when [`Fusion::Fused`] was requested, which does not support groups; otherwise an error of the
     /// device.
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
@@ -80,11 +80,12 @@ impl Trainer {
         })
     }
 
-    /// Freezes parameters, named as in [`set_group`](Self::set_group): they keep their values from now on.
+    /// Freezes parameters: steps no longer change their values. `parameters` names them as in
+    /// [`set_group`](Self::set_group).
     ///
     /// Gradients that no trained parameter needs are no longer computed. The optimizer keeps its state of frozen
-    /// parameters; when they are [unfrozen](Self::unfreeze), that state counts as old as the state of all other
-    /// parameters.
+    /// parameters. After [`unfreeze`](Self::unfreeze), the optimizer's step count includes the steps during which this
+    /// state was frozen.
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameter matches, no trained parameter would remain, or the processes have not
@@ -100,10 +101,11 @@ impl Trainer {
         })
     }
 
-    /// Trains frozen parameters again; they are named as in [`set_group`](Self::set_group).
+    /// Trains frozen parameters again. `parameters` names them as in [`set_group`](Self::set_group).
     ///
     /// # Errors
-    /// [`Error::Setting`] when no parameter matches; otherwise an error of the device. Then nothing is changed.
+    /// [`Error::Setting`] when no parameter matches; otherwise an error of the device. After an error, nothing is
+    /// changed.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.steer(|trainer| {
             trainer.updater.unfreeze(parameters)?;
@@ -111,7 +113,7 @@ impl Trainer {
         })
     }
 
-    /// Applies a change to how steps are taken; if it fails, restores all settings.
+    /// Applies a change to how steps are taken. If the change fails, restores all settings.
     fn steer(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let before = self.updater.settings();
         let accumulated = self.source.accumulated();
@@ -131,17 +133,17 @@ impl Trainer {
         done
     }
 
-    /// Makes each step accumulate the gradients of `minibatches` minibatches from now on.
+    /// Makes each following step accumulate the gradients of `minibatches` minibatches.
     ///
-    /// A step draws `minibatches` times as many rows, computes their gradients one minibatch at a time, and updates by
-    /// the mean gradient. So a step can have more rows than fit in memory. The loss of a step is the mean over all its
-    /// rows. Layers that use statistics of a minibatch see one minibatch at a time, and a loss with class weights
-    /// divides by the weights of one minibatch.
+    /// A step draws `minibatches` times as many rows, computes the gradients of one minibatch after another, and
+    /// updates by the mean gradient. So a step can have more rows than fit in memory. The loss of a step is the mean
+    /// over all its rows. Layers such as [`BatchNorm`](crate::ops::BatchNorm) still compute their statistics over one
+    /// minibatch, and a loss with class weights divides by the weights of one minibatch.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `minibatches` is 0, when the data set or the list of minibatches does not have enough
-    /// rows, or when the rows are passed to each step, come from a stream or are in the program's tensors; otherwise an
-    /// error of the device.
+    /// [`Error::Setting`] when `minibatches` is 0, when the data set or the list of minibatches has too few rows, or
+    /// when the trainer's rows are passed to each step, come from a stream or are in the program's tensors; otherwise
+    /// an error of the device.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
@@ -169,16 +171,16 @@ impl Trainer {
         })
     }
 
-    /// Keeps a moving average of all parameters, starting from their present values.
+    /// Keeps a moving average of all parameters, which starts at their current values.
     ///
     /// After each update, `average ← average + (1 − decay)·(parameter − average)`. The average often predicts better
     /// than the parameters themselves (Polyak, Juditsky, "Acceleration of stochastic approximation by averaging",
-    /// 1992). Parameters that are set from outside restart the average at their values. A checkpoint includes the
+    /// 1992). If the program replaces parameters, the average restarts at their new values. A checkpoint includes the
     /// average, and a resumed training continues it.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `decay` is not at least 0 and below 1, [`Error::Diverged`] when the training has
-    /// diverged, [`Error::OutOfMemory`] when the GPU has no room for the average.
+    /// [`Error::Setting`] unless 0 ≤ `decay` < 1, [`Error::Diverged`] when the training has diverged,
+    /// [`Error::OutOfMemory`] when the GPU has no memory for the average.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.check_unfused(Unfused::Steered)?;
@@ -188,26 +190,26 @@ impl Trainer {
         })
     }
 
-    /// Reads the moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
-    /// As [`Gpu::read_async`](crate::Gpu::read_async).
+    /// The errors of [`Gpu::read_async`](crate::Gpu::read_async).
     pub fn averaged_async(
         &self,
     ) -> impl Future<Output = Result<Option<Parameters>, Error>> + use<> {
         self.updater.averaged_async(&self.model)
     }
 
-    /// Reads the moving average, if one is kept.
+    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
-    /// As [`Gpu::read`](crate::Gpu::read).
+    /// The errors of [`Gpu::read`](crate::Gpu::read).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn averaged(&self) -> Result<Option<Parameters>, Error> {
         block_on(self.averaged_async())
     }
 
-    /// Refuses, with this reason, a change that cannot be fused where [`Fusion::Fused`] was requested.
+    /// Returns the reason `unfused` as an error if [`Fusion::Fused`] was requested.
     pub(super) fn check_unfused(&self, unfused: Unfused) -> Result<(), Error> {
         match &self.source {
             Source::Examples {
@@ -218,7 +220,7 @@ impl Trainer {
         }
     }
 
-    /// Records the steps again with the present settings.
+    /// Records the steps again with the current settings.
     pub(super) fn record_again(&mut self) -> Result<(), Error> {
         self.given.forget();
         let recorded = match &self.source {
@@ -265,7 +267,7 @@ impl Trainer {
         self.budget.forget();
         match self.source.steps_mut() {
             Some(steps) => steps.become_like(recorded),
-            // Until now, processes shared the gradients of these steps.
+            // Until now, several processes shared the gradients of these steps.
             None => self.source.set_work(Work::Steps(recorded)),
         }
         Ok(())

@@ -14,19 +14,19 @@ use crate::ops::{Loss, Optimizer};
 use crate::steps::{self, Fusion, Minibatches, Parts};
 use crate::updater::Updater;
 
-/// A stream, and a ring of its minibatches on the device. Each minibatch is written into its slot of the ring right
-/// before its step is submitted.
+/// A stream, and a ring buffer of its minibatches on the device. Right before a step is submitted, its minibatch is
+/// written into its slot of the ring.
 #[derive(Debug)]
 pub(super) struct Streamed {
     windows: Windows,
-    /// Lists all rows of the ring in order: step `t` reads the minibatch in slot `t` modulo `room`.
+    /// Lists all rows of the ring in order, so that step `t` reads the minibatch in slot `t` modulo `room`.
     sampling: Sampling,
     resident: Resident,
-    /// Minibatches in the ring: a power of two, because the device counts steps modulo 2³².
+    /// Number of minibatches in the ring: a power of two, because the device counts steps modulo 2³².
     room: usize,
-    /// Rows on their way to the device.
+    /// Rows that are being uploaded.
     rows: Rows,
-    /// The submit that the device works on.
+    /// The latest submit, on which the device may still work.
     before: Option<Finished>,
 }
 
@@ -36,7 +36,7 @@ impl Streamed {
         let batch = windows.batch();
         let room = minibatches_of_piece(layout, batch);
         let rows = room * batch;
-        // Below 2³²: `batch` is, and a ring of several minibatches has at most the bytes of a piece.
+        // `rows` is below 2³²: `batch` is, and a ring of several minibatches is at most `PIECE` bytes large.
         let all = u32::try_from(rows).unwrap_or(u32::MAX);
         Ok(Self {
             resident: Resident::of_stream(model.gpu(), layout, rows)?,
@@ -56,7 +56,7 @@ impl Streamed {
         &mut self.windows
     }
 
-    /// The rows to record steps on.
+    /// The rows on which steps are recorded.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
         steps::Rows::Minibatches(Minibatches {
             resident: &self.resident,
@@ -67,7 +67,7 @@ impl Streamed {
     }
 }
 
-/// The number of minibatches that fit in a piece, rounded down to a power of two; at least 1.
+/// The number of minibatches that fit in `PIECE` bytes, rounded down to a power of two; at least 1.
 fn minibatches_of_piece(layout: Layout, batch: usize) -> usize {
     let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
     let most = usize::try_from(PIECE / of_minibatch.max(1)).unwrap_or(usize::MAX);
@@ -75,8 +75,8 @@ fn minibatches_of_piece(layout: Layout, batch: usize) -> usize {
     1 << most.max(1).ilog2()
 }
 
-/// Writes the optimizer's coefficients for the next steps, and returns for how many: at most `most`. When the schedule
-/// gives an invalid rate within these steps, `most` is halved until no step has one.
+/// Writes the optimizer's coefficients for the next steps. Returns the number of these steps: at most `most`. If the
+/// schedule gives one of them an invalid learning rate, the number is halved until all rates are valid.
 fn announce(updater: &mut Updater, most: usize) -> Result<usize, Error> {
     let mut steps = most;
     while steps > 0 {
@@ -90,20 +90,20 @@ fn announce(updater: &mut Updater, most: usize) -> Result<usize, Error> {
 }
 
 impl Trainer {
-    /// Records the training of `model` on a stream of rows, with minibatches of `batch` rows: for data that does not
-    /// fit in memory.
+    /// Records the training of `model` on a stream of rows, with minibatches of `batch` rows. This is for data sets
+    /// that do not fit in memory.
     ///
-    /// While the device works on some minibatches, those of the following steps of the same call are read, shuffled and
-    /// written; so ask for many steps at a time. A call reads no rows that its own steps do not need, so that a program
-    /// may send rows through a channel and take their steps in turn.
+    /// While the device works on some minibatches, the host reads, shuffles and uploads the minibatches of the
+    /// following steps of the same call. So request many steps per call. A call reads only rows that its own steps
+    /// need; a program may therefore send rows through a channel and take their steps in turn.
     ///
-    /// The host holds the latest block, two windows, and some megabytes of minibatches on their way to the device. The
-    /// device holds 8 MB of minibatches, or one if it is larger.
+    /// The host holds the latest block, two windows, and some megabytes of minibatches that are being uploaded. The
+    /// device holds 8 MB of minibatches, or a single minibatch if it is larger.
     ///
-    /// When the stream ends, [`steps`](Self::steps) returns fewer losses than requested, and from then on none
-    /// ([`is_finished`](Self::is_finished)). The last rows are not trained on if they fill no minibatch
-    /// ([`rows_left`](Self::rows_left)). [`advance`](Self::advance) waits for the iterator, and until at most two
-    /// submits are in flight. A checkpoint has the position in the stream, but not its rows. To resume, make the
+    /// When the stream ends, [`steps`](Self::steps) returns fewer losses than requested, and later calls return none:
+    /// [`is_finished`](Self::is_finished) is then true. If the last rows do not fill a minibatch, they are not used;
+    /// [`rows_left`](Self::rows_left) counts them. [`advance`](Self::advance) waits for the iterator, and until at most
+    /// two submits are in flight. A checkpoint contains the position in the stream, but no rows. To resume, create the
     /// trainer with a stream that starts at the window in which the checkpoint was saved ([`Stream::from_window`]).
     ///
     /// ```
@@ -130,9 +130,10 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Setting`] when the batch, the window or a setting of the loss or the optimizer is invalid,
-    /// [`Error::Memory`] when the host has no room for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when the
-    /// GPU has no room for the training. Steps return [`Error::Stream`] when the iterator fails, and [`Error::Block`]
-    /// when a block has rows of another layout; all steps of the whole windows before that block are taken first.
+    /// [`Error::Memory`] when the host has no memory for two windows, [`Error::Limit`] or [`Error::OutOfMemory`] when
+    /// the GPU has no memory for the training. Steps return [`Error::Stream`] when the iterator fails, and
+    /// [`Error::Block`] when a block has rows of another layout. Before that, all steps of the whole windows before the
+    /// failing block are taken.
     pub fn streamed(
         model: Model,
         loss: impl Loss + 'static,
@@ -145,7 +146,7 @@ impl Trainer {
         let layout = windows.layout();
         probe_loss(gpu, &loss, model.output())?;
         let of_windows = windows.bytes_of_window().saturating_mul(2);
-        // Minibatches in device memory, which is host memory in a software driver, and their copies in wgpu.
+        // Minibatches in device memory, which is host memory in a software driver, and wgpu's copies of them.
         let of_minibatch = 4 * (layout.numbers() as u64).saturating_mul(batch as u64);
         let copies = (1 + PIECES).saturating_mul(PIECE.max(of_minibatch));
         let of_stream = || {
@@ -168,8 +169,9 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Submits at most `steps` steps of a stream and returns how many. Meanwhile, reads ahead the rows that these steps
-    /// and the `behind` steps after them need. [`end_of_stream`](Self::end_of_stream) says why there were fewer.
+    /// Submits at most `steps` steps of a stream and returns their number. Meanwhile, reads ahead the rows of these
+    /// steps and of the `behind` steps that the caller will request next. If there were fewer steps,
+    /// [`end_of_stream`](Self::end_of_stream) says why.
     pub(super) async fn submit_streamed(
         &mut self,
         steps: usize,
@@ -225,8 +227,8 @@ impl Trainer {
         Ok(taken)
     }
 
-    /// Says why a stream gave fewer steps than requested: `Ok` at its end, otherwise an error. `losses` are those of
-    /// the steps taken by this call.
+    /// Explains why a stream gave fewer steps than requested: `Ok` if it has ended, otherwise an error. `losses` are
+    /// the losses of the steps that this call took.
     pub(super) fn end_of_stream(&mut self, losses: &[f32]) -> Result<(), Error> {
         if let Source::Stream { streamed, .. } = &mut self.source {
             streamed.windows.fault(|| losses.to_vec())?;
@@ -234,19 +236,20 @@ impl Trainer {
         if self.is_finished() {
             Ok(())
         } else {
-            // Rows are left, so the learning rate is invalid: `announce` returns that error.
+            // Rows are left, so the stream stopped at an invalid learning rate: `announce` returns that error.
             self.announce(1)
         }
     }
 
-    /// Whether the stream has ended and all its minibatches were trained on. This may become known only when a call
+    /// Returns whether the stream has ended and all its minibatches were used. It may become true only after a call
     /// requests more steps than the stream has.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.rows_left().is_some()
     }
 
-    /// Number of rows at the end of the stream that fill no minibatch, once it [is finished](Self::is_finished).
+    /// The number of rows at the end of the stream that do not fill a minibatch; `None` until the stream [is
+    /// finished](Self::is_finished).
     #[must_use]
     pub fn rows_left(&self) -> Option<usize> {
         match &self.source {

@@ -11,7 +11,7 @@ use crate::soundness::LARGEST_LOSS;
 use crate::steps::Fusion;
 use crate::{Sequential, TwoLayerNet};
 
-/// It stops however many steps were requested.
+/// The training stops at the first unsound loss, even if `usize::MAX` steps are requested.
 #[test]
 fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     let x = array![[0.1, -1e10], [0.2, 0.3]];
@@ -38,7 +38,7 @@ fn a_training_stops_when_a_loss_is_not_sound() -> Result<(), Error> {
     Ok(())
 }
 
-/// After steps whose losses were never read, the next call continues with the following steps.
+/// Steps whose losses were never read count as taken: the next call takes the following ones.
 #[test]
 fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 10)?;
@@ -56,8 +56,8 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
     Ok(())
 }
 
-/// A step may prepare the next one. Whichever call takes the next step uses this preparation, unless the parameters
-/// were replaced in between.
+/// A step may prepare the next one. Any call that takes the next step uses this preparation, unless the parameters were
+/// replaced in between.
 #[test]
 fn calls_of_any_size_are_one_training() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
@@ -87,7 +87,7 @@ fn calls_of_any_size_are_one_training() -> Result<(), Error> {
         one.set_weights(&file)?;
         let again = many.steps(1)?;
         assert_eq!(again, one.steps(1)?, "{plan:?}");
-        // At first, all classes are about equally likely.
+        // The initial network predicts all classes with about the same probability.
         assert!((again[0] - 10.0_f32.ln()).abs() < 0.05, "{again:?}");
     }
     Ok(())
@@ -106,7 +106,7 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
             Trainer::with_fusion(model, loss, optimizer, &digits.train, 20, sampling, plan)
         };
         let mut trained = trainer()?;
-        // Before the first measurement, the counted work decides how many steps a submit has.
+        // Before the first measurement, the counted FLOPs decide how many steps a submit has.
         trained.announce(100)?;
         let at_once = trained.submit(100)?.1;
         assert!(at_once > 1, "{plan:?}");
@@ -124,7 +124,7 @@ fn a_training_does_not_depend_on_how_fast_its_steps_were() -> Result<(), Error> 
     Ok(())
 }
 
-/// The duration of steps is known once some submits were waited for.
+/// The duration of steps is known after the trainer has waited for a few submits.
 #[test]
 fn a_training_measures_its_steps() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;
@@ -143,7 +143,7 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
     let steps = 3000;
     trainer.steps(steps)?;
     let took = start.elapsed();
-    // Some steps were measured, and none took longer than all together.
+    // A single step took at most as long as all steps together.
     let least = day.as_secs_f64() / took.as_secs_f64();
     let found = fit(&mut trainer)?;
     assert!(
@@ -153,7 +153,7 @@ fn a_training_measures_its_steps() -> Result<(), Error> {
     Ok(())
 }
 
-/// A future returns the values at the time of its call.
+/// A future returns the values at the time of the call that made it.
 #[test]
 fn training_goes_on_while_answers_are_awaited() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 200, 50)?;
@@ -216,11 +216,11 @@ fn biases_that_swing_without_overflow_are_a_divergence() -> Result<(), Error> {
     Ok(())
 }
 
-/// A data set is uploaded once while the program keeps it; after that, the GPU frees it, too.
+/// A data set is uploaded once while the program holds it. When the program drops it, the GPU frees it, too.
 #[test]
 fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error> {
     let digits = |seed| crate::data::synthetic::digits_of(seed, 20, 500);
-    // A device of its own: no other test allocates memory on it.
+    // This test creates a device of its own, so that no other test allocates memory on it.
     let gpu = crate::Gpu::new()?;
     let train = digits(0)?.train;
     let model = TwoLayerNet::spec(784, 10, 10).build(&gpu)?;
@@ -228,7 +228,7 @@ fn a_data_set_that_the_program_has_dropped_takes_no_memory() -> Result<(), Error
     let loss = SoftmaxCrossEntropy;
     let optimizer = Sgd::new(0.1);
     let mut trainer = Trainer::new(model, loss, optimizer, &train, 20, sampling)?;
-    // The trainer keeps its own training data.
+    // The trainer still holds its training data.
     drop(train);
     let allocated = || {
         let report = gpu.device().generate_allocator_report();

@@ -1,4 +1,5 @@
-//! The book's five functions. They block until the GPU answers; a browser's main thread must not block.
+//! The book's five functions. Each blocks until the GPU has computed its result; a browser's main thread must not
+//! block.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -12,7 +13,7 @@ use crate::ops::SoftmaxCrossEntropy;
 use crate::reference::Targets;
 
 impl TwoLayerNet {
-    /// Logits (rows, classes) for `x` (rows, inputs): see [`Model::predict`](crate::Model::predict).
+    /// Computes the logits (rows, classes) for `x` (rows, inputs): see [`Model::predict`](crate::Model::predict).
     ///
     /// # Errors
     /// The errors of [`Model::predict`](crate::Model::predict).
@@ -20,7 +21,7 @@ impl TwoLayerNet {
         self.model.predict(x)
     }
 
-    /// Mean softmax cross-entropy of `x` with its labels: see [`Model::loss`](crate::Model::loss).
+    /// Computes the mean softmax cross-entropy of `x` with its labels: see [`Model::loss`](crate::Model::loss).
     ///
     /// # Errors
     /// The errors of [`Model::loss`](crate::Model::loss), and [`Error::Shape`] when the labels do not fit `x` or the
@@ -31,8 +32,8 @@ impl TwoLayerNet {
         self.model.loss(&SoftmaxCrossEntropy, x, targets)
     }
 
-    /// Share of rows whose largest logit is that of their label, 0 to 1. NaN is never the largest; of equal logits,
-    /// the first counts.
+    /// Computes the fraction of rows whose largest logit is that of their label, 0 to 1. NaN is never the largest; of
+    /// equal logits, the first counts.
     ///
     /// # Errors
     /// The errors of [`loss`](Self::loss).
@@ -43,7 +44,7 @@ impl TwoLayerNet {
         Ok(hits as f64 / labels.len() as f64)
     }
 
-    /// Gradients of the loss with respect to all parameters, by backpropagation on the GPU: see
+    /// Computes the gradients of the loss with respect to all parameters, by backpropagation on the GPU: see
     /// [`Model::gradient`](crate::Model::gradient).
     ///
     /// # Errors
@@ -55,8 +56,7 @@ impl TwoLayerNet {
         self.model.gradient(&SoftmaxCrossEntropy, x, targets)
     }
 
-    /// The gradients of [`gradient`](Self::gradient), computed by central differences through the `f64` reference:
-    /// slow and accurate.
+    /// Computes the same gradients by central differences through the `f64` reference: slow and accurate.
     ///
     /// # Errors
     /// The errors of [`loss`](Self::loss).
@@ -71,8 +71,8 @@ impl TwoLayerNet {
         network.numerical_gradient(&SoftmaxCrossEntropy, x.mapv(f64::from).view(), targets)
     }
 
-    /// Checks that there is at least one row, and one label for each row, of as many classes as the network has
-    /// outputs.
+    /// Checks that there is at least one row, that each row has a label, and that the labels have as many classes as
+    /// the network has outputs.
     fn check(&self, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<(), Error> {
         let graph = self.model.graph();
         check_columns(graph, x.dim().into())?;

@@ -38,7 +38,7 @@ fn the_five_functions_are_those_of_the_reference() {
     let reference: cpu::Network<f64> = net.model().to_reference().unwrap();
     let x64 = x.mapv(f64::from);
     let indices = labels.indices();
-    // Sums of six products of values near 1 and weights near 0.01.
+    // The outputs are sums of six products of values near 1 and weights near 0.01.
     let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 1e-5;
 
     let found = net.predict(x.view());

@@ -1,4 +1,4 @@
-//! The contents of a file, and which trainings may resume from it.
+//! The contents of a checkpoint file, and which trainings may resume from it.
 
 use wgrad::checkpoint::Changes;
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Table};
@@ -47,7 +47,7 @@ fn the_same_training_has_the_same_bytes() {
         trainer.to_safetensors().unwrap()
     };
     let expected = make();
-    // If metadata were written in the order of a hash map, files would differ.
+    // A hash map has a random order. If the metadata were written in such an order, the files would differ.
     for _ in 0..50 {
         assert!(make() == expected);
     }
@@ -67,7 +67,8 @@ fn the_same_training_has_the_same_bytes() {
     assert!(places.is_sorted(), "{header}");
 }
 
-/// Changes every relevant part of the training data, and the data's name, which is not relevant.
+/// A resumed training may use a data set with another name. It is refused if a pixel, a label, the order or the number
+/// of the examples has changed.
 #[test]
 fn a_training_goes_on_with_the_same_data_under_any_name() {
     let data = dataset();
@@ -212,7 +213,7 @@ fn settings_that_differ_are_told_by_what_differs() {
     );
     assert!(!told.contains("Cosine"), "{told}");
 
-    // One error names all differences, and the call that allows each.
+    // One error message names all differences, and for each of them the call that allows it.
     let mut averaged = scheduled(2e-2, 50);
     averaged.accumulate(3).unwrap();
     averaged.freeze("layers.0").unwrap();
@@ -248,14 +249,14 @@ fn settings_that_differ_are_told_by_what_differs() {
         &told,
         &["expected 48 → Linear(4), found 48 → Linear(7) → Relu → Linear(4)"],
     );
-    // The message must not advise the call that has just failed.
+    // The message must not suggest the call that has just failed.
     assert!(
         !told.contains("load") && !told.contains("set_weights"),
         "{told}"
     );
 }
 
-/// The file identifies a list of minibatches by its digest.
+/// The file contains a digest of the list of minibatches, so a training with another list is refused.
 #[test]
 fn another_list_of_minibatches_is_another_training() {
     let trainer = |list: Vec<u32>| {
@@ -275,7 +276,7 @@ fn another_list_of_minibatches_is_another_training() {
     trainer(vec![0, 1, 2, 3]).set_safetensors(&file).unwrap();
     let refused = trainer(vec![0, 1, 3, 2]).set_safetensors(&file);
     assert_says(&message(refused), &["a different sampling", "4 indices"]);
-    // The digest of the indices as little-endian words, on every machine.
+    // The digest of the indices as little-endian words. It is the same on every machine.
     let digest = "baed642339816affb3fe8719792d0e4ce82f12db72b7373d244eaa65445800fe";
     assert_eq!(
         parts(&file).1["sampling"],
@@ -283,7 +284,7 @@ fn another_list_of_minibatches_is_another_training() {
     );
 }
 
-/// A loss from outside the crate, which keeps a tensor on the GPU.
+/// A loss from outside the crate, with a tensor on the GPU.
 #[derive(Debug)]
 struct Weighted {
     weights: Tensor,

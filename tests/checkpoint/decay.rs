@@ -1,4 +1,4 @@
-//! Which parameters decay, as a file states it.
+//! A checkpoint file states to which parameters weight decay applies.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wgrad::{Error, cpu};
 use super::spec;
 use crate::parts::parts;
 
-/// An optimizer whose description differs from those of the crate.
+/// An optimizer whose description differs from the descriptions of the crate's optimizers.
 #[derive(Debug, Clone, Copy)]
 struct Shrinking {
     shrink: f32,

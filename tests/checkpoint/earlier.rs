@@ -8,9 +8,9 @@ use super::{BATCH, dataset, sampling, spec, trainer};
 use crate::gpu::gpu;
 use crate::parts::{Metadata, Tensors, parts, whole};
 
-/// A training before its first step.
+/// A checkpoint file of a training before its first step.
 const START: &[u8] = include_bytes!("files/start.safetensors");
-/// The same training after five steps.
+/// A checkpoint file of the same training after five steps.
 const STEP_5: &[u8] = include_bytes!("files/step_5.safetensors");
 
 fn optimizer() -> impl Optimizer {
@@ -29,8 +29,8 @@ fn on_cpu() -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// Tensors and metadata without the digest, and without the network's structure, which earlier versions did not
-/// write.
+/// Returns a file's tensors and metadata, without the two metadata keys that earlier versions did not write: the digest
+/// and the network's structure.
 fn as_before(bytes: &[u8]) -> (Tensors, Metadata) {
     let (tensors, mut metadata) = parts(bytes);
     metadata.remove("structure");
@@ -68,7 +68,8 @@ fn weights_of_an_earlier_file_are_taken() {
     assert_eq!(model.parameters().unwrap(), expected);
 }
 
-/// Earlier versions also decayed biases. The error says so; on request, training continues with either behavior.
+/// Earlier versions also applied weight decay to biases. The error says so. If the program chooses one of the two
+/// behaviors, the training resumes with it.
 #[test]
 fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
     let trainer = || {

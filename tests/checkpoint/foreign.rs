@@ -1,5 +1,5 @@
-//! Files of other programs and versions: accepted if they contain the network's weights, otherwise refused with a
-//! message that says what they are.
+//! Files of other programs and of other versions of the crate. They are accepted if they contain the network's weights.
+//! Otherwise they are refused, and the message says what kind of file it is.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::parts::{Metadata, Tensors, parts, whole};
 
 type Trainer = cpu::Trainer<f32>;
 
-/// A network 2 → 3 → 2 on the CPU.
+/// Returns a trainer on the CPU, whose network has 2 inputs, 3 hidden values and 2 outputs.
 pub(super) fn trainer() -> Trainer {
     let spec = Sequential::input(2).layer(Linear::new(3)).layer(Relu);
     let spec = spec.layer(Linear::new(2)).seed(5);
@@ -31,7 +31,7 @@ pub(super) fn trainer() -> Trainer {
     trainer
 }
 
-/// Names and shapes of the network's tensors in files.
+/// Names and shapes that the network's tensors have in files.
 const SHAPES: [(&str, [usize; 2]); 4] = [
     ("0.weight", [3, 2]),
     ("0.bias", [3, 0]),
@@ -39,7 +39,7 @@ const SHAPES: [(&str, [usize; 2]); 4] = [
     ("2.bias", [2, 0]),
 ];
 
-/// A file of another program. Every element has the bytes `element`.
+/// Returns the contents of a file as another program writes it. Every element of its tensors has the bytes `element`.
 fn foreign(prefix: &str, dtype: Dtype, element: &[u8]) -> (Tensors, Metadata) {
     let tensors = SHAPES.map(|(name, shape)| {
         let shape: Vec<usize> = shape.into_iter().filter(|&size| size > 0).collect();
@@ -53,7 +53,7 @@ pub(super) fn floats(prefix: &str) -> (Tensors, Metadata) {
     foreign(prefix, Dtype::F32, &0.5f32.to_le_bytes())
 }
 
-/// The message that refuses the weights. Nothing may change.
+/// Asserts that the weights are refused and that the trainer does not change. Returns the error message.
 pub(super) fn refused(bytes: &[u8]) -> String {
     let mut trainer = trainer();
     let before = trainer.to_safetensors().unwrap();
@@ -74,7 +74,7 @@ pub(super) fn assert_taken(bytes: &[u8], value: f32) {
     assert!(all.all(|&found| found == value));
 }
 
-/// `network.py` has written this file with PyTorch.
+/// Reads a file that `network.py` wrote with PyTorch.
 #[test]
 fn weights_lie_as_in_a_file_of_pytorchs() {
     let path = Path::new("tests/checkpoint/network.safetensors");
@@ -94,7 +94,7 @@ fn weights_lie_as_in_a_file_of_pytorchs() {
     model.set_safetensors(&weights).unwrap();
     let found = model.predict(matrix("x", (5, 3)).view()).unwrap();
     for (found, expected) in found.iter().zip(&matrix("outputs", (5, 2))) {
-        // Two layers of at most five products of numbers near 1.
+        // The error of two layers, whose outputs are sums of at most five products of numbers near 1.
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
     let saved = model.to_safetensors().unwrap();
@@ -115,7 +115,7 @@ fn metadata_of_other_programs_does_not_count() {
         vec![("network", "mlp")],
         vec![("sha256", "none"), ("step", "x"), ("batch", "7")],
         vec![("format", "tf"), ("network", "a"), ("sha256", "b")],
-        // A program whose name begins like this crate's.
+        // The name of this format begins like the crate's format.
         vec![("format", "wgradient 2"), ("sha256", "b")],
     ] {
         let (tensors, mut texts) = floats("layers.");
@@ -141,7 +141,7 @@ fn files_of_other_versions_are_told_as_such() {
     assert_says(&message, &["another version", "wgrad 1", "set_weights"]);
     let message = refused(&version("wgrad 3"));
     assert_says(&message, &["another version", "wgrad 3", "wgrad 2"]);
-    // The digest of an unknown version cannot be checked.
+    // The file comes from a later version of the format, whose digest cannot be checked.
     let (tensors, mut metadata) = floats("layers.");
     metadata.insert("format".to_owned(), "wgrad 99".to_owned());
     assert_says(
@@ -151,7 +151,8 @@ fn files_of_other_versions_are_told_as_such() {
     assert!(!message.contains("set_weights"), "{message}");
 }
 
-/// A user who changes a file on purpose can leave out `format`.
+/// A file that was changed is refused because of its digest. A user who changes a file on purpose can remove the key
+/// `format`.
 #[test]
 fn a_changed_file_is_told_as_one() {
     let (mut tensors, metadata) = parts(&trainer().to_safetensors().unwrap());
@@ -177,7 +178,7 @@ fn a_type_that_is_not_known_is_told() {
     assert!(!message.contains("damaged"), "{message}");
 }
 
-/// Values that all types can represent.
+/// Weights in other float types are accepted if `f32` can represent every value exactly.
 #[test]
 fn floats_of_other_sizes_are_taken_where_that_loses_nothing() {
     for (dtype, element) in [

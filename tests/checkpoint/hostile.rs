@@ -1,4 +1,4 @@
-//! Files that are damaged, foreign or malicious: each gives a typed error, and nothing changes.
+//! Files that are damaged, foreign or malicious. Each gives a typed error, and the trainer stays unchanged.
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Adam, Linear, Sgd};
@@ -153,7 +153,7 @@ fn damaged_files_are_refused_wherever_they_are_damaged() {
     }
     for _ in 0..40 {
         let mut bytes = good.clone();
-        // A byte of the last tensors, at the end of the file.
+        // The position of a byte in the last tensors, which are at the end of the file.
         let at = good.len() - 1 - numbers.below(2_000);
         bytes[at] ^= 1 << numbers.below(8);
         assert_refused("a bit flipped", &mut trainer, &bytes, &["SHA-256"]);
@@ -169,7 +169,7 @@ fn damaged_files_are_refused_wherever_they_are_damaged() {
             &["safetensors file"],
         );
     }
-    // A changed header may be accepted if it means the same, for example with another blank in it.
+    // A changed header is accepted if it still means the same, for example if it only has an additional blank.
     let header = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
     let tensors = parts(&good).0;
     let step = trainer.steps_taken();

@@ -1,4 +1,4 @@
-//! A process that is killed while it saves leaves the last good file, and no other file.
+//! If a process is killed while it saves, the last complete file stays, and there is no other file.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,13 +14,13 @@ use super::{BATCH, dataset, sampling};
 use crate::gpu::Numbers;
 
 const FILE: &str = "WGRAD_TEST_SAVES_TO";
-/// The text that a process prints after each save, before the duration in microseconds.
+/// After each save, the process prints this text and the duration of the save in microseconds.
 const SAVED: &str = "saved in us: ";
 const KILLS: usize = 50;
-/// The most saves before a process is killed.
+/// The maximum number of saves before a process is killed.
 const MOST_SAVES: usize = 4;
 
-/// A network of 3 MB, so that writing it takes a while.
+/// Returns a trainer with a network of 3 MB, so that writing it takes some time.
 fn trainer() -> cpu::Trainer<f32> {
     let spec = Sequential::input(48)
         .layer(wgrad::ops::Linear::new(5_000))
@@ -38,7 +38,7 @@ fn trainer() -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// Saves forever, if the test below runs it as a child process.
+/// The child process of the test below: saves again and again until it is killed. As an ordinary test, does nothing.
 #[test]
 fn saves_until_it_is_killed() {
     let Some(path) = std::env::var_os(FILE) else {
@@ -53,7 +53,8 @@ fn saves_until_it_is_killed() {
     }
 }
 
-/// Kills a child process after this number of saves, plus this part of a save's duration: during the next save.
+/// Starts a child process, waits until it has saved `saves` times, waits for the fraction `part` of a save's duration,
+/// and kills it. The child is then probably in its next save.
 fn kill_while_saving(path: &Path, saves: usize, part: f64) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["kills::saves_until_it_is_killed", "--exact", "--nocapture"])
@@ -82,14 +83,14 @@ fn a_process_killed_while_it_saves_leaves_a_whole_file() {
     let path = directory.path().join("training.safetensors");
     let mut numbers = Numbers::new(5);
     for kill in 0..KILLS {
-        // At some moment up to the end of the next save, however slow the disk is.
+        // A random fraction of the duration of a save, so that the kill hits the next save at any point.
         let part = numbers.below(1_000) as f64 / 1_000.0;
         let saves = 1 + kill % MOST_SAVES;
         kill_while_saving(&path, saves, part);
         let mut trainer = trainer();
         let resumed = trainer.resume(&path);
         assert!(resumed.is_ok(), "kill {kill}: {resumed:?}");
-        // The process takes a step between two saves.
+        // The process takes one step between two saves.
         let steps = trainer.steps_taken();
         assert!(steps + 1 >= saves as u64, "kill {kill}: {steps} of {saves}");
         files::check(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Missing tensors that exist under another name or in another file.
+//! Errors for missing tensors. They suggest a tensor that exists under another name.
 
 use safetensors::tensor::Dtype;
 use wgrad::ops::{Linear, Relu};
@@ -82,7 +82,7 @@ fn a_missing_tensor_is_told_beside_the_names_that_are_there() {
     assert_says(&message, &["the file has no tensors"]);
 }
 
-/// A suggestion leaves out tensors that the network does not have, even if they are not weights.
+/// The suggested renaming covers only the tensors that the network has. Other tensors of the file are left out.
 #[test]
 fn a_prefix_is_offered_without_what_is_not_of_the_network() {
     type Rename = fn(&str) -> Option<String>;

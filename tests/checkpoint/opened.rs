@@ -1,4 +1,4 @@
-//! Opens a network from its file alone, on both engines, with the same outputs.
+//! Loads a network from its file, without a description in the program. It has the same outputs on both engines.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::gpu::gpu;
 use crate::layers;
 use crate::parts::{parts, whole};
 
-/// Numbers that no initialization gives.
+/// Returns numbers that differ from every initialization.
 fn numbers(shape: &[usize], scale: f32) -> ArrayD<f32> {
     let mut state = u32::try_from(shape.iter().sum::<usize>()).unwrap();
     ArrayD::from_shape_simple_fn(shape, || {
@@ -28,7 +28,7 @@ fn numbers(shape: &[usize], scale: f32) -> ArrayD<f32> {
     })
 }
 
-/// A network whose parameters and state do not come from a seed.
+/// Returns a network whose parameters and state differ from every initialization.
 fn changed(spec: &Sequential) -> cpu::Network {
     let mut network = spec.on_cpu().unwrap();
     let all = network.parameters();
@@ -71,12 +71,13 @@ fn residual() -> Sequential {
     network.layer(Linear::new(4))
 }
 
-/// Asserts that the opened network has the same outputs; on the engine that saved it, the same bits.
+/// Saves a network on the CPU and loads it on both engines. On the CPU, it must have the same outputs, parameters and
+/// state, bit by bit. On the GPU, it must have the outputs of a model that loaded only the weights.
 fn assert_opens(spec: &Sequential) {
     let network = changed(spec);
     let rows = (0..5).map(|row| numbers(&[network.features() + row], 1.0));
     let rows: Vec<_> = rows.collect();
-    // Numbers below 1 are index 0 of an embedding.
+    // Numbers below 1 would all be index 0 of an embedding, so some columns have larger numbers.
     let x = Array2::from_shape_fn((5, network.features()), |(row, column)| {
         if network.features() == 5 && column >= 3 {
             (row as f32 + column as f32) % 5.0
@@ -112,7 +113,7 @@ fn assert_opens(spec: &Sequential) {
     assert_eq!(described.output().unwrap(), spec.output().unwrap());
 }
 
-/// By the settings that a file has of it, a layer is the same again: a file of it is the same file.
+/// Every layer of the crate can be loaded from its file. Saving the loaded layer gives the same file.
 #[test]
 fn every_layer_of_the_crate_comes_from_its_file() {
     let directory = tempfile::tempdir().unwrap();
@@ -165,7 +166,7 @@ fn the_file_of_a_training_opens_as_its_network() {
     assert_eq!(network.state(), trainer.model().state().unwrap());
 }
 
-/// A layer for the CPU only.
+/// A layer from outside the crate. It has no kernels for the GPU.
 #[derive(Debug)]
 struct Swish;
 
@@ -295,7 +296,7 @@ fn what_describes_no_network_is_told() {
         &with(&wider),
         &["another network", "Linear(5)", "Linear(4)"],
     );
-    // The description in the metadata says the same, but the tensors do not.
+    // The description in the metadata is valid, but the tensors do not fit it.
     let mut both = metadata.clone();
     both.insert("structure".to_owned(), wider);
     let line = both["network"].replace("Linear(4)", "Linear(5)");
@@ -321,7 +322,7 @@ fn what_describes_no_network_is_told() {
 fn a_file_that_is_none_is_told_at_once() {
     let message = refused(Path::new("/nowhere/network.safetensors"));
     assert_says(&message, &["cannot read /nowhere/network.safetensors"]);
-    // This file never ends.
+    // `/dev/zero` never ends, so it must be refused without being read to its end.
     #[cfg(unix)]
     assert_says(
         &refused(Path::new("/dev/zero")),

@@ -16,7 +16,8 @@ use crate::gpu::gpu;
 const SCRIPT: &str = "examples/pytorch.py";
 const ROWS: usize = 1_000;
 
-/// A Python with PyTorch and safetensors: the one that `WGRAD_PYTHON` names, or `python3`.
+/// Returns a Python with PyTorch and safetensors: `WGRAD_PYTHON` if it is set, otherwise `python3`. Returns `None` if
+/// it lacks these packages.
 fn python() -> Option<String> {
     let python = std::env::var("WGRAD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let tried = Command::new(&python)
@@ -45,7 +46,8 @@ fn floats(path: &Path) -> Vec<f32> {
         .collect()
 }
 
-/// Saves a training's weights, lets PyTorch load them and save others, and compares the outputs of both for `x`.
+/// Saves a training's weights, and lets PyTorch load them and save other weights. For both sets of weights, compares
+/// the outputs of PyTorch and of the crate for `x`.
 fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>) {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
@@ -53,7 +55,7 @@ fn exchange(python: &str, spec: &Sequential, trainer: &Trainer, x: &Array2<f32>)
     let summary = spec.summary().unwrap();
     let outputs = summary.layers.iter().map(|layer| layer.output.len());
     let mut widths: Vec<usize> = std::iter::once(summary.features).chain(outputs).collect();
-    // An activation has the same width as the layer before it.
+    // Removes the widths of activations: an activation has the same width as the layer before it.
     widths.dedup();
     let widths: Vec<String> = widths.iter().map(ToString::to_string).collect();
     std::fs::write(path("widths.txt"), widths.join(" ")).unwrap();

@@ -14,7 +14,7 @@ fn losses(trainer: &mut dyn Train, count: usize) -> Vec<u32> {
     losses.map(f32::to_bits).collect()
 }
 
-/// The whole file.
+/// Returns the bytes of the checkpoint file.
 fn bytes(trainer: &dyn Train) -> Vec<u8> {
     trainer.to_safetensors().unwrap()
 }
@@ -30,7 +30,7 @@ fn check(case: &str, start: impl Fn() -> Box<dyn Train>) {
         let mut found = losses(&mut *first, stop);
         let saved = bytes(&*first);
         let mut second = start();
-        // Its earlier steps must have no effect.
+        // The trainer's own earlier steps must have no effect.
         losses(&mut *second, 3);
         second.set_safetensors(&saved).unwrap();
         assert!(bytes(&*second) == saved, "{case}: saved at {stop}");
@@ -67,7 +67,7 @@ fn a_run_that_stopped_has_the_bits_of_one_that_did_not() {
     assert_eq!(fused.fusion(), Fusion::Fused, "{:?}", fused.unfused());
 }
 
-/// The minibatches that a fused training has drawn ahead must not be used after it resumes from another step.
+/// A fused training draws minibatches ahead of its steps. After it resumes from another step, it must not use them.
 #[test]
 fn a_fused_training_under_way_resumes_as_a_fresh_one() {
     let fused = || trainer(gpu(), optimizers()[0](), Fusion::Fused);
@@ -94,7 +94,7 @@ fn a_network_that_drops_goes_on_dropping_where_it_stopped() {
     });
 }
 
-/// The running values are in the file, too.
+/// The file also contains the running values.
 #[test]
 fn a_network_that_normalizes_goes_on_where_it_stopped() {
     let adam = || Box::new(Adam::new(1e-2));
@@ -104,7 +104,7 @@ fn a_network_that_normalizes_goes_on_where_it_stopped() {
     });
 }
 
-/// Both trainers write the same file, and resume from each other's files as from their own.
+/// The trainers of both engines write the same file, and each resumes from the other's file as from its own.
 #[test]
 fn a_run_goes_on_elsewhere() {
     for optimizer in optimizers() {
@@ -117,7 +117,7 @@ fn a_run_goes_on_elsewhere() {
         assert!(bytes(&on_gpu) == bytes(&*on_cpu), "{case}");
         let [found, expected] =
             [losses(&mut on_gpu, 1), losses(&mut *on_cpu, 1)].map(|bits| f32::from_bits(bits[0]));
-        // The error of a forward pass with 48 and 7 products, and of a logarithm.
+        // The rounding error of a forward pass whose layers sum 48 and 7 products, and of a logarithm.
         assert!(
             (found - expected).abs() < 1e-5,
             "{case}: {found} {expected}"

@@ -1,4 +1,4 @@
-//! Parameters with any number of extents, layers with state, and networks that are not chains.
+//! Checkpoints of parameters with any number of extents, of layers with state, and of networks that are not chains.
 
 use safetensors::tensor::Dtype;
 use wgrad::kernel::Element;
@@ -12,11 +12,11 @@ use super::{BATCH, assert_says, dataset, sampling, trainer_of};
 use crate::gpu::gpu;
 use crate::parts::{Metadata, Tensors, parts, whole};
 
-/// The outputs of [`Blocks`], in two blocks.
+/// Number of outputs of [`Blocks`].
 const OUTPUTS: usize = 6;
 
-/// A `Linear` whose weight has three extents and the same layout in files. On the CPU, its state counts the rows of
-/// all training steps.
+/// A linear layer whose weight has three extents, (inputs, 2, outputs / 2), in memory and in files. On the CPU, its
+/// state counts the rows of all training steps.
 #[derive(Debug, Clone)]
 struct Blocks;
 
@@ -82,7 +82,7 @@ fn on_gpu(spec: &Sequential) -> Trainer {
     trainer_of(spec, gpu(), Box::new(Adam::new(1e-2)), Fusion::Auto)
 }
 
-/// A file after five steps on the CPU.
+/// Returns a checkpoint file after five steps on the CPU.
 fn trained() -> Vec<u8> {
     let mut trainer = on_cpu(&blocks());
     trainer.steps(5).unwrap();
@@ -125,7 +125,7 @@ fn parameters_lie_as_their_layer_says() {
         floats(&tensors, "layers.0.rows"),
         (vec![1], vec![5.0 * BATCH as f32])
     );
-    // No optimizer has state for it.
+    // `rows` is not a parameter, so the optimizer has no state for it.
     let of_state = tensors.iter().filter(|tensor| tensor.0.ends_with("rows"));
     assert_eq!(of_state.count(), 1);
 }
@@ -147,7 +147,7 @@ fn state_is_saved_and_loaded_with_the_weights() {
     of_weights.set_weights(&saved).unwrap();
     assert_eq!(of_weights.network().state()["layers.0.rows"][0], 40.0);
 
-    // The GPU accepts the file, and writes the same one.
+    // The GPU accepts the file, and writes the same file.
     let mut third = on_gpu(&blocks());
     third.set_safetensors(&saved).unwrap();
     assert!(third.to_safetensors().unwrap() == saved);
@@ -213,7 +213,7 @@ fn parameters_of_another_rank_are_told() {
     assert!(!message.contains("transposed"), "{message}");
 }
 
-/// A network with a skip connection, a concatenation and a layer that is used twice.
+/// Returns a network with a skip connection, a concatenation and a layer that is used twice.
 fn branched() -> Sequential {
     let shared: std::sync::Arc<dyn Layer> = std::sync::Arc::new(Linear::new(7));
     let network = Sequential::input(48).layer(Linear::new(7)).named("first");
@@ -247,10 +247,10 @@ fn a_network_that_is_no_chain_is_saved_and_told_apart() {
     assert!(second.to_safetensors().unwrap() == saved);
     let expected = first.steps(1).unwrap()[0];
     let found = second.steps(1).unwrap()[0];
-    // The error of a forward pass with fewer than a hundred sums and products.
+    // The rounding error of a forward pass with fewer than a hundred sums and products.
     assert!((found - expected).abs() < 1e-5, "{found} {expected}");
 
-    // A network with the same layers and shapes whose values are connected differently.
+    // This network has the same layers and shapes, but its values are connected in another way.
     let network = Sequential::input(48).layer(Linear::new(7)).named("first");
     let network = network
         .layer(Linear::new(7))
@@ -320,7 +320,7 @@ fn weights_of_another_program_are_taken_in_any_rank() {
             .zip(&weight)
             .all(|(&found, &expected)| f64::from(found) == expected)
     );
-    // Kernels treat the first extent as rows.
+    // In kernels, the first extent is the rows, and all other extents together are the columns.
     let tensor = model.parameter_tensor("layers.0.weight").unwrap();
     assert_eq!((tensor.dims(), tensor.element()), ([48, 6], Element::F32));
     assert_eq!(model.state().unwrap()["layers.0.rows"][0], 3.0);

@@ -6,14 +6,14 @@ use std::process::Output;
 
 use super::{Few, assert_refused, example, lines};
 
-/// The output of an experiment.
+/// The output of an experiment: standard output and the figure.
 struct Run {
     lines: Vec<String>,
     svg: String,
 }
 
 impl Run {
-    /// The number after `key=` in the last line.
+    /// Returns the number after `key=` in the last line.
     #[track_caller]
     fn number(&self, key: &str) -> f64 {
         let last = self.lines.last().unwrap();
@@ -30,9 +30,9 @@ impl Run {
         }
     }
 
-    /// The number of curves.
+    /// Returns the number of curves in the figure.
     fn curves(&self) -> usize {
-        // Lines in a legend and axes have only two points.
+        // The axes and the lines in a legend are polylines of only two points. They do not count.
         let curves = self
             .svg
             .lines()
@@ -57,7 +57,7 @@ fn run(few: &Few, words: &str) -> Run {
         svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
         "{svg}"
     );
-    // The figure is small, so that a page with all figures loads fast.
+    // Figures must be small, so that a page with all figures loads fast.
     assert!(svg.len() < 60_000, "{words}: {} bytes", svg.len());
     Run { lines, svg }
 }
@@ -71,7 +71,7 @@ fn on(few: &Few, words: &str) -> Run {
     )
 }
 
-/// The numbers after the colon of the line that begins with `start`.
+/// Returns all numbers in the line that begins with `start`.
 fn numbers(run: &Run, start: &str) -> Vec<f64> {
     let line = run
         .lines
@@ -96,13 +96,13 @@ fn four_optimizers_go_down_as_the_formulas_of_the_book_say() {
             let words = format!("optimizer-compare-naive --device {device} --steps {steps}");
             let found = run(&few, &words);
             found.assert_has(&["SGD", "Momentum", "AdaGrad", "Adam"]);
-            // Each panel has five contours and a path.
+            // Each of the four panels has a path with a dot at the start and after each step.
             let dots = found.svg.matches("<circle ").count();
             assert_eq!(dots, 4 * (steps + 1));
             for (name, formula) in expected {
                 let found = found.number(name);
                 let expected = formula(steps);
-                // The output has six digits. f32 has seven, and errors grow with each step.
+                // The printed number has six decimal places. `f32` has seven digits, and errors grow with each step.
                 let bound = 2e-6 + 1e-4 * expected;
                 assert!(
                     (found - expected).abs() < bound,
@@ -113,14 +113,15 @@ fn four_optimizers_go_down_as_the_formulas_of_the_book_say() {
     }
 }
 
-/// f after `steps` steps. Each coordinate only depends on its own gradient (x/10, 2y).
+/// Returns f(x, y) = x²/20 + y² after the steps. Each coordinate depends only on its own gradient, x/10 or 2y.
 fn by_coordinate(mut update: impl FnMut(usize, f64, f64) -> f64) -> f64 {
     let mut at = |start: f64, slope: f64| update_all(start, slope, &mut update);
     let [x, y] = [at(-7.0, 0.1), at(2.0, 2.0)];
     x * x / 20.0 + y * y
 }
 
-/// The final value of a coordinate. `update` takes the step (0 resets it), the place and the gradient there.
+/// Returns the final value of a coordinate. `update` takes the step (at step 0 it resets its state), the value and the
+/// gradient, and returns the next value, or NaN at the end.
 fn update_all(start: f64, slope: f64, update: &mut impl FnMut(usize, f64, f64) -> f64) -> f64 {
     let mut place = start;
     let mut step = 0;
@@ -141,7 +142,7 @@ fn book_sgd(steps: usize) -> f64 {
     by_coordinate(|step, place, gradient| until(steps, step, place - 0.95 * gradient))
 }
 
-/// v ← 0.9·v − 0.1·g, p ← p + v.
+/// Momentum: v ← 0.9·v − 0.1·g, p ← p + v.
 fn book_momentum(steps: usize) -> f64 {
     let mut velocity = 0.0;
     by_coordinate(|step, place, gradient| {
@@ -151,7 +152,7 @@ fn book_momentum(steps: usize) -> f64 {
     })
 }
 
-/// h ← h + g², p ← p − 1.5·g/(√h + 10⁻⁷).
+/// `AdaGrad`: h ← h + g², p ← p − 1.5·g/(√h + 10⁻⁷).
 fn book_ada_grad(steps: usize) -> f64 {
     let mut sum = 0.0;
     by_coordinate(|step, place, gradient| {
@@ -161,7 +162,7 @@ fn book_ada_grad(steps: usize) -> f64 {
     })
 }
 
-/// The learning rate is 0.3·√(1 − 0.999ᵗ)/(1 − 0.9ᵗ), the step m/(√v + 10⁻⁷).
+/// Adam: p ← p − r·m/(√v + 10⁻⁷) with the rate r = 0.3·√(1 − 0.999ᵗ)/(1 − 0.9ᵗ).
 fn book_adam(steps: usize) -> f64 {
     let mut means = [0.0; 2];
     by_coordinate(|step, place, gradient| {
@@ -186,19 +187,21 @@ fn activations_keep_their_spread_with_the_right_weights() {
         let sigmoid = run(&few, &format!("{words} {device}"));
         assert_eq!(sigmoid.svg.matches("<polygon ").count(), 20);
         sigmoid.assert_has(&["std 1, layer 1", "He, layer 5"]);
-        // The sigmoid's outputs lie at its ends, close to its middle, or in between.
+        // With large weights, the outputs of the sigmoid are near 0 or 1; with small weights, near ½; with Xavier's
+        // weights, in between.
         assert!(sigmoid.number("std_1") > 0.4, "{:?}", sigmoid.lines);
         assert!(sigmoid.number("std_0.01") < 0.02, "{:?}", sigmoid.lines);
         assert!((0.08..0.2).contains(&sigmoid.number("xavier")));
         let relu = run(&few, &format!("{words} {device} --activation relu"));
-        // He's weights keep the spread of the first layer, √(2·(½ − 1/2π)) = 0.83, in all layers.
+        // With He's weights, the outputs' standard deviation is √(2·(½ − 1/2π)) = 0.83 in the first layer, and stays
+        // about as large in all layers.
         let of_layers = numbers(&relu, "He:");
         assert_eq!(of_layers.len(), 5, "{:?}", relu.lines);
         assert!(
             (of_layers[0] - 0.83).abs() < 0.1 && of_layers[4] > 0.4,
             "{of_layers:?}"
         );
-        // Xavier's weights halve the squares in each layer.
+        // With Xavier's weights and ReLU, the mean square of the outputs is halved in each layer.
         assert!(
             relu.number("xavier") < 0.5 * of_layers[4],
             "{:?}",
@@ -213,7 +216,7 @@ fn digits_are_read_by_two_layers_of_sigmoids() {
     let found = on(&few, "neuralnet-mnist --device cpu --epochs 20 --batch 20");
     assert!(found.number("accuracy") > 0.8, "{:?}", found.lines);
     assert_eq!(found.number("images"), 500.0);
-    // One frame for each of 20 digits, and its class.
+    // There are 20 digits, each with a frame and its class.
     assert_eq!(found.svg.matches("<g ").count(), 20);
     assert_eq!(found.svg.matches(" %</text>").count(), 20);
 }
@@ -254,7 +257,7 @@ fn optimizers_and_weights_are_compared_by_their_losses() {
         "weight-init-compare --device cpu --steps 150 --batch 50",
     );
     assert_eq!(found.curves(), 3);
-    // Small weights learn nothing: all ten classes stay equally likely.
+    // A network with small initial weights learns nothing: all ten classes stay equally likely.
     assert!(
         (found.number("std_0.01") - 10f64.ln()).abs() < 0.02,
         "{:?}",
@@ -315,13 +318,13 @@ fn gradients_are_those_of_central_differences() {
             &few,
             &format!("gradient-check --hidden 5 --device {device}"),
         );
-        // f64 has 16 digits and f32 has 7, so neither result is exact. A difference of 0 would mean that nothing was
-        // computed.
+        // `f64` has 16 digits and `f32` has 7, so neither result is exact. A difference of 0 would mean that nothing
+        // was computed.
         for (key, bound) in [("numerical", 1e-9), ("engine", 1e-6)] {
             let difference = found.number(key);
             assert!(0.0 < difference && difference < bound, "{:?}", found.lines);
         }
-        // One row per parameter: 6 of the convolutional network, 10 of the other network.
+        // The table has one row per parameter: 6 for the convolutional network, 10 for the other network.
         let rows = found
             .lines
             .iter()
@@ -367,7 +370,8 @@ fn a_convolutional_network_learns_and_its_filters_are_shown() {
     let found = run(&few, &format!("visualize-filter {with}"));
     found.assert_has(&["before training", "after training"]);
     assert_eq!(found.svg.matches("<g ").count(), 60);
-    // Before the training, neighbors are independent: √2. Training makes them similar.
+    // Before the training, neighboring weights are independent, so their difference is √2 standard deviations. Training
+    // makes neighbors similar.
     assert!(
         (found.number("before") - 2f64.sqrt()).abs() < 0.1,
         "{:?}",
@@ -394,7 +398,7 @@ fn a_deep_network_is_read_again_with_16_bits() {
 
     let with = format!("--device cpu --weights {}", weights.display());
     let found = on(&few, &format!("misclassified-mnist {with}"));
-    // The network is the same, so the accuracy is that at the end of the training.
+    // The network is the same, so it has the accuracy of the end of the training.
     assert_eq!(found.number("accuracy"), trained.number("test_accuracy"));
     let wrong = found.number("wrong");
     let shown = found.svg.matches(" read as ").count();
@@ -405,7 +409,8 @@ fn a_deep_network_is_read_again_with_16_bits() {
         found.number("accuracy_f32"),
         trained.number("test_accuracy")
     );
-    // Rounding changes probabilities by thousandths, and only few digits are so close to another class.
+    // Rounding changes probabilities by thousandths. Only for few digits are two classes so close that the prediction
+    // changes.
     assert!(found.number("changed") <= 4.0, "{:?}", found.lines);
     assert_eq!(found.svg.matches("<polygon ").count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Data sets with other names and classes, and the temporary files of reading a data set.
+//! Data sets with other names and classes than MNIST, and the temporary files that are used to read a data set.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn classes_are_found_or_named_and_a_prefix_chooses() {
     assert_refused(&output, &["--labels", "--data"]);
 }
 
-/// Blank images, as many as MNIST has: files of this size are read through a temporary copy.
+/// Creates a data set of blank images, as many as MNIST has. Files of this size are read through a temporary copy.
 fn blank() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, count) in NAMES.into_iter().zip([60_000, 60_000, 10_000, 10_000]) {
@@ -105,7 +105,7 @@ fn a_run_that_is_killed_while_it_reads_leaves_nothing_behind() {
     }
 }
 
-/// Names need not be UTF-8. A message suggests the data set that a similar name probably means.
+/// File names need not be UTF-8. If a name is similar to the name of a data set, the message suggests that data set.
 #[test]
 fn names_of_data_sets() {
     let few = Few::new();

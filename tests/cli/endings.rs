@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::saving::contents;
 use super::{Few, assert_refused, example, last_line, lines, text, train};
 
-/// `train_gpu` on `few` with these files and the arguments in `words`.
+/// Returns the command `train_gpu` on the data set `few`, with the arguments in `words` and with these options that
+/// take a file.
 fn command(few: &Few, files: &[(&str, &Path)], words: &str) -> Command {
     let mut command = example("train_gpu");
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -30,7 +31,7 @@ pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) 
         .output()
         .unwrap();
     assert_eq!(last_line(&lines(&resumed))["steps"], steps);
-    // The file has exactly that many steps.
+    // The file was saved after exactly `step` steps, so a run of `step` steps is refused.
     let words = words.replace(&steps, &step.to_string());
     let refused = command(few, &[("--resume", saved)], &words)
         .output()
@@ -39,7 +40,7 @@ pub(super) fn assert_resumes(few: &Few, saved: &Path, words: &str, step: usize) 
     assert_refused(&refused, &["nothing is left to do", &has]);
 }
 
-/// Asserts that the output has no results: neither the line for programs nor the tables.
+/// Asserts that the output has no results: neither the last line (`key=value`) nor the tables.
 #[track_caller]
 fn assert_no_result(output: &Output) {
     let stdout = text(&output.stdout);
@@ -48,14 +49,14 @@ fn assert_no_result(output: &Output) {
     }
 }
 
-/// The learning rate is 0.1 for ten steps, then 10²⁹: the eleventh update ruins the network.
+/// The learning rate is 0.1 for ten steps, then 10²⁹. The training therefore diverges at the eleventh update.
 const RUINED: &str =
     "--batch 20 --schedule step --schedule-every 10 --schedule-factor 1e30 --steps 40 --confusion";
 
 #[test]
 fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
     for device in ["cpu", "gpu"] {
-        // The divergence shows in the evaluation after the step, or in the next step's loss.
+        // The divergence is detected in the evaluation after step 11, or, if there is none, in the loss of step 12.
         for (every, what, evaluated) in [
             (1, "after step 11, the loss over the training data is", 11),
             (5, "the loss of step 12 is", 10),
@@ -96,7 +97,7 @@ fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
             let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
             assert_eq!(last["step"], evaluated, "{log}");
             assert_eq!(last["train_loss"].is_null(), evaluated == 11, "{log}");
-            // There are no pictures of a network that has diverged.
+            // No pictures of a diverged network are drawn.
             for drawing in [plot, samples] {
                 assert!(!drawing.exists());
             }
@@ -104,7 +105,7 @@ fn a_run_that_diverges_fails_and_keeps_the_last_good_file() {
     }
 }
 
-/// The advice for a resumed training must be possible: the options of its steps cannot change.
+/// The message must not advise a resumed training to change the options of its steps: this is not possible.
 #[test]
 fn a_resumed_run_that_diverges_is_advised_to_start_anew() {
     let few = Few::new();
@@ -171,7 +172,7 @@ fn assert_interrupted(output: &Output, parts: &[&str]) {
     }
 }
 
-/// As with `| head`.
+/// The reader of standard output closes it early, as `head` does in `train_gpu … | head`.
 #[test]
 fn a_training_whose_standard_output_is_closed_is_saved() {
     let few = Few::new();
@@ -181,7 +182,8 @@ fn a_training_whose_standard_output_is_closed_is_saved() {
         let mut command = command(&few, &[("--save", &saved)], &words);
         closed_after(&mut command, count)
     };
-    // In the middle, after the first evaluation. The process may or may not still write the second one to the pipe.
+    // Closes standard output in the middle of the training, after the first evaluation. The process may or may not
+    // still write the second evaluation.
     let output = run("--steps 100000000 --eval-every 500", 9);
     let go_on = format!(
         "the training was saved: run the same command with --resume {}",
@@ -200,7 +202,8 @@ fn a_training_whose_standard_output_is_closed_is_saved() {
     assert_interrupted(&output, &[]);
     assert!(fs::read(&saved).unwrap() == good);
 
-    // If only the last lines are missing, there is nothing to resume.
+    // If only the last lines of the output are lost, all steps have been taken, so the message does not suggest
+    // `--resume`.
     let output = run("--steps 3000 --eval-every 0 --quiet", 1);
     let done = "no step was left to take, and the training was saved to";
     assert_interrupted(&output, &["after step 3000", done]);
@@ -222,7 +225,7 @@ fn a_training_without_a_file_says_that_it_was_not_saved() {
     );
 }
 
-/// The output of these programs is lost, so the exit code must not claim success.
+/// These programs lose their output, so their exit code must not be 0.
 #[test]
 fn programs_whose_standard_output_is_closed_do_not_end_as_if_all_were_done() {
     let few = Few::new();
@@ -283,7 +286,7 @@ mod full {
         }
     }
 
-    /// The command in a shell that limits files to 64 KiB.
+    /// Returns the command, run in a shell that limits files to 64 KiB.
     fn limited(command: &Command) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh"]);
@@ -291,8 +294,8 @@ mod full {
         shell
     }
 
-    /// If an output can no longer be written, the training is saved and the run fails. The message must not give
-    /// advice that would lose steps.
+    /// If an output file can no longer be written, the training is saved and the run fails. The message must not
+    /// suggest a command that would lose steps.
     #[test]
     fn a_training_whose_losses_cannot_be_written_is_saved() {
         let few = Few::new();
@@ -361,7 +364,7 @@ mod full {
         assert_refused(&output, &["standard output", "opened only for reading"]);
     }
 
-    /// The reader of a pipe closes it during the training.
+    /// The losses are written to a pipe whose reader closes it during the training.
     #[test]
     fn a_training_whose_reader_leaves_is_saved() {
         let few = Few::new();
@@ -403,7 +406,7 @@ mod full {
     }
 }
 
-/// This includes the name of the data set.
+/// A line feed in a name adds no line to standard output, not even in the name of the data set.
 #[cfg(unix)]
 #[test]
 fn a_name_makes_no_more_lines_of_standard_output() {
@@ -417,7 +420,7 @@ fn a_name_makes_no_more_lines_of_standard_output() {
     assert_eq!(lines[1], "results are for a\\nb");
 }
 
-/// Control characters would add lines to a message, or move the cursor.
+/// Control characters in file names are escaped: they would add lines to a message, or move the cursor.
 #[test]
 fn names_of_files_are_shown_as_they_are() {
     let data = [Path::new("--data"), Path::new("no/such/directory")];

@@ -10,13 +10,13 @@ use super::{Few, lines, text};
 
 const ADDRESSES: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
 
-/// Two hosts and a cable.
+/// Two simulated hosts, connected by a virtual cable.
 struct Hosts {
     names: [String; 2],
 }
 
 impl Hosts {
-    /// Creates the hosts, or says why that is impossible.
+    /// Creates the hosts. The error says why this is impossible.
     fn new() -> Result<Self, String> {
         let id = std::process::id();
         let names = [0, 1].map(|host| format!("wgrad-{id}-{host}"));
@@ -38,7 +38,7 @@ impl Hosts {
         Ok(hosts)
     }
 
-    /// A command that runs on one of the hosts.
+    /// Returns a command that runs `command` on one of the hosts.
     fn on(&self, host: usize, command: &Command) -> Command {
         let name = &self.names[host];
         let mut all = Command::new("ip");
@@ -54,7 +54,7 @@ impl Hosts {
         all
     }
 
-    /// The number of bytes that a host has sent.
+    /// Returns the number of bytes that a host has sent.
     fn sent(&self, host: usize) -> u64 {
         let counter = "/sys/class/net/cable/statistics/tx_bytes";
         let mut read = Command::new("cat");
@@ -62,7 +62,8 @@ impl Hosts {
         text(&output.stdout).trim().parse().unwrap()
     }
 
-    /// A replacement for `ssh`. Its arguments are a host, and a command for that host's shell.
+    /// Creates a replacement for `ssh`, and returns its path. Its arguments are a host, and a command for the shell of
+    /// that host.
     fn remote_shell(&self, directory: &Path) -> String {
         let path = directory.join("remote-shell");
         let name = &self.names[1];
@@ -125,7 +126,7 @@ fn two_hosts_train_as_one() {
         hosts.on(0, &started)
     });
     assert!(on_both == alone, "the same bits");
-    // Half of all gradients and half of their mean, for 39,760 parameters and a loss.
+    // Per step, a host sends half of its gradients and half of their mean. There are 39,760 parameters and a loss.
     let sent = hosts.sent(1) - before;
     assert!(sent >= STEPS * 4 * 39_760, "{sent} bytes");
 }

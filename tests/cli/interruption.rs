@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use super::endings::assert_resumes;
 use super::{Few, example, text};
 
-/// Starts a command with default handling of all signals. Programs started by `nohup`, or in the background by some
-/// shells, ignore some signals, and so do their children, which may include these tests.
+/// Returns a command that starts with the default handling of all signals. This is needed because these tests may
+/// themselves run under `nohup` or in the background of a shell: such programs and their children ignore some signals.
 fn in_foreground(command: &Command) -> Command {
     started_by(&["env", "--default-signal"], command)
 }
 
-/// Starts a command through another program, which replaces itself by the command.
+/// Returns a command that starts through another program (`words`), which replaces itself by the command.
 fn started_by(words: &[&str], command: &Command) -> Command {
     let mut starter = Command::new(words[0]);
     starter.args(&words[1..]).arg(command.get_program());
@@ -57,7 +57,8 @@ fn start(command: &Command) -> (Child, BufReader<impl std::io::Read>, String) {
     (child, stdout, seen)
 }
 
-/// Sends signals after the first evaluation. Returns the exit status and both outputs.
+/// Runs a command and sends it signals after its first evaluation. Returns the exit status, standard output and
+/// standard error.
 fn interrupt(command: &Command, signals: &[&str]) -> (ExitStatus, String, String) {
     let (child, mut stdout, mut seen) = start(command);
     for signal in signals {
@@ -68,7 +69,7 @@ fn interrupt(command: &Command, signals: &[&str]) -> (ExitStatus, String, String
     (output.status, seen, text(&output.stderr))
 }
 
-/// A training that takes longer than the test.
+/// Returns the command of a training that takes longer than the test.
 fn endless(few: &Few) -> Command {
     let mut command = example("train_gpu");
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -77,7 +78,8 @@ fn endless(few: &Few) -> Command {
     command
 }
 
-/// The same training with `--save`, with some signals ignored, as when started by `nohup` or by a script's `&`.
+/// Returns the command of [`endless`] with `--save`. It ignores some signals, as if it had been started by `nohup` or
+/// by `&` in a script.
 fn in_background(few: &Few, setting: &str, saved: &Path) -> Command {
     let script = format!("{setting}; exec \"$@\"");
     started_by(
@@ -101,7 +103,7 @@ fn a_signal_that_is_ignored_stays_so_and_the_others_save() {
         for signal in ignored.split(' ') {
             send(&child, &format!("-{signal}"));
         }
-        // If the signal were handled, the training would end after one more step.
+        // If the training handled the signal, it would end after one more step.
         sleep(Duration::from_millis(300));
         assert!(child.try_wait().unwrap().is_none(), "{ignored}");
         assert!(!saved.exists(), "{ignored}");
@@ -134,7 +136,7 @@ fn an_interrupted_training_is_saved_and_can_go_on() {
     }
 }
 
-/// The advised command must have one `--resume` only, and must quote a name with a space.
+/// The suggested command must have only one `--resume`, and must quote a name with a space.
 #[test]
 fn a_resumed_training_is_told_how_to_go_on() {
     let few = Few::new();
@@ -169,7 +171,8 @@ fn an_interrupted_training_that_is_not_saved_says_so() {
     );
 }
 
-/// `timeout` sends its signal twice, so does a closing terminal, and some systems send both signals.
+/// Several signals at the same time count as one. `timeout` and a closing terminal send their signal twice, and some
+/// systems send two kinds of signals.
 #[test]
 fn signals_at_once_are_one() {
     let few = Few::new();
@@ -201,14 +204,14 @@ fn pipe(path: &Path) {
     assert!(made.success());
 }
 
-/// A second signal ends a training in the middle of a step, unless the first signal only says that time is running
-/// out.
+/// A second signal ends a training in the middle of a step, unless the first signal only warns that the time limit is
+/// near.
 #[test]
 fn a_second_signal_ends_at_once() {
     let few = Few::new();
     let saved = few.path.join("saved");
     fs::write(&saved, "from before").unwrap();
-    // One core needs seconds for 400 GFLOP.
+    // A step has 400 GFLOP, for which one core needs seconds.
     let on_one = started_by(&["taskset", "-c", "0"], &example("train_gpu"));
     let mut command = in_foreground(&on_one);
     command.args(["--unverified", "--data"]).arg(&few.path);
@@ -232,10 +235,10 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
 }
 
-/// All of a pipe's 64 KiB except one page.
+/// Fills a pipe of 64 KiB except for one page.
 static NEARLY_FULL: [u8; 60 << 10] = [b'\n'; 60 << 10];
 
-/// The reader of a training's output may have stopped reading.
+/// A training handles signals even when it is blocked because nobody reads its output.
 #[test]
 fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     let few = Few::new();
@@ -248,12 +251,12 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         let words = "--device cpu --batch 20 --hidden none --eval-every 1 --steps 100000000";
         command.args(words.split(' ')).arg("--save").arg(&saved);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        // Nobody reads this pipe, and it is nearly full, so that the training soon blocks.
+        // Nobody reads this pipe, and it is nearly full, so the training soon blocks when it writes.
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(&NEARLY_FULL).unwrap();
         let mut opened = None;
         let what = if option.starts_with("--") {
-            // A pipe that is opened only for reading would wait for a writer.
+            // Opening the pipe only for reading would wait for a writer, so it is opened for both.
             let mut file = fs::OpenOptions::new();
             let mut file = file.read(true).write(true).open(&losses).unwrap();
             file.write_all(&NEARLY_FULL).unwrap();
@@ -270,7 +273,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         let mut child = command.spawn().unwrap();
         drop(command);
         wait_for_listening(&child);
-        // Wait until the pipe is full: then nothing more is written.
+        // Waits until the pipe is full. The number of bytes that the process has written then stays the same.
         let written = || fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
         let mut before = String::new();
         while before != written() {
@@ -297,7 +300,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
     }
 }
 
-/// The purpose of such a signal is to examine what the program is doing.
+/// A signal that dumps core is not handled: its purpose is to examine what the program is doing.
 #[test]
 fn a_signal_to_dump_core_is_left_as_it_is() {
     let few = Few::new();
@@ -312,7 +315,7 @@ fn a_signal_to_dump_core_is_left_as_it_is() {
     assert!(!saved.exists());
 }
 
-/// If steps are long, a signal waits for one or two of them.
+/// If steps are long, the training ends after at most a few more steps.
 #[test]
 fn a_signal_does_not_wait_for_many_long_steps() {
     let few = Few::new();
@@ -320,7 +323,7 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     let losses = few.path.join("losses.csv");
     let mut command = in_foreground(&example("train_gpu"));
     command.args(["--unverified", "--data"]).arg(&few.path);
-    // 35 GFLOP per step.
+    // A step has 35 GFLOP.
     let words = "--device cpu --batch 1000 --hidden 2000,2000 --eval-every 0 --steps 10000";
     command.args(words.split(' ')).arg("--save").arg(&saved);
     command.arg("--losses").arg(&losses);
@@ -339,7 +342,8 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     let more = steps() - before;
-    // A chunk takes a tenth of a second. One chunk was running; another may have ended while this test was looking.
+    // The program takes steps in chunks of about a tenth of a second. When the signal arrives, one chunk is running;
+    // another may have ended between reading the file and sending the signal.
     let chunk = (0.1 / pace).ceil() + 1.0;
     assert!(
         more as f64 <= 2.0 * chunk,
@@ -351,7 +355,7 @@ fn a_signal_does_not_wait_for_many_long_steps() {
     );
 }
 
-/// At any time since the start: while data are read, while the device is opened, and during the training.
+/// A signal may arrive at any time: while data is read, while the device is opened, or during the training.
 #[test]
 fn at_any_moment_a_signal_ends_a_run_clearly() {
     let few = Few::new();
@@ -371,7 +375,8 @@ fn at_any_moment_a_signal_ends_a_run_clearly() {
     let mut killed = 0;
     let mut kept = 0;
     for part in 0..40 {
-        // The delays reach up to the time when such a run has taken steps, however busy the machine is.
+        // The delays are fractions of the time that a whole run of 60 steps took, so the last ones hit the training,
+        // however busy the machine is.
         let delay = time.mul_f64(f64::from(part) / 20.0);
         fs::write(&saved, &good).unwrap();
         let mut command = run(&format!("{words} 1000000"));

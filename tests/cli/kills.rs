@@ -1,4 +1,4 @@
-//! Runs that are killed leave the last good file complete, and no other file.
+//! If a run is killed, the last good file stays complete, and there is no other file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::saving::contents;
 use super::{Few, example, lines};
 
-/// The environment variable with the number of kills of each kind.
+/// The environment variable that sets the number of kills in each test.
 const KILLS: &str = "WGRAD_KILLS";
-/// All kills together take about 20 s.
+/// The default number of kills. They take about 20 s in total.
 const FEW_KILLS: usize = 40;
 
-/// The number of kills: the environment's, or else `few`.
+/// Returns the number of kills: from the environment variable, or `few` if it is not set.
 pub(super) fn kills(few: usize) -> usize {
     match std::env::var(KILLS) {
         Ok(kills) => kills.parse().expect("WGRAD_KILLS is a number of kills"),
@@ -24,12 +24,13 @@ pub(super) fn kills(few: usize) -> usize {
     }
 }
 
-/// A different moment within a span for each kill. Multiples of the golden ratio are evenly distributed.
+/// Returns a different delay within `span` for each kill. The fractional parts of multiples of the golden ratio are
+/// evenly distributed.
 pub(super) fn moment(kill: usize, span: Duration) -> Duration {
     span.mul_f64((kill as f64 * 0.618_033_988_75).fract())
 }
 
-/// Waits until a file exists or has been replaced.
+/// Waits until a file is created or replaced.
 pub(super) fn saves_again(path: &Path) {
     let written = || fs::metadata(path).and_then(|file| file.modified()).ok();
     let before = written();
@@ -43,7 +44,7 @@ pub(super) fn saves_again(path: &Path) {
     }
 }
 
-/// The files that the runs write, in a directory of their own.
+/// The data set of the runs, and separate directories for the files that they write.
 struct Scene {
     few: Few,
     directory: TempDir,
@@ -62,7 +63,7 @@ impl Scene {
         }
     }
 
-    /// A run with a network of 3 MB, so that writing it takes a while.
+    /// Returns the command of a run with a network of 3 MB, so that writing it takes some time.
     fn run(&self, words: &str) -> Command {
         let mut command = example("train_gpu");
         command.env("TMPDIR", self.temporary.path());
@@ -73,7 +74,7 @@ impl Scene {
         command
     }
 
-    /// Starts a run, waits for `come`, and kills the run.
+    /// Starts a run, calls `come`, which waits for the right moment, and kills the run.
     fn kill(&self, words: &str, come: impl FnOnce(&Path)) {
         let mut command = self.run(words);
         if self.saved.exists() {
@@ -85,7 +86,8 @@ impl Scene {
         child.wait().unwrap();
     }
 
-    /// Runs one more step from the saved file, and checks the resulting file.
+    /// Resumes from the saved file for one step. Checks the file that this run saves, and that there are no other
+    /// files.
     fn go_on(&self, case: &str) {
         let (step, resume) = if self.saved.exists() {
             (contents(&self.saved).0.parse().unwrap(), true)
@@ -114,7 +116,7 @@ fn a_run_that_is_killed_while_it_saves_leaves_a_whole_file() {
     let scene = Scene::new();
     for kill in 0..kills(FEW_KILLS) {
         scene.kill("--eval-every 1 --steps 1000000", |saved| {
-            // At some moment between two saves, however slow the disk is.
+            // Measures the time from one save to the next, and kills the run at some moment within that time.
             saves_again(saved);
             let began = Instant::now();
             saves_again(saved);

@@ -1,4 +1,4 @@
-//! The log that a training writes for programs, with one entry per evaluation.
+//! The log of a training: JSON lines for other programs, one line per evaluation.
 
 use std::fs;
 use std::io::Write as _;
@@ -39,7 +39,7 @@ fn the_log_has_an_object_for_every_evaluation() {
     assert!(objects.iter().all(|o| o.as_object().unwrap().len() == 7));
 }
 
-/// A training that was saved, with its log, losses and checkpoint.
+/// A training that was saved and can be resumed, with its log, losses and checkpoint.
 struct Resumed {
     few: Few,
     log: PathBuf,
@@ -48,7 +48,7 @@ struct Resumed {
 }
 
 impl Resumed {
-    /// A training of 100 steps.
+    /// Runs a training of 100 steps.
     fn new() -> Self {
         let few = Few::new();
         let [log, losses, saved] = ["log.jsonl", "losses.csv", "saved"].map(|n| few.path.join(n));
@@ -79,7 +79,7 @@ impl Resumed {
         self.run(steps, &[Path::new("--resume"), &self.saved])
     }
 
-    /// Asserts that both files have one line for each of their steps.
+    /// Asserts that the losses have one line for each step, and the log one line for each evaluation.
     #[track_caller]
     fn assert_has_each_step_once(&self, last: u64) {
         let log = fs::read_to_string(&self.log).unwrap();
@@ -89,7 +89,7 @@ impl Resumed {
             .iter()
             .map(|object| object["step"].as_u64().unwrap());
         assert!(steps.eq((0..=last).step_by(50)), "{log}");
-        // This includes the evaluation at which the run was resumed.
+        // Every evaluation except the first has a loss, including the one at which the run was resumed.
         assert!(
             objects[1..].iter().all(|object| object["loss"].is_f64()),
             "{log}"
@@ -192,7 +192,7 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
         70
     );
     assert!(fs::read(&resumed.log).unwrap() == log);
-    // A file that is empty, or has only a part of a line, is started again.
+    // A file that is empty, or has only a part of a line, is written from the beginning.
     for beginning in ["", "10", "101,0."] {
         let resumed = Resumed::new();
         fs::write(&resumed.losses, beginning).unwrap();
@@ -207,8 +207,8 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
     let parts = ["log.jsonl: its lines end with step 100", "with --log"];
     assert_refused(&resumed.resume(300), &parts);
     assert!(fs::read(&resumed.losses).unwrap().starts_with(&losses));
-    // Missing evaluations are no error if the earlier run evaluated less often, or if the resumed run adds its first
-    // one.
+    // A log with fewer evaluations is no error: the earlier run may have evaluated less often, and the resumed run adds
+    // the evaluation at its start.
     let resumed = Resumed::new();
     cut(&resumed.log, 2);
     lines(&resumed.resume(200));

@@ -58,7 +58,7 @@ fn what_the_optimizer_was_set_to_is_printed_and_has_an_effect() {
     }
 }
 
-/// Until the learning rate changes, the losses equal those of a constant learning rate.
+/// Until the learning rate changes, the losses equal the losses with a constant learning rate.
 #[test]
 fn a_step_schedule_changes_the_learning_rate_when_it_says() {
     let few = Few::new();
@@ -73,7 +73,7 @@ fn a_step_schedule_changes_the_learning_rate_when_it_says() {
     };
     let constant = losses("");
     let step = losses("--schedule step --schedule-every 30");
-    // The 31st update is the first one with another rate. The 32nd loss is the first one after it.
+    // The 31st update is the first with another learning rate. The 32nd loss is the first loss after that update.
     let same = constant.iter().zip(&step).take_while(|(a, b)| a == b);
     assert_eq!((same.count(), step.len()), (31, 60));
 }
@@ -94,7 +94,7 @@ fn an_optimizer_with_a_schedule_does_the_same_on_cpu_and_gpu() {
     assert!(cpu > 0.6 && (cpu - gpu).abs() < 0.01, "{cpu} {gpu}");
 }
 
-/// With smoothed labels, a loss is at least the labels' entropy.
+/// With label smoothing, a loss is at least the entropy of the smoothed labels.
 #[test]
 fn labels_are_smoothed_on_cpu_and_gpu() {
     let few = Few::new();

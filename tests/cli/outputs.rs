@@ -20,7 +20,7 @@ const STEPS: usize = 40;
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     option: &'static str,
-    /// What the file contains, as error messages call it.
+    /// The text with which the error message begins.
     holds: &'static str,
     name: &'static str,
     is_right: fn(&[u8]) -> bool,
@@ -67,7 +67,7 @@ fn record_step(line: &str) -> Option<usize> {
     record["step"].as_u64()?.try_into().ok()
 }
 
-/// The steps of all lines; `usize::MAX` for a line that has none.
+/// Returns the step of each line, or `usize::MAX` for a line that has no step.
 fn steps(bytes: &[u8], step_of: fn(&str) -> Option<usize>) -> Vec<usize> {
     let lines = str::from_utf8(bytes).unwrap().lines();
     lines
@@ -75,7 +75,7 @@ fn steps(bytes: &[u8], step_of: fn(&str) -> Option<usize>) -> Vec<usize> {
         .collect()
 }
 
-/// A data set, and a place for files next to it.
+/// A data set, and an empty directory for output files next to it.
 struct Room {
     few: Few,
     path: PathBuf,
@@ -89,7 +89,7 @@ impl Room {
         Self { few, path }
     }
 
-    /// On a file system of this size; `None`, with the reason printed, if that is impossible.
+    /// The directory is on a file system of this size. If this is impossible, prints the reason and returns `None`.
     fn of_size(size: &str) -> Option<(Self, Mount)> {
         let room = Self::new();
         let size = format!("size={size}");
@@ -101,7 +101,7 @@ impl Room {
         self.path.join(name)
     }
 
-    /// A training of `steps` steps, with an evaluation after every `every` of them.
+    /// Returns the command of a training of `steps` steps, with an evaluation every `every` steps.
     fn command(&self, program: &Path, [steps, every]: [usize; 2]) -> Command {
         let mut command = Command::new(program);
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
@@ -119,7 +119,7 @@ impl Room {
         command.output().unwrap()
     }
 
-    /// Writes all kinds of files in one run, each to the file that `path` returns.
+    /// Writes all kinds of output files in one run. `path` returns the path for each kind.
     fn train_all(&self, path: impl Fn(Kind) -> PathBuf) -> Output {
         let paths = KINDS.map(&path);
         let files: Vec<_> = KINDS
@@ -145,7 +145,7 @@ fn assert_right(kind: Kind, path: &Path) {
     );
 }
 
-/// Asserts that a run is refused before its training, with the file's name in the message.
+/// Asserts that a run is refused before its training starts, and that the message contains the file's name.
 #[track_caller]
 fn assert_refused_at_once(output: &Output, kind: Kind, path: &Path, reason: &str) {
     assert_refused(
@@ -256,7 +256,7 @@ fn a_socket_is_refused() {
     }
 }
 
-/// A pipe without a writer is reported; a pipe with a writer is read.
+/// `--resume` refuses a pipe without a writer, and reads a pipe with a writer.
 #[test]
 fn a_pipe_is_resumed_from_or_told() {
     let room = Room::new();
@@ -293,7 +293,7 @@ fn directories_and_names_without_one_are_refused() {
             ("absent/file", "No such file"),
             ("new/", "the name of a file"),
         ] {
-            // The name must be refused for being a directory, and not because of its extension.
+            // The run must be refused because the path is a directory, not because of the extension of its name.
             let name = match kind.option {
                 "--samples" if name == "directory.svg" => ".",
                 _ => name,
@@ -307,7 +307,7 @@ fn directories_and_names_without_one_are_refused() {
     assert_eq!(fs::read_dir(&room.path).unwrap().count(), 1);
 }
 
-/// A user without special rights: the current user, or `nobody` if the current user is root.
+/// A user without special rights: the current user, or `nobody` if root runs the tests.
 struct User {
     program: PathBuf,
     is_other: bool,
@@ -322,7 +322,7 @@ impl User {
         if !is_other {
             return Self { program, is_other };
         }
-        // Copy the program to a place that this user can reach.
+        // Copies the program into a directory that this user can read.
         let parent = room.path.parent().unwrap();
         let copy = parent.join("train_gpu");
         fs::copy(program, &copy).unwrap();
@@ -373,7 +373,7 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         assert_refused_at_once(&output, kind, &new, "Permission denied");
         fs::set_permissions(&room.path, Permissions::from_mode(0o755)).unwrap();
     }
-    // Opening the pipe would wait for a reader.
+    // Opening this pipe for writing would wait for a reader.
     let pipe = room.at("pipe");
     assert!(
         Command::new("mkfifo")
@@ -389,8 +389,7 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
         assert_refused_at_once(&output, *kind, &pipe, "Permission denied");
     }
     fs::remove_file(&pipe).unwrap();
-    // The file belongs to another user and is writable by everyone, in a directory where only owners may replace
-    // files.
+    // The file belongs to another user, and everyone may write it. In its directory, only owners may replace files.
     if user.is_other {
         fs::set_permissions(&room.path, Permissions::from_mode(0o1777)).unwrap();
         chown(&room.path, Some(0), Some(0)).unwrap();
@@ -406,11 +405,11 @@ fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
     }
 }
 
-/// A mount that ends when it is dropped.
+/// A mounted file system that is unmounted on drop.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// `None`, with the reason printed, if mounting is impossible.
+    /// Mounts a file system. If this is impossible, prints the reason and returns `None`.
     fn new(arguments: &[&str], onto: &Path) -> Option<Self> {
         let mut command = Command::new("mount");
         let output = command
@@ -438,7 +437,7 @@ impl Drop for Mount {
     }
 }
 
-/// A container sees files of its host in this way.
+/// A single file may be a mount point. In this way, a container sees a file of its host.
 #[test]
 fn a_file_that_is_mounted_by_itself_is_written_in_place() {
     let room = Room::new();
@@ -494,7 +493,7 @@ fn a_full_disk_leaves_the_old_file() {
         fs::write(room.at(kind.name), "old").unwrap();
         let mut filler = fs::File::create(room.at("filler")).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
-        // More lines than fit into the page of the old file.
+        // Writes more lines than fit into the memory page of the old file.
         let mut command = room.command(&program(), [4000, 50]);
         let output = command
             .arg(kind.option)
@@ -524,7 +523,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
     fs::create_dir(room.at("below")).unwrap();
     symlink("below/file", room.at("link")).unwrap();
     symlink("below", room.at("way")).unwrap();
-    // Both without the file and with it.
+    // Once without the file, once with it.
     for contents in [None, Some("old")] {
         for (at, one) in KINDS.into_iter().enumerate() {
             for &other in &KINDS[..at] {
@@ -554,7 +553,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
         }
     }
     for kind in KINDS {
-        // Writing to different devices destroys nothing.
+        // Several options may write to a device such as `/dev/null`: nothing is overwritten there.
         let null = Path::new("/dev/null");
         if kind.option != "--save" && kind.option != "--log" {
             lines(&room.train(&[(KINDS[2], null), (kind, null)]));
@@ -589,7 +588,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
         let pixels = room.few.path.join(super::NAMES[0]);
         symlink(&pixels, &link).unwrap();
         fs::hard_link(&pixels, &hard).unwrap();
-        // This includes a file that would be read in place of the data next time.
+        // This file does not exist yet. If it did, the next run would read it as data.
         let new = room.few.path.join("emnist-train-images-idx3-ubyte.gz");
         for path in [&pixels, &link, &hard, &new] {
             let output = room.train(&[(kind, path)]);
@@ -606,7 +605,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
         }
     }
     assert!(fs::read(&saved).unwrap() == before);
-    // Saving to the same file by another name continues it.
+    // `--save` may name the file of `--resume` by another path: this continues the training in that file.
     lines(
         &resume()
             .arg("--save")

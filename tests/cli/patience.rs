@@ -12,7 +12,8 @@ fn a_training_that_no_longer_gets_better_ends_early() {
     ends_early(&lines(&few.train(WORDS)));
 }
 
-/// Earlier evaluations do not count, because the file contains neither them nor their best.
+/// In a resumed training, only new evaluations count, because the file contains neither the earlier evaluations nor the
+/// best of them.
 #[test]
 fn patience_begins_anew_when_a_training_is_resumed() {
     let few = Few::new();
@@ -42,8 +43,8 @@ fn ends_early(lines: &[String]) -> usize {
         .map(|(step, accuracy)| (step.parse().unwrap(), accuracy.parse().unwrap()))
         .collect();
 
-    // The last three evaluations are no better than the best one before them. For no earlier three was this the
-    // case.
+    // The last three evaluations are no better than the best evaluation before them. This is the first time that it is
+    // so for three evaluations in a row.
     let best = |evaluated: &[(usize, f64)]| {
         let accuracies = evaluated.iter().map(|&(_, accuracy)| accuracy);
         accuracies.fold(0.0, f64::max)

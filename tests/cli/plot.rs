@@ -12,7 +12,7 @@ fn the_plot_has_dots_for_loss_and_for_accuracy() {
     fs::write(&plot, "from an earlier run\n".repeat(10_000)).unwrap();
     let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
     let arguments = [&data[..], &[Path::new("--plot"), &plot]].concat();
-    // A plot with several points, and a plot with a single one.
+    // One plot has several points, the other a single point.
     for (every, points) in [(50, 5), (0, 1)] {
         let words = format!("--device cpu --batch 20 --steps 200 --eval-every {every}");
         lines(&train(&arguments, &words));

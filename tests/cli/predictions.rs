@@ -11,7 +11,7 @@ use wgrad::{Prediction, TwoLayerNet, cpu};
 
 use super::{Few, NAMES, assert_refused, last_line, lines, text, train, write_part};
 
-/// The size and position of digits in the picture.
+/// The width and height of a digit in the picture, in pixels, and the positions of the digits.
 const SIDE: u32 = 5 * 28;
 const CELL: [u32; 2] = [SIDE + 12, SIDE + 72];
 const FIRST: [u32; 2] = [12, 44];
@@ -44,7 +44,7 @@ fn the_table_has_the_examples_and_the_accuracy_of_the_last_line() {
     }
 }
 
-/// Trains on `few` with a picture. Returns the picture and the standard output.
+/// Trains on `few` with `--samples`. Returns the picture and the lines of standard output.
 fn draw(few: &Few, words: &str) -> (RgbImage, Vec<String>) {
     let png = few.path.join("wrong.png");
     let saved = few.path.join("saved");
@@ -58,7 +58,7 @@ fn draw(few: &Few, words: &str) -> (RgbImage, Vec<String>) {
     (picture.to_rgb8(), lines)
 }
 
-/// The wrong predictions of the saved network, the most confident first.
+/// Returns the test data, and the wrong predictions of the saved network, the most confident first.
 fn wrong(few: &Few) -> (Dataset, Vec<(usize, Prediction)>) {
     let split = mnist::open_unverified(&few.path).unwrap();
     let spec = TwoLayerNet::spec(784, 50, 10).seed(42);
@@ -85,7 +85,8 @@ fn crop(picture: &RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2]) -> RgbI
     imageops::crop_imm(picture, x, y, width, height).to_image()
 }
 
-/// Asserts that the picture has these digits, and that texts below them look the same exactly if they are the same.
+/// Asserts that the picture shows these digits. Also asserts that the pixels of two captions are equal if and only if
+/// their texts are equal.
 fn check_picture(picture: &RgbImage, test: &Dataset, wrong: &[(usize, Prediction)]) {
     let mut seen: Vec<(String, RgbImage)> = Vec::new();
     for (index, (example, prediction)) in (0..).zip(wrong) {
@@ -128,7 +129,7 @@ fn the_picture_has_the_twenty_surest_mistakes() {
     check_picture(&picture, &test, &wrong[..20]);
 }
 
-/// Replaces the test digits by the first training digits.
+/// Replaces the test digits by the first `count` training digits.
 fn tested_with_the_first(few: &Few, count: usize) {
     let train = mnist::open_unverified(&few.path).unwrap().train;
     let labels = train.labels().indices()[..count].to_vec();

@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use super::kills::{kills, moment, saves_again};
 use super::{Few, example, last_line, lines, text};
 
-/// If one process ends, all end within this time.
+/// When one process ends, all others must end within this time.
 const END: Duration = Duration::from_secs(10);
-/// The number of kills, if the environment does not set it.
+/// The default number of kills.
 const FEW_KILLS: usize = 4;
 
-/// Starts `processes` processes with the same arguments, even on fewer cores.
+/// Returns the command that starts `processes` processes of `program`, even on fewer cores.
 pub(super) fn mpirun(processes: usize, program: &Command) -> Command {
     let mut command = started();
     add_program(&mut command, processes, program);
     command
 }
 
-/// An `mpirun` command without a program.
+/// Returns an `mpirun` command, without the program and the number of processes.
 pub(super) fn started() -> Command {
     let mut command = Command::new("mpirun");
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1");
@@ -40,7 +40,7 @@ pub(super) fn add_program(mpirun: &mut Command, processes: usize, program: &Comm
     mpirun.arg(program.get_program()).args(program.get_args());
 }
 
-/// A training by several processes.
+/// Returns the command of a training by several processes (`--mpi`).
 pub(super) fn training(few: &Few, words: &str) -> Command {
     let mut command = example("train_gpu");
     command.args(["--mpi", "--unverified", "--data"]);
@@ -48,7 +48,7 @@ pub(super) fn training(few: &Few, words: &str) -> Command {
     command
 }
 
-/// The program's own messages, without those of `mpirun`.
+/// Returns the lines of standard error that come from the program, not from `mpirun`.
 fn of_program(output: &Output) -> Vec<String> {
     let all = text(&output.stderr);
     let is_ours = |line: &&str| {
@@ -110,7 +110,7 @@ fn any_number_of_processes_gives_the_same_bits() {
     }
 }
 
-/// Everything that a run prints and writes besides the training itself.
+/// Every output of a distributed run is written by one process only.
 #[test]
 fn whatever_is_asked_for_comes_from_one_of_them() {
     let few = Few::new();
@@ -123,7 +123,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
             "saved.safetensors",
         ];
         let files = names.map(|name| few.path.join(name));
-        // The network learns at once, and then no longer improves.
+        // With these settings, the network learns quickly and then no longer improves, so `--patience` ends the run.
         let words = "--device cpu --batch 100 --hidden 20 --eval-every 10 --patience 3 --learning-rate 0.5 \
                      --steps 100000 --confusion";
         let mut command = training(&few, words);
@@ -143,7 +143,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
             printed.iter().any(|line| line.contains("precision")),
             "{printed:?}"
         );
-        // This line contains seconds.
+        // The last line contains durations, which differ between runs.
         printed.pop();
         printed.retain(|line| !line.starts_with("processes: "));
         let mut contents = files.map(|file| fs::read(file).unwrap());
@@ -159,7 +159,7 @@ fn whatever_is_asked_for_comes_from_one_of_them() {
     assert!(shared.2 == alone.2, "files");
 }
 
-/// As with `| head`.
+/// The reader of standard output closes it early, as `head` does in `mpirun … | head`.
 #[test]
 fn processes_whose_standard_output_is_closed_end_with_their_training_saved() {
     let few = Few::new();
@@ -216,7 +216,8 @@ fn local_steps_are_a_training_that_can_be_gone_on_with() {
         }
         lines(&mpirun(2, &command).output().unwrap())
     };
-    // Gradients are shared first; local steps start before, at and after the step at which the run is resumed.
+    // The processes first share gradients and later take local steps. The local steps start before, at or after the
+    // step at which the run is resumed.
     let mut files = Vec::new();
     for after in [0, 50, 100, 150] {
         let printed = run(after, 200, false);
@@ -246,7 +247,7 @@ fn processes_that_do_not_train_together_are_told() {
     }
 }
 
-/// The number of processes that have printed their results.
+/// Returns the number of processes that printed their results.
 fn last_lines(output: &Output) -> usize {
     let printed = lines(output);
     let last = printed
@@ -294,7 +295,7 @@ fn what_cannot_be_shared_is_told_once() {
     }
 }
 
-/// One process has another seed, device, file or option.
+/// One of the processes has another seed, device, file or option than the others.
 #[test]
 fn processes_with_other_settings_are_told() {
     let few = Few::new();
@@ -323,7 +324,7 @@ fn processes_with_other_settings_are_told() {
             ["2000", "2000 --resume saved"],
             "--resume of process 1 must be the same",
         ),
-        // This process fails and says so; the first process waits for it.
+        // This process fails and reports its error, while the first process is waiting for it.
         (
             ["2000 --resume saved", "2000 --resume nothing-there"],
             "process 1: cannot resume",
@@ -355,7 +356,8 @@ fn processes_with_other_settings_are_told() {
     assert!(told[0].starts_with(expected), "{told:?}");
 }
 
-/// An interruption, for example, may have saved the file between two evaluations.
+/// The saved step must fit the local steps. It may not, for example if an interruption saved the file between two
+/// evaluations.
 #[test]
 fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     let few = Few::new();
@@ -377,7 +379,7 @@ fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     lines(&run("--steps 60 --local-steps 5 --local-after 40"));
 }
 
-/// The processes that an `mpirun` has started, after the training has begun.
+/// Waits until the training has begun. Returns the ids of the processes that `mpirun` started.
 fn ranks(mpirun: &Child) -> Vec<u32> {
     let is_child = |id: u32| {
         let status = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -398,7 +400,7 @@ fn send(id: u32, signal: &str) {
     assert!(sent.unwrap().success(), "{signal}");
 }
 
-/// Waits until the child has ended, but at most for `time`. Returns whether it has.
+/// Waits at most `time` for the child to end. Returns whether it has ended.
 fn ends_within(child: &mut Child, time: Duration) -> bool {
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -454,7 +456,8 @@ fn a_killed_process_ends_all_and_the_training_goes_on_with_the_same_bits() {
         let output = child.wait_with_output().unwrap();
         assert!(!output.status.success());
         let stderr = text(&output.stderr);
-        // Open MPI says which process was killed, or that one ended because of it, whichever it notices first.
+        // Open MPI reports either that a process was killed, or that another process ended because of it, whichever it
+        // notices first.
         let says = ["signal 9", "the job has been aborted"];
         assert!(says.iter().any(|words| stderr.contains(words)), "{stderr}");
         let own = ["error:", "panicked"];

@@ -1,10 +1,10 @@
-//! The other example programs: each learns what its description says.
+//! The other example programs. Each must learn what its description says.
 
 use std::fs;
 
 use super::{assert_refused, example, lines};
 
-/// The number after `key=` in the last line.
+/// Returns the number after `key=` in the last line.
 pub(super) fn last(lines: &[String], key: &str) -> f64 {
     let mut pairs = lines.last().unwrap().split(' ');
     let value = pairs.find_map(|pair| pair.strip_prefix(&format!("{key}=")));
@@ -16,11 +16,11 @@ fn a_program_with_a_device_of_its_own_learns_a_wave() {
     let lines = lines(&example("in_your_program").output().unwrap());
     assert_eq!(last(&lines, "steps"), 1_200.0);
     let error = last(&lines, "mean_squared_error");
-    // The variance of the wave itself is ½.
+    // The wave has a variance of ½, which is the error of a constant prediction.
     assert!(error < 0.01, "{lines:?}");
 }
 
-/// The optimizer is checked first, then used for training on the GPU and on the CPU.
+/// The example checks its optimizer first, then trains with it on the GPU and on the CPU.
 #[test]
 fn an_optimizer_of_ones_own_trains_on_both_engines() {
     let lines = lines(&example("custom_optimizer").output().unwrap());
@@ -29,7 +29,7 @@ fn an_optimizer_of_ones_own_trains_on_both_engines() {
         "{lines:?}"
     );
     assert_eq!(lines[1], "contract  lion::update matches its WGSL");
-    // Guessing one of ten classes has a loss of 2.3.
+    // Random guessing among ten classes has a loss of ln 10 = 2.3.
     for engine in ["loss_on_gpu", "loss_on_cpu"] {
         assert!(last(&lines, engine) < 0.5, "{lines:?}");
     }
@@ -45,7 +45,7 @@ fn a_picture_sharpens_and_is_written() {
         .output()
         .unwrap();
     let lines = lines(&output);
-    // A picture that is the mean color everywhere has about 10 dB.
+    // A picture that has the mean color everywhere reaches about 10 dB.
     assert!(last(&lines, "psnr_db") > 20.0, "{lines:?}");
     let mut files: Vec<_> = fs::read_dir(directory.path())
         .unwrap()
@@ -64,7 +64,7 @@ fn a_picture_sharpens_and_is_written() {
     }
 }
 
-/// The rows are written to a file and read block by block; or they are used without a file.
+/// Compares two runs: one reads the rows from a CSV file block by block, the other uses the rows without a file.
 #[test]
 fn a_csv_file_is_trained_on_as_a_stream() {
     let directory = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn a_csv_file_is_trained_on_as_a_stream() {
         let read = lines(&run(&words));
         let made = lines(&run(&format!("{words} --made")));
         for lines in [&read, &made] {
-            // The last window is not full, but no minibatch is missing.
+            // The last window of the stream is not full, but all its rows are used.
             assert_eq!(last(lines, "rows"), 100_100.0);
             let [first, end] = ["first_loss", "last_loss"].map(|key| last(lines, key));
             assert!(end < 0.3 * first, "{device}: {lines:?}");
@@ -120,14 +120,14 @@ fn a_csv_file_with_a_mistake_is_told_by_its_line() {
 fn a_moving_shape_is_followed_by_one_submit_a_frame() {
     let lines = lines(&example("moving_shape").output().unwrap());
     let last = |key| last(&lines, key);
-    // Within a frame: one submit for both the program and the library, and no waiting.
+    // In each frame, the program and the library together submit once, and nothing waits for the GPU.
     assert_eq!(last("submits"), last("frames"), "{lines:?}");
     assert_eq!([last("maps"), last("waits")], [0.0; 2], "{lines:?}");
-    // After the frames, the losses and the picture are read. Both reads are counted: the losses in a future, for
-    // which a thread of the device polls, and the picture in a call that waits.
+    // After the frames, the program reads the losses and the picture, which are two reads. It reads the losses by a
+    // future, for which a thread of the device polls, and the picture by a call that waits.
     assert_eq!([last("maps_behind"), last("waits_behind")], [2.0, 1.0]);
     assert!(last("fall") >= 100.0, "{lines:?}");
-    // The box has 1 × 0.6 without its round corners, in a picture of 2 × 2.
+    // The picture covers an area of 2 × 2. The box is 1 × 0.6, less its rounded corners.
     let picture: String = lines
         .iter()
         .filter(|line| line.len() == 64)

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 
 use super::{Few, assert_refused, last_line, lines, number, text, train};
 
-/// Trains on `few` with `--save` or other options that take a file.
+/// Trains on `few` with the arguments in `words` and with options that take a file.
 fn train_with(few: &Few, files: &[(&str, &Path)], words: &str) -> Output {
     let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
     let files = files
@@ -19,7 +19,7 @@ fn train_with(few: &Few, files: &[(&str, &Path)], words: &str) -> Output {
     train(&arguments, words)
 }
 
-/// The step, and all tensors by name.
+/// Returns the step of a saved training, and the bytes of all its tensors by name.
 pub(super) fn contents(path: &Path) -> (String, BTreeMap<String, Vec<u8>>) {
     let bytes = fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -30,7 +30,7 @@ pub(super) fn contents(path: &Path) -> (String, BTreeMap<String, Vec<u8>>) {
     (step, tensors.collect())
 }
 
-/// Compares 200 steps in one run with 100 steps and a resumed run for the others.
+/// Compares a run of 200 steps with a run of 100 steps that is resumed for 100 further steps.
 fn assert_resumes(device: &str) {
     let few = Few::new();
     let [whole, half, rest] =
@@ -59,7 +59,7 @@ fn assert_resumes(device: &str) {
     for key in ["steps", "train_accuracy", "test_accuracy"] {
         assert_eq!(at_once[key], resumed[key], "{key}");
     }
-    // The time is that of this run's steps. `train_s` is rounded to milliseconds.
+    // `train_s` is the duration of this run's 100 steps, rounded to milliseconds.
     let seconds = 100.0 / number(&resumed, "steps_per_s");
     assert!(
         (seconds - number(&resumed, "train_s")).abs() < 0.001,
@@ -99,7 +99,7 @@ fn losses_of_a_resumed_training_count_on() {
     assert!(steps.eq(["8", "9"]), "{losses}");
 }
 
-/// A cosine schedule ends with `--steps`, so the message must not advise to continue: that would be refused.
+/// A cosine schedule ends at `--steps`, so a longer training would be refused. The message must not suggest it.
 #[test]
 fn a_cosine_that_has_ended_is_not_advised_to_go_on() {
     let few = Few::new();
@@ -188,7 +188,7 @@ fn files_that_cannot_be_saved_to_or_resumed_from() {
     let output = train_with(&few, &[("--save", &few.path)], words);
     assert_refused(&output, &["cannot save the training", "is a directory"]);
 
-    // Neither the refusal nor the test whether the file is writable changes the saved file.
+    // The saved file must stay unchanged: a refused run must not write it, not even to test whether it is writable.
     let files = [("--save", &*saved), ("--resume", &*saved)];
     assert_refused(&train_with(&few, &files, words), &["nothing is left to do"]);
     assert!(fs::read(&saved).unwrap() == before);

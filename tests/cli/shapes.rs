@@ -1,7 +1,7 @@
 use super::programs::last;
 use super::*;
 
-/// Learns a shape quickly, with these arguments, and writes to a directory.
+/// Runs `learn_shape` with few steps and these arguments. It writes its files to `directory`.
 fn learn(directory: &Path, arguments: &[&str]) -> Output {
     let small = "--size 64 --batch 2048 --samples 65536 --levels 6 --table-size 32768 --out";
     let mut command = example("learn_shape");
@@ -9,7 +9,7 @@ fn learn(directory: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// The mean difference of the bytes of two pictures in the directory.
+/// Returns the mean absolute difference between the bytes of two pictures in the directory.
 fn difference(directory: &Path, names: [&str; 2]) -> f64 {
     let [a, b] = names.map(|name| image::open(directory.join(name)).unwrap().to_rgb8());
     assert_eq!([a.dimensions(), b.dimensions()], [(64, 64); 2]);
@@ -26,10 +26,10 @@ fn a_shape_is_learnt_and_drawn() {
         let run = |steps| lines(&learn(at, &["--device", device, "--steps", steps]));
         let barely = run("1");
         let learnt = run("200");
-        // A network that is 0 everywhere has an error of 0.008 there.
+        // For comparison: a network that is 0 everywhere has an error of 0.008 near the surface.
         assert!(last(&barely, "error_near") > 0.02, "{barely:?}");
         assert!(last(&learnt, "error_near") < 0.002, "{learnt:?}");
-        // A network that has learned nothing does not draw the knot.
+        // The picture of a network that has learned almost nothing does not agree with the shape.
         assert!(last(&barely, "agreement") < 0.9, "{barely:?}");
         assert!(last(&learnt, "agreement") > 0.985, "{learnt:?}");
         let [first, middle, end] = ["step-00001.png", "step-00025.png", "step-00200.png"]

@@ -1,4 +1,4 @@
-//! From a table to a model, to another process that serves it, and an autoencoder.
+//! Trains a model on a table, serves it in another process, and trains an autoencoder.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use super::{assert_refused, example, lines, text};
 
-/// The number after `key=` in the last line.
+/// Returns the number after `key=` in the last line.
 #[track_caller]
 fn number(lines: &[String], key: &str) -> f64 {
     let last = lines.last().unwrap();
@@ -20,7 +20,7 @@ fn number(lines: &[String], key: &str) -> f64 {
         .unwrap()
 }
 
-/// The output of `serve` for rows on its standard input.
+/// Runs `serve` on rows that it gets on standard input, and returns its output.
 fn serve(model: &Path, rows: &str) -> Output {
     let mut command = example("serve");
     command.arg(model).stdin(Stdio::piped());
@@ -28,7 +28,8 @@ fn serve(model: &Path, rows: &str) -> Output {
     let mut child = piped.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let rows = rows.to_owned();
-    // Writes in a thread, because the answers may fill their pipe. The process may end before it has read all rows.
+    // Writes the rows in a thread, because the answers may fill the pipe of standard output meanwhile. The process may
+    // end before it has read all rows, so a write error is ignored.
     let writer = std::thread::spawn(move || stdin.write_all(rows.as_bytes()));
     let output = child.wait_with_output().unwrap();
     let _ = writer.join().unwrap();
@@ -49,7 +50,7 @@ fn a_table_becomes_a_model_that_another_process_serves() {
         "{lines:?}"
     );
 
-    // Rows with another order of columns and without the target get the same answers as the complete rows.
+    // The answers do not change if the columns have another order and the target column is missing.
     let model = directory.path().join("machines.safetensors");
     let csv = fs::read_to_string(directory.path().join("machines.csv")).unwrap();
     let served = serve(&model, &csv);
@@ -81,7 +82,7 @@ fn a_table_becomes_a_model_that_another_process_serves() {
         answers[..20]
     );
 
-    // A row that cannot be read is reported, and the next row is served.
+    // A row that cannot be read is reported, and the next row gets its answer.
     let rows =
         "temperature,vibration,hours,site,model\nhot,2,3,Graz,M01\n60,2,3,Graz\n60,,3,Graz,M99\n";
     let served = serve(&model, rows);

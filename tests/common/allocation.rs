@@ -1,4 +1,4 @@
-//! An allocator that counts, so that a test can bound the memory of a call.
+//! An allocator that counts bytes, so that a test can check the peak memory of a call.
 #![allow(
     unsafe_code,
     reason = "GlobalAlloc is an unsafe trait; this one counts, and leaves the rest to the system's"
@@ -15,8 +15,8 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Counting;
 
 impl Counting {
-    /// The result of `call`, and its peak memory in bytes beyond the memory in use before it. Nothing else may run
-    /// in the program at the same time.
+    /// Returns the result of `call`, and how many bytes the peak memory during the call exceeds the memory in use
+    /// before it. Nothing else may run in the program at the same time.
     pub(crate) fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
         let before = NOW.load(Relaxed);
         PEAK.store(before, Relaxed);
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old and the new block exist at the same time for a moment.
+        // During a reallocation, the old and the new block exist at the same time.
         add(size);
         NOW.fetch_sub(layout.size(), Relaxed);
         unsafe { System.realloc(memory, layout, size) }

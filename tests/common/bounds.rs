@@ -1,7 +1,8 @@
-//! Error bounds of single precision against `f64`, carried through a network value by value.
+//! Bounds of the difference between a network's results in single precision and in `f64`. They are computed for each
+//! value, from layer to layer.
 //!
-//! Every value comes with a bound of its error: the errors of its operands, plus its own rounding. All bounds that a
-//! test uses are derived; nothing is tuned.
+//! The error bound of a value consists of the errors of its operands and of its own rounding. All bounds are derived
+//! from the arithmetic; none is tuned to the measured errors.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
 
@@ -12,7 +13,7 @@ use crate::gpu::{FLUSHED, ROUNDING, ULP};
 
 type Matrix = Array2<f64>;
 
-/// A value in `f64`, and a bound of single precision's distance from it.
+/// Values in `f64`, and for each value a bound of the error in single precision.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounded {
     pub(crate) value: Matrix,
@@ -25,16 +26,16 @@ pub(crate) enum Activation {
     Sigmoid,
 }
 
-/// A linear layer, with the activation after it.
+/// The weight and bias of a linear layer, and the activation after it.
 pub(crate) type BoundedLayer<'a> = (&'a [Matrix], Option<Activation>);
 
-/// Mean loss with its error, and the gradients of the linear layers' parameters, first layer first.
+/// The mean loss with its error bound, and the gradients of each linear layer's weight and bias, first layer first.
 pub(crate) struct BoundedGradient {
     pub(crate) mean_loss: [f64; 2],
     pub(crate) gradients: Vec<[Bounded; 2]>,
 }
 
-/// The weight and the bias (as a row) of every linear layer, in order.
+/// Returns the weight and the bias (as a row) of every linear layer, first layer first.
 pub(crate) fn linear_layers(parameters: &Parameters<f64>) -> Vec<Vec<Matrix>> {
     let rows_and_columns = |value: &ArrayD<f64>| {
         let columns = value.shape()[value.ndim() - 1];
@@ -54,7 +55,8 @@ impl Bounded {
         Self { value, error }
     }
 
-    /// `self·other`: sums of as many products as `self` has columns, with `extra` further additions.
+    /// Returns the matrix product `self·other`. Each element is a sum of one product per column of `self`, plus `extra`
+    /// further additions.
     pub(crate) fn times(&self, other: &Self, extra: usize) -> Self {
         let [a, b] = [self.value.mapv(f64::abs), other.value.mapv(f64::abs)];
         let terms = (self.value.ncols() + extra) as f64;
@@ -74,7 +76,7 @@ impl Bounded {
         }
     }
 
-    /// The sums of the columns.
+    /// Returns the sum of each column.
     pub(crate) fn sum_of_rows(&self) -> Self {
         let rounding = 8.0 * (self.value.nrows() as f64).sqrt() * ROUNDING;
         let sum = |matrix: &Matrix| matrix.sum_axis(Axis(0)).insert_axis(Axis(0));
@@ -104,7 +106,8 @@ pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
             Activation::Sigmoid => {
                 let x = value.abs();
                 *value = 1.0 / (1.0 + (-*value).exp());
-                // The slope is at most ¼; `exp` has an error of 3 + 2|x| ULP, a division 2.5.
+                // The derivative of the sigmoid is at most ¼. `exp` has an error of 3 + 2|x| ULP, and a division an
+                // error of 2.5 ULP.
                 let of_exp = 2.0 * (3.0 + 2.0 * x) * ULP;
                 *error = *error / 4.0 + *value * (of_exp + ROUNDING + 2.5 * ULP) + FLUSHED;
             }
@@ -112,7 +115,8 @@ pub(crate) fn activate(activation: Activation, x: &Bounded) -> Bounded {
     y
 }
 
-/// The gradient `dy` through an activation with input `x` and output `y`.
+/// Returns the gradient with respect to the input of an activation. Its input is `x`, its output `y`, and the gradient
+/// with respect to the output is `dy`.
 pub(crate) fn activate_backward(
     activation: Activation,
     x: &Bounded,
@@ -127,7 +131,7 @@ pub(crate) fn activate_backward(
         .and(&y.value)
         .for_each(|value, error, &x, &x_error, &y| match activation {
             Activation::Relu => {
-                // This near to the kink, either side may be taken.
+                // If `x` is so near to 0 that its sign is uncertain, the derivative may be 0 or 1.
                 let open = value.abs() + *error;
                 let masked = if x > 0.0 { *value } else { 0.0 };
                 *error = match () {
@@ -139,8 +143,8 @@ pub(crate) fn activate_backward(
             }
             Activation::Sigmoid => {
                 let slope = y * (1.0 - y);
-                // d(y·(1 − y)) = (1 − 2y)·dy. Here dy is at most a quarter of the input's error, plus the rounding
-                // of the sigmoid itself.
+                // The slope's error is d(y·(1 − y)) = (1 − 2y)·dy. Here dy is the error of y: at most a quarter of the
+                // input's error, plus the rounding of the sigmoid.
                 let of_y = x_error / 4.0 + y * 2.0 * (6.0 + 2.0 * x.abs()) * ULP;
                 let of_slope = of_y * (1.0 - 2.0 * y).abs() + of_y * of_y;
                 let rounding = 4.0 * ROUNDING * (*value * slope).abs();
@@ -151,7 +155,7 @@ pub(crate) fn activate_backward(
     dx
 }
 
-/// The mean loss with its error, and the gradient by the logits.
+/// Returns the mean loss with its error bound, and the gradient with respect to the logits.
 pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 2], Bounded) {
     let [rows, classes] = [logits.value.nrows(), logits.value.ncols()];
     let mut dlogits = Bounded::exact(Matrix::zeros((rows, classes)));
@@ -163,7 +167,7 @@ pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 
         let off = error.fold(0.0, |a: f64, &b| a.max(b));
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
         let reach = z.fold(0.0, |a: f64, &b| a.max(largest - b));
-        // Error of e^z / Σ e^z, for any order of its operations.
+        // Relative error of e^z / Σ e^z, for any order of the operations.
         let relative = 2.0 * off + 2.0 * (3.0 + 3.0 * reach) * ULP + classes as f64 * ROUNDING;
         let relative = relative.exp_m1() + 4.0 * ULP;
         let loss = sum.ln() - (z[label as usize] - largest);
@@ -182,7 +186,8 @@ pub(crate) fn softmax_cross_entropy(logits: &Bounded, labels: &[u32]) -> ([f64; 
     (mean, dlogits)
 }
 
-/// The input of each linear layer and, last, the logits; and the output of each layer before its activation.
+/// Runs the forward pass. Returns two lists: the input of each linear layer, followed by the logits; and the output of
+/// each linear layer before its activation.
 fn forward(layers: &[BoundedLayer<'_>], x: &Matrix) -> (Vec<Bounded>, Vec<Bounded>) {
     let mut inputs = vec![Bounded::exact(x.clone())];
     let mut outputs = Vec::new();
@@ -194,14 +199,14 @@ fn forward(layers: &[BoundedLayer<'_>], x: &Matrix) -> (Vec<Bounded>, Vec<Bounde
     (inputs, outputs)
 }
 
-/// Logits of a network of linear layers, with single-precision parameters and inputs, and bounds of a
-/// single-precision run's error.
+/// Returns the logits of a network of linear layers, with bounds of their error in single precision. Parameters and
+/// inputs are exact in single precision.
 pub(crate) fn logits(layers: &[BoundedLayer<'_>], x: &Matrix) -> Bounded {
     forward(layers, x).0.remove(layers.len())
 }
 
-/// Mean loss and gradients of a network of linear layers, with single-precision parameters and inputs, and bounds of
-/// a single-precision run's error.
+/// Returns the mean loss and the gradients of a network of linear layers, with bounds of their error in single
+/// precision. Parameters and inputs are exact in single precision.
 pub(crate) fn gradient(layers: &[BoundedLayer<'_>], x: &Matrix, labels: &[u32]) -> BoundedGradient {
     let (inputs, outputs) = forward(layers, x);
     let (mean_loss, mut delta) = softmax_cross_entropy(&inputs[layers.len()], labels);

@@ -1,4 +1,4 @@
-//! Helpers to run ops in tests: a device, tensors between guard bands, numbers, and error bounds.
+//! Helpers to run kernels in tests: devices, tensors between guard bands, random numbers, and error bounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -28,14 +28,14 @@ use wgrad::{Gpu, TensorShape};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::browser::block_on;
 
-/// One device for all tests of a program. Without an adapter, the tests fail.
+/// Returns the device that all tests of a program share. Without an adapter, the tests fail.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(open)
 }
 
-/// The same in a browser, where a device belongs to one thread.
+/// In a browser, a device belongs to one thread, so each thread has its own.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn gpu() -> &'static Gpu {
     std::thread_local! {
@@ -47,19 +47,19 @@ pub(crate) fn gpu() -> &'static Gpu {
 /// Workgroups per row on [`folding_gpu`].
 const IN_A_ROW: u32 = 4;
 
-/// Elements of seven workgroups with 1,024 elements each. [`folding_gpu`] folds them into two rows of workgroups. If
-/// a kernel confused the number of rows with the length of a row, it would not reach the last workgroup.
+/// A number of elements for seven workgroups of 1,024 elements each. [`folding_gpu`] folds them into two rows of
+/// workgroups. If a kernel confused the number of rows with the length of a row, it would not reach the last workgroup.
 pub(crate) const FOLDED: usize = 6 * 1024 + 1;
 
-/// A device that folds a dispatch into two dimensions after a few workgroups. On an ordinary device, folding needs
-/// more elements than a software driver can bind.
+/// Returns a device that folds a dispatch into two dimensions after a few workgroups. On an ordinary device, folding
+/// needs more elements than a software driver can bind.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| folding_after(IN_A_ROW))
 }
 
-/// A device that folds a dispatch into rows of this many workgroups.
+/// Returns a device that folds a dispatch into rows of this many workgroups.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn folding_after(workgroups: u32) -> Gpu {
     borrowed(Limits {
@@ -68,13 +68,13 @@ pub(crate) fn folding_after(workgroups: u32) -> Gpu {
     })
 }
 
-/// A borrowed device: it has the limits that its owner requested.
+/// Returns a borrowed device. It has the limits that its owner requested.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn borrowed(required_limits: Limits) -> Gpu {
     borrowed_with(required_limits, Gpu::builder())
 }
 
-/// A borrowed device with these limits and settings.
+/// Returns a borrowed device with these limits and settings.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn borrowed_with(required_limits: Limits, settings: GpuBuilder) -> Gpu {
     let descriptor = InstanceDescriptor::new_without_display_handle();
@@ -91,7 +91,7 @@ pub(crate) fn borrowed_with(required_limits: Limits, settings: GpuBuilder) -> Gp
     settings.wrap(device, queue)
 }
 
-/// A browser raises limits that are below its own, so this device does not fold so early.
+/// A browser raises limits that are below its own limits, so this device does not fold so early.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn folding_gpu() -> &'static Gpu {
     gpu()
@@ -106,18 +106,19 @@ fn open() -> Gpu {
     request(Gpu::builder())
 }
 
-/// A device with at most this many floating-point operations per dispatch.
+/// Returns a device with at most this many floating-point operations per dispatch.
 pub(crate) fn dispatching(flops: u64) -> Gpu {
     request(Gpu::builder().flops_per_dispatch(flops))
 }
 
 fn request(builder: GpuBuilder) -> Gpu {
-    // All tests of a program share one queue, so the last test waits for all the others.
+    // All tests of a program share one queue, so a test may wait for the work of all others.
     let builder = builder.timeout(Duration::from_secs(600));
     block_on(builder.request()).expect("these tests need a GPU or a software driver")
 }
 
-/// Tensors between guard bands, and a check that the bands are unchanged: see [`wgrad::plumbing::guard`].
+/// Creates tensors between guard bands, runs a plan on them, and checks that the bands are unchanged (see
+/// [`wgrad::plumbing::guard`]).
 pub(crate) struct Bench<'gpu> {
     gpu: &'gpu Gpu,
     tensors: RefCell<Vec<Guarded>>,
@@ -131,7 +132,7 @@ impl<'gpu> Bench<'gpu> {
         }
     }
 
-    /// A tensor that must not change.
+    /// Creates a tensor that must not change.
     pub(crate) fn input(
         &self,
         label: &str,
@@ -145,7 +146,7 @@ impl<'gpu> Bench<'gpu> {
         ))
     }
 
-    /// A tensor of integers that must not change.
+    /// Creates a tensor of integers that must not change.
     pub(crate) fn input_u32(
         &self,
         label: &str,
@@ -155,17 +156,17 @@ impl<'gpu> Bench<'gpu> {
         self.add(&GuardSpec::new(label, shape, Contents::Input(values)).of_u32())
     }
 
-    /// A poisoned tensor. Every element of it must be written.
+    /// Creates a tensor filled with a poison value. Every element must be written.
     pub(crate) fn output(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
         self.add(&GuardSpec::new(label, shape, Contents::Output))
     }
 
-    /// A poisoned tensor of integers. Every element of it must be written.
+    /// Creates a tensor of integers filled with a poison value. Every element must be written.
     pub(crate) fn output_u32(&self, label: &str, shape: impl Into<TensorShape>) -> Tensor {
         self.add(&GuardSpec::new(label, shape, Contents::Output).of_u32())
     }
 
-    /// A tensor that may change.
+    /// Creates a tensor that may change.
     pub(crate) fn changed(
         &self,
         label: &str,
@@ -179,7 +180,7 @@ impl<'gpu> Bench<'gpu> {
         ))
     }
 
-    /// A tensor of integers that may change.
+    /// Creates a tensor of integers that may change.
     pub(crate) fn changed_u32(
         &self,
         label: &str,
@@ -236,7 +237,7 @@ pub(crate) fn assert_close(
     let mut count = 0;
     let expected = expected.into_iter().zip(tolerance);
     for ((at, &found), (expected, tolerance)) in found.iter().enumerate().zip(expected) {
-        // This form fails if either side is NaN.
+        // This comparison is also false if one of the numbers is NaN.
         let close = (f64::from(found) - expected).abs() <= tolerance;
         assert!(
             close,
@@ -247,19 +248,20 @@ pub(crate) fn assert_close(
     assert_eq!(count, found.len(), "{case}: number of elements");
 }
 
-/// Half a unit in the last place of 1: the relative error of one rounding.
+/// The largest relative error of one rounding: half a unit in the last place of 1.
 pub(crate) const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
-/// One unit in the last place, relative. WGSL states its accuracies in this unit.
+/// The largest relative size of one unit in the last place. WGSL states its accuracies in units in the last place
+/// (ULP).
 pub(crate) const ULP: f64 = 2.0 * ROUNDING;
 /// The smallest normal number. Results below it may be flushed to 0.
 pub(crate) const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-/// Bound of the error of a sum of `terms` products, whose absolute values sum to `absolute`.
+/// Returns an error bound for a sum of `terms` products. `absolute` is the sum of the products' absolute values.
 pub(crate) fn sum_error(terms: usize, absolute: f64) -> f64 {
     8.0 * (terms as f64).sqrt() * ROUNDING * absolute + 2.0 * terms as f64 * FLUSHED
 }
 
-/// Random numbers that are the same on every machine, from the generator `SplitMix64`.
+/// The random number generator `SplitMix64`. Its numbers are the same on every machine.
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
@@ -279,7 +281,7 @@ impl Numbers {
         usize::try_from(self.bits() % end as u64).unwrap()
     }
 
-    /// Uniform in −1…1.
+    /// Returns a random number that is uniform between −1 and 1.
     pub(crate) fn uniform(&mut self) -> f32 {
         self.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -289,8 +291,8 @@ impl Numbers {
     }
 }
 
-/// The number of terms for a test of long loops. Mesa's software driver ends longer loops early. No browser's driver
-/// does, so an eighth of the terms is enough there.
+/// Returns the number of terms for a test of long loops. Mesa's software driver silently ends longer loops early.
+/// Browsers' drivers do not, so an eighth of the terms is enough there.
 pub(crate) const fn longest(terms: usize) -> usize {
     if cfg!(target_arch = "wasm32") {
         terms / 8
@@ -299,22 +301,22 @@ pub(crate) const fn longest(terms: usize) -> usize {
     }
 }
 
-/// The contents of tensors. All contain exact zeros of both signs, and repetitions.
+/// A kind of tensor contents. All kinds contain exact zeros of both signs, and repeated numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// Small integers: sums of their products are exact.
     Integers,
-    /// Numbers in −1…1.
+    /// Numbers between −1 and 1.
     Moderate,
-    /// Also very large and very small numbers. A sum of 65,535 products does not overflow.
+    /// Numbers of all sizes, including very large and very small ones. A sum of 65,535 products does not overflow.
     Extreme,
 }
 
 impl Fill {
     pub(crate) const ALL: [Self; 3] = [Self::Integers, Self::Moderate, Self::Extreme];
 
-    /// The contents for shape number `index`: all of them. In a browser, whose software driver takes ten times as
-    /// long, the shapes take turns with one each.
+    /// Returns the kinds of contents to test with shape number `index`: all kinds. In a browser, whose software driver
+    /// is ten times slower, each shape is tested with one kind; the kinds alternate from shape to shape.
     pub(crate) fn of_shape(index: usize) -> &'static [Self] {
         let one = index % Self::ALL.len();
         if cfg!(target_arch = "wasm32") {

@@ -1,12 +1,12 @@
-//! The layers of the crate: the one table from which the tests of layers take what they run.
+//! The table of the crate's layers. All tests that run every layer take their cases from it.
 //!
 //! | test program | what it does with each case |
 //! |---|---|
-//! | `custom_layer` | `check_layer`: contract, writes, parity, gradient; and no layer of the crate is missing here |
-//! | `gradients` | the reference's gradient alone, behind another layer, before one, and between two |
-//! | `sanitize` | both passes are interpreted: every block of every kernel is reached, and a NaN comes out |
-//! | `checkpoint` | a network with the layer is made again from its file |
-//! | `onnx` | ONNX Runtime makes the same of a network with the layer |
+//! | `custom_layer` | runs `check_layer` (contract, writes, parity, gradient); checks that this table has every layer |
+//! | `gradients` | checks the reference's gradient: of the single layer, and after, before and between other layers |
+//! | `sanitize` | interprets both passes: every block of every kernel is reached, and a NaN in the input gives a NaN |
+//! | `checkpoint` | loads a network with the layer from its file |
+//! | `onnx` | compares the outputs of a network with the layer with the outputs of ONNX Runtime |
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 use std::ops::RangeInclusive;
@@ -22,15 +22,16 @@ use wgrad::{LayerCheck, Sequential, Shape, TensorShape};
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) layer: Arc<dyn Layer>,
-    /// How `check_layer` is called.
+    /// The settings of `check_layer` for this layer.
     pub(crate) check: LayerCheck,
-    /// How many kernels `check_layer` has to see.
+    /// The number of different kernels that `check_layer` must find.
     pub(crate) kernels: RangeInclusive<usize>,
-    /// Minibatches that are interpreted. Together, the cases of a layer reach every block of its kernels.
+    /// The shapes of minibatches for which the sanitizer interprets the kernels. Together, the cases of a layer reach
+    /// every block of its kernels.
     pub(crate) sanitized: Vec<TensorShape>,
-    /// Minibatches small enough for central differences by every number.
+    /// The shapes of minibatches that are small enough to compute a central difference for every number.
     pub(crate) small: Vec<TensorShape>,
-    /// The layer before it in the networks of `gradients`, which take a small minibatch.
+    /// The layer before this one in the networks of the test program `gradients`.
     pub(crate) before: Arc<dyn Layer>,
 }
 
@@ -50,7 +51,8 @@ impl Case {
         Self { check, ..self }
     }
 
-    /// Without the minibatch that folds a dispatch and takes `check_layer` seconds: for another setting of a layer.
+    /// Uses smaller shapes in `check_layer`, for a second setting of a layer: the default shapes include one that folds
+    /// a dispatch and takes seconds.
     fn checked_fast(self) -> Self {
         let fast = [[1, 1], [3, 7], [1, 65], [101, 53]];
         self.checked(LayerCheck::default().shapes(fast))
@@ -70,43 +72,43 @@ impl Case {
         Self { before, ..self }
     }
 
-    /// The layer's type, as in `ops`.
+    /// Returns the name of the layer's type in `ops`.
     pub(crate) fn type_name(&self) -> String {
         let debug = format!("{:?}", self.layer);
         debug.split(' ').next().unwrap_or_default().to_owned()
     }
 
-    /// The number that indices are below, if the layer takes indices.
+    /// Returns the exclusive upper bound of the indices, if the layer takes indices.
     pub(crate) fn indices_below(&self) -> Option<usize> {
         let spec = self.layer.spec(&self.small[0].row);
         spec.unwrap_or_else(|error| panic!("{error}")).indices_below
     }
 
-    /// A network that begins with the layer.
+    /// Returns a network that begins with the layer.
     pub(crate) fn network(&self) -> Sequential {
         let network = Sequential::input(self.small[0].row).layer(self.layer.clone());
         network.layer(Linear::new(3))
     }
 }
 
-/// Elements around a workgroup of 256 invocations with four each.
+/// Shapes with about as many elements as a workgroup takes: 256 invocations with four elements each.
 const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
 
-/// Images around a workgroup of 256 invocations, whole and not.
+/// Images with fewer and with more pixels than a workgroup has invocations (256).
 pub(crate) const IMAGES: [(usize, [usize; 3]); 3] =
     [(1, [1, 1, 1]), (3, [2, 7, 9]), (1, [1, 17, 31])];
 
-/// A layer of rows of any number of features.
+/// Returns the case of a layer whose rows may have any number of features.
 fn features(layer: impl Layer) -> Case {
     Case::new(layer, [[1, 4], [3, 4]]).sanitized(ELEMENTS)
 }
 
-/// A layer of indices.
+/// Returns the case of a layer whose inputs are indices.
 fn indices(layer: impl Layer, sanitized: [usize; 2]) -> Case {
     Case::new(layer, [[1, 4], [3, 4]]).sanitized([sanitized])
 }
 
-/// A layer that slides a window over images.
+/// Returns the case of a layer that slides a window over images.
 fn images(layer: impl Layer) -> Case {
     let checked = [(1, [1, 3, 3]), (3, [2, 6, 7]), (2, [3, 9, 4])];
     Case::new(layer, [1, 3].map(|rows| (rows, [2, 5, 4])))
@@ -141,7 +143,8 @@ fn activations() -> Vec<Case> {
     ]
 }
 
-/// The last two embeddings have more than one tile of indices, or more than one block of columns.
+/// Returns the cases of linear layers and embeddings. The last two embeddings have more than one tile of indices, or
+/// more than one block of columns.
 fn products() -> Vec<Case> {
     vec![
         linear(1),
@@ -155,12 +158,13 @@ fn products() -> Vec<Case> {
     ]
 }
 
-/// `sanitize` has cases of its own for the kernels of products and convolutions.
+/// The case of a linear layer. It has only one minibatch to interpret, because the test program `sanitize` has further
+/// cases for the kernels of products and convolutions.
 fn linear(outputs: usize) -> Case {
     features(Linear::new(outputs)).sanitized([[3, 7]])
 }
 
-/// Of features, and of channels of several positions.
+/// Normalization of features, and of channels with several positions.
 fn normalizations() -> Vec<Case> {
     let batch = || BatchNorm::new().eps(0.1).momentum(0.75);
     let layer = || LayerNorm::new().eps(0.1);
@@ -181,7 +185,8 @@ fn normalized(layer: impl Layer) -> Case {
 }
 
 fn channels(layer: impl Layer) -> Case {
-    // As many channels as a workgroup and more, whole pieces and parts.
+    // Up to as many channels as a workgroup takes and more. The positions are whole and partial pieces of the kernels'
+    // blocks.
     let checked = [
         (2, [2, 2, 2]),
         (4, [3, 5, 5]),
@@ -191,7 +196,8 @@ fn channels(layer: impl Layer) -> Case {
         (9, [2, 31, 33]),
     ];
     let small: [(usize, Shape); 2] = [(3, [2, 3].into()), (3, [3, 2, 2].into())];
-    // Parts of a workgroup's channels, whole and part pieces, rows that a walk passes.
+    // Fewer channels than a workgroup takes, whole and partial pieces, and more rows than one pass of a kernel's loop
+    // reads.
     let sanitized: [(usize, Shape); 2] = [(3, [3, 5].into()), (9, [2, 25, 20].into())];
     Case::new(layer, small)
         .checked(LayerCheck::default().shapes(checked))
@@ -216,7 +222,7 @@ fn windows() -> Vec<Case> {
             .sanitized(sanitized)
     };
     let mixed = Conv2d::new(4, [3, 2]).stride([1, 2]).padding(2);
-    // The windows of some are larger than the first image.
+    // Some windows are larger than the first image, so it is left out.
     let larger = |pool: Case| pool.sanitized(IMAGES.into_iter().skip(1));
     vec![
         conv(Conv2d::new(1, 1)),
@@ -231,7 +237,7 @@ fn windows() -> Vec<Case> {
         images(AvgPool2d::new([3, 2]).stride([2, 1]).padding(1)),
         images(AvgPool2d::new(3).stride([1, 2]).padding(1)),
         images(AvgPool2d::global()),
-        // One kernel copies both ways.
+        // The forward and the backward pass use the same kernel.
         images(Flatten).kernels(1..=1),
     ]
 }
@@ -239,11 +245,11 @@ fn windows() -> Vec<Case> {
 fn encodings() -> Vec<Case> {
     let frequencies = (1..=4).map(|octaves| features(Frequency::new(octaves)));
     let blobs = [1, 3, 7].map(|bins| {
-        // The range that they are made for: far away their values are 0.
+        // Inputs are in the range for which the layer is made. Farther away, its outputs are 0.
         features(OneBlob::new(bins)).checked(LayerCheck::default().inputs(-0.5..=1.5))
     });
     let harmonics = (1..=8).map(|degrees| {
-        // Directions have a length of about 1, whose powers are as large.
+        // The inputs are directions with a length of about 1, so their powers are not large.
         let check = LayerCheck::default().inputs(-1.0..=1.0);
         let check = check.shapes([[1, 3], [2, 3], [65, 3], [300, 3]]);
         let harmonics = Case::new(SphericalHarmonics::new(degrees), [[2, 3]]).checked(check);
@@ -259,10 +265,11 @@ fn encodings() -> Vec<Case> {
     frequencies.chain(blobs).chain(harmonics).collect()
 }
 
-/// In the plane and in space, in fewer and more rows than a workgroup has, and enough for sums in its memory.
+/// Grids in two and three dimensions. There are fewer rows than a workgroup takes, more rows, and enough rows for sums
+/// in workgroup memory.
 fn grids() -> Vec<Case> {
     let large = HashGrid::new().levels(4).table_size(64).base_resolution(3);
-    // Dense, and hashed.
+    // This grid has dense levels and hashed levels.
     let small = HashGrid::new().levels(3).table_size(32).base_resolution(2);
     let small = small.growth(2.2);
     let grids = [
@@ -278,7 +285,7 @@ fn grids() -> Vec<Case> {
             let rows = [1, 3, 77, 300, 1030].map(|rows| [rows, dimensions]);
             let check = LayerCheck::default().shapes(rows).inputs(-0.25..=1.25);
             let case = Case::new(grid.clone(), [[1, dimensions], [3, dimensions]]);
-            // Five kernels and more, with and without sums in a workgroup's memory.
+            // There are at least five kernels: some sum in workgroup memory, some do not.
             case.checked(check)
                 .kernels(5..=usize::MAX)
                 .sanitized([[77, dimensions]])

@@ -4,7 +4,7 @@
 
 use wgrad::data::{Split, mnist};
 
-/// The original MNIST, or `None` with a notice on standard error if it is missing. The test fails instead if the
+/// Reads the original MNIST. If it is missing, prints a notice to standard error and returns `None`, or fails if the
 /// environment variable `WGRAD_REQUIRE_MNIST` is set.
 pub(crate) fn mnist() -> Option<Split> {
     let Some(directory) = mnist::locate() else {
@@ -13,7 +13,7 @@ pub(crate) fn mnist() -> Option<Split> {
             std::env::var_os("WGRAD_REQUIRE_MNIST").is_none(),
             "MNIST is required: {notice}"
         );
-        // The test harness hides the output of `eprintln` when a test passes.
+        // Writes to standard error directly: the test harness hides the output of `eprintln` when a test passes.
         let skipped = format!("SKIPPED: needs MNIST; {notice}\n");
         std::io::Write::write_all(&mut std::io::stderr(), skipped.as_bytes()).unwrap();
         return None;

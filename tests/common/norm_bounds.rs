@@ -1,10 +1,10 @@
-//! Error bounds of normalization in single or double precision, derived from the rounding of each operation. WGSL
-//! allows a division an error of 2.5 ULP and `inverseSqrt` 2 ULP, and rounds sums and products.
+//! Error bounds of normalization layers in single or double precision, derived from the rounding of each operation. In
+//! WGSL, a division has an error of at most 2.5 ULP, `inverseSqrt` of 2 ULP, and sums and products are rounded.
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 use wgrad::ndarray::{Array2, ArrayView2, Axis};
 
-/// An arithmetic: its unit roundoff, and the magnitude below which it may flush to 0.
+/// The rounding of an arithmetic: its unit roundoff, and the magnitude below which it may flush results to 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
     pub(crate) unit: f64,
@@ -12,14 +12,14 @@ pub(crate) struct Rounding {
 }
 
 impl Rounding {
-    /// Error of a sum of `count` products with this sum of magnitudes: rounding errors add like a random walk; 8
-    /// standard deviations.
+    /// Returns the error of a sum of `count` products whose magnitudes sum to `magnitudes`. Rounding errors add up like
+    /// a random walk; the bound is 8 standard deviations.
     fn sum(self, count: usize, magnitudes: f64) -> f64 {
         8.0 * (count as f64).sqrt() * self.unit * magnitudes + 2.0 * count as f64 * self.tiny
     }
 }
 
-/// The operands of both passes of a training step, as rows and columns.
+/// The operands of the forward and backward pass of a training step, as matrices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operands<'a> {
     pub(crate) x: &'a Array2<f32>,
@@ -28,20 +28,20 @@ pub(crate) struct Operands<'a> {
     pub(crate) state: &'a [Array2<f32>],
 }
 
-/// The values with a common mean: of a channel, or of a row.
+/// A group of values that are normalized together: a channel, or a row.
 struct Group {
     x: Vec<f64>,
     mean: f64,
     variance: f64,
-    /// Error bounds of the mean and the variance.
+    /// Error bounds of the mean (`of_mean`) and of the variance (`of_variance`).
     of_mean: f64,
     of_variance: f64,
 }
 
 impl Group {
-    /// Bounds for these values. A kernel computes the mean twice. The first mean has the error of a sum of the
-    /// values and is subtracted. The second mean then has the error of a sum of the remainders, plus its own
-    /// rounding. The variance is computed from the remainders.
+    /// Computes the mean, the variance and their error bounds. A kernel computes the mean twice. The first mean has the
+    /// error of a sum of the values, and is subtracted from them. The second mean has the error of a sum of the
+    /// remainders, plus its own rounding. The variance is computed from the remainders.
     fn measured(precision: Rounding, x: Vec<f64>) -> Self {
         let n = x.len() as f64;
         let unit = precision.unit;
@@ -51,7 +51,7 @@ impl Group {
         let first = precision.sum(x.len(), mean_of(&f64::abs)) + 5.0 * unit * mean.abs();
         let left = mean_of(&|x| (x - mean).abs()) + first;
         let of_mean = precision.sum(x.len() + 4, left) + 2.0 * unit * mean.abs();
-        // Differences, their squares, a sum and two quotients.
+        // The variance takes differences, their squares, a sum and two divisions.
         let of_variance = precision.sum(x.len() + 64, variance + first * first);
         Self {
             x,
@@ -62,18 +62,20 @@ impl Group {
         }
     }
 
-    /// Relative error of `1/√(variance + eps)`: half of the sum's relative error, a root and a division.
+    /// Returns the relative error of `1/√(variance + eps)`: half of the relative error of `variance + eps`, plus the
+    /// errors of a square root and a division.
     fn of_inverse(&self, precision: Rounding, eps: f64) -> f64 {
         0.51 * self.of_variance / (self.variance + eps) + 8.0 * precision.unit
     }
 
-    /// The error that all `x̂` have in common: by the mean (absolute), and by the scale (relative).
+    /// Returns the error that all `x̂` of the group share: the absolute error from the mean, and the relative error
+    /// from the scale.
     fn common(&self, precision: Rounding, eps: f64) -> [f64; 2] {
         let shift = 1.01 * self.of_mean / (self.variance + eps).sqrt();
         [shift, self.of_inverse(precision, eps)]
     }
 
-    /// `x̂` of each value, with its error.
+    /// Returns the normalized value `x̂` of each value, with its error bound.
     fn normal(&self, precision: Rounding, eps: f64) -> Vec<[f64; 2]> {
         let inverse = 1.0 / (self.variance + eps).sqrt();
         let relative = self.of_inverse(precision, eps) + 2.0 * precision.unit;
@@ -88,14 +90,14 @@ impl Group {
     }
 }
 
-/// Error of `weight·x̂ + bias`.
+/// Returns the error of `weight·x̂ + bias`.
 fn of_line(precision: Rounding, [normal, error]: [f64; 2], weight: f64, bias: f64) -> f64 {
     let product = weight * normal;
     weight.abs() * error + precision.unit * (2.0 * product.abs() + bias.abs()) + precision.tiny
 }
 
-/// `Σ a` and `Σ a·x̂` over a group, each with its error. The errors of mean and scale are the same for all values,
-/// so they grow with the sums. Rounding errors add like a random walk.
+/// Returns `Σ a` and `Σ a·x̂` over a group, each with its error. The errors of the mean and the scale are the same for
+/// all values, so their effect is proportional to the sums. Rounding errors add up like a random walk.
 fn of_sums(
     precision: Rounding,
     a: &[f64],
@@ -113,7 +115,7 @@ fn of_sums(
     ]
 }
 
-/// Error of `scale·(a − (Σ a + x̂·Σ a·x̂)/n)`, if the scale has the relative error `of_scale`.
+/// Returns the error of `scale·(a − (Σ a + x̂·Σ a·x̂)/n)`, where the scale has the relative error `of_scale`.
 fn of_difference(
     precision: Rounding,
     (scale, of_scale): (f64, f64),
@@ -138,8 +140,9 @@ fn channel(values: ArrayView2<'_, f32>, channel: usize, positions: usize) -> Vec
     of_rows.map(f64::from).collect()
 }
 
-/// Errors of batch normalization: `y`, `dx`, `dweight`, `dbias` and the running values of a training step, and `y`
-/// in an evaluation after it. In a row, each channel has as many positions as there are columns per channel.
+/// Returns the errors of batch normalization: of `y`, `dx`, `dweight`, `dbias` and the running values in a training
+/// step, and of `y` in an evaluation after it. A row has the positions of the first channel, then of the second, and so
+/// on.
 pub(crate) fn batch_norm(
     precision: Rounding,
     of: Operands<'_>,
@@ -199,7 +202,7 @@ pub(crate) fn batch_norm(
     bounds
 }
 
-/// Errors of layer normalization: `y`, `dx`, `dweight` and `dbias`.
+/// Returns the errors of layer normalization: of `y`, `dx`, `dweight` and `dbias`.
 pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec<Vec<f64>> {
     let (rows, columns) = of.x.dim();
     let [weight, bias] = [0, 1].map(|i| {
@@ -218,7 +221,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
             .zip(&weight)
             .map(|(&dy, weight)| f64::from(dy) * weight);
         let g: Vec<f64> = g.collect();
-        // Each product is rounded before it is summed: this counts as two more terms.
+        // Each product is rounded before the sum. This counts as two more terms.
         let mut sums = of_sums(precision, &g, &normal, group.common(precision, eps));
         for [_, error] in &mut sums {
             *error *= 1.5;
@@ -244,7 +247,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
     for c in 0..columns {
         let dy: Vec<f64> = (0..rows).map(|row| of.dy[[row, c]].into()).collect();
         let of_column: Vec<[f64; 2]> = normals.iter().map(|row| row[c]).collect();
-        // Each row has its own mean.
+        // Each row has its own mean and scale, so their errors do not add up over the rows like a common error.
         let carried = dy.iter().zip(&of_column);
         let carried = carried.map(|(dy, [_, error])| dy.abs() * error);
         let [of_bias, of_weight] = of_sums(precision, &dy, &of_column, [0.0; 2]);

@@ -1,4 +1,4 @@
-//! Takes safetensors files apart, so that tests can change them.
+//! Splits safetensors files into their parts, so that tests can change them.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -7,11 +7,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
-/// Name, element type, shape and bytes of each tensor.
+/// For each tensor: name, element type, shape and bytes.
 pub(crate) type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
 pub(crate) type Metadata = HashMap<String, String>;
 
-/// The tensors, sorted by name, and the metadata.
+/// Returns a file's tensors, sorted by name, and its metadata.
 pub(crate) fn parts(bytes: &[u8]) -> (Tensors, Metadata) {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
@@ -24,7 +24,7 @@ pub(crate) fn parts(bytes: &[u8]) -> (Tensors, Metadata) {
     (tensors, header.metadata().clone().unwrap_or_default())
 }
 
-/// The library's digest. A malicious file can have a correct one, too.
+/// Returns the digest that the library computes for a file. (A malicious file can also have a correct digest.)
 fn digest(tensors: &Tensors, metadata: &Metadata) -> String {
     let mut said: Vec<(&str, &[u8])> = metadata
         .iter()
@@ -46,7 +46,8 @@ fn digest(tensors: &Tensors, metadata: &Metadata) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes a file from its parts. A digest is updated if there is one: otherwise the file would fail at the digest.
+/// Builds a file from its parts. Updates the digest if there is one; otherwise the changed file would be refused
+/// because of its digest.
 pub(crate) fn whole((tensors, mut metadata): (Tensors, Metadata)) -> Vec<u8> {
     if metadata.remove("sha256").is_some() {
         let digest = digest(&tensors, &metadata);

@@ -1,4 +1,4 @@
-//! Interprets the plans of tests before the device runs them.
+//! Runs the plans of tests on the device. With `WGRAD_SANITIZE=all`, the sanitizer interprets small plans instead.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -11,15 +11,16 @@ use wgrad::Gpu;
 use wgrad::plan::Plan;
 use wgrad::sanitize::{SanitizeReport, Sanitizer};
 
-/// The largest plan that is interpreted, in floating-point operations plus bytes: it takes a tenth of a second.
+/// The largest plan that [`run`] interprets, in floating-point operations plus bytes. Its interpretation takes a tenth
+/// of a second.
 const MOST: u64 = 250_000;
 
-/// Whether `WGRAD_SANITIZE=all` requests that all plans are interpreted.
+/// Returns whether `WGRAD_SANITIZE=all` is set, which requests that all plans are interpreted.
 pub(crate) fn is_all() -> bool {
     std::env::var_os("WGRAD_SANITIZE").is_some_and(|wanted| wanted == "all")
 }
 
-/// Names and texts of the shader files, for the places in findings.
+/// Returns the names and texts of the shader files. The findings show places in them.
 fn files() -> Vec<(String, String)> {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let files = shaders.read_dir().unwrap().map(|file| file.unwrap().path());
@@ -46,7 +47,7 @@ pub(crate) fn run_sanitized(gpu: &Gpu, case: &str, plan: &Plan) -> SanitizeRepor
     report
 }
 
-/// The problems in a report, kernel by kernel.
+/// Returns the problems in a report as text, kernel by kernel.
 fn wrong(report: &SanitizeReport) -> String {
     let dispatches = report.dispatches.iter().filter(|it| !it.is_clean());
     let lines = dispatches.map(|dispatch| {
@@ -62,8 +63,8 @@ fn wrong(report: &SanitizeReport) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Runs a plan `times` times. If all plans are to be interpreted, a small plan that runs once is interpreted
-/// instead, once for each set of shapes.
+/// Runs a plan `times` times. With `WGRAD_SANITIZE=all`, a small plan that would run once is interpreted instead,
+/// unless the same plan was interpreted before.
 pub(crate) fn run(gpu: &Gpu, case: &str, plan: &Plan, times: usize) {
     static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let is_small = || times == 1 && plan.flops().saturating_add(plan.bytes()) <= MOST;

@@ -1,4 +1,4 @@
-//! An activation from outside, correct and with single mistakes.
+//! An activation from outside the crate: a correct one, and variants with a single mistake each.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::{CheckError, Pass, Place};
@@ -9,7 +9,7 @@ use wgrad::{Error, LayerCheck, Sanitizer, Shape, TensorShape, check_layer};
 
 use crate::gpu::gpu;
 
-/// Softsign: `y = x/(1 + |x|)`, `dx = dy/(1 + |x|)²`.
+/// The kernels of softsign: `y = x/(1 + |x|)`, `dx = dy/(1 + |x|)²`.
 const WGSL: &str = "
     struct Shape { elements: u32 }
     @group(0) @binding(0) var<uniform> shape: Shape;
@@ -43,13 +43,13 @@ const DX: Binding = Binding::write("dx");
 #[derive(Debug)]
 pub(crate) struct Softsign {
     output: fn(&Shape) -> Shape,
-    /// Which row shapes it accepts.
+    /// Whether the layer accepts rows of this shape.
     takes: fn(&Shape) -> bool,
     forward: Kernel<u32>,
     backward: Kernel<u32>,
-    /// Which of `x` and `y` the forward pass binds, in order.
+    /// The tensors that the forward pass binds, in order: 0 is `x`, 1 is `y`.
     bound: &'static [usize],
-    /// The number of invocations for a number of elements.
+    /// Returns the number of invocations for a number of elements.
     invocations: fn(usize) -> usize,
     function: fn(f64) -> f64,
     derivative: fn(f64) -> f64,
@@ -78,7 +78,7 @@ impl Softsign {
         }
     }
 
-    /// The activation with one change in its WGSL.
+    /// Returns the activation with one change in its WGSL: `from` is replaced by `to`.
     fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self::of(WGSL.replace(from, to).leak())
@@ -143,7 +143,7 @@ fn check_error(layer: &Softsign) -> CheckError {
     }
 }
 
-/// The kernel of a contract error, and the faults that it reports.
+/// Asserts that the check gives a contract error. Returns the kernel, and the faults that the error reports.
 fn contract_fault(layer: &Softsign) -> String {
     let error = check_error(layer);
     let message = error.to_string();
@@ -227,7 +227,7 @@ fn wgsl_that_is_none_is_quoted_with_its_line() {
     assert!(found.contains("softsign.wgsl:11:"), "{found}");
 }
 
-/// The kernel of an [`Error::Binding`], and its mistake.
+/// Returns the kernel of an [`Error::Binding`], and the reported mistake.
 fn binding_fault(error: Error) -> String {
     match error {
         Error::Binding { kernel, mistake } => format!("{kernel}: {mistake}"),
@@ -250,7 +250,7 @@ fn tensors_that_do_not_fit_the_kernel() {
     );
 }
 
-/// The mistake only shows for inputs in 6…8, which are neither near 0 nor extreme.
+/// The derivative is wrong only for inputs from 6 to 8, which are neither near 0 nor extreme.
 #[test]
 fn a_derivative_that_is_wrong_in_a_small_range() {
     let forward = "y[i] = x[i] / (1.0 + abs(x[i]));";
@@ -280,7 +280,7 @@ fn no_invocation() {
     assert_eq!(found, "softsign::forward: no workgroup was dispatched");
 }
 
-/// In a network, too, planning the passes gives an error and no panic.
+/// When a network plans its passes, a wrong binding also gives an error, not a panic.
 #[test]
 fn a_network_with_a_wrong_binding_is_refused() {
     let mut layer = Softsign::good();
@@ -347,12 +347,12 @@ fn a_wrong_derivative_in_the_reference() {
     let mut layer = Softsign::good();
     layer.derivative = |x| 1.0 / (1.0 + x.abs());
     assert_derivative(&layer);
-    // The size of an error when a term of a series is forgotten.
+    // The derivative's relative error is 1e-5, as if a term of a series were missing.
     layer.derivative = |x| 1.00001 / (1.0 + x.abs()).powi(2);
     assert_derivative(&layer);
 }
 
-/// The kernel and the reference agree, and both are wrong.
+/// The kernel and the reference have the same wrong derivative.
 #[test]
 fn the_same_wrong_derivative_in_both() {
     let mut layer = Softsign::with("dy[i] / (a * a)", "dy[i] / a");
@@ -378,7 +378,8 @@ fn more_outputs_stated_than_are_written() {
     );
 }
 
-/// Guard bands detect the write. The sanitizer runs first, and reports its place in the WGSL.
+/// Asserts that a write out of bounds is detected: by the sanitizer, which runs first and reports the place in the
+/// WGSL, and, without the sanitizer, by the guard bands.
 fn assert_stray(layer: &Softsign, expected: &str, by_sanitizer: &str) {
     let message = check_error(layer).to_string();
     assert!(message.contains(by_sanitizer), "{message}");
@@ -395,7 +396,7 @@ fn assert_stray(layer: &Softsign, expected: &str, by_sanitizer: &str) {
 fn fewer_outputs_stated_than_are_written() {
     let mut layer = Softsign::good();
     layer.output = |input| Shape::from(input.len().div_ceil(2));
-    // The first minibatch with more than one feature is 1×2.
+    // The first minibatch with more than one feature has the shape 1×2.
     let by_sanitizer = "out of bounds: `y` is written at index 1, but 1 element is bound there";
     assert_stray(&layer, "1 elements after the end of y", by_sanitizer);
 }
@@ -437,7 +438,7 @@ fn a_layer_of_images_is_given_shapes() {
             "{report}"
         );
     }
-    // The layer's own error reports given shapes that it refuses.
+    // If the user gives shapes that the layer refuses, the check returns the layer's own error.
     let refused = LayerCheck::default().shapes([[3, 7]]).run(gpu(), &layer);
     assert!(matches!(refused, Err(Error::Setting { .. })), "{refused:?}");
 }
@@ -457,7 +458,7 @@ fn shapes_of_any_rank_name_the_element_in_all_of_them() {
     }
 }
 
-/// Even if all minibatches are large, the smallest one is compared with central differences.
+/// Even if all minibatches are large, the gradient for the smallest one is compared with central differences.
 #[test]
 fn a_wrong_derivative_shows_in_large_minibatches() {
     let mut layer = Softsign::good();

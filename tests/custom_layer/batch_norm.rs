@@ -187,7 +187,7 @@ struct Size {
     momentum: f32,
 }
 
-/// The layer, for features or for channels with positions: C, or C×H×W.
+/// Batch normalization of features (rows of shape C) or of channels with several positions (C×H×W).
 #[derive(Debug, Clone)]
 pub(crate) struct BatchNorm {
     source: String,
@@ -196,7 +196,7 @@ pub(crate) struct BatchNorm {
     twin: Formula,
 }
 
-/// Mistakes outside the WGSL.
+/// A mistake in the Rust code of the layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mistake {
     None,
@@ -239,7 +239,8 @@ impl BatchNorm {
             .fields(fields!(Size: rows, channels, positions, share, momentum))
     }
 
-    /// The size of `rows` rows of this shape. In an evaluation, means over the minibatch have no effect.
+    /// Returns the uniform block for `rows` rows of this shape. In an evaluation, `share` is 0, so means over the
+    /// minibatch have no effect.
     fn size(&self, rows: usize, shape: &Shape, mode: Mode<'_>) -> Size {
         let [channels, positions] = channels_and_positions(shape);
         Size {
@@ -330,20 +331,21 @@ impl Layer for BatchNorm {
     }
 }
 
-/// The elements of a channel: (rows, positions).
+/// Returns the elements of a channel, as a matrix (rows, positions).
 fn of_channel<F: Float>(values: ArrayView2<'_, F>, channel: usize, positions: usize) -> Array2<F> {
     let columns = channel * positions..(channel + 1) * positions;
     values.slice(wgrad::ndarray::s![.., columns]).to_owned()
 }
 
-/// The mean and the biased variance of a channel over the minibatch.
+/// Returns the mean and the biased variance of a channel over the minibatch.
 fn moments<F: Float>(values: &Array2<F>) -> [F; 2] {
     let n = F::from_f64(values.len() as f64);
     let mean = values.sum() / n;
     [mean, values.mapv(|x| (x - mean) * (x - mean)).sum() / n]
 }
 
-/// The reference keeps the mean and σ, the kernels keep 1/σ: each engine may keep different values.
+/// The reference keeps the mean and σ for the backward pass, and the kernels keep 1/σ: each engine may keep other
+/// values.
 impl<F: Float> reference::Layer<F> for Formula {
     fn forward(&self, mut pass: reference::Forward<'_, F>) {
         let [channels, positions] = channels_and_positions(&pass.input);
@@ -500,7 +502,7 @@ fn state_that_the_backward_pass_changes() {
     assert_eq!(state_changed(&layer), expected);
 }
 
-/// The pass, the call and the tensor in which a wrong value of the state is found.
+/// Returns the pass, the call and the tensor for which the check finds a wrong value of the state.
 fn wrong_state(layer: &BatchNorm) -> (Pass, Option<Call>, String) {
     match check_error(layer) {
         CheckError::Parity { at, .. } => (at.pass, at.call, at.tensor),
@@ -525,7 +527,7 @@ fn state_that_is_wrong_after_training() {
     assert_eq!(wrong_state(&swapped), place("running_mean"));
 }
 
-/// The gradient ignores that the statistics depend on the minibatch. This is right only in an evaluation.
+/// The gradient ignores that mean and variance depend on the minibatch. This is right only in an evaluation.
 #[test]
 fn a_gradient_that_is_wrong_in_training() {
     let from = "let of_means = sum[c] * size.share + normal * sum_of_products[c] * size.share;";
@@ -543,7 +545,7 @@ fn a_gradient_that_is_wrong_in_training() {
     );
 }
 
-/// The channel of a position is computed as if the rows were features.
+/// The kernel computes the channel of an element as if each row had only features, without positions.
 #[test]
 fn channels_that_are_taken_for_features() {
     let layer = BatchNorm::with("i / size.positions % size.channels", "i % size.channels");

@@ -7,7 +7,7 @@ use wgrad::{Device, Error, Train};
 use crate::gpu::gpu;
 use crate::training::{BATCH, SAMPLING, normalized, table};
 
-/// Trainings on both engines, with a learning rate that makes the network diverge, or one that lets it learn.
+/// Returns a training on each engine. Depending on the learning rate, the network diverges or learns.
 fn on_both(learning_rate: f32) -> [(&'static str, Box<dyn Train>); 2] {
     let table = table(320);
     let devices = [
@@ -34,7 +34,8 @@ fn diverge(case: &str, trainer: &mut dyn Train) {
     assert!(values.any(|value| !value.is_finite()), "{case}: {state:?}");
 }
 
-/// It is enough to replace the parameters, but all of them.
+/// After a divergence, it is enough to replace all parameters. The state is then replaced too. Replacing a single
+/// parameter or only the state is refused.
 #[test]
 fn after_a_divergence_parameters_bring_sound_state() {
     let table = Examples::from(&table(320));
@@ -63,7 +64,7 @@ fn after_a_divergence_parameters_bring_sound_state() {
         let losses = trainer.steps(1).unwrap();
         assert!(losses[0] < 10.0, "{case}: {losses:?}");
 
-        // State that comes with the parameters is kept, and differs from a new network's.
+        // If a file contains state with the parameters, that state is used. It differs from the initial state.
         learned.steps(5).unwrap();
         let file = learned.to_safetensors().unwrap();
         let state = learned.state().unwrap();

@@ -28,7 +28,8 @@ fn assert_reported(case: &Case, report: &LayerReport) {
     assert!(case.kernels.contains(&report.kernels.len()), "{report}");
     assert!(report.sanitized.len() >= *case.kernels.start(), "{report}");
     let is_grid = case.type_name() == "HashGrid";
-    // At a border between cells any slope in between is right.
+    // At a border between two cells of a grid, every slope between the slopes of the cells is right, so `dx` is not
+    // compared.
     let rows = report.rows.iter();
     let mut rows = rows.filter(|row| !is_grid || row.tensor != "dx");
     let (fewest, widest) = if is_grid { (20, 0.1) } else { (10, 1.0) };
@@ -45,7 +46,7 @@ fn a_layer_from_outside_is_good() {
     assert!(report.rows.iter().all(narrow), "{report}");
 }
 
-/// A file of `src/ops` that says `impl Layer for Name` has a layer of the crate.
+/// Every type with `impl Layer for` in a file of `src/ops` must be in the table of layers.
 #[test]
 fn no_layer_of_the_crate_is_missing_in_the_table() {
     let cases = layers::all();
@@ -109,7 +110,7 @@ fn the_report_has_a_row_for_every_tensor_of_every_minibatch() {
         text.contains("contract  scale::forward matches its WGSL"),
         "{text}"
     );
-    // In an evaluation, in training and as a first layer, for the small shapes.
+    // For each small shape, the sanitizer runs the layer in an evaluation, in training, and as a first layer.
     let sanitized = "sanitizer scale::backward_parameters: clean in ";
     assert!(text.contains(sanitized), "{text}");
     let dispatches = report.sanitized.iter();

@@ -1,4 +1,4 @@
-//! A layer that keeps values computed from each row: its mean and 1/σ.
+//! A layer that keeps two values per row for its backward pass: the mean and 1/σ.
 
 use wgrad::bytemuck::{Pod, Zeroable};
 use wgrad::kernel::{Binding, KernelRef};
@@ -132,7 +132,7 @@ struct Size {
     columns: u32,
 }
 
-/// Normalizes all features of a row of any shape.
+/// Normalizes all features of a row together. The row may have any shape.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     source: String,
@@ -141,7 +141,7 @@ pub(crate) struct LayerNorm {
 
 #[derive(Debug, Clone, Copy)]
 struct Formula {
-    /// The factor of the last term of `dx`.
+    /// The factor of the last term of `dx` in the reference. 1 is correct.
     last_term: f64,
 }
 
@@ -218,7 +218,7 @@ impl Layer for LayerNorm {
     }
 }
 
-/// The first two elements.
+/// Returns the first two elements.
 pub(crate) fn two<T>(values: &[T]) -> [&T; 2] {
     [&values[0], &values[1]]
 }
@@ -283,7 +283,7 @@ fn check_error(layer: &LayerNorm) -> CheckError {
     }
 }
 
-/// Rows of features, and rows with up to four extents, which the parameters share.
+/// Normalizes rows of features, and rows with up to four extents. The parameters have the shape of a row.
 #[test]
 fn layer_norm_is_its_formula() {
     let report = check_layer(gpu(), &LayerNorm::good()).unwrap_or_else(|error| panic!("{error}"));
@@ -302,7 +302,8 @@ fn layer_norm_is_its_formula() {
         let of = |row: &&wgrad::layer_check::Comparison| {
             row.minibatch == (rows, shape).into() && row.tensor == "dweight"
         };
-        // In an evaluation, in training and as the first layer; for the small minibatches also two differences.
+        // Each minibatch is compared in an evaluation, in training and as the first layer. The small ones are also
+        // compared with two central differences.
         let found = report.rows.iter().filter(of).count();
         let expected = if rows * shape.len() <= 64 { 5 } else { 3 };
         assert_eq!(found, expected, "{report}");
@@ -340,7 +341,7 @@ fn a_term_of_the_gradient_that_is_left_out() {
     assert_eq!(at.tensor, "dx");
 }
 
-/// Both gradients lie in one buffer, as in a network.
+/// The gradients of both parameters are in one buffer, as in a network.
 #[test]
 fn a_gradient_that_runs_into_the_next() {
     let layer = LayerNorm::with("if (c >= size.columns)", "if (c > size.columns)");

@@ -1,4 +1,4 @@
-//! A training's memory on the device equals the amount in its summary.
+//! A training uses as much memory on the device as its summary says.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::batch_norm::BatchNorm;
 use crate::gpu::Numbers;
 use crate::layer_norm::LayerNorm;
 
-/// Buffers that a summary does not include: examples, and the uniforms of a step.
+/// The labels of buffers that the summary does not include: examples, and the uniforms of a step.
 const BESIDE: [&str; 3] = ["features of rows", "targets of rows", "uniforms of a plan"];
 
 const EXAMPLES: usize = 1000;
-/// Multiples of 64, so that there are no gaps between parameters on any device; and large, so that no tensor is as
-/// small as the allocator's padding.
+/// The widths are multiples of 64, so that there are no gaps between parameters on any device. They are so large that
+/// every tensor is larger than the allocator's padding.
 const WIDTH: usize = 640;
 const OTHER: usize = 64;
 const OUTPUTS: usize = 64;
-/// The most bytes that an allocator may add to a buffer.
+/// The maximum number of bytes that an allocator may add to a buffer.
 const PADDING: u64 = 64;
 
-/// Two inputs, layers that are used twice, state, kept values per minibatch and per row, a sum, a concatenation, and
-/// a product with a `Relu`.
+/// Returns a network with everything that takes memory: two inputs, layers that are used twice, state, kept values per
+/// minibatch and per row, a sum, a concatenation, and a product with a `Relu`.
 fn with_everything() -> Sequential {
     let again: Arc<dyn Layer> = Arc::new(Linear::new(WIDTH));
     let normal: Arc<dyn Layer> = Arc::new(LayerNorm::good());
@@ -55,7 +55,7 @@ fn rows() -> Table {
     Table::regression("rows", x.view(), y.view()).unwrap()
 }
 
-/// The labels and sizes in bytes of all buffers.
+/// Returns the labels and the sizes in bytes of all allocated buffers.
 fn allocated(gpu: &Gpu) -> Vec<(String, u64)> {
     gpu.device()
         .poll(wgpu::PollType::wait_indefinitely())

@@ -1,4 +1,5 @@
-//! A layer with random numbers in training: a function of key, step and element decides which elements it drops.
+//! A layer with random numbers in training. Which elements it drops is a function of the key, the step and the
+//! element's index.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::{Call, CheckError};

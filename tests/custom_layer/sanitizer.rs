@@ -1,4 +1,5 @@
-//! Mistakes that do not show on a software driver, whose results are right; a GPU's would sometimes be wrong.
+//! Mistakes that only the sanitizer finds. On a software driver, the results are right. On a GPU, they would sometimes
+//! be wrong.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::CheckError;
@@ -37,7 +38,7 @@ impl Double {
         Self(Kernel::new("double", source, "double", BINDINGS))
     }
 
-    /// With one thing in the WGSL changed.
+    /// Returns the layer with one change in its WGSL: `from` is replaced by `to`.
     fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self::of(WGSL.replace(from, to).leak())
@@ -86,7 +87,7 @@ impl Layer for Double {
     }
 }
 
-/// The sanitizer's finding. All other checks pass, at least on this device.
+/// Returns the sanitizer's finding. All other checks pass, at least on this device.
 fn found(layer: &Double) -> String {
     match check_layer(gpu(), layer) {
         Err(Error::Check(CheckError::Sanitizer { kernel, found, .. })) => {
@@ -132,7 +133,7 @@ fn a_read_out_of_bounds_whose_value_is_dropped() {
         found.contains("double.wgsl:14:21\n   |  x[other]"),
         "{found}"
     );
-    // The device's bounds checks hide the mistake.
+    // Without the sanitizer, the check passes: the device's own bounds checks hide the mistake.
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     let report = without
         .run(gpu(), &layer)

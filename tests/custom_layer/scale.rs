@@ -1,4 +1,4 @@
-//! A layer with parameters: `y = scale·x + shift`, both of the length of a row.
+//! A layer with parameters: `y = scale·x + shift`. Both parameters have one element per column.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::layer_check::{CheckError, Pass};
@@ -57,14 +57,14 @@ struct Shape {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     source: &'static str,
-    /// The shape of `shift`, from the number of features.
+    /// Returns the shape of `shift` for a number of features.
     shift: fn(usize) -> wgrad::Shape,
     twin: Formula,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Formula {
-    /// A factor for the gradient of the scale.
+    /// A factor by which the gradient of `scale` is multiplied: 1 is correct.
     dscale: f64,
     panics: bool,
 }
@@ -240,7 +240,7 @@ fn a_parameter_too_short() {
     let found = check_error(&layer).to_string();
     let expected = "out of bounds: `shift` is read at index 2, but 2 elements are bound there";
     assert!(found.contains(expected), "{found}");
-    // The element after the end is NaN. The reference would panic, but is not reached.
+    // The element after the end is NaN, so the check fails before it runs the reference, which would panic.
     let without = LayerCheck::default().sanitized(0, Sanitizer::default());
     match without.run(gpu(), &layer) {
         Err(Error::Check(CheckError::Nan { at, by })) => assert_eq!(
@@ -270,7 +270,7 @@ fn a_parameter_without_elements() {
     let expected =
         "Scale: shape of shift in spec(1) must be at least 1 along each extent; it is 0×1";
     assert_eq!(message, expected);
-    // A network refuses the layer, too.
+    // A network also refuses the layer.
     let network = wgrad::Sequential::input(3).layer(layer);
     let message = network.build(gpu()).unwrap_err().to_string();
     let expected = "shape of layers.0.shift must be at least 1 along each extent; it is 0×3";
@@ -332,7 +332,8 @@ impl Layer for Chained {
     }
 }
 
-/// The layer alone would run. In a network, all gradients lie in one buffer.
+/// On its own, the layer would run. In a network, all gradients are in one buffer, which a kernel cannot read and write
+/// at the same time.
 #[test]
 fn a_gradient_that_is_read_while_another_is_written() {
     let error = check_layer(gpu(), &Chained(Scale::good())).unwrap_err();

@@ -11,10 +11,10 @@ use crate::gpu::gpu;
 
 /// A shape whose number of elements overflows a `usize`.
 const HUGE: [usize; 2] = [1 << 40, 1 << 40];
-/// A number of elements that fits a `usize`, but no memory.
+/// A number of elements that fits in a `usize`, but not in any memory.
 const LARGE: usize = 1 << 45;
 
-/// A layer that only states its tensors.
+/// A layer that only has a specification, which states its tensors.
 #[derive(Debug, Clone)]
 struct Stated(LayerSpec);
 
@@ -103,7 +103,7 @@ fn a_minibatch_that_no_machine_holds() {
     }
 }
 
-/// A network refuses the same names as the check, on both engines.
+/// Both engines refuse the same names of parameters as the check.
 #[test]
 fn names_that_are_empty_or_taken() {
     let of_kept = "name of a value kept by Stated in spec(1)";

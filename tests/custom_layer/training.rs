@@ -14,8 +14,8 @@ const FEATURES: usize = 12;
 pub(crate) const BATCH: usize = 32;
 pub(crate) const SAMPLING: Sampling = Sampling::Shuffled { seed: 2 };
 
-/// Rows of three channels with very different sizes. The class depends on the signs of two channels and of their
-/// product.
+/// Returns rows of three channels whose values have very different magnitudes. The class depends on the signs of two
+/// channels and of their product.
 pub(crate) fn table(rows: usize) -> Table {
     let mut numbers = Numbers::new(1);
     let x = Array2::from_shape_simple_fn((rows, FEATURES), || numbers.uniform());
@@ -32,7 +32,7 @@ pub(crate) fn table(rows: usize) -> Table {
     Table::classification("signs", scaled.view(), labels).unwrap()
 }
 
-/// Normalizes channels of an image, and features, before and after dense layers.
+/// Returns a network that normalizes the channels of an image, and features before and after dense layers.
 pub(crate) fn normalized() -> Sequential {
     let network = Sequential::input([3, 2, 2]).layer(BatchNorm::good());
     let network = network
@@ -46,7 +46,7 @@ pub(crate) fn normalized() -> Sequential {
     network.layer(Linear::new(CLASSES)).seed(7)
 }
 
-/// A residual block: the input of dense layers is added to their output.
+/// Returns a network with a residual block: the input of dense layers is added to their output.
 fn residual() -> Sequential {
     let network = Sequential::input(FEATURES)
         .layer(BatchNorm::good())
@@ -74,7 +74,8 @@ fn trainer(network: &Sequential, table: &Table) -> Trainer {
     .unwrap()
 }
 
-/// The engines round in different orders, and steps amplify the difference.
+/// Asserts that the parameters of two engines are close. The engines round in different orders, and each step amplifies
+/// the difference.
 fn assert_near(case: &str, found: &Parameters, expected: &Parameters) {
     assert_eq!(found.len(), expected.len(), "{case}");
     for ((name, found), (of, expected)) in found.iter().zip(expected.iter()) {
@@ -151,7 +152,7 @@ fn a_residual_block_of_normalized_values_is_trained() {
     check(&residual(), 4);
 }
 
-/// State is saved with the weights. A resumed training has the same bits as one that was not interrupted.
+/// State is saved with the weights. A resumed training has the same bits as an uninterrupted one.
 #[test]
 fn state_is_saved_and_resumed() {
     let table = table(320);
@@ -174,7 +175,7 @@ fn state_is_saved_and_resumed() {
         assert_eq!(both.1.unwrap(), whole.model().parameters().unwrap());
     }
 
-    // The weights include the state. The other engine accepts the file, too.
+    // Loading the weights also loads the state. The other engine also accepts the file.
     let mut model = normalized().seed(1).build(gpu()).unwrap();
     model.set_safetensors(&file).unwrap();
     assert_eq!(model.state().unwrap(), state);

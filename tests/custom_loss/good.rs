@@ -10,8 +10,8 @@ use crate::gpu::gpu;
 use crate::hinge::SquaredHinge;
 use crate::log_cosh::LogCosh;
 
-/// The default shapes except the last one, which takes a second per loss. Parity tests already fold the crate's
-/// dispatches.
+/// The default shapes except the last one, which folds dispatches and takes a second per loss. The parity tests already
+/// cover folded dispatches of the crate's losses.
 const SMALL: [[usize; 2]; 10] = [
     [1, 1],
     [1, 2],
@@ -29,10 +29,10 @@ const SMALL: [[usize; 2]; 10] = [
 fn losses_of_the_crate_and_of_others() {
     let small = LossCheck::default().shapes(SMALL);
     let all = LossCheck::default();
-    // The number of outputs is the number of weights, so all shapes are small.
+    // The number of outputs must equal the number of class weights, so only small shapes are possible.
     let weighted = SoftmaxCrossEntropy.class_weights([1.0, 0.0, 2.5]);
     let smoothed = SoftmaxCrossEntropy.class_weights([0.5, 3.0]);
-    // The gradient of this loss deliberately differs from its derivative.
+    // The gradient of this loss differs from its derivative on purpose.
     let relative = small.clone().without_derivative();
     let losses: [(&LossCheck, &dyn Loss); 11] = [
         (&small, &SoftmaxCrossEntropy),
@@ -98,7 +98,7 @@ fn the_report_has_a_row_for_both_tensors_of_every_minibatch() {
     );
 }
 
-/// Outputs of any shape, in the user's own ranges.
+/// The check uses the shapes and the ranges of numbers that the user gives.
 #[test]
 fn shapes_and_ranges_are_those_asked_for() {
     let check = LossCheck::default().shapes([(4, [2, 3, 5]), (70, [1, 1, 3])]);
@@ -106,7 +106,8 @@ fn shapes_and_ranges_are_those_asked_for() {
     let report = check.run(gpu(), &LogCosh::good());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     let minibatch = TensorShape::from((4, [2, 3, 5]));
-    // The smallest minibatch is compared with differences, although it has more than 64 values.
+    // The gradient for the smallest minibatch is compared with central differences, although it has more than 64
+    // values.
     let of_smallest = report.rows.iter().filter(|row| row.minibatch == minibatch);
     assert_eq!(of_smallest.count(), 3, "{report}");
 }

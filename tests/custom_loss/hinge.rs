@@ -1,4 +1,5 @@
-//! A loss of classes: the squared hinge `Σ max(0, 1 + z_c − z_label)²` over the other classes `c`.
+//! A loss for classes: the squared hinge loss `Σ max(0, 1 + z_c − z_label)²`, summed over all classes `c` except the
+//! label.
 
 use wgrad::Error;
 use wgrad::kernel::{Binding, Kernel};

@@ -1,4 +1,4 @@
-//! A loss of values, with fields that can contain mistakes: the mean over a row of ln cosh(output − target).
+//! A loss for values: the mean over a row of ln cosh(output − target). Its fields can contain mistakes.
 
 use wgrad::Error;
 use wgrad::bytemuck::{Pod, Zeroable};
@@ -46,12 +46,12 @@ struct Size {
     columns: u32,
 }
 
-/// `Debug` only prints the name: the fields contain a mistake or none.
+/// The loss, with fields that can contain a mistake. `Debug` prints only the name.
 #[derive(Clone)]
 pub(crate) struct LogCosh {
     pub(crate) source: String,
     pub(crate) read: [Binding; 2],
-    /// The number of invocations for a number of rows; `None` records nothing.
+    /// Returns the number of invocations for a number of rows. `None` records no dispatch.
     pub(crate) invocations: Option<fn(usize) -> usize>,
     pub(crate) twin: Formula,
 }
@@ -64,7 +64,7 @@ impl std::fmt::Debug for LogCosh {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Formula {
-    /// Factors of the loss and of the gradient, as functions of the number of rows.
+    /// Factors by which the reference multiplies the loss (`loss`) and the gradient, for a number of rows.
     pub(crate) loss: fn(f64) -> f64,
     pub(crate) gradient: fn(f64) -> f64,
     pub(crate) panics: bool,
@@ -84,7 +84,7 @@ impl LogCosh {
         }
     }
 
-    /// The loss with one change in its WGSL.
+    /// Returns the loss with one change in its WGSL: `from` is replaced by `to`.
     pub(crate) fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self {

@@ -78,7 +78,7 @@ fn a_row_too_many() {
     let found = check_error(&loss).to_string();
     let expected = "out of bounds: `outputs` is read at index 1, but 1 element is bound there";
     assert!(found.contains(expected), "{found}");
-    // Guard bands detect it, too.
+    // Without the sanitizer, the guard bands detect the mistake.
     let without = LossCheck::default().sanitized(0, Sanitizer::default());
     let Err(Error::Check(error)) = without.run(gpu(), &loss) else {
         panic!("a row too many was written");
@@ -206,7 +206,8 @@ fn a_wrong_gradient_in_the_reference() {
     }
 }
 
-/// The reference's loss and gradient are both wrong, so the gradient is still the derivative of the loss.
+/// In the reference, the loss and the gradient are wrong by the same factor, so the gradient is still the derivative of
+/// the loss.
 #[test]
 fn a_wrong_loss_in_the_reference() {
     let mut loss = LogCosh::good();
@@ -228,7 +229,7 @@ fn a_reference_that_panics() {
 fn not_a_number_for_large_outputs() {
     let loss = LogCosh::with(
         "let e = exp(-2.0 * abs(d));",
-        // Test the bits: a compiler may simplify an overflow.
+        // Creates the NaN from its bits, because a compiler may simplify an arithmetic expression that overflows.
         "var bits = 0x7fc00000u; let e = select(exp(-2.0 * abs(d)), bitcast<f32>(bits), abs(d) > 44.0);",
     );
     let error = check_error(&loss);
@@ -265,7 +266,7 @@ fn a_minibatch_that_no_machine_holds() {
     }
 }
 
-/// Both kernels and reference use class weights, but other weights than the loss states.
+/// A loss whose kernels and reference use other class weights than the loss states.
 #[derive(Debug)]
 struct Weighed(AdjustedCrossEntropy, [f32; 3]);
 

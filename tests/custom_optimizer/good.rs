@@ -9,7 +9,7 @@ use wgrad::{OptimizerCheck, TensorShape, check_optimizer};
 use super::heavy::Heavy;
 use crate::gpu::gpu;
 
-/// All optimizers of the crate in all forms, except with clipping.
+/// Returns all optimizers of the crate with all their options, except clipping.
 fn optimizers() -> Vec<Arc<dyn Optimizer>> {
     let sgd = Sgd::new(0.1);
     vec![
@@ -46,7 +46,7 @@ fn optimizers_of_the_crate_and_of_others() {
     assert_good(&Heavy::good());
 }
 
-/// Clipping by the norm of all gradients makes all elements depend on each other.
+/// With clipping by the norm of all gradients, each element depends on all others.
 #[test]
 fn clipped_ones_of_the_crate() {
     let schedule = Schedule::cosine(2_000_000).warm_up(3);
@@ -67,7 +67,7 @@ fn the_report_has_a_row_for_each_parameter_and_what_is_kept_of_it() {
     let plain = ["velocity", "parameter"];
     assert_eq!(rows([101, 53]), plain);
     assert_eq!(rows([2053, 2053]), plain);
-    // Alone and in a group. The frozen parameter has nothing to compare.
+    // The parameter is compared on its own and in a group. The frozen parameter gives no comparison.
     let half = ["velocity (rate 0.5)", "parameter (rate 0.5)"];
     assert_eq!(rows([3, 7]), [plain, half].concat());
     assert_eq!(rows([1, 2]), plain);
@@ -87,7 +87,7 @@ fn the_report_has_a_row_for_each_parameter_and_what_is_kept_of_it() {
     assert!(text.contains(descent), "{text}");
 }
 
-/// Shapes with any number of extents, in the user's own ranges.
+/// The check uses the shapes and the ranges of numbers that the user gives.
 #[test]
 fn shapes_and_ranges_are_those_asked_for() {
     let check = OptimizerCheck::default().shapes([(4, [2, 3, 5]), (70, [1, 1, 3])]);
@@ -95,7 +95,7 @@ fn shapes_and_ranges_are_those_asked_for() {
     let check = check.tolerance(1e-6).steps(5).descent(0, 0.1);
     let report = check.run(gpu(), &Heavy::good());
     let report = report.unwrap_or_else(|error| panic!("{error}"));
-    // Two alone, and seven in groups, one of which is frozen.
+    // Two parameters are compared on their own, and six of seven in groups: the seventh is frozen. Each has two rows.
     assert_eq!(report.rows.len(), 2 * (2 + 6), "{report}");
     assert_eq!(report.descent, None);
 }

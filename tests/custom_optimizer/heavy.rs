@@ -1,4 +1,4 @@
-//! An optimizer with fields that can contain mistakes: the heavy ball method, as in the book.
+//! An optimizer: the heavy ball method, as in the book. Its fields can contain mistakes.
 
 use std::sync::Arc;
 
@@ -48,16 +48,16 @@ struct Settings {
     momentum: f32,
 }
 
-/// The fields contain a mistake or none.
+/// The optimizer, with fields that can contain a mistake.
 #[derive(Debug, Clone)]
 pub(crate) struct Heavy {
     pub(crate) source: String,
     pub(crate) bindings: Vec<Binding>,
-    /// The number of invocations for a number of elements; `None` records nothing.
+    /// Returns the number of invocations for a number of elements. `None` records no dispatch.
     pub(crate) invocations: Option<fn(usize) -> usize>,
-    /// Changes the values that the kernel gets for a part.
+    /// Changes the values that the kernel gets for a part of the parameters.
     pub(crate) part: fn(&mut UpdatePart),
-    /// Whether it dispatches over whole blocks, including frozen parameters.
+    /// Whether the optimizer dispatches over whole blocks of parameters, including frozen ones.
     pub(crate) over_blocks: bool,
     pub(crate) describe: fn(f32) -> String,
     pub(crate) state: &'static [&'static str],
@@ -69,7 +69,7 @@ pub(crate) struct Heavy {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Formula {
-    /// Factors of the gradient in `f32` and in `f64`.
+    /// Factors by which the reference multiplies the gradient, in `f32` and in `f64`.
     pub(crate) gradient: [f64; 2],
     pub(crate) update: fn(&mut Array2<f64>),
     pub(crate) at: fn(UpdateStep<f64>) -> UpdateStep<f64>,
@@ -107,7 +107,7 @@ impl Heavy {
         }
     }
 
-    /// The optimizer with one change in its WGSL.
+    /// Returns the optimizer with one change in its WGSL: `from` is replaced by `to`.
     pub(crate) fn with(from: &str, to: &str) -> Self {
         assert!(WGSL.contains(from), "{from}");
         Self {
@@ -116,7 +116,7 @@ impl Heavy {
         }
     }
 
-    /// The optimizer with another reference.
+    /// Returns the optimizer with a changed reference.
     pub(crate) fn twin(change: impl FnOnce(&mut Formula)) -> Self {
         let mut heavy = Self::good();
         change(&mut heavy.twin);
@@ -126,7 +126,7 @@ impl Heavy {
     fn parts(&self, pass: &Update<'_>) -> Vec<UpdatePart> {
         let mut parts = pass.parts(self.weight_decay);
         if self.over_blocks {
-            // All parameters of a block are treated as one part.
+            // A mistake: all parameters of a block are treated as one part, including frozen ones.
             parts.truncate(1);
             parts[0].parameters = pass.parameters.blocks()[0].clone();
             parts[0].gradients = pass.gradients.blocks()[0].clone();

@@ -10,7 +10,7 @@ use wgrad::{Error, OptimizerCheck, Sanitizer, check_optimizer};
 use super::heavy::{COEFFICIENTS, GRADIENTS, Heavy};
 use crate::gpu::gpu;
 
-/// Leaves out the largest parameter, which only one mistake needs.
+/// Returns a check without the largest parameter, which is needed to find only one of the mistakes.
 fn small() -> OptimizerCheck {
     OptimizerCheck::default().shapes([[3, 7], [1, 65], [100, 50]])
 }
@@ -75,7 +75,7 @@ fn a_wrong_formula_in_the_wgsl() {
             "velocity",
         ),
         ("= p + v", "= p + 1.0001 * v", "parameter"),
-        // This is the momentum of `Sgd`, which multiplies each step by the learning rate.
+        // This is the momentum of `Sgd`, which multiplies the velocity by the learning rate at each step.
         ("= p + v", "= p + rate * v", "parameter"),
     ] {
         let (at, message) = parity(&Heavy::with(from, to));
@@ -116,7 +116,7 @@ fn an_element_too_many() {
         found.contains("out of bounds: `parameters` is read at index 21"),
         "{found}"
     );
-    // Guard bands detect it, too.
+    // Without the sanitizer, the guard bands detect the mistake.
     let without = small().sanitized(0, Sanitizer::default());
     let Err(Error::Check(error)) = without.run(gpu(), &optimizer) else {
         panic!("an element too many was written");
@@ -159,7 +159,7 @@ fn a_value_of_the_state_that_is_left_as_it_was() {
     assert_eq!(at.tensor, "parameter");
 }
 
-/// More invocations than one dimension of a dispatch has.
+/// A parameter needs more invocations than fit in one dimension of a dispatch.
 #[test]
 fn a_kernel_that_knows_one_dispatch_dimension() {
     let optimizer = Heavy::with("id.x + id.y * count.x * 64u", "id.x + 0u * count.x");
@@ -203,7 +203,7 @@ fn what_a_kernel_is_told_of_a_group_is_ignored() {
         (Followed::WeightDecay, "velocity (no decay)")
     );
     assert!(message.contains("UpdatePart::weight_decay"), "{message}");
-    // Only a part with its own rate is changed.
+    // The mistake affects only the part with its own learning rate.
     optimizer.part = |part| {
         if part.rate == 0.25 {
             (part.rate, part.weight_decay) = (1.0, 0.25);
@@ -229,7 +229,7 @@ fn a_learning_rate_that_is_part_of_the_recording() {
     assert!(message.contains("step_count[0] % slots"), "{message}");
 }
 
-/// All other rows of the coefficients are NaN.
+/// The check fills all rows of the coefficients with NaN, except the row of the current step.
 #[test]
 fn a_kernel_that_does_not_look_for_the_row_of_its_step() {
     let optimizer = Heavy::with(
@@ -343,7 +343,7 @@ fn a_wrong_sign_in_the_wgsl_and_in_the_reference() {
         message.contains("The sign of the update is wrong"),
         "{message}"
     );
-    // Kernel and reference are wrong in the same way: only the descent shows it.
+    // The kernel and the reference have the same mistake, so only the descent test detects it.
     small().descent(0, 0.1).run(gpu(), &optimizer).unwrap();
 }
 
@@ -447,7 +447,7 @@ fn settings_that_make_no_sense() {
         refused(check().descent(10, 0.0)),
         "learning rate of the descent"
     );
-    // The optimizer's own errors are returned, too.
+    // The check also returns the optimizer's own errors.
     match check_optimizer(gpu(), &Sgd::new(0.0)) {
         Err(Error::Setting { name, .. }) => assert_eq!(name, "learning rate"),
         other => panic!("{other:?}"),

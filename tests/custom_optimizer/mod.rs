@@ -1,4 +1,5 @@
-//! Optimizers from outside the crate, correct and with mistakes, and the results of the optimizer check.
+//! Optimizers from outside the crate, correct ones and ones with mistakes, and what the optimizer check reports about
+//! them.
 
 mod good;
 mod heavy;

@@ -100,7 +100,7 @@ fn a_prefix_is_needed_where_it_chooses() {
     assert_tells(&error, &path.join("c"), "a and b");
     assert_matches!(error, DataError::NoDataSet { names, .. } if names == ["a", "b"]);
 
-    // Without a prefix, only the directory could give the data set a name.
+    // Without a prefix in the file names, only the directory could give the data set a name.
     for name in NAMES {
         let contents = if name.contains("images") {
             images(1)
@@ -167,7 +167,7 @@ fn labels_above_9_count_from_the_smallest_and_must_all_occur() {
     let ten: Vec<u8> = (1..=10).collect();
     assert_eq!(with(&ten, &[10]).1.unwrap().test.labels().indices(), [9]);
     assert_eq!(with(&ten, &[10]).1.unwrap().test.labels().classes(), 10);
-    // A label 0 that occurs only in the test set.
+    // The label 0 occurs only in the test set.
     let (directory, split) = with(&ten, &[10, 0]);
     let error = split.unwrap_err();
     let file = directory.path().join("some-test-labels-idx1-ubyte.gz");

@@ -1,4 +1,4 @@
-//! Columns: how rows of text become features, and the error of each wrong field with its place.
+//! Columns turn rows of text into features. Each invalid field gives an error with its place in the file.
 
 use ndarray::{Array2, array};
 use proptest::prelude::*;
@@ -29,14 +29,14 @@ fn rows(table: &Table) -> Vec<&[f32]> {
     table.features().chunks(table.width()).collect()
 }
 
-/// `x` has mean 20 and deviation 10, `y` has mean 2 and deviation 1.
+/// `x` has mean 20 and standard deviation 10. `y` has mean 2 and standard deviation 1.
 const TWO_ROWS: &str = "x,y\n10,1\n30,3\n";
 
 fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// The error of columns that are fitted to a text.
+/// Fits columns to a CSV text, and returns the error message.
 fn refused(columns: &Columns, text: &str) -> String {
     message(columns.fit(&read(text)))
 }
@@ -68,7 +68,7 @@ fn numbers_are_scaled_by_the_training_part_alone() {
         array![[2.0], [0.5]]
     );
 
-    // Other rows of the file have no effect.
+    // The other rows of the file, which are not in the training data, have no effect.
     let all = read("x,y\n10,1\n30,3\n1e6,-1e6\n7,7\n");
     let part = columns.fit(&all.select(&[0, 1]).unwrap()).unwrap();
     assert_eq!(part, fitted);
@@ -104,7 +104,7 @@ fn features_are_in_the_order_of_the_columns_with_indices_last() {
         (fitted.plain(), fitted.features(), fitted.outputs()),
         (6, 7, 1)
     );
-    // Three categories, and one for all others.
+    // There are three categories, and a fourth for all others.
     assert_eq!(fitted.indices().collect::<Vec<_>>(), [("street", 4, 8)]);
     let table = fitted.table(&read(text)).unwrap();
     let younger = -0.5f32.sqrt();
@@ -132,7 +132,7 @@ fn what_a_blank_stands_for() {
             .fit(&read(text))
             .unwrap()
     };
-    // The mean and deviation of 10, 40 and 30.
+    // With the blank filled in, these are the mean and standard deviation of 10, 40 and 30.
     let filled = fit(Number::new("x").missing_as(40.0))
         .table(&read("x,y\n40,1\n,1\n"))
         .unwrap();
@@ -146,7 +146,7 @@ fn what_a_blank_stands_for() {
         flagged.features_of(&read("x\nnull\n20\n")).unwrap(),
         array![[0.0, 1.0], [0.0, 0.0]]
     );
-    // Without a blank in the training rows, there is no feature for blanks.
+    // If the training rows contain no blank, there is no feature for blanks.
     let whole = Columns::new()
         .number(Number::new("x").missing_as_mean())
         .value("y");
@@ -210,7 +210,7 @@ fn a_missing_category_and_a_missing_target() {
         assert_eq!(refused(&columns, text), told);
         let fitted = columns.fit(&read("x,y\n1,1\n2,0\n")).unwrap();
         assert_eq!(message(fitted.table(&read(text))), told);
-        // Rows to predict do not need the target.
+        // Rows for prediction do not need the target column.
         assert_eq!(fitted.features_of(&read(text)).unwrap().dim(), (2, 1));
     }
 }
@@ -293,7 +293,7 @@ fn a_column_that_is_always_the_same_is_blamed_by_its_name() {
         message.starts_with("column \"a\" is \"Yes\" in all 2 rows"),
         "{message}"
     );
-    // Only the training rows count.
+    // Only the training rows have an effect on the columns.
     let [train, _] = [read(both).select(&[0, 1]).unwrap(), read(both)];
     let message = self::message(number.fit(&train));
     assert!(
@@ -317,7 +317,7 @@ fn columns_of_blanks_and_numbers_without_a_deviation() {
         message.starts_with("column \"x\" of t.csv lies between -1e308 and 1e308"),
         "{message}"
     );
-    // A large mean leaves enough digits for the deviation.
+    // Even with a large mean, the standard deviation has enough digits.
     let fitted = columns
         .fit(&read("x,y\n1700000000001,1\n1700000000003,2\n"))
         .unwrap();
@@ -395,7 +395,7 @@ fn categories_that_the_training_part_does_not_have() {
         known.features_of(&read(later)).unwrap(),
         array![[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     );
-    // Rare categories belong to the others; 10 has its own row.
+    // Rare categories count as "others". The category 10 is frequent enough for its own row.
     let rare = fit(Columns::new().one_hot(Category::new("k").at_least(2)));
     assert_eq!(rare.feature_names(), ["k = 8", "k = 9"]);
     let index = fit(Columns::new().index(Category::new("k").at_least(2)));
@@ -411,7 +411,7 @@ fn categories_that_the_training_part_does_not_have() {
     );
     assert_eq!(plain.indices().collect::<Vec<_>>(), [("k", 3, 2)]);
 
-    // If the training rows have no blank, a blank is an unknown category.
+    // If the training rows contain no blank, a blank is an unknown category.
     let blank = |category: Category| {
         let fitted = fit(Columns::new().index(category.missing_as_category()));
         fitted.features_of(&read("k\nNA\n"))
@@ -629,7 +629,7 @@ fn a_table_that_has_no_room_is_refused() {
     assert_matches!(error, DataError::Columns(ColumnsError::Memory { .. }));
 }
 
-/// Every kind of column.
+/// Returns records with every kind of column, and the fitted columns.
 fn every_kind() -> (Records, FittedColumns) {
     let text = "n,m,f,k,i,y\n1,2,,a,u,1\n,3,5,b,v,0\n2,4,6,,u,1\n4,5,7,a,w,0\n";
     let columns = Columns::new()
@@ -659,7 +659,7 @@ fn columns_are_the_same_by_their_text() {
     assert_eq!(again.to_json(), text);
     let tables = [&again, &fitted].map(|columns| columns.table(&records).unwrap());
     assert_eq!(tables[0].features(), tables[1].features());
-    // The words for a missing field are part of the columns.
+    // The saved columns include the words that stand for a missing field.
     assert_eq!(
         again
             .features_of(&read("n,m,f,k,i\n?,B C,?,?,?\n"))
@@ -723,7 +723,7 @@ fn a_text_of_columns_that_is_not_sound() {
     );
 }
 
-/// Rows of a number that may be blank, a category that may be blank, and a class.
+/// Generates rows with a number that may be blank, a category that may be blank, and a class.
 fn any_rows() -> impl Strategy<Value = Vec<(Option<f64>, Option<u8>, bool)>> {
     let number = proptest::option::weighted(0.8, -1e9..1e9);
     let category = proptest::option::weighted(0.8, 0..5u8);
@@ -733,7 +733,7 @@ fn any_rows() -> impl Strategy<Value = Vec<(Option<f64>, Option<u8>, bool)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// A table equals the rows encoded one by one, and the definition.
+    /// The rows of a table equal the rows that are encoded one by one, and equal the definition of the columns.
     #[test]
     fn a_table_has_the_rows_that_are_encoded(rows in any_rows()) {
         let text = rows.iter().map(|(number, category, class)| {

@@ -40,7 +40,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A directory named `digits` with a sound data set of 3 + 2 examples.
+/// A directory named `digits` with a valid data set: 3 training examples and 2 test examples.
 pub(crate) struct Digits {
     _parent: TempDir,
     pub(crate) path: PathBuf,
@@ -88,11 +88,12 @@ impl Digits {
         mnist::open_unverified(&self.path)
     }
 
-    /// Returns the error, after a check that its message names the file and what was found.
+    /// Asserts that the data set is refused, and that the message contains the file's name and `found`. Returns the
+    /// error.
     pub(crate) fn error(&self, name: &str, found: &str) -> DataError {
         let error = self.open().unwrap_err();
         assert_tells(&error, &self.file(name), found);
-        // An error of a file's format is reported before an error of its contents.
+        // An invalid format is reported before a wrong digest, so verification gives the same error.
         let verified = mnist::open(&self.path).unwrap_err();
         assert_eq!(verified.to_string(), error.to_string());
         error

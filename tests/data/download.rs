@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine, whose answers the test chooses.
+//! Downloads from a test server on this machine. The test chooses the server's answers.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -39,12 +39,12 @@ impl Mirror {
         Self { url, asked }
     }
 
-    /// Answers every request with the same status and body.
+    /// Starts a server that answers every request with the same status and body.
     fn always(status: &'static str, body: Vec<u8>) -> Self {
         Self::new(move |_, stream| respond(stream, status, body.len(), &body))
     }
 
-    /// Serves the files of a directory.
+    /// Starts a server that serves the files of a directory.
     fn of(directory: &Path) -> Self {
         let directory = directory.to_owned();
         Self::new(move |name, stream| match fs::read(directory.join(name)) {
@@ -95,7 +95,8 @@ fn download(mirrors: &[&Mirror], directory: &Path) -> Result<Vec<Progress>, Data
     Ok(calls)
 }
 
-/// The reason why a single mirror did not deliver the first file. Nothing may be left behind.
+/// Downloads from a single mirror. Returns the reason why the first file failed. Asserts that no file is left in the
+/// directory.
 #[track_caller]
 fn failure(mirror: &Mirror) -> DownloadFailure {
     let directory = tempfile::tempdir().unwrap();
@@ -254,8 +255,8 @@ fn the_original_from_the_second_mirror_and_only_what_is_missing() {
         assert_eq!(of_file[of_file.len() - 1].received, length);
     }
 
-    // A broken download is replaced, even if it is not gzip or was unpacked. A sound download is kept, and the
-    // remains of a killed download are removed.
+    // A broken file is downloaded again, even if it is no gzip file or was already unpacked. A good file is kept.
+    // Temporary files of a killed download are removed.
     let cut = fs::read(directory.join(&gz[1])).unwrap();
     fs::write(directory.join(&gz[1]), &cut[..cut.len() / 2]).unwrap();
     fs::write(directory.join(&gz[2]), b"<html>").unwrap();

@@ -1,4 +1,4 @@
-//! Sound files, and each way in which a file can be wrong.
+//! Valid files, and every way in which a file can be invalid.
 
 use std::fs;
 use std::io::Write;
@@ -129,7 +129,7 @@ fn a_link_to_nowhere_is_told_by_where_it_leads() {
     symlink("elsewhere/labels", digits.file(TEST_LABELS)).unwrap();
     let error = digits.error(TEST_LABELS, "elsewhere/labels");
     assert_matches!(error, DataError::DeadLink { .. });
-    // The broken link is ignored because the file exists in another form.
+    // The broken link is ignored, because the file also exists as `.gz`.
     digits.write(&format!("{TEST_LABELS}.gz"), &gzip(&labels(2)));
     digits.open().unwrap();
     symlink("/no/such/directory", digits.file("all")).unwrap();
@@ -379,7 +379,7 @@ fn a_decompression_bomb_is_not_unpacked() {
         bomb.write_all(&zeros).unwrap();
     }
     let mut bomb = bomb.finish().unwrap();
-    // The file is cut off, so reading to its end would give another error.
+    // The file is truncated, so reading it to its end would give another error.
     bomb.pop();
     let digits = Digits::with_gz(TRAIN_LABELS, &bomb);
     let error = digits.error(&format!("{TRAIN_LABELS}.gz"), "found more");
@@ -388,14 +388,14 @@ fn a_decompression_bomb_is_not_unpacked() {
 
 #[test]
 fn a_gzip_file_that_announces_more_than_pictures_unpack_to() {
-    // 1 GB of zeros, of which only the header may be read.
+    // The file unpacks to 1 GB of zeros. Only its header may be read.
     let bomb = gzip(&idx(0x803, &[1_300_000, 28, 28], &[0; 100_000]));
     let name = format!("{TRAIN_IMAGES}.gz");
     let error = Digits::with_gz(TRAIN_IMAGES, &bomb).error(&name, "1019200016 bytes");
     assert!(error.to_string().contains("gunzip"), "{error}");
     assert_matches!(error, DataError::GzipRatio { zipped, announced: 1_019_200_016, .. }
         if zipped == bomb.len() as u64);
-    // Without compression, such a file is truncated.
+    // Without compression, a file with such a header is truncated.
     let plain = idx(0x803, &[1_300_000, 28, 28], &[0; 100_000]);
     let error = Digits::with(TRAIN_IMAGES, &plain).error(TRAIN_IMAGES, "found 100016");
     assert_matches!(error, DataError::IdxTruncated { .. });

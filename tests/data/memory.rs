@@ -1,4 +1,4 @@
-//! The four files in memory, as when they are dropped on a web page.
+//! Reads the four files from memory, as a web page does when the user drops files on it.
 
 use std::path::Path;
 

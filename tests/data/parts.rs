@@ -1,9 +1,9 @@
-//! Parts of tables and data sets.
+//! Selections of rows of tables and data sets.
 
 use ndarray::{Array2, array};
 use wgrad::data::{DataError, Dataset, Labels, RowsError, Table, Targets};
 
-/// Row r has the features r and r + 0.5, and a class.
+/// Returns a table whose row r has the features r and r + 0.5, and a class.
 fn table(classes: &[u32]) -> Table {
     let x = Array2::from_shape_fn((classes.len(), 2), |(row, at)| row as f32 + at as f32 / 2.0);
     let count = classes.iter().max().unwrap() + 1;

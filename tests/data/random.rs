@@ -1,4 +1,4 @@
-//! Reading a file returns, whatever the file contains.
+//! Reading a file always returns, with a result or an error, whatever the file contains.
 
 use proptest::prelude::*;
 

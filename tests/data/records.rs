@@ -1,4 +1,4 @@
-//! Rows of text: reading CSV files, and the error of each mistake with its place.
+//! Reads CSV files. Each mistake in a file gives an error with its place.
 
 use std::io::Read;
 
@@ -38,12 +38,12 @@ fn lines(records: &Records) -> Vec<RowNumber> {
     (0..records.len()).map(|row| records.number(row)).collect()
 }
 
-/// The error message, which must be the same when the text arrives byte by byte.
+/// Returns the error message for a text. Asserts that it is the same when the text arrives byte by byte.
 fn refused(text: &[u8]) -> String {
     read(text).unwrap_err().to_string()
 }
 
-/// A single column with the numbers from 0 on.
+/// Returns records with one column, which contains the numbers from 0 on.
 fn counted(rows: usize) -> Records {
     Records::new("t", ["n"], (0..rows).map(|row| [row.to_string()])).unwrap()
 }
@@ -152,7 +152,7 @@ fn bytes_that_are_not_utf_8_are_told_by_line_and_column() {
         message.starts_with("t.csv, line 1, column 2: expected UTF-8"),
         "{message}"
     );
-    // Two fields that are valid UTF-8 only together are invalid.
+    // Each field must be valid UTF-8. These two are valid only if they are joined.
     let message = refused(b"a,b\n\xc3,\xa9\n");
     assert!(
         message.starts_with("t.csv, line 2, column \"a\""),
@@ -191,7 +191,7 @@ fn two_columns_of_one_name() {
     let expected = "t.csv has two columns named \"area\", the 1st and the 3rd: expected different names; rename one in \
                     the header";
     assert_eq!(refused(b"area,price, area\n1,2,3\n"), expected);
-    // Several columns may have an empty name, because nobody can ask for them.
+    // Several columns may have an empty name, because no column is requested by an empty name.
     assert_eq!(read(b"a,,\n1,2,3\n").unwrap().header(), ["a", "", ""]);
 }
 
@@ -206,7 +206,7 @@ fn files_that_are_not_there_or_no_text() {
     let error = Records::from_csv(&path).unwrap_err();
     assert!(error.to_string().contains("zip"), "{error}");
     assert_matches!(error, DataError::Rows(RowsError::NotText { .. }));
-    // A sparse file: it needs no space on disk.
+    // The file is sparse, so it needs no space on the disk.
     let file = std::fs::File::create(&path).unwrap();
     if file.set_len(1 << 42).is_ok() {
         let error = Records::from_csv(&path).unwrap_err();
@@ -270,7 +270,7 @@ fn parts_share_the_text_and_keep_the_lines() {
 fn the_same_seed_splits_alike() {
     let records = counted(10);
     let split = |seed| records.split(0.8, seed).unwrap().map(|part| numbers(&part));
-    // The numbers come from Threefry, and so are the same on every machine.
+    // The random numbers come from the Threefry generator, so they are the same on every machine.
     assert_eq!(split(1), [vec![1, 0, 2, 3, 5, 8, 6, 9], vec![4, 7]]);
     assert_ne!(split(1), split(2));
     for rows in [2, 3, 17, 1000] {
@@ -323,7 +323,7 @@ fn strata_are_split_by_themselves() {
         let counts = parts
             .each_ref()
             .map(|part| ["a", "b", "c"].map(|kind| count(part, kind)));
-        // The classes have 9, 2 and 1 rows. Both parts get a row of every class that has at least two.
+        // The classes have 9, 2 and 1 rows. Both parts get at least one row of every class that has two or more rows.
         assert_eq!(counts, [[7, 1, 1], [2, 1, 0]], "seed {seed}");
         let mut all = parts.map(|part| numbers(&part)).concat();
         all.sort_unstable();
@@ -340,7 +340,7 @@ fn strata_are_split_by_themselves() {
     );
 }
 
-/// A field in the format of RFC 4180.
+/// Returns a field in the format of RFC 4180, with quotes if necessary.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) || field.trim().is_empty() {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -365,7 +365,7 @@ proptest! {
         }
     }
 
-    /// Another reader gives the same rows, if this one accepts the text.
+    /// If this reader accepts a text, another CSV reader gives the same rows.
     #[test]
     fn any_text_is_read_as_another_reader_does(text in "[ab,\"\n\r]{0,40}") {
         let text = format!("x,y\n{text}");

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis, array};
 use wgrad::data::{DataError, Labels, NotOneHot, Table};
 
-/// Two of its columns are constant: 1 and 3.
+/// Returns rows in which the columns 1 and 3 are constant.
 fn rows() -> Array2<f32> {
     array![
         [1.0, 5.0, 0.5, 0.1],
@@ -114,7 +114,7 @@ fn columns_that_are_always_the_same_are_told_as_that() {
     assert!(!error.to_string().contains("row out"), "{error}");
     assert_matches!(error, DataError::ColumnsNotFinite { columns, what: "feature", .. } if columns == [1, 3]);
 
-    // Other rows, divided by the deviations of the first rows.
+    // These rows are divided by the standard deviations of other rows. One of these is 0, so a column is infinite.
     let error = refused((array![[1.0, 6.0], [2.0, 4.0]] / array![1.0, 0.0]).view());
     assert!(error.to_string().contains("feature column 1"), "{error}");
     assert!(error.to_string().contains("(inf in the first)"), "{error}");
@@ -175,7 +175,7 @@ fn numbers_that_are_not_finite_are_counted() {
             ..
         }
     );
-    // Either a single row or its columns can be left out.
+    // In a table with a single row, the number is reported as part of that row, not as part of an invalid column.
     assert_matches!(
         refused(array![[0.0, f32::NAN]].view()),
         DataError::NotFinite {

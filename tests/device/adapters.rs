@@ -1,4 +1,4 @@
-//! Choosing an adapter, with and without any.
+//! Choosing an adapter, also on a machine without any.
 
 use std::process::Command;
 
@@ -54,10 +54,10 @@ fn software_is_no_hardware() {
     }
 }
 
-/// The variable of the child process that must find no driver.
+/// The environment variable that tells the child process that it must find no driver.
 const WITHOUT_DRIVER: &str = "WGRAD_TEST_WITHOUT_DRIVER";
 
-/// Not a test by itself: the child process of the next test runs it.
+/// The part of the next test that runs in a child process. As an ordinary test, does nothing.
 #[test]
 fn child_without_a_driver() {
     if std::env::var_os(WITHOUT_DRIVER).is_none() {
@@ -70,7 +70,8 @@ fn child_without_a_driver() {
     println!("no driver, as it should be");
 }
 
-/// The Vulkan loader finds drivers through environment variables, so this needs a separate process.
+/// Environment variables hide all drivers from the Vulkan loader. They must not affect other tests, so this test needs
+/// a separate process.
 #[test]
 #[cfg(target_os = "linux")]
 fn without_any_driver_the_error_says_what_to_install() {

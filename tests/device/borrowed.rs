@@ -1,4 +1,4 @@
-//! Working on a device that the calling program owns.
+//! Using a device that the calling program owns.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, assert_trains};
 
-/// A device, created as by a program without wgrad.
+/// Creates a device as a program does that does not use wgrad.
 pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     let instance = wgpu::Instance::new(descriptor);
@@ -38,7 +38,7 @@ pub(crate) fn compile_unusable(gpu: &Gpu) -> Result<(), Error> {
     recorder.finish().map(|_| ())
 }
 
-/// Makes a mistake outside wgrad's calls.
+/// Makes a mistake on the device outside of wgrad's calls.
 pub(crate) fn mistake(device: &wgpu::Device) {
     let _ = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("a mistake elsewhere"),

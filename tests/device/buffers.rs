@@ -1,4 +1,4 @@
-//! Buffers of the program, each unusable for another reason.
+//! Buffers of the program that cannot be used as tensors, each for another reason.
 
 use wgrad::gpu::BufferFault;
 use wgrad::kernel::Element;
@@ -57,7 +57,7 @@ fn a_usage_that_is_missing_is_named_with_the_label() {
     assert_eq!(gpu.read::<f32>(&unwritten).unwrap(), [0.0; 64]);
 }
 
-/// Reads, writes and binds a tensor.
+/// Reads, writes and binds a tensor. Returns the three results.
 fn uses(gpu: &Gpu, tensor: &Tensor) -> [Result<(), Error>; 3] {
     let run = || {
         let y = Tensor::zeros(gpu, "y", [4, 16], Element::F32)?;
@@ -112,7 +112,7 @@ fn a_buffer_that_is_mapped_is_told() {
     }
 }
 
-/// Two devices of the same adapter.
+/// The two devices belong to the same adapter.
 #[test]
 fn a_buffer_of_another_device_is_told() {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -221,7 +221,7 @@ fn tensors_of_a_forward_plan_have_floats() {
     );
 }
 
-/// With one layer, a kernel would read and write the same buffer. The buffer is refused for any number of layers.
+/// With one layer, a kernel would read and write the same buffer. Such a buffer is refused for any number of layers.
 #[test]
 fn input_and_output_of_a_forward_plan_in_one_buffer_are_refused() {
     let gpu = gpu();
@@ -261,7 +261,7 @@ fn input_and_output_of_a_forward_plan_in_one_buffer_are_refused() {
     }
 }
 
-/// Two tensors that overlap and start at different bytes.
+/// Two tensors may overlap even if they start at different bytes.
 #[test]
 fn what_a_kernel_writes_shares_its_memory_with_nothing() {
     let gpu = gpu();

@@ -1,4 +1,4 @@
-//! A device that fails during its work.
+//! A device that fails while it is working.
 
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ fn work_that_takes_too_long_is_a_timeout_and_not_the_end() {
         .build()
         .unwrap();
     let trainer = trainer_on_tensors(&hasty).unwrap();
-    // A software driver may hold a lock while it works, and then the wait blocks, too. A wait that comes at once
-    // finds that the work has not started.
+    // While a software driver works, it may hold a lock, so that the wait also blocks. A wait right after the submit
+    // still finds that the work has not started. Therefore several attempts are made.
     let attempt = |_| {
         let submission = hasty.submit(step_plan(&trainer).unwrap(), 500).unwrap();
         hasty.wait(Some(submission)).err()
@@ -82,7 +82,7 @@ fn what_wgpu_refuses_is_an_error() {
     assert_trains(&gpu);
 }
 
-/// wgpu's default handler would end the process.
+/// wgpu's default error handler would end the process.
 #[test]
 fn a_mistake_elsewhere_on_our_device_is_reported_and_does_not_panic() {
     let gpu = gpu();
@@ -155,10 +155,10 @@ fn more_loop_iterations_than_a_software_driver_runs_are_refused() {
     );
 }
 
-/// The variable of the child process whose memory is limited.
+/// The environment variable that tells the child process that its memory is limited.
 const LITTLE_MEMORY: &str = "WGRAD_TEST_LITTLE_MEMORY";
 
-/// Not a test by itself: the child process of the next test runs it.
+/// The part of the next test that runs in a child process. As an ordinary test, does nothing.
 #[test]
 fn child_with_little_memory() {
     if std::env::var_os(LITTLE_MEMORY).is_none() {
@@ -183,8 +183,8 @@ fn child_with_little_memory() {
     );
 }
 
-/// A limit of the child's address space simulates a small GPU: a software driver would otherwise use all of the
-/// machine's memory.
+/// A limit of the child process's address space simulates a GPU with little memory. Without the limit, a software
+/// driver would use all memory of the machine.
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_that_is_not_there_is_an_error() {

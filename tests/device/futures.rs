@@ -1,4 +1,4 @@
-//! Futures that wait for the device, in any executor, without blocking its thread.
+//! Futures that wait for the device. They work in any executor, and do not block its thread.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use wgrad::{Error, Gpu, Trainer};
 
 use crate::{assert_error, assert_trains, digits, gpu, trainer, trainer_on_tensors};
 
-/// Work that takes a device some tenths of a second.
+/// Work that takes some tenths of a second on a device.
 struct Long {
     gpu: Gpu,
     trainer: Trainer,
@@ -55,7 +55,7 @@ fn tensor(gpu: &Gpu, value: f32) -> Tensor {
     tensor
 }
 
-/// The result of a future, and the number of turns that another task on the same thread got in the meantime.
+/// Returns the result of a future, and how many times another task on the same thread was polled in the meantime.
 fn with_turns<T>(future: impl Future<Output = T>) -> (T, u64) {
     let state = Arc::new((AtomicU64::new(0), AtomicBool::new(false)));
     let runtime = Builder::new_current_thread().build().unwrap();
@@ -86,7 +86,8 @@ fn a_task_goes_on_while_another_of_its_thread_waits_for_the_device() {
     assert!(turns > 100, "{turns} turns");
 }
 
-/// The copy itself is the work: with a software driver, a submit may wait for earlier submits.
+/// The device has no other work than the copy of a large tensor: with a software driver, a submit may wait for earlier
+/// submits.
 #[test]
 fn a_task_goes_on_while_another_of_its_thread_reads() {
     let gpu = gpu();
@@ -168,7 +169,8 @@ fn a_future_of_work_that_takes_too_long_is_a_timeout_and_not_the_end() {
     let hasty = Gpu::builder().timeout(Duration::from_nanos(1)).build();
     let hasty = hasty.unwrap();
     let trainer = trainer_on_tensors(&hasty).unwrap();
-    // When a software driver has started a submit, a wait may end with that submit, without waiting for later ones.
+    // If a software driver has started a submit, a wait may end with that submit instead of timing out. Therefore
+    // several attempts are made.
     let attempt = |_| {
         for _submit in 0..20 {
             hasty.submit(step_plan(&trainer).unwrap(), 100).unwrap();
@@ -191,7 +193,7 @@ fn a_future_that_is_dropped_early_harms_nothing() {
         let wait = work.gpu.wait_async();
         let unpolled = work.gpu.read_async::<f32>(&y);
         let read = work.gpu.read_async::<f32>(&y);
-        // They have started; they may or may not be done.
+        // These futures are dropped after they have started. They may or may not be done.
         let _wait = pin!(wait).poll(&mut context);
         let _read = pin!(read).poll(&mut context);
         drop(unpolled);
@@ -201,7 +203,7 @@ fn a_future_that_is_dropped_early_harms_nothing() {
     assert_trains(&work.gpu);
 }
 
-/// wgpu runs the program's callbacks in the thread that polls, which here is the waiting thread.
+/// wgpu runs the program's callbacks in the thread that polls the device. Here, this is the thread that waits.
 #[test]
 fn a_panic_in_the_thread_that_waits_is_told() {
     let work = Long::on(gpu());
@@ -216,12 +218,13 @@ fn a_panic_in_the_thread_that_waits_is_told() {
     let runtime = runtime.unwrap();
     let waits = [work.gpu.wait_async(), work.gpu.wait_async()];
     let waits = waits.map(|wait| runtime.spawn(wait));
-    // No future may wait for a dropped callback. A future that is polled later finds its work done.
+    // No future may wait forever for a callback that was dropped. A future that is polled later finds that its work is
+    // done.
     let results = waits.map(|wait| block_on(wait).unwrap());
     let told = results.into_iter().find_map(Result::err).unwrap();
     assert_error!(told, [named], Error::Gpu { .. });
 
-    // If nobody is waiting, the next user of the device gets the error.
+    // If no future is waiting, the next call that uses the device gets the error.
     work.submit();
     let wait = work.gpu.wait_async();
     panics();
@@ -235,7 +238,8 @@ fn a_panic_in_the_thread_that_waits_is_told() {
     assert_trains(&work.gpu);
 }
 
-/// With a software driver, work is done when it has been submitted. Other tasks must still get their turns.
+/// With a software driver, work may already be done when the submit returns. Even then, the future must let other tasks
+/// run between its submits.
 #[test]
 fn many_steps_leave_their_thread_between_submits() -> Result<(), Error> {
     let mut trainer = trainer(&gpu(), &digits().train)?;

@@ -9,7 +9,7 @@ use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, borrowed, gpu};
 
-/// It has the name of one of the crate's kernels, and reads far past the end of its input.
+/// A kernel with the same name as one of the crate's kernels. It reads far past the end of its input.
 static MINE: Kernel<[u32; 4]> = Kernel::new(
     "relu",
     "
@@ -102,7 +102,7 @@ const fn scaled(constants: &'static [Constant]) -> Kernel<[u32; 4]> {
         .workgroup_size([1, 1, 1])
 }
 
-/// The values of its constants turn one WGSL source into several kernels.
+/// One WGSL source with different values of its `override` constants gives several kernels.
 #[test]
 fn constants_of_a_kernel_are_those_that_it_declares() {
     static PLAIN: Kernel<[u32; 4]> = scaled(&[
@@ -132,7 +132,8 @@ fn constants_of_a_kernel_are_those_that_it_declares() {
     );
 }
 
-/// A plan uses the same kernel with several values that only a dispatch knows. Each value is compiled.
+/// A constant may get its value at each dispatch. A plan uses the same kernel with several values, and each value is
+/// compiled.
 #[test]
 fn constants_that_are_open_are_those_of_the_dispatch() {
     static OPEN: Kernel<[u32; 4]> = scaled(&[
@@ -201,7 +202,7 @@ fn constants_that_are_open_are_those_of_the_dispatch() {
     }
 }
 
-/// The WGSL is made at run time, and nothing of it outlives the recording.
+/// The WGSL text is made at run time. It is dropped after the recording, while the plan still runs.
 #[test]
 fn a_kernel_may_be_made_at_run_time() {
     let gpu = gpu();
@@ -239,8 +240,8 @@ fn a_kernel_may_be_made_at_run_time() {
     assert_eq!(gpu.read::<f32>(&y).unwrap(), [0.5, 1.5, 3.5, 3.5]);
 }
 
-/// The texts differ in one letter, and the second may lie at the first's address. The kernel depends on the text
-/// only.
+/// Two WGSL texts differ in one letter, and the second may be at the memory address of the first. Kernels are
+/// identified by their text, not by its address.
 #[test]
 fn kernels_made_at_run_time_are_told_apart_by_their_text() {
     let gpu = gpu();
@@ -357,7 +358,7 @@ fn vectors_are_bound_to_tensors_of_whole_vectors() {
     }
 }
 
-/// All invocations together count classes, and find the largest signed word.
+/// All invocations together count the elements of each class, and find the largest signed word.
 #[test]
 fn atomics_are_bound_to_words() {
     const SOURCE: &str = "
@@ -437,7 +438,7 @@ fn dispatches_of_a_plan_can_run_alone() {
         }));
     }
     assert_eq!(found, [[3.0, -1.5], [3.0, -3.0], [3.0, -1.5], [3.0, -0.75]]);
-    // Each remaining plan equals the other dispatch alone.
+    // Without one of the two dispatches, the plan equals a plan with only the other dispatch.
     for (others, single) in leaving_one_out(&plan).zip(singles.iter().rev()) {
         assert_eq!(others.listing(), single.listing());
     }
@@ -525,8 +526,8 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     );
 }
 
-/// wgpu would use a buffer of this device with the same number in place of another device's buffer: here `y` for
-/// `x`.
+/// wgpu identifies buffers by numbers. Without this check, it would use this device's buffer `y` instead of `x` of the
+/// other device, because both have the same number.
 #[test]
 fn what_belongs_to_another_gpu_is_told_and_touches_nothing() {
     let (device, queue) = borrowed::device(wgpu::Limits::default());
@@ -584,7 +585,8 @@ fn a_part_of_a_buffer_that_is_larger_than_a_kernel_can_bind() {
     );
 }
 
-/// The kernels of a plan are compiled in parallel. The error is that of the first kernel in the plan.
+/// The kernels of a plan are compiled in parallel. If several do not compile, the error names the first one in the
+/// plan.
 #[test]
 fn of_kernels_that_do_not_compile_the_first_is_told_and_the_others_stay() {
     const BINDINGS: &[Binding] = &[Binding::write("y")];

@@ -15,7 +15,7 @@ fn borrowed(limits: Limits) -> Gpu {
     Gpu::from_wgpu(device, queue)
 }
 
-/// Two variables in workgroup memory with 4 and 20,000 bytes. The first one counts as 16 bytes.
+/// A kernel with two variables in workgroup memory, of 4 and 20,000 bytes. The first one counts as 16 bytes.
 static LARGE: Kernel<u32> = Kernel::new(
     "large",
     "
@@ -36,7 +36,7 @@ static LARGE: Kernel<u32> = Kernel::new(
 )
 .workgroup_size([8, 4, 2]);
 
-/// The result of running that kernel with this many workgroups.
+/// Runs [`LARGE`] with this many workgroups, and returns its result.
 fn run(gpu: &Gpu, workgroups: u64) -> Result<Vec<f32>, Error> {
     let tensor = |label| Tensor::zeros(gpu, label, [1, 64], Element::F32);
     let x = tensor("x")?;
@@ -108,7 +108,7 @@ fn a_kernel_that_needs_more_than_the_device_allows_is_told_before_it_is_compiled
     }
 }
 
-/// Kernels count elements with a `u32`. Nothing is allocated.
+/// Kernels count elements with a `u32`, so a tensor may have at most 2³² − 1 elements. The test allocates no memory.
 #[test]
 fn a_tensor_has_at_most_as_many_elements_as_kernels_can_count() {
     let gpu = gpu();
@@ -137,7 +137,7 @@ fn a_tensor_has_at_most_as_many_elements_as_kernels_can_count() {
             );
         }
     }
-    // With one element less, the limit is the device's.
+    // With one element fewer, the tensor is refused because of the device's own limit.
     let largest = gpu.largest_binding();
     if largest < 4 * u64::from(u32::MAX) {
         assert_error!(
@@ -188,7 +188,7 @@ fn limits_below_those_of_webgpu_predict_and_say_what_training_needs() {
     );
 }
 
-/// On every adapter, the fused kernels bind more buffers than the others.
+/// On every adapter, the fused kernels bind more buffers than the kernels of single layers.
 #[test]
 fn steps_that_the_device_cannot_run_fused_are_run_layer_by_layer() {
     let gpu = borrowed(Limits {

@@ -1,4 +1,4 @@
-//! Wrong settings: each gives an error that names it, before anything runs.
+//! Each invalid setting gives an error that names it, before anything runs.
 
 use wgrad::data::{Dataset, Labels, Sampling};
 use wgrad::gpu::AdapterKind;
@@ -8,7 +8,7 @@ use wgrad::{Error, Gpu, Parameters, Sequential, Targets, Trainer, TwoLayerNet, c
 
 use crate::{SAMPLING, assert_error, digits, gpu, spec};
 
-/// The error of a training with these settings, which must be the same on the GPU and on the CPU.
+/// Returns the error of a training with these settings. Asserts that it is the same on the GPU and on the CPU.
 fn error_of(gpu: &Gpu, rate: f32, data: &Dataset, batch: usize, sampling: &Sampling) -> Error {
     let model = spec().build(gpu).unwrap();
     let optimizer = Sgd::new(rate);
@@ -75,8 +75,8 @@ fn widths_out_of_range() {
     );
 }
 
-/// More columns than a dispatch has workgroups in a dimension, and more than a loop on a software driver may have
-/// iterations. The latter is refused when the plan is made, and only then.
+/// A width of 70,000 exceeds the number of workgroups in one dimension of a dispatch, which is no problem. It also
+/// exceeds the number of loop iterations on a software driver; this is refused when the plan is made, not earlier.
 #[test]
 fn a_width_of_seventy_thousand() {
     const WIDE: usize = 70_000;
@@ -126,7 +126,8 @@ fn a_width_of_seventy_thousand() {
     }
 }
 
-/// The result on a GPU. On a software driver, asserts that a sum of 70,000 products is refused.
+/// Returns the result on a GPU. On a software driver, asserts that a sum of 70,000 products is refused, and returns
+/// `None`.
 fn unless_too_long<T: std::fmt::Debug>(gpu: &Gpu, given: Result<T, Error>) -> Option<T> {
     if gpu.kind() == AdapterKind::Hardware {
         return Some(given.unwrap());

@@ -1,4 +1,4 @@
-//! Any number of processes gives the same bits.
+//! A training has the same bits with any number of processes.
 
 use crate::world::{KINDS, by, devices, train};
 
@@ -23,9 +23,9 @@ fn one_two_three_and_four_processes_give_the_same_bits() {
     }
 }
 
-/// In one process, a step adds its minibatches in another order. The distance between `f64` and `f32` shows how much
-/// a training amplifies rounding; any `f32` engine may be a multiple of it away. The golden trainings derive this
-/// factor.
+/// A training in one process, without a world, adds the gradients of its minibatches in another order. The difference
+/// between its results in `f64` and in `f32` shows how much the training amplifies rounding errors. The error of any
+/// `f32` engine may be `TIMES` this difference. The golden trainings derive this factor.
 #[test]
 fn they_are_those_of_one_process_up_to_rounding() {
     const TIMES: f64 = 16.0;
@@ -57,7 +57,8 @@ fn they_are_those_of_one_process_up_to_rounding() {
     }
 }
 
-/// The comparison of bits is meaningful: a training with other minibatches has other bits.
+/// The comparison of bits is meaningful: one more step gives other parameters, and does not change the losses before
+/// it.
 #[test]
 fn another_training_has_other_bits() {
     let device = &devices()[0];

@@ -1,4 +1,4 @@
-//! All processes share the evaluation of a data set.
+//! The processes share the work of evaluating a data set.
 
 use wgrad::data::{Examples, synthetic};
 
@@ -6,7 +6,7 @@ use crate::world::{KINDS, by, devices};
 
 #[test]
 fn it_has_the_bits_of_one_process() {
-    // A pass takes 1,000 rows on a GPU, and 500 on the CPU: there are more passes than processes, or fewer.
+    // A pass takes 1,000 rows on a GPU, and 500 on the CPU. So there are fewer passes than processes, or more.
     for rows in [300, 3100] {
         let digits = synthetic::digits_of(7, 10, rows).unwrap().test;
         for device in devices() {

@@ -7,7 +7,7 @@ use wgrad::distributed::{Distribution, Threads};
 
 use crate::world::{DIGITS, KINDS, by, devices, train};
 
-/// With a mean after every step, local SGD equals SGD with the mean gradient, up to rounding.
+/// If the parameters are averaged after every step, local SGD equals SGD with the mean gradient, up to rounding.
 #[test]
 fn a_mean_behind_every_step_of_sgd_is_that_of_gradients() {
     for device in devices() {
@@ -90,7 +90,8 @@ fn nothing_is_saved_or_evaluated_between_two_means() {
     }
 }
 
-/// Local steps start when the training is distributed, whatever happened before.
+/// Local steps are counted from the step at which the training is distributed. The number of earlier steps has no
+/// effect.
 #[test]
 fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
     for device in devices() {
@@ -107,7 +108,7 @@ fn a_training_that_has_begun_alone_goes_on_by_local_steps() {
     }
 }
 
-/// The training shares gradients first, and then takes local steps.
+/// A training first shares gradients, then takes local steps, and then shares gradients again.
 #[test]
 fn how_steps_are_shared_may_change_between_them() {
     for device in devices() {
@@ -135,7 +136,7 @@ fn how_steps_are_shared_may_change_between_them() {
     }
 }
 
-/// The mean of three equal numbers is rounded, so it may be a different number.
+/// Frozen parameters are not averaged: the mean of three equal numbers is rounded, so it could be another number.
 #[test]
 fn what_is_frozen_keeps_its_bits() {
     for device in devices() {
@@ -161,7 +162,7 @@ fn what_is_frozen_keeps_its_bits() {
     }
 }
 
-/// Otherwise, a frozen parameter would stay different in each process.
+/// Parameters cannot be frozen between two means: a frozen parameter would then stay different in each process.
 #[test]
 fn nothing_is_frozen_or_kept_between_two_means() {
     for device in devices() {
@@ -194,8 +195,8 @@ fn nothing_is_frozen_or_kept_between_two_means() {
     }
 }
 
-/// One process has a loss above 2²⁴. The mean with another process's good loss is below it, but must still be a
-/// divergence.
+/// One process has a loss above 2²⁴, which is a divergence. The mean of this loss and the other process's loss is below
+/// 2²⁴, but all processes must report the divergence.
 #[test]
 fn a_divergence_at_the_last_local_step_is_that_of_all() {
     for device in devices() {
@@ -218,7 +219,8 @@ fn a_divergence_at_the_last_local_step_is_that_of_all() {
     }
 }
 
-/// Other parameters make the training valid again, and all processes are at the same step.
+/// After a divergence in one process, setting the parameters makes the training valid again. All processes are then at
+/// the same step.
 #[test]
 fn after_a_divergence_of_one_of_them_all_go_on() {
     for device in devices() {

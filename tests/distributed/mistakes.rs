@@ -1,4 +1,4 @@
-//! Trainings that cannot be distributed, and processes that leave.
+//! Trainings that cannot be distributed, and processes that end early.
 
 use wgrad::data::Sampling;
 use wgrad::distributed::{Distribution, Threads};
@@ -50,7 +50,7 @@ fn layers_with_state() {
     }
 }
 
-/// The processes would not compute the same updates.
+/// A process with another device or mode would not compute the same updates, so this is an error.
 #[test]
 fn another_device_or_mode_of_one_of_them() {
     let devices = devices();
@@ -78,7 +78,7 @@ fn another_device_or_mode_of_one_of_them() {
     );
 }
 
-/// The requested form of steps applies to the shards.
+/// The requested kind of steps (fused or not) applies to the shards of each process.
 #[test]
 fn shards_are_as_they_were_asked_for() {
     let gpu = Gpu::new().unwrap();
@@ -104,7 +104,7 @@ fn shards_are_as_they_were_asked_for() {
     }
 }
 
-/// One process has another seed, for example.
+/// One process has another training, for example with another seed.
 #[test]
 fn another_training_on_one_of_them() {
     let digits = wgrad::data::synthetic::digits_of(1, 100, 1).unwrap().train;
@@ -136,7 +136,7 @@ fn a_process_that_fails_ends_the_others() {
             }
             let error = trainer.steps(2).unwrap_err();
             assert!(matches!(error, Error::Process { rank: 1 }), "{error}");
-            // The error persists.
+            // Every further call returns the same error.
             let error = trainer.steps(1).unwrap_err();
             told(&error, &["process 1 has left"]);
             Err(error)
@@ -189,7 +189,7 @@ fn what_is_not_shared_is_refused() {
     }
 }
 
-/// Only the first process calls an evaluation, for example.
+/// The processes make different calls: for example, only the first process evaluates.
 #[test]
 fn calls_that_differ_are_told() {
     for device in devices() {
@@ -214,7 +214,8 @@ fn calls_that_differ_are_told() {
     }
 }
 
-/// With too high a rate, all processes report the divergence at the same step, whichever process saw it first.
+/// With a learning rate that is too high, all processes report the divergence at the same step, whichever process
+/// noticed it first.
 #[test]
 fn a_divergence_is_that_of_all() {
     for device in devices() {

@@ -39,7 +39,7 @@ fn one_process_saves_and_all_go_on_with_the_same_bits() {
     }
 }
 
-/// One process whose steps have as many minibatches writes the same file.
+/// A training in one process with the same number of minibatches per step writes the same file.
 #[test]
 fn one_process_goes_on_from_it() {
     for device in devices() {

@@ -1,4 +1,4 @@
-//! The trainings, data and devices of these tests.
+//! The trainings, data sets and devices of these tests.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ pub(crate) const SHARDS: usize = 4;
 pub(crate) static DIGITS: LazyLock<Dataset> =
     LazyLock::new(|| synthetic::digits_of(1, 1200, 10).unwrap().train);
 
-/// A training for these tests.
+/// A kind of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The book's network with SGD and 100 rows per step.
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// The examples, and the number of rows per minibatch.
+    /// Returns the examples, and the number of rows per minibatch.
     fn examples(self) -> (Examples, usize) {
         match self {
             Self::Book => ((&*DIGITS).into(), 25),
@@ -60,7 +60,8 @@ impl Kind {
         }
     }
 
-    /// A trainer of this process alone, whose steps have as many minibatches as several processes would share.
+    /// Returns a trainer that is not distributed yet. Each step has [`SHARDS`] minibatches, which several processes can
+    /// share.
     pub(crate) fn trainer(self, device: &Device) -> Box<dyn Train> {
         let (loss, optimizer) = self.loss_and_optimizer();
         let (examples, batch) = self.examples();
@@ -70,7 +71,7 @@ impl Kind {
         trainer
     }
 
-    /// Losses and parameters after some steps of this process alone, on the CPU engine in a precision.
+    /// Trains some steps in one process on the CPU engine, in the precision `F`. Returns the losses and the parameters.
     pub(crate) fn train_alone<F: Float>(self, steps: usize) -> [Vec<f64>; 2] {
         let network = cpu::Network::<F>::new(&self.network()).unwrap();
         let (loss, optimizer) = self.loss_and_optimizer();
@@ -88,7 +89,7 @@ impl Kind {
     }
 }
 
-/// A device for each engine.
+/// Returns one device for each engine.
 pub(crate) fn devices() -> Vec<Device> {
     let gpu = Gpu::new().unwrap();
     vec![Device::cpu("a test"), Device::with_gpu(gpu, "a test")]

@@ -1,4 +1,4 @@
-//! Error bounds of a gradient: the bounds of each operation are carried through both passes, beside the values.
+//! Error bounds of gradients. Both passes are computed with an error bound for each value.
 
 use ndarray::{Array2, Zip};
 
@@ -16,13 +16,13 @@ pub(crate) struct Uncertain {
 }
 
 impl Uncertain {
-    /// Values from a file, without error.
+    /// Values without error, as read from a file.
     pub(crate) fn exact(value: Array2<f64>) -> Self {
         let error = Array2::zeros(value.raw_dim());
         Self { value, error }
     }
 
-    /// Bytes divided by 255.
+    /// Pixels: bytes divided by 255, with the error of the division.
     pub(crate) fn pixels(precision: Precision, pixels: &Array2<u8>) -> Self {
         let value = pixels.mapv(|pixel| f64::from(pixel) / 255.0);
         let error = value.mapv(|value| DIVISION * precision.ulp() * value);
@@ -33,7 +33,7 @@ impl Uncertain {
         self.value.mapv(f64::abs)
     }
 
-    /// The elementwise sum, rounded.
+    /// Returns the elementwise sum, with the error of its rounding.
     fn plus(&self, other: &Self, precision: Precision) -> Self {
         let value = &self.value + &other.value;
         let errors = &self.error + &other.error;
@@ -45,7 +45,7 @@ impl Uncertain {
     }
 }
 
-/// Error bounds of the gradients by all parameters, one after another.
+/// Returns the error bounds of the gradients with respect to all parameters, in one list.
 pub(crate) fn gradient_bounds(
     precision: Precision,
     network: &Network,
@@ -75,7 +75,7 @@ pub(crate) fn gradient_bounds(
     let last = network.nodes.len();
     deltas[last] = Some(loss.doutputs(precision, &values[last], targets));
     for (index, node) in network.nodes.iter().enumerate().rev() {
-        // A value that is named but not added anywhere has no gradient.
+        // A value that no later value depends on has no gradient.
         let Some(delta) = deltas[index + 1].take() else {
             continue;
         };
@@ -124,13 +124,13 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
         .for_each(|value, error| {
             let x = *value;
             (*value, *error) = match activation {
-                // An input that is certainly below 0 gives exactly 0.
+                // If the input is below 0 by more than its error, the output is exactly 0.
                 Activation::Relu => (x.max(0.0), error.min((x + *error).max(0.0))),
-                // The slope is at most 1/4.
+                // The derivative is at most 1/4.
                 Activation::Sigmoid => (sigmoid(x), *error / 4.0 + precision.sigmoid(x)),
-                // The slope is at most 1.
+                // The derivative is at most 1.
                 Activation::Tanh => (x.tanh(), *error + precision.tanh(x)),
-                // The slope is at most 1.13.
+                // The derivative is at most 1.13.
                 Activation::Gelu => (x * distribution(x), 1.13 * *error + precision.gelu(x)),
                 Activation::LeakyRelu { slope } if x > 0.0 => (x, slope.abs().max(1.0) * *error),
                 Activation::LeakyRelu { slope } => {
@@ -142,7 +142,7 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
     Uncertain { value, error }
 }
 
-/// Error of a product with a slope, which the crate stores in `f32`.
+/// Returns the error of the product of `x` and a slope, which the crate stores in `f32`.
 fn scaled(precision: Precision, slope: f64, x: f64) -> f64 {
     let of_slope = f64::from(f32::EPSILON) / 2.0;
     (slope * x).abs() * (of_slope + precision.unit) + precision.tiny
@@ -201,7 +201,7 @@ fn activate_backward(
 type Rows<'a> = ndarray::ArrayView2<'a, f64>;
 type Changed<'a> = ndarray::ArrayViewMut2<'a, f64>;
 
-/// Backward pass of an activation whose slope is 1 where `x` is above 0, and `slope` elsewhere.
+/// Backward pass of an activation whose derivative is 1 where `x` is above 0, and `slope` elsewhere.
 fn rectify(
     all: Zip<(Changed<'_>, Changed<'_>, Rows<'_>, Rows<'_>), ndarray::Ix2>,
     precision: Precision,
@@ -212,7 +212,7 @@ fn rectify(
         let of_side = |is_open: bool| if is_open { 1.0 } else { slope };
         let mut most = *error * of_side(is_open).abs();
         if x.abs() <= uncertainty {
-            // Either side may have been taken.
+            // The sign of `x` is uncertain, so either derivative may have been used.
             let other = of_side(!is_open);
             most = (*error * other.abs()).max(most) + dx.abs() * (1.0 - slope).abs();
         }

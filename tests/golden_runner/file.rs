@@ -1,4 +1,4 @@
-//! Reads golden files, and checks that nothing in them is ignored.
+//! Reads golden files. Checks that the runner has read everything in a file, so that nothing is silently ignored.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,11 @@ use safetensors::{Dtype, SafeTensors};
 /// The reason why a file was not checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Its form is unknown to the runner, or it could not be run.
+    /// The runner does not know the form of the file, or could not run its contents.
     Failed(String),
 }
 
-/// Elements of one of the three supported types.
+/// The elements of a tensor, in one of the three supported types.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
     F32(Vec<f32>),
@@ -33,7 +33,7 @@ pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) tensors: BTreeMap<String, Array>,
-    /// Keys and tensors that have been read.
+    /// The names of the keys and tensors that have been read.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -69,19 +69,19 @@ impl File {
         Refusal::Failed(format!("{}: {why}", self.name))
     }
 
-    /// The value of a metadata key, if the key exists.
+    /// Returns the value of a metadata key, if the key exists.
     pub(crate) fn find(&self, key: &str) -> Option<&str> {
         self.read.borrow_mut().insert(key.to_owned());
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The value of a required metadata key.
+    /// Returns the value of a required metadata key.
     pub(crate) fn key(&self, key: &str) -> Result<&str, Refusal> {
         self.find(key)
             .ok_or_else(|| self.failed(format!("metadata key \"{key}\" is missing")))
     }
 
-    /// The value of a metadata key as a number, if the key exists.
+    /// Returns the value of a metadata key as a number, if the key exists.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
         let parse = |value: &str| {
             let wrong = || self.failed(format!("metadata key \"{key}\" is no number: \"{value}\""));
@@ -90,7 +90,7 @@ impl File {
         self.find(key).map(parse).transpose()
     }
 
-    /// A refusal: the key has an unknown value.
+    /// Returns the refusal that a key has an unknown value.
     pub(crate) fn unknown(&self, key: &str, value: &str) -> Refusal {
         self.failed(format!(
             "metadata key \"{key}\" asks for \"{value}\", which is unknown"
@@ -107,7 +107,7 @@ impl File {
         Ok(array)
     }
 
-    /// Rows and columns of a tensor; a vector is one row.
+    /// Returns the number of rows and columns of a tensor. A vector is one row.
     pub(crate) fn shape(&self, name: &str) -> Result<[usize; 2], Refusal> {
         match self.tensor(name)?.shape[..] {
             [] => Ok([1, 1]),
@@ -117,7 +117,7 @@ impl File {
         }
     }
 
-    /// The extents of a tensor, at least one.
+    /// Returns the extents of a tensor. A tensor without extents (a single number) is refused.
     pub(crate) fn extents(&self, name: &str) -> Result<Vec<usize>, Refusal> {
         match self.tensor(name)?.shape[..] {
             [] => Err(self.failed(format!("tensor {name} is a number, and no array"))),
@@ -125,12 +125,13 @@ impl File {
         }
     }
 
-    /// Whether a tensor holds integers.
+    /// Returns whether the elements of a tensor are integers.
     pub(crate) fn is_i32(&self, name: &str) -> Result<bool, Refusal> {
         Ok(matches!(self.tensor(name)?.data, Data::I32(_)))
     }
 
-    /// Compares shapes without leading extents of 1: a file may store a vector as a row, and a number as a vector.
+    /// Returns a tensor, which must have this shape. Leading extents of 1 do not count: a file may store a vector as a
+    /// row, and a number as a vector.
     fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&Array, Refusal> {
         let tensor = self.tensor(name)?;
         let found = &tensor.shape;
@@ -155,7 +156,7 @@ impl File {
         }
     }
 
-    /// Features of examples: numbers, or indices that must lie in `0..below`.
+    /// Returns the features of examples: numbers, or indices that must be less than `below`.
     pub(crate) fn features(
         &self,
         name: &str,
@@ -165,14 +166,14 @@ impl File {
         match below {
             Some(below) if self.is_i32(name)? => {
                 let indices = self.u32(name, shape, below)?;
-                // Every index is exact in `f32`: an embedding cannot have more rows.
+                // `f32` can represent every index exactly, because the number of an embedding's rows is limited.
                 Ok(indices.into_iter().map(|index| index as f32).collect())
             }
             _ => self.f32(name, shape),
         }
     }
 
-    /// Integers that must lie in `0..below`.
+    /// Returns the integers of a tensor, which must be in `0..below`.
     pub(crate) fn u32(
         &self,
         name: &str,
@@ -191,7 +192,7 @@ impl File {
         values.iter().map(in_range).collect()
     }
 
-    /// The prefixes of the tensors' names. Each prefix is a case: `3x5x7.` for `3x5x7.dw`.
+    /// Returns the prefixes of the tensors' names, such as `3x5x7.` for `3x5x7.dw`. Each prefix is a case.
     pub(crate) fn cases(&self) -> BTreeSet<String> {
         let prefix = |name: &String| match name.rsplit_once('.') {
             Some((case, _)) => format!("{case}."),
@@ -225,7 +226,7 @@ fn numbers<T, const SIZE: usize>(bytes: &[u8], from: fn([u8; SIZE]) -> T) -> Vec
     chunks.iter().map(|&chunk| from(chunk)).collect()
 }
 
-/// All golden files below a directory, sorted by name.
+/// Returns the paths of all golden files in a directory and its subdirectories, sorted by name.
 pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
         Refusal::Failed(format!("{}: {error}", path.display()))

@@ -1,4 +1,4 @@
-//! Golden vectors of layers over images.
+//! Golden vectors of layers for images.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run, upload}
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, SINGLE};
 
-/// The options of a case from the metadata. Sizes are [height, width].
+/// The options of a case, as the metadata gives them. Each value is [height, width].
 pub(crate) type Options = BTreeMap<String, [usize; 2]>;
 
-/// The options of a case.
+/// Reads the options of a case.
 pub(crate) fn options(file: &File, prefix: &str) -> Result<Options, Refusal> {
     let mut cases: BTreeMap<String, Options> = json(file, "cases")?;
     let case = prefix.trim_end_matches('.');
@@ -28,7 +28,7 @@ pub(crate) fn options(file: &File, prefix: &str) -> Result<Options, Refusal> {
     options.ok_or_else(|| file.failed(format!("\"cases\" has no options of {case}")))
 }
 
-/// The number of rows of a tensor of images, and the shape of an image.
+/// Returns the number of images in a tensor, and the shape of an image.
 pub(crate) fn extents(file: &File, name: &str) -> Result<(usize, [usize; 3]), Refusal> {
     match file.extents(name)?[..] {
         [rows, channels, height, width] => Ok((rows, [channels, height, width])),
@@ -94,7 +94,7 @@ impl Convolution {
         })
     }
 
-    /// `y`, `dx` and the gradients by the parameters, by the reference.
+    /// Computes `y`, `dx` and the gradients with respect to the parameters by the reference.
     fn by_reference<F: Float>(&self, of: impl Fn(&Array2<f32>) -> Array2<F>) -> Vec<Array2<F>> {
         let x = of(&self.x);
         let dy = of(&self.dy);
@@ -113,7 +113,7 @@ impl Convolution {
         [vec![y, dx], gradients].concat()
     }
 
-    /// The same results on a GPU. The variant over bytes has no `dx`; `dx_of_bytes` takes its place.
+    /// Computes the same results on a GPU. The variant for bytes computes no `dx`, so `dx_of_bytes` is returned for it.
     fn on_gpu(
         &self,
         gpu: &Gpu,
@@ -152,7 +152,7 @@ impl Convolution {
     }
 }
 
-/// The bytes of `x`, if every element is a byte divided by 255.
+/// Returns `x` as bytes if every element is a byte divided by 255.
 fn bytes_of(x: &Array2<f32>) -> Option<Vec<u8>> {
     let byte = |&value: &f32| {
         (0..=255).find(|&byte| value.to_bits() == (f32::from(byte) / 255.0).to_bits())

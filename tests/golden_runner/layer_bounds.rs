@@ -1,5 +1,5 @@
-//! Error bounds of a layer's results, given the error bounds of its inputs: products with a weight, pooling,
-//! normalization and embeddings. Sums of magnitudes and of errors are computed by the layer's own definition.
+//! Error bounds of a layer's results, from the error bounds of its inputs. The layers are products with a weight,
+//! pooling, normalization and embeddings. The layer's own definition computes the sums of magnitudes and of errors.
 
 use ndarray::{Array2, Zip};
 
@@ -10,11 +10,11 @@ use crate::tolerance::{DIVISION, Precision};
 
 type Matrix = Array2<f64>;
 
-/// The result of a backward pass: the gradient by the input with its bounds, and the bounds of the parameters'
-/// gradients.
+/// The result of a backward pass: the gradient with respect to the input, with its error bounds, and the error bounds
+/// of the parameters' gradients.
 pub(crate) type Pulled = (Uncertain, Vec<Matrix>);
 
-/// `y` of a layer other than an activation.
+/// Computes `y` of a layer that is not an activation.
 pub(crate) fn forward(
     precision: Precision,
     layer: &Placed,
@@ -50,7 +50,7 @@ pub(crate) fn forward(
     }
 }
 
-/// The backward pass of a layer other than an activation.
+/// The backward pass of a layer that is not an activation.
 pub(crate) fn backward(
     precision: Precision,
     layer: &Placed,
@@ -89,7 +89,7 @@ pub(crate) fn backward(
     }
 }
 
-/// Rounding error of means of at most `count` numbers: a sum and a division.
+/// Returns the rounding errors of means of at most `count` numbers: of a sum and a division.
 fn of_mean(precision: Precision, count: usize, magnitudes: &Matrix, value: &Matrix) -> Matrix {
     let sums = magnitudes.mapv(|mean| precision.sum(count, mean));
     sums + value.mapv(|value| DIVISION * precision.ulp() * value.abs())
@@ -117,7 +117,8 @@ fn products(
     (Uncertain { value, error }, vec![dw, db])
 }
 
-/// Calls `see` for each window with the element of `y`, the window's pixels in order, and the index of the largest.
+/// Calls `see` for each window. Its arguments are the index of the element of `y`, the window's pixels in order, and
+/// the index of the largest pixel.
 fn for_each_window(
     layer: &Placed,
     [kernel, stride, padding]: Window,
@@ -149,7 +150,7 @@ fn for_each_window(
     }
 }
 
-/// The error of a maximum is at most the largest error in its window.
+/// Forward pass of max pooling. The error of a maximum is at most the largest error in its window.
 fn max_pool(layer: &Placed, window: Window, x: &Uncertain) -> Uncertain {
     let mut y = Uncertain::exact(Matrix::zeros((x.value.nrows(), layer.spec.output.len())));
     for_each_window(layer, window, &x.value, |of_y, pixels, winner| {
@@ -160,7 +161,8 @@ fn max_pool(layer: &Placed, window: Window, x: &Uncertain) -> Uncertain {
     y
 }
 
-/// Where another pixel may be the maximum, both gradients may be wrong by the whole gradient.
+/// Backward pass of max pooling. If another pixel may be the maximum, the gradients of both pixels may be wrong by the
+/// whole gradient.
 fn max_pool_backward(
     precision: Precision,
     layer: &Placed,
@@ -194,21 +196,21 @@ fn max_pool_backward(
     dx
 }
 
-/// Normalized values: the group's mean is subtracted, and the result is divided by the group's deviation. A group is
-/// a channel over all rows, or a row.
+/// The normalized values of a layer: the group's mean is subtracted, and the result is divided by the group's standard
+/// deviation. A group is a channel over all rows, or a row.
 struct Normalized<'a> {
     precision: Precision,
     layer: &'a Placed,
     of: Normal,
-    /// `x̂`, as (rows, columns).
+    /// The normalized values `x̂`, as a matrix (rows, columns).
     normal: Uncertain,
-    /// For each group: `1/√(variance + eps)`, and its relative error.
+    /// For each group: `1/√(variance + eps)` and its relative error.
     inverse: Vec<[f64; 2]>,
     /// The number of values in a group.
     count: usize,
 }
 
-/// The group and the parameter of an element.
+/// Returns the indices of an element's group and of its parameter.
 fn group_of(layer: &Placed, of: Normal, [row, column]: [usize; 2]) -> [usize; 2] {
     let channels = layer.input.extents()[0];
     match of {
@@ -263,7 +265,8 @@ impl<'a> Normalized<'a> {
                     + precision.settings * eps;
                 let of_eps = 2.0 * precision.unit + precision.settings;
                 let least = (variance - error).max(eps * (1.0 - of_eps));
-                // Either a root and a division, or an inverse root.
+                // The inverse of the deviation is computed either by a square root and a division, or by an inverse
+                // square root.
                 let of_root = (variance / least).sqrt() - 1.0 + 6.0 * precision.ulp();
                 [1.0 / variance.sqrt(), of_root]
             })
@@ -285,12 +288,12 @@ impl<'a> Normalized<'a> {
         }
     }
 
-    /// The group and the parameter of an element.
+    /// Returns the indices of an element's group and of its parameter.
     fn group(&self, (row, column): (usize, usize)) -> [usize; 2] {
         group_of(self.layer, self.of, [row, column])
     }
 
-    /// `weight·x̂ + bias`, with a rounding for each operation.
+    /// Returns `weight·x̂ + bias`, with the error of one rounding per operation.
     fn scaled(mut self, parameters: &[Matrix]) -> Uncertain {
         let [weight, bias] = [0, 1].map(|at| parameters[at].iter().copied().collect::<Vec<_>>());
         let layer = self.layer;
@@ -309,8 +312,8 @@ impl<'a> Normalized<'a> {
         self.normal
     }
 
-    /// `dbias = Σ dy`, `dweight = Σ dy·x̂`, `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)`, where `g = weight·dy`, and the
-    /// sums of `g` are over a group.
+    /// Computes `dbias = Σ dy`, `dweight = Σ dy·x̂` and `dx = inverse·(g − (Σ g + x̂·Σ g·x̂)/n)`. Here `g = weight·dy`,
+    /// and the sums with `g` are over a group of `n` values.
     fn backward(&self, parameters: &[Matrix], delta: &Uncertain) -> Pulled {
         let weight: Vec<f64> = parameters[0].iter().copied().collect();
         let [mut of_weight, mut of_bias] = [(); 2].map(|()| vec![Sum::default(); weight.len()]);
@@ -355,7 +358,7 @@ impl<'a> Normalized<'a> {
             let along = product(along[group].rounded(precision, count), normal);
             let inner = g[0] - (all[0] + along[0]) / n;
             let magnitude = g[0].abs() + (all[0].abs() + along[0].abs()) / n;
-            // Products, sums and a division, each with a rounding.
+            // Products, sums and a division, each of which is rounded.
             let error = g[1] + (all[1] + along[1]) / n + 8.0 * precision.unit * magnitude;
             let [inverse, relative] = self.inverse[group];
             dx.value[at] = inverse * inner;
@@ -366,7 +369,7 @@ impl<'a> Normalized<'a> {
     }
 }
 
-/// A product of two numbers with errors, without its own rounding.
+/// Returns the product of two numbers with errors. The rounding of the product itself is not included.
 fn product([a, of_a]: [f64; 2], [b, of_b]: [f64; 2]) -> [f64; 2] {
     [a * b, a.abs() * of_b + of_a * (b.abs() + of_b)]
 }
@@ -386,7 +389,8 @@ impl Sum {
         self.magnitude += value.abs() + error;
     }
 
-    /// The sum and its error, including the rounding of `terms` terms, which are products of up to three numbers.
+    /// Returns the sum and its error. The error includes the rounding of `terms` terms, which are products of up to
+    /// three numbers.
     fn rounded(&self, precision: Precision, terms: usize) -> [f64; 2] {
         let rounding = precision.sum(terms, self.magnitude) + 2.0 * precision.unit * self.magnitude;
         [self.value, self.error + rounding]

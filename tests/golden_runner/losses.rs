@@ -1,4 +1,4 @@
-//! Losses with settings: how files describe them, their error bounds, and their golden vectors.
+//! Losses with settings: how golden files describe them, their error bounds, and the checks of their golden vectors.
 
 use ndarray::{Array2, ArrayView1, Zip};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ use crate::report::Table;
 use crate::tolerance::{DIVISION, DOUBLE, Precision, SINGLE, Softmax, sigmoid};
 use crate::training::Compared;
 
-/// A loss, with its settings in the file's precision. The crate stores them in `f32`.
+/// A loss of a golden file, with its settings in `f64`. The crate stores the settings in `f32`.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     MeanSquaredError,
@@ -26,7 +26,7 @@ pub(crate) enum Asked {
     },
     BinaryCrossEntropy,
     SoftmaxCrossEntropy,
-    /// Softmax cross-entropy with class weights, if there are any, and label smoothing.
+    /// Softmax cross-entropy with label smoothing and optional class weights.
     Adjusted {
         weights: Option<Vec<f64>>,
         smoothing: f64,
@@ -34,8 +34,8 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// Whether the loss of a minibatch is the mean of its parts' losses. With class weights it is not: each part has
-    /// its own sum of weights.
+    /// Returns whether the loss of a minibatch is the mean of the losses of its parts. This is not so with class
+    /// weights, because each part has another sum of weights.
     pub(crate) fn is_mean_of_parts(&self) -> bool {
         !matches!(
             self,
@@ -98,7 +98,7 @@ impl Asked {
         }
     }
 
-    /// The definition, with the file's settings.
+    /// Returns the definition of the loss, with the file's settings.
     pub(crate) fn criterion(&self) -> Criterion {
         match self {
             Self::Huber { delta } => Criterion::of(reference::Huber { delta: *delta }),
@@ -112,7 +112,7 @@ impl Asked {
         }
     }
 
-    /// The relative difference between the crate's settings and the file's.
+    /// Returns the relative difference between the crate's settings, which are `f32`, and the file's.
     pub(crate) fn rounding(&self) -> f64 {
         match self {
             Self::Huber { delta } => relative(*delta),
@@ -124,7 +124,7 @@ impl Asked {
         }
     }
 
-    /// The mean loss for exact outputs, and its error.
+    /// Returns the error of the mean loss for exact outputs.
     fn bound(&self, precision: Precision, outputs: &Array2<f64>, targets: &Compared) -> f64 {
         let count = outputs.len();
         let [sum, of_terms, weight] = match (self, targets) {
@@ -140,19 +140,19 @@ impl Asked {
             }
             other => unreachable!("no op has {other:?}"),
         };
-        // The divisor is a sum, too. A mean of means has two divisions and a product.
+        // The divisor is also a sum. A mean of means takes two divisions and a product.
         let divisions = (2.0 * DIVISION + 1.0) * precision.ulp() * sum;
         let sums = precision.sum(count, sum) + precision.sum(outputs.nrows(), sum);
         (1.001 * of_terms + sums + divisions) / weight + 2.0 * precision.tiny
     }
 
-    /// The loss of one output, and its error.
+    /// Returns the loss of one output, and its error.
     fn term(&self, precision: Precision, y: f64, t: f64) -> [f64; 2] {
         let unit = precision.unit;
         let ulp = precision.ulp();
         match self {
-            // Squared: the rounding of the difference counts twice, and two products are rounded. Linear: δ·|d| is
-            // at most twice the loss; |d|, the subtraction and the product are rounded. δ has an error, too.
+            // Quadratic part: the rounding of the difference counts twice, and two products are rounded. Linear part:
+            // δ·|d| is at most twice the loss; |d|, the subtraction and the product are rounded. δ also has an error.
             Self::Huber { delta } => {
                 let distance = (y - t).abs();
                 let loss = if distance <= *delta {
@@ -165,8 +165,8 @@ impl Asked {
                     (6.0 * unit + precision.settings) * loss + precision.tiny,
                 ]
             }
-            // The logarithm of a number from 1 to 2 has an error of 4 ULP of 1, e^−|z| the error of its exponent;
-            // the rest is rounded.
+            // The logarithm of a number from 1 to 2 has an error of 4 ULP of 1. e^−|z| also has the error of its
+            // exponent. All other operations are rounded.
             Self::BinaryCrossEntropy => {
                 let e = (-y.abs()).exp();
                 let linear = y.max(0.0) - y * t;
@@ -179,8 +179,8 @@ impl Asked {
         }
     }
 
-    /// The factor of each class's `−log softmax` in the term of a row, and its error: a division, three roundings,
-    /// and the smoothing.
+    /// Returns the factor of each class's `−log softmax` in the term of a row, and its error: the error of the label
+    /// smoothing, a division, and three roundings.
     fn factors(&self, precision: Precision, label: usize, classes: usize) -> Vec<[f64; 2]> {
         let Self::Adjusted { weights, smoothing } = self else {
             unreachable!("no other loss of classes has them");
@@ -196,7 +196,7 @@ impl Asked {
         (0..classes).map(of_class).collect()
     }
 
-    /// The sum of the labels' weights.
+    /// Returns the sum of the labels' weights.
     fn weight(&self, labels: &[u32]) -> f64 {
         let Self::Adjusted { weights, .. } = self else {
             return labels.len() as f64;
@@ -205,7 +205,7 @@ impl Asked {
         labels.iter().map(weight).sum()
     }
 
-    /// The sum of the rows' terms, its error, and the divisor.
+    /// Returns the sum of the rows' terms, its error, and the divisor.
     fn adjusted_terms(
         &self,
         precision: Precision,
@@ -227,7 +227,7 @@ impl Asked {
         [sum, error, self.weight(labels)]
     }
 
-    /// The gradient of the mean loss by the outputs, with its error.
+    /// Returns the gradient of the mean loss with respect to the outputs, with its error.
     pub(crate) fn doutputs(
         &self,
         precision: Precision,
@@ -258,7 +258,8 @@ impl Asked {
         }
     }
 
-    /// The derivative of one output's loss, before a difference and a product are rounded, and its error.
+    /// Returns the derivative of one output's loss, and its error. The roundings of a difference and a product are not
+    /// included yet.
     fn slope(&self, precision: Precision, [y, error]: [f64; 2], t: f64) -> [f64; 2] {
         match self {
             Self::MeanSquaredError => [2.0 * (y - t), 2.0 * error * (1.0 + 4.0 * precision.unit)],
@@ -269,7 +270,7 @@ impl Asked {
                     error * (1.0 + 4.0 * precision.unit) + precision.settings * slope.abs(),
                 ]
             }
-            // The slope of the sigmoid is at most 1/4.
+            // The derivative of the sigmoid is at most 1/4.
             Self::BinaryCrossEntropy => [sigmoid(y) - t, 0.2501 * error + precision.sigmoid(y)],
             other => unreachable!("refused: {other:?} of values"),
         }
@@ -284,7 +285,7 @@ impl Asked {
         let mut value = outputs.value.clone();
         let mut error = outputs.error.clone();
         let weight = self.weight(labels);
-        // The errors of the divisor, of its inverse, and of a product.
+        // The error of the divisor, of its inverse, and of a product.
         let of_scale = precision.sum(labels.len(), 1.0) + (DIVISION + 1.0) * precision.ulp();
         for (row, &label) in labels.iter().enumerate() {
             let vector = |of: ArrayView1<'_, f64>| of.to_vec();
@@ -332,7 +333,7 @@ fn softmax_gradient(precision: Precision, outputs: &Uncertain, labels: &[u32]) -
     Uncertain { value, error }
 }
 
-/// The class weights, if the file has this tensor.
+/// Returns the class weights, if the file has this tensor.
 fn tensor_of_weights(file: &File, name: &str) -> Result<Option<Vec<f64>>, Refusal> {
     if !file.tensors.contains_key(name) {
         return Ok(None);
@@ -342,7 +343,7 @@ fn tensor_of_weights(file: &File, name: &str) -> Result<Option<Vec<f64>>, Refusa
     Ok(Some(weights.into_iter().map(f64::from).collect()))
 }
 
-/// The options of a case, which must be numbers. An unknown option is refused.
+/// Reads the options of a case, which must be numbers. An unknown option is refused.
 fn options<const N: usize>(
     file: &File,
     case: &str,
@@ -369,7 +370,7 @@ fn options<const N: usize>(
     Ok(values)
 }
 
-/// A case of `huber`, `binary_cross_entropy_with_logits` or `softmax_cross_entropy_options`.
+/// Checks the cases of a file for `huber`, `binary_cross_entropy_with_logits` or `softmax_cross_entropy_options`.
 pub(crate) fn check(
     file: &File,
     prefix: String,

@@ -1,4 +1,4 @@
-//! The network of a golden training: layers in order. Values can be named, and added to later values.
+//! The network of a golden training: a list of layers. A value can have a name, and can be added to later values.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,7 +35,7 @@ impl Activation {
     }
 }
 
-/// The kind of a layer, which decides how errors propagate through it.
+/// The kind of a layer. It determines how errors propagate through the layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Activation(Activation),
@@ -47,11 +47,11 @@ pub(crate) enum Kind {
         places: usize,
     },
     MaxPool(Window),
-    /// The mean of `pixels` pixels.
+    /// Average pooling: the mean of `pixels` pixels.
     AvgPool {
         pixels: usize,
     },
-    /// The same numbers in another shape.
+    /// The numbers stay the same, in another shape.
     Flatten,
     /// Normalizes each channel over all rows, or each row. `momentum` is for the running values, if there are any.
     Normal {
@@ -68,7 +68,7 @@ pub(crate) enum Normal {
     Rows,
 }
 
-/// The origin of a value. Values are numbered; value 0 is the input.
+/// How a value is computed. Values are numbered; value 0 is the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Node {
     Layer { layer: usize, x: usize },
@@ -79,23 +79,24 @@ pub(crate) enum Node {
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) kind: Kind,
-    /// The reference, with the file's settings.
+    /// The reference of the layer, with the file's settings.
     definition: Twin,
     pub(crate) input: Shape,
     pub(crate) spec: LayerSpec,
-    /// The layer's index in the crate's names.
+    /// The layer's index in the crate's parameter names.
     place: usize,
     names: Names,
-    /// The index of its first parameter among all parameters, and of its first state tensor among all state.
+    /// The index of the layer's first parameter in the list of all parameters, and of its first state tensor in the
+    /// list of all state tensors.
     pub(crate) first: [usize; 2],
 }
 
-/// How a file names the parameters of a layer, after a role such as `init`.
+/// How a file names the parameters of a layer. In front of the name is a role such as `init`.
 #[derive(Debug, Clone, Copy)]
 enum Names {
-    /// `w` and `b` with the layer's number. Weights are not transposed.
+    /// `w` and `b` with the layer's number, such as `w1`. Weights are not transposed.
     Chain(usize),
-    /// PyTorch's names, with the layer's index in the list.
+    /// PyTorch's names with the layer's index in the list.
     Listed(usize),
 }
 
@@ -109,7 +110,7 @@ impl Names {
 }
 
 impl Placed {
-    /// The layer's own part of all parameters.
+    /// Returns the layer's own parameters from the list of all parameters.
     pub(crate) fn of<'a, T>(&self, parameters: &'a [T]) -> &'a [T] {
         &parameters[self.parameters()]
     }
@@ -130,7 +131,7 @@ impl Placed {
         kept.map(|dims| Array2::from_elem(dims, F::nan())).collect()
     }
 
-    /// Reads the tensors under a role, as matrices in the kernels' layout.
+    /// Reads the layer's tensors with a role, as matrices in the kernels' layout.
     fn read<T: Copy>(
         &self,
         role: &str,
@@ -151,7 +152,7 @@ impl Placed {
         specs.iter().map(of_spec).collect()
     }
 
-    /// The values under the crate's names, in the crate's shapes.
+    /// Returns the values with the crate's names and shapes.
     fn named<'a, F: Float>(
         &'a self,
         specs: &'a [ParameterSpec],
@@ -165,7 +166,7 @@ impl Placed {
         })
     }
 
-    /// `y` in evaluation, without state.
+    /// Computes `y` in an evaluation. The layer must have no state.
     pub(crate) fn apply(&self, parameters: &[Array2<f64>], x: &Array2<f64>) -> Array2<f64> {
         let mut y = Array2::from_elem((x.nrows(), self.spec.output.len()), f64::NAN);
         let input = (x.view(), self.input);
@@ -175,7 +176,8 @@ impl Placed {
         y
     }
 
-    /// The gradients by `x` and by the parameters. The layer must not need `y` or kept values.
+    /// Returns the gradients with respect to `x` and to the parameters. The layer's backward pass must not need `y` or
+    /// kept values.
     pub(crate) fn pull(
         &self,
         parameters: &[Array2<f64>],
@@ -199,7 +201,7 @@ impl Placed {
 pub(crate) struct Values<F> {
     /// All values. The last one is the output.
     pub(crate) values: Vec<Array2<F>>,
-    /// The kept values of each layer.
+    /// The values that each layer keeps for its backward pass.
     kept: Vec<Vec<Array2<F>>>,
 }
 
@@ -214,18 +216,18 @@ pub(crate) struct Network {
     /// The shape of an example.
     pub(crate) input: Vec<usize>,
     pub(crate) spec: Sequential,
-    /// The origin of each value after the input.
+    /// How each value after the input is computed.
     pub(crate) nodes: Vec<Node>,
     pub(crate) layers: Vec<Placed>,
     /// The shape of each value.
     shapes: Vec<Shape>,
-    /// The value that the next layer reads.
+    /// The number of the value that the next layer reads.
     here: usize,
     named: BTreeMap<String, (usize, ValueRef)>,
-    /// The relative differences between the crate's settings, which are `f32`, and the file's, summed: first of the
-    /// settings that the reference also stores in `f32`, then of all settings.
+    /// Sums of the relative differences between the crate's settings, which are `f32`, and the file's settings. The
+    /// first sum is for the settings that the reference also stores in `f32`, the second for all settings.
     pub(crate) rounding: [f64; 2],
-    /// The exclusive upper bound of an input of indices.
+    /// The exclusive upper bound of the input's indices. `None` if the inputs are not indices.
     pub(crate) indices_below: Option<usize>,
 }
 
@@ -244,7 +246,8 @@ impl Network {
         }
     }
 
-    /// A chain of `Linear` layers with an activation between them, from the tensors `w1`, `b1`, `w2` and so on.
+    /// Returns a chain of `Linear` layers with an activation between them. Its tensors in the file are `w1`, `b1`, `w2`
+    /// and so on.
     pub(crate) fn chain(widths: &[usize], activation: Option<Activation>) -> Self {
         let mut network = Self::new(widths[0].into());
         for (number, &outputs) in (1..).zip(&widths[1..]) {
@@ -258,7 +261,7 @@ impl Network {
         network
     }
 
-    /// The network of the metadata's list of layers.
+    /// Reads the network from the list of layers in the metadata.
     pub(crate) fn read(file: &File) -> Result<Self, Refusal> {
         let input: Vec<usize> = json(file, "input")?;
         let shape = shape(&input).ok_or_else(|| file.unknown("input", &format!("{input:?}")))?;
@@ -304,7 +307,7 @@ impl Network {
         let input = self.shapes[self.here];
         let spec = made.layer.spec(&input)?;
         let kind = match made.kind {
-            // The number of terms follows from the weight, whose shape is (inputs, outputs) or (outputs, …).
+            // The number of products follows from the shape of the weight: (inputs, outputs) or (outputs, …).
             Kind::Products { back, places, .. } => {
                 let weight = &spec.parameters[0];
                 let outputs = spec.parameters[1].shape.len();
@@ -343,7 +346,7 @@ impl Network {
         Ok(())
     }
 
-    /// The number of input elements.
+    /// Returns the number of elements of an input row.
     pub(crate) fn inputs(&self) -> usize {
         self.shapes[0].len()
     }
@@ -356,7 +359,7 @@ impl Network {
         self.layers.iter().any(|layer| !layer.spec.state.is_empty())
     }
 
-    /// Reads all parameters under a role, in order, as matrices.
+    /// Reads the parameters of all layers with a role, in order, as matrices.
     pub(crate) fn parameters<T: Copy>(
         &self,
         role: &str,
@@ -367,7 +370,7 @@ impl Network {
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Reads all layers' state under a role in the same way.
+    /// Reads the state of all layers with a role, in order, as matrices.
     pub(crate) fn state<T: Copy>(
         &self,
         role: &str,
@@ -378,7 +381,7 @@ impl Network {
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The initial state of all layers.
+    /// Returns the initial state of all layers.
     pub(crate) fn first_state<F: Float>(&self) -> Vec<Array2<F>> {
         let specs = self.layers.iter().flat_map(|layer| &layer.spec.state);
         let of_spec = |spec: &ParameterSpec| {
@@ -392,7 +395,7 @@ impl Network {
         specs.map(of_spec).collect()
     }
 
-    /// The weight of the initial state after `steps` steps, for each value.
+    /// Returns, for each state value, the factor with which the initial value still contributes after `steps` steps.
     pub(crate) fn left_of_state(&self, steps: usize) -> Vec<f64> {
         let of_layer = |layer: &Placed| {
             let left = match layer.kind {
@@ -405,7 +408,7 @@ impl Network {
         self.layers.iter().flat_map(of_layer).collect()
     }
 
-    /// The state under the crate's names, in the crate's shapes.
+    /// Returns the state with the crate's names and shapes.
     pub(crate) fn named_state<F: Float>(&self, state: &[Array2<F>]) -> Parameters<F> {
         let layers = self.layers.iter();
         layers
@@ -413,7 +416,7 @@ impl Network {
             .collect()
     }
 
-    /// The parameters under the crate's names, in the crate's shapes.
+    /// Returns the parameters with the crate's names and shapes.
     pub(crate) fn named<F: Float>(&self, parameters: &[Array2<F>]) -> Parameters<F> {
         let layers = self.layers.iter();
         layers
@@ -421,7 +424,7 @@ impl Network {
             .collect()
     }
 
-    /// Computes every value for these rows by the reference.
+    /// Computes every value of the network for these rows by the reference.
     pub(crate) fn values<F: Float>(
         &self,
         parameters: &[Array2<F>],
@@ -456,7 +459,8 @@ impl Network {
         }
     }
 
-    /// The gradients by all parameters, from the gradient by the output, by the reference.
+    /// Computes by the reference the gradients with respect to all parameters, from the gradient with respect to the
+    /// output.
     pub(crate) fn gradients<F: Float>(
         &self,
         parameters: &[Array2<F>],
@@ -514,7 +518,7 @@ impl Made {
     fn activation(of: Activation) -> Self {
         let made = Self::new(of.layer(), Kind::Activation(of));
         match of {
-            // The reference stores the slope in `f32`, too.
+            // The reference also stores the slope in `f32`.
             Activation::LeakyRelu { slope } => Self {
                 rounding: [(f64::from(single(slope)) - slope).abs(); 2],
                 ..made
@@ -527,7 +531,8 @@ impl Made {
         Self::new(ops::Linear::new(outputs), Self::products(1))
     }
 
-    /// A layer with `back` products per input gradient. The weight's shape determines the rest.
+    /// Returns the kind of a layer with `back` products per input gradient. The other fields are set later, from the
+    /// weight's shape.
     fn products(back: usize) -> Kind {
         Kind::Products {
             terms: 0,
@@ -629,7 +634,7 @@ impl Options<'_> {
         text.map(str::to_owned).ok_or_else(|| self.unknown(key))
     }
 
-    /// A count, at least 1.
+    /// Reads a count, which must be at least 1.
     fn count(&self, key: &str) -> Result<usize, Refusal> {
         let count = self.get(key)?.as_u64();
         let count = count.and_then(|count| usize::try_from(count).ok());
@@ -644,7 +649,7 @@ impl Options<'_> {
         }
     }
 
-    /// A [height, width] pair.
+    /// Reads a pair [height, width].
     fn pair(&self, key: &str, default: Option<[usize; 2]>) -> Result<[usize; 2], Refusal> {
         match (self.layer.get(key), default) {
             (None, Some(default)) => Ok(default),
@@ -652,14 +657,14 @@ impl Options<'_> {
         }
     }
 
-    /// Kernel, stride and padding of pooling, with PyTorch's defaults.
+    /// Reads kernel, stride and padding of a pooling layer, with PyTorch's defaults.
     fn window(&self) -> Result<Window, Refusal> {
         let kernel = self.pair("kernel", None)?;
         let stride = self.pair("stride", Some(kernel))?;
         Ok([kernel, stride, self.pair("padding", Some([0, 0]))?])
     }
 
-    /// Adds the crate's error message to a refusal.
+    /// Returns a refusal of this entry, with the reason `why`.
     fn refused(&self, why: &str) -> Refusal {
         let index = self.index;
         let layer = Value::Object(self.layer.clone());
@@ -726,7 +731,7 @@ pub(crate) fn single(value: f64) -> f32 {
     value
 }
 
-/// The relative difference between a setting and its `f32` value.
+/// Returns the relative difference between a setting and its `f32` value.
 pub(crate) fn relative(value: f64) -> f64 {
     match value {
         0.0 => 0.0,

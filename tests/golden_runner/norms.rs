@@ -15,7 +15,7 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run, upload}
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, Precision, SINGLE};
 
-/// A layer and its references, with the file's settings in full precision.
+/// A layer and its references in `f32` and `f64`. The references have the file's settings in `f64`.
 struct Layers<'a> {
     layer: &'a dyn Layer,
     single: &'a dyn reference::Layer<f32>,
@@ -30,11 +30,11 @@ struct Given {
     dy: Array2<f32>,
     parameters: Vec<Array2<f32>>,
     state: Vec<Array2<f32>>,
-    /// Whether the gradient by `x` is computed.
+    /// Whether the gradient with respect to `x` is computed.
     has_dx: bool,
 }
 
-/// The options of a case. Each one must be read.
+/// The options of a case. Every option must be read, so that none is ignored.
 struct Options {
     of: Map<String, Value>,
     case: String,
@@ -149,8 +149,8 @@ impl Given {
             .map(move |kept| kept.tensor_shape(rows))
     }
 
-    /// `y`, `dx` if it is computed, the gradients by the parameters, the state after the step and, for a layer with
-    /// state, `y` in an evaluation.
+    /// Computes by the reference: `y`, `dx` if needed, the gradients with respect to the parameters, the state after
+    /// the step and, for a layer with state, `y` in an evaluation.
     fn by_reference<F: Float>(&self, layer: &dyn reference::Layer<F>) -> Outputs {
         let [x, dy] = [&self.x, &self.dy].map(of_f32::<F>);
         let parameters: Vec<Array2<F>> = self.parameters.iter().map(of_f32).collect();
@@ -223,7 +223,7 @@ impl Given {
         run(gpu, recorder, &results)
     }
 
-    /// Compares all engines. `allowed` returns the tolerances in the order of `expected`.
+    /// Compares all engines with the expected results. `allowed` returns the tolerances, in the order of `expected`.
     fn compare(
         &self,
         (file, prefix): (&File, &str),
@@ -259,7 +259,7 @@ fn expected(
     names.iter().map(read).collect()
 }
 
-/// The rows of features, and the extents of the tensor.
+/// Reads the rows of features, and the extents of their tensor.
 fn rows(file: &File, prefix: &str) -> Result<(Array2<f32>, Vec<usize>), Refusal> {
     let name = format!("{prefix}x");
     let extents = file.extents(&name)?;
@@ -388,7 +388,7 @@ pub(crate) fn embedding(
             let of_weight = sums
                 .into_iter()
                 .map(|(terms, sum)| precision.sum(terms, sum));
-            // A lookup does not round.
+            // A lookup in the table does not round, so its tolerance is 0.
             vec![vec![0.0; dy.len()], of_weight.collect()]
         },
     )

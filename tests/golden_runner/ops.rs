@@ -1,4 +1,5 @@
-//! Golden vectors of single ops, compared with the reference in both precisions and with every variant on the GPU.
+//! Golden vectors of single ops. They are compared with the reference in both precisions, and with every variant of the
+//! kernels on the GPU.
 
 use ndarray::Array2;
 use wgrad::kernel::Element;
@@ -20,10 +21,10 @@ use crate::tolerance::{DOUBLE, Precision, SINGLE, sigmoid};
 /// The outputs of one engine for a case, in the order of `Case::expected`.
 pub(crate) type Outputs = Vec<Vec<f64>>;
 
-/// One case, compared with every engine.
+/// A case, whose expected outputs are compared with the outputs of every engine.
 pub(crate) struct Case {
     pub(crate) prefix: String,
-    /// Names of the outputs, and PyTorch's values.
+    /// The names of the outputs, and the values that PyTorch computed.
     pub(crate) expected: Vec<(&'static str, Vec<f64>)>,
     pub(crate) engines: Vec<(&'static str, Precision, Outputs)>,
 }
@@ -59,7 +60,8 @@ pub(crate) fn check(file: &File, gpu: &Gpu, table: &mut Table) -> Result<(), Ref
 }
 
 impl Case {
-    /// `allowed` returns the tolerance of each element of each output, for a precision.
+    /// Compares an engine's outputs with the expected ones. `allowed` returns the tolerance of each element of each
+    /// output, for a precision.
     pub(crate) fn compare(
         &self,
         file: &File,
@@ -174,12 +176,12 @@ fn affine_gpu(gpu: &Gpu, variant: Variant, given: &[Array2<f32>]) -> Result<Outp
     run(gpu, recorder, &[&y, &dx, &gradients[0], &gradients[1]])
 }
 
-/// An activation, with everything that its check needs.
+/// An activation, with its formulas, kernels and tolerances.
 struct Activation {
     layer: &'static (dyn Layer + Sync),
     single: &'static (dyn reference::Layer<f32> + Sync),
     double: &'static (dyn reference::Layer<f64> + Sync),
-    /// Tolerances of `y` and `dx` from `x` and `dy`.
+    /// Returns the tolerances of `y` and `dx`, from `x` and `dy`.
     allowed: fn(Precision, f64, f64) -> [f64; 2],
 }
 
@@ -187,7 +189,7 @@ const RELU: Activation = Activation {
     layer: &ops::Relu,
     single: &reference::Relu,
     double: &reference::Relu,
-    // ReLU does not round.
+    // ReLU does not round, so its tolerances are 0.
     allowed: |_, _, _| [0.0, 0.0],
 };
 const SIGMOID: Activation = Activation {
@@ -331,7 +333,8 @@ fn softmax_cross_entropy(
             let bounds = precision.softmax(&row.to_vec(), &exact, label as usize, rows);
             let loss = crate::tolerance::Softmax::of(&row.to_vec(), label as usize).loss;
             losses += bounds.loss + precision.sum(rows, loss.abs());
-            // The probability is computed as rows·dlogits + onehot, so its tolerance follows from that of dlogits.
+            // The probabilities are computed from the gradient, as rows·dlogits + onehot. So their tolerance follows
+            // from the tolerance of `dlogits`.
             let scaled = bounds.dlogits.iter().map(|bound| rows as f64 * bound);
             probabilities.extend(scaled);
             dlogits.extend(bounds.dlogits);
@@ -341,7 +344,7 @@ fn softmax_cross_entropy(
     Ok(())
 }
 
-/// Recovers the probabilities from the gradient.
+/// Computes the probabilities from the gradient with respect to the logits.
 fn probabilities(dlogits: &[f64], labels: &[u32]) -> Vec<f64> {
     let rows = labels.len();
     let classes = dlogits.len() / labels.len();
@@ -479,7 +482,7 @@ pub(crate) fn of_f32<F: Float>(values: &Array2<f32>) -> Array2<F> {
     values.mapv(|value| F::from_f64(value.into()))
 }
 
-/// An array of the same shape, filled with NaN to show elements that are not written.
+/// Returns an array of the same shape, filled with NaN. An element that is not written stays NaN.
 pub(crate) fn poisoned<F: Float>(like: &Array2<F>) -> Array2<F> {
     like.mapv(|_| F::nan())
 }

@@ -1,5 +1,5 @@
-//! The optimizer of a golden training. Hyperparameters have PyTorch's names, and PyTorch's defaults if they are
-//! absent.
+//! The optimizer of a golden training. The file's hyperparameters have PyTorch's names. If one is missing, it has
+//! PyTorch's default.
 
 use wgrad::ops::{AdaGrad, Adam, AdamW, Group, Optimizer, RmsProp, Sgd};
 use wgrad::reference::{self, Rule};
@@ -15,7 +15,7 @@ pub(crate) struct Asked {
     scheduler: Option<Scheduler>,
 }
 
-/// The method, with all numbers in the file's precision.
+/// The update method, with all hyperparameters in `f64`.
 #[derive(Debug, Clone, Copy)]
 enum Method {
     Sgd(reference::Sgd),
@@ -24,7 +24,7 @@ enum Method {
     RmsProp(reference::RmsProp),
 }
 
-/// Keys of unsupported features. Only values that switch the feature off are accepted.
+/// Keys of PyTorch features that the crate does not support. Only values that switch the feature off are accepted.
 const OFF: [&str; 7] = [
     "dampening",
     "maximize",
@@ -81,7 +81,7 @@ impl Asked {
         })
     }
 
-    /// Whether the learning rate is the optimizer's only number.
+    /// Returns whether the learning rate is the only hyperparameter.
     pub(crate) fn is_plain(&self) -> bool {
         let is_plain = matches!(
             self.method,
@@ -90,7 +90,8 @@ impl Asked {
         is_plain && self.max_norm.is_none() && self.scheduler.is_none()
     }
 
-    /// As in PyTorch, all parameters decay. The crate's default is that only weights decay.
+    /// Returns a group in which weight decay applies to all parameters, as in PyTorch. In the crate's default, it
+    /// applies only to weights.
     pub(crate) fn group(&self) -> Group {
         let weight_decay = match self.method {
             Method::Sgd(asked) => asked.weight_decay,
@@ -105,13 +106,13 @@ impl Asked {
         }
     }
 
-    /// The factor of the learning rate at a step.
+    /// Returns the factor of the learning rate at a step.
     pub(crate) fn factor(&self, step: u64) -> f64 {
         let scheduler = self.scheduler;
         scheduler.map_or(1.0, |scheduler| scheduler.factor(step))
     }
 
-    /// The reference with these numbers, and the number of state values per parameter.
+    /// Returns the reference with these hyperparameters, and its number of state values per parameter.
     pub(crate) fn rule(&self) -> (Rule, usize) {
         let (rule, kept) = match self.method {
             Method::Sgd(sgd) => (Rule::of(sgd), usize::from(sgd.momentum != 0.0)),
@@ -126,7 +127,7 @@ impl Asked {
         (rule, kept)
     }
 
-    /// The crate's optimizer with these settings, all numbers rounded to `f32`.
+    /// Returns the crate's optimizer with these hyperparameters, rounded to `f32`.
     pub(crate) fn build(&self, learning_rate: f32) -> Box<dyn Optimizer> {
         let optimizer = self.method.build(learning_rate);
         let optimizer = match self.max_norm {
@@ -199,7 +200,7 @@ fn is_true(file: &File, key: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// `0.9,0.999`, with or without brackets; or two separate keys.
+/// Reads the two betas of Adam: from one key (`0.9,0.999`, with or without brackets) or from two separate keys.
 fn betas(file: &File) -> Result<[f64; 2], Refusal> {
     let Some(text) = file.find("betas") else {
         let [first, second] = [file.number("beta1")?, file.number("beta2")?];

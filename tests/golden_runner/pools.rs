@@ -1,4 +1,4 @@
-//! Golden vectors of pooling: windows on images, with the options of each case.
+//! Golden vectors of pooling layers for images. Each case has its own options.
 
 use ndarray::Array2;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use crate::ops::{Case, Outputs, into_f64, matrix, of_f32, poisoned, run};
 use crate::report::Table;
 use crate::tolerance::{DIVISION, DOUBLE, Precision, SINGLE};
 
-/// The value that pooling takes from a window.
+/// The value that pooling computes from a window: the maximum or the mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     Max,
@@ -81,7 +81,7 @@ pub(crate) fn check(
     }
     let magnitudes = Given {
         image,
-        // The maxima of magnitudes would be at other positions.
+        // For max pooling, the magnitudes of `x` are not used: their maxima would be at other positions.
         x: match taken {
             Taken::Max => given.x.clone(),
             Taken::Mean => given.x.mapv(f32::abs),
@@ -92,12 +92,12 @@ pub(crate) fn check(
     let [[kernel_height, kernel_width], ..] = window;
     let exact = case.expected.clone();
     case.compare(file, table, |precision| match taken {
-        // Only sums of gradients are rounded.
+        // In max pooling, only sums of gradients are rounded.
         Taken::Max => vec![
             vec![0.0; given.dy.len()],
             of_sums(precision, kernel_height * kernel_width, &sums[1]),
         ],
-        // A mean: a sum and a division.
+        // A mean has the errors of a sum and of a division.
         Taken::Mean => [0, 1]
             .map(|at| {
                 let rounded = of_sums(precision, kernel_height * kernel_width, &sums[at]);
@@ -117,7 +117,7 @@ fn of_sums(precision: Precision, count: usize, magnitudes: &[f64]) -> Vec<f64> {
     sums.map(|&sum| precision.sum(count, sum)).collect()
 }
 
-/// The window that a case's options describe. An unknown option is refused.
+/// Returns the window that a case's options describe. An unknown option is refused.
 fn window(file: &File, case: &str) -> Result<Window, Refusal> {
     let failed = |why: String| file.failed(format!("metadata key \"cases\": {why}"));
     let all: Map<String, Value> =
@@ -138,7 +138,7 @@ fn window(file: &File, case: &str) -> Result<Window, Refusal> {
     }
 }
 
-/// Height and width, or one number for both.
+/// Parses a height and a width, or one number for both.
 pub(crate) fn pair(value: &Value) -> Option<[usize; 2]> {
     let number = |value: &Value| usize::try_from(value.as_u64()?).ok();
     match value {
@@ -158,7 +158,7 @@ fn extents(file: &File, tensor: &str) -> Result<[usize; 4], Refusal> {
     })
 }
 
-/// The layer of a window, and other layers that are equivalent for images of this size.
+/// Returns the layer with this window, and other layers that give the same results for images of this size.
 fn layers(
     taken: Taken,
     [kernel, stride, padding]: Window,

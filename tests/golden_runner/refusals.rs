@@ -1,4 +1,4 @@
-//! Tests of the runner itself: which files it must refuse, and that it detects a single wrong element.
+//! Tests of the runner itself: it must refuse certain files, and must detect a single wrong element.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn assert_refused(file: &File, named: &[&str]) {
     }
 }
 
-/// The file with one metadata key set, or removed.
+/// Returns a golden file in which one metadata key is set, or removed if `value` is `None`.
 fn with_key(name: &str, key: &str, value: Option<&str>) -> File {
     let mut file = open(name);
     match value {
@@ -92,7 +92,7 @@ fn golden_values_of_metadata_that_are_unknown_are_refused() {
     }
 }
 
-/// The list of layers with one entry replaced.
+/// Returns a golden file whose list of layers has one entry replaced.
 fn with_layer(index: usize, layer: &str) -> File {
     let file = open(NETWORK);
     let mut layers: Vec<serde_json::Value> =
@@ -102,7 +102,7 @@ fn with_layer(index: usize, layer: &str) -> File {
     with_key(NETWORK, "network", Some(&text))
 }
 
-/// The list of layers, where all layers with 16 outputs get another number of outputs.
+/// Returns a golden file in whose list of layers all layers with 16 outputs get another number of outputs.
 fn with_network_of(outputs: usize) -> File {
     let text = open(NETWORK).metadata["network"].replace("16", &outputs.to_string());
     with_key(NETWORK, "network", Some(&text))
@@ -183,7 +183,7 @@ fn golden_options_of_losses_that_are_unknown_or_wrong_are_refused() {
     }
     let file = with_key("outliers_sgd.safetensors", "delta", Some("-1"));
     assert_refused(&file, &["delta", "above 0"]);
-    // Targets outside 0…1.
+    // The targets are outside 0…1.
     let file = with_key(
         "outliers_sgd.safetensors",
         "loss",
@@ -195,7 +195,7 @@ fn golden_options_of_losses_that_are_unknown_or_wrong_are_refused() {
 #[test]
 fn golden_layers_that_are_not_known_are_refused_by_name() {
     for (layer, named) in [
-        // A layer for images whose input is not an image.
+        // The input of a layer for images is not an image.
         (
             r#"{"layer": "conv2d", "outputs": 6, "kernel": [5, 5], "stride": [1, 1], "padding": [0, 0]}"#,
             "an image",
@@ -245,7 +245,7 @@ fn golden_layers_that_are_not_known_are_refused_by_name() {
     ] {
         assert_refused(&with_layer(3, layer), &["layer 3", named]);
     }
-    // A sum of two different widths, and a layer that does not fit the tensors.
+    // The network adds two values of different widths, or has a layer that does not fit the tensors.
     assert_refused(
         &with_layer(4, r#"{"layer": "linear", "outputs": 17}"#),
         &["16", "17"],
@@ -389,8 +389,8 @@ fn golden_files_that_are_cut_off_are_refused() {
     assert!(failures[0].contains("cut.safetensors"), "{failures:?}");
 }
 
-/// Adds 1e-3 to one element of each tensor, or 1e-3 of the largest element for `evaluated`. For each tensor, every
-/// compared engine must fail, and at least `engines` engines must be compared.
+/// For each tensor in `spoiled`, adds 1e-3 to one element (for `evaluated`: 1e-3 of the largest element). Asserts that
+/// at least `engines` engines are compared, and that each of them fails.
 fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mut file = open(name);
     for &tensor in spoiled {
@@ -407,7 +407,7 @@ fn assert_caught(name: &str, spoiled: &[&str], engines: usize) {
     let mnist = common::mnist();
     check(&file, gpu(), mnist.as_ref(), &mut table).unwrap();
     for tensor in spoiled {
-        // The name of the compared quantity: `final` for `final.w1`, `y` for `3x5x7.y`.
+        // The name of the compared quantity in the report: `final` for `final.w1`, `y` for `3x5x7.y`.
         let roles = ["first_gradient", "final"];
         let what = match tensor.split_once('.') {
             Some(("final", of)) if of.contains(".running_") => "final_state",

@@ -1,23 +1,24 @@
-//! The table of measured errors.
+//! The report: a table of the measured errors.
 
 use std::fmt;
 
-/// The worst element of one comparison.
+/// A row of the table: the worst element of one comparison.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) file: String,
     pub(crate) what: String,
     pub(crate) engine: String,
-    /// The largest |found − expected|.
+    /// The largest difference |found − expected| of all elements.
     pub(crate) largest: f64,
-    /// |found − expected| of the element that uses the largest share of its tolerance.
+    /// The difference |found − expected| of the worst element: the one with the largest error relative to its
+    /// tolerance.
     pub(crate) error: f64,
-    /// That element's tolerance.
+    /// The tolerance of the worst element.
     pub(crate) allowed: f64,
 }
 
 impl Row {
-    /// The used share of the tolerance; more than 1 is a failure.
+    /// Returns the error divided by the tolerance. More than 1 is a failure.
     pub(crate) fn share(&self) -> f64 {
         if self.error == 0.0 {
             0.0
@@ -45,7 +46,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The header of the table.
+/// Returns the header of the table.
 pub(crate) fn head() -> String {
     format!(
         "{:<36} {:<34} {:<24} {:>9} {:>22} {:>8}",
@@ -53,14 +54,14 @@ pub(crate) fn head() -> String {
     )
 }
 
-/// The rows of the table. Of all cases of one comparison, only the worst is kept.
+/// The table. Of all cases of one comparison, it shows only the worst one.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
 impl Table {
-    /// Compares element by element.
+    /// Compares results element by element, and adds the worst element to the table.
     pub(crate) fn compare(
         &mut self,
         [file, what, case, engine]: [&str; 4],
@@ -115,7 +116,8 @@ impl Table {
     }
 }
 
-/// The row that is closer to its tolerance, with the larger `largest` of both.
+/// Combines two rows. The result is the row whose error is larger relative to its tolerance, with the larger value of
+/// `largest`.
 fn worse(a: Row, b: Row) -> Row {
     let largest = if a.largest >= b.largest {
         a.largest

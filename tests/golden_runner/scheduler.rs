@@ -1,4 +1,4 @@
-//! The learning rate scheduler of a golden training, with PyTorch's names.
+//! The learning rate scheduler of a golden training. Its settings have PyTorch's names.
 
 use std::f64::consts::PI;
 use std::num::NonZero;
@@ -10,14 +10,15 @@ use crate::file::{File, Refusal};
 /// A PyTorch scheduler that is advanced after each step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scheduler {
-    /// `StepLR`.
+    /// PyTorch's `StepLR`.
     Step { step_size: NonZero<u64>, gamma: f64 },
-    /// `CosineAnnealingLR`, after `warm_up` steps of a `LinearLR` that starts at 1/`warm_up` of the learning rate.
+    /// PyTorch's `CosineAnnealingLR`, after `warm_up` steps of a `LinearLR` that starts at 1/`warm_up` of the learning
+    /// rate.
     Cosine { t_max: NonZero<u64>, warm_up: u64 },
 }
 
 impl Scheduler {
-    /// Reads the scheduler; `None` if the learning rate is constant.
+    /// Reads the scheduler. Returns `None` if the learning rate is constant.
     pub(crate) fn read(file: &File) -> Result<Option<Self>, Refusal> {
         let missing = |key: &str| file.failed(format!("metadata key \"{key}\" is missing"));
         Ok(Some(match file.find("scheduler") {
@@ -36,7 +37,7 @@ impl Scheduler {
         }))
     }
 
-    /// The factor of the learning rate at a step, counted from 0, by PyTorch's formulas.
+    /// Returns the factor of the learning rate at a step, which is counted from 0, by PyTorch's formulas.
     pub(crate) fn factor(self, step: u64) -> f64 {
         match self {
             Self::Step { step_size, gamma } => (0..step / step_size).map(|_| gamma).product(),
@@ -48,7 +49,7 @@ impl Scheduler {
         }
     }
 
-    /// The crate's schedule with these settings.
+    /// Returns the crate's schedule with these settings.
     pub(crate) fn build(self) -> Schedule {
         match self {
             Self::Step { step_size, gamma } => Schedule::step(step_size.get(), gamma),

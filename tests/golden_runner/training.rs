@@ -1,5 +1,6 @@
-//! Golden trainings: every step's loss, the first gradient, the final weights and the trained network's outputs.
-//! Whole runs are compared: by the reference in both precisions, by the CPU engine, and by the GPU.
+//! Golden trainings. The loss of every step, the first gradient, the final weights and the outputs of the trained
+//! network are compared with a file, for whole runs of the reference in both precisions, of the CPU engine, and of the
+//! GPU.
 
 use ndarray::{Array2, Axis};
 use wgrad::data::{Dataset, Examples, Labels, Sampling, Split, Table as Rows};
@@ -17,22 +18,22 @@ use crate::optimizer::Asked;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, DOUBLE_ENGINE, Precision, SINGLE};
 
-/// The largest distance of the `f32` oracle from the file after hundreds of steps, for every loss, every final
-/// weight and, relative to the largest, every output. It allows a thousand roundings that all add up, which those of
-/// a run do not.
+/// The tolerance of the `f32` oracle (the reference) after hundreds of steps: for every loss, every final weight and,
+/// relative to the largest output, every output. It would suffice for a thousand roundings that all add up. In a run,
+/// roundings partly cancel.
 const SINGLE_RUN: f64 = 1e-4;
-/// The largest distance of every other `f32` engine, as a multiple of the oracle's distance, which shows how much
-/// this run amplifies roundings. Of all operations in a step, WGSL allows `exp` the largest error: 3 + 2|x| ULP,
-/// which at |x| = 2.5 is 16 times the ½ ULP of a CPU.
+/// The tolerance of every other `f32` engine, as a multiple of the oracle's error, which shows how much this run
+/// amplifies roundings. Of all operations in a step, `exp` may have the largest error in WGSL: 3 + 2|x| ULP, which at
+/// |x| = 2.5 is 16 times the ½ ULP of a CPU.
 const TIMES_ORACLE: f64 = 16.0;
-/// The largest distance of the `f64` oracle with the file's own learning rate. The run amplifies the roundings of
-/// hundreds of steps, 1e-16 each, by less than a thousand.
+/// The tolerance of the `f64` oracle with the file's own learning rate. Hundreds of steps have roundings of 1e-16 each,
+/// and the run amplifies them by less than a thousand.
 const DOUBLE_RUN: f64 = 1e-12;
-/// The tolerance of the number of correct test examples: an example whose two largest logits are closer than the
-/// tolerance of the weights allows may get either class. Among 10,000 examples there are few of them.
+/// The tolerance of the number of correct test examples. If the two largest logits of an example are very close, either
+/// class may be predicted. Among 10,000 examples, there are few such examples.
 const UNDECIDED: f64 = 2.0;
 
-/// The targets of outputs, row by row.
+/// The targets of the examples, row by row.
 #[derive(Debug)]
 pub(crate) enum Compared {
     Classes(Vec<u32>),
@@ -50,7 +51,7 @@ impl Compared {
         }
     }
 
-    /// The target values in a precision; empty for classes.
+    /// Returns the target values in the precision `F`, or an empty array for classes.
     fn values<F: Float>(&self) -> Array2<F> {
         match self {
             Self::Classes(_) => Array2::zeros((0, 0)),
@@ -58,7 +59,7 @@ impl Compared {
         }
     }
 
-    /// The mean loss of these outputs, and its gradient by the outputs.
+    /// Returns the mean loss of these outputs, and its gradient with respect to the outputs.
     pub(crate) fn loss<F: Float>(
         &self,
         criterion: &reference::Criterion,
@@ -80,14 +81,14 @@ impl Compared {
     }
 }
 
-/// Examples to train on.
+/// The examples of a training.
 #[derive(Debug)]
 enum Data {
     Mnist,
     Rows { x: Array2<f32>, targets: Compared },
 }
 
-/// Features of a minibatch.
+/// The features of a minibatch.
 #[derive(Debug)]
 enum Features {
     Pixels(Array2<u8>),
@@ -110,12 +111,12 @@ impl Features {
     }
 }
 
-/// The question to the trained network.
+/// What the file says about the trained network.
 #[derive(Debug)]
 enum Asking {
-    /// How many of MNIST's test images it classifies correctly.
+    /// The number of MNIST's test images that the network classifies correctly.
     Hits(f64),
-    /// Its outputs for the first rows of MNIST's test images, or of the examples.
+    /// The network's outputs for the first rows of MNIST's test images, or of the examples.
     Outputs(Array2<f64>),
 }
 
@@ -128,7 +129,7 @@ impl Asking {
     }
 }
 
-/// The contents of a file.
+/// The contents of a golden file of a training.
 struct Training {
     optimizer: Asked,
     loss: losses::Asked,
@@ -137,19 +138,19 @@ struct Training {
     learning_rate: f64,
     batch: usize,
     indices: Vec<u32>,
-    /// Weights and biases, in order.
+    /// The initial weights and biases, in the order of the layers.
     init: Vec<Array2<f32>>,
     first_gradient: Vec<f64>,
     losses: Vec<f64>,
     last: Vec<f64>,
     /// The layers' final state.
     last_state: Vec<f64>,
-    /// The layers' initial state, if it is not the usual one.
+    /// The layers' initial state, if it differs from the usual initial state (see [`Training::other_start`]).
     start: Option<Vec<Array2<f64>>>,
     asking: Asking,
 }
 
-/// The largest distances of an engine from a file.
+/// The tolerances of an engine's results.
 #[derive(Clone, Copy)]
 struct Allowed {
     losses: f64,
@@ -159,7 +160,7 @@ struct Allowed {
 }
 
 impl Allowed {
-    /// The same tolerance for everything; outputs and state are relative to the largest.
+    /// Returns the same tolerance for all results. For outputs and state, it is relative to the largest value.
     fn all(allowed: f64, of_start: f64, [outputs, state]: [f64; 2]) -> Self {
         Self {
             losses: allowed,
@@ -169,8 +170,8 @@ impl Allowed {
         }
     }
 
-    /// Tolerances of `f32` engines, from the oracle's results in both precisions. The result's own rounding is the
-    /// minimum.
+    /// Returns the tolerances of `f32` engines, from the difference between the oracle's results in both precisions.
+    /// The difference counts as at least one rounding of the result.
     fn from_oracle(single: &Run, double: &Run, [outputs, state]: [f64; 2]) -> Self {
         let largest = |single: &[f64], double: &[f64]| {
             let distance = |(single, double): (&f64, &f64)| {
@@ -189,7 +190,7 @@ impl Allowed {
     }
 }
 
-/// The results of an engine.
+/// The results of a training on one engine.
 struct Run {
     /// `None` for an engine whose gradients are not accessible: training by several processes.
     first_gradient: Option<Vec<f64>>,
@@ -199,8 +200,8 @@ struct Run {
     evaluated: Vec<f64>,
 }
 
-/// Checks a training of a chain of `Linear` layers on MNIST. Without MNIST, the file is still read and may be
-/// refused, but nothing is run.
+/// Checks a training of a chain of `Linear` layers on MNIST. Without MNIST, the file is read and may be refused, but no
+/// training is run.
 pub(crate) fn check(
     file: &File,
     gpu: &Gpu,
@@ -210,7 +211,7 @@ pub(crate) fn check(
     run(file, Training::of_chain(file, mnist)?, gpu, mnist, table)
 }
 
-/// Checks a training of a network that the file describes, in the same way.
+/// Checks a training of a network that the file describes. Without the MNIST that the file needs, no training is run.
 pub(crate) fn check_network(
     file: &File,
     gpu: &Gpu,
@@ -235,10 +236,10 @@ fn run(
     #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
     let of_rate = f64::from(training.learning_rate as f32) / training.learning_rate - 1.0;
     let steps = training.losses.len() as f64;
-    // If the learning rate is larger by a part δ, n steps get as far as n + nδ steps would: the difference is the
-    // nδ-th part of a step, which changes a loss or a weight by less than 1. The same holds for layers and losses
-    // whose settings are wrong by a part δ. Other hyperparameters are also rounded to `f32`; for them, only the
-    // accuracy of an `f32` run is required.
+    // If the learning rate has a relative error δ, n steps get as far as n + nδ steps would. The difference is nδ times
+    // the effect of a step, which changes a loss or a weight by less than 1. The same holds for settings of layers and
+    // losses with a relative error δ. Other hyperparameters are also rounded to `f32`. With these, only the accuracy of
+    // an `f32` run is required.
     let of_rate = steps * of_rate.abs();
     let [of_slopes, of_settings] = training.network.rounding.map(|part| steps * part);
     let of_settings = of_settings + steps * training.loss.rounding();
@@ -282,7 +283,7 @@ fn run(
         ("GPU Trainer, fused", Fusion::Fused),
     ] {
         let run = match training.by_gpu(gpu, mnist, fusion) {
-            // The other engine has checked the file.
+            // This network has no such plan. The other plan has checked the file.
             Err(Error::Plan(_)) => continue,
             run => run.map_err(failed(engine))?,
         };
@@ -305,7 +306,7 @@ fn run(
 impl Training {
     fn of_chain(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
         let widths = widths(file)?;
-        // Without a hidden layer there is no activation.
+        // Without a hidden layer, there is no activation.
         let activation = match file.find("activation") {
             _ if widths.len() == 2 => None,
             Some("relu") => Some(Activation::Relu),
@@ -337,7 +338,7 @@ impl Training {
                 )?;
                 let x = matrix([rows, network.inputs()], &x);
                 let outputs = network.outputs();
-                // Targets with one value per row may be stored as a vector.
+                // Targets with one value per row may be a vector in the file.
                 let of_values = match file.extents("t")?[..] {
                     [rows] if outputs == 1 => vec![rows],
                     _ => vec![rows, outputs],
@@ -430,7 +431,7 @@ impl Training {
         })
     }
 
-    /// The initial parameters in another precision.
+    /// Returns the initial parameters in the precision `F`.
     fn init<F: Float>(&self) -> Vec<Array2<F>> {
         let of_f32 = |value: &Array2<f32>| value.mapv(|value| F::from_f64(value.into()));
         self.init.iter().map(of_f32).collect()
@@ -446,9 +447,12 @@ impl Training {
         }
     }
 
-    /// The initial state that best explains the file's final state, if a run from the usual initial state ends with
-    /// `found`. A file does not say its initial state. Its script may have found the network's shapes by a pass over
-    /// rows of zeros, which moved the running values by one step. `None` if the usual initial state fits best.
+    /// Returns the initial state that best explains the file's final state. `found` is the final state of a run from
+    /// the usual initial state.
+    ///
+    /// A file does not contain its initial state. The script that wrote the file may have determined the network's
+    /// shapes by a pass over rows of zeros, which changed the running values by one step. Returns `None` if the usual
+    /// initial state fits best.
     fn other_start(&self, found: &[f64]) -> Option<Vec<Array2<f64>>> {
         let (init, usual) = (self.init::<f64>(), self.network.first_state::<f64>());
         let left = self.network.left_of_state(self.losses.len());
@@ -459,7 +463,8 @@ impl Training {
             self.network.values(&init, &mut state, zeros, mode);
             state
         };
-        // Each step keeps a share of the previous state, and adds a part that does not depend on it.
+        // Each step multiplies the previous state by a constant factor, and adds a part that does not depend on the
+        // previous state.
         let distance = |start: &Vec<Array2<f64>>| {
             let changes = flat(start).into_iter().zip(flat(&usual));
             let changes = changes
@@ -476,8 +481,8 @@ impl Training {
         (nearest != usual).then_some(nearest)
     }
 
-    /// The error of the final state because another initial state comes from parameters that have been rounded to
-    /// `f32` since then.
+    /// Returns an error of the final state: another initial state was computed from parameters that the file stores
+    /// rounded to `f32`.
     fn of_start(&self) -> f64 {
         let Some(start) = &self.start else { return 0.0 };
         let left = self.network.left_of_state(self.losses.len());
@@ -503,7 +508,7 @@ impl Training {
         }
     }
 
-    /// The rows for which the trained network is evaluated.
+    /// Returns the rows for which the trained network is evaluated.
     fn asked<F: Float>(&self, mnist: Option<&Split>) -> Array2<F> {
         let rows = |all: usize| match &self.asking {
             Asking::Hits(_) => all,
@@ -522,7 +527,8 @@ impl Training {
         }
     }
 
-    /// The trained network's answer, from its outputs for those rows.
+    /// Returns the trained network's result from its outputs for those rows: the number of correct classes, or the
+    /// outputs themselves.
     fn answer<F: Float>(&self, mnist: Option<&Split>, outputs: &Array2<F>) -> Vec<f64> {
         let Asking::Hits(_) = self.asking else {
             return into_f64(outputs);
@@ -557,15 +563,15 @@ impl Training {
         Sampling::Listed(self.indices.clone())
     }
 
-    /// The learning rate in the crate's own type.
+    /// Returns the learning rate in the crate's own type, `f32`.
     fn rate(&self) -> f32 {
         #[expect(clippy::cast_possible_truncation, reason = "the crate's own type")]
         let rate = self.learning_rate as f32;
         rate
     }
 
-    /// Runs the reference for all layers, the loss and the update, with the file's learning rate. In `f32`, the type
-    /// of the trainers' learning rate, 0.1 has a rounding error of 1.5e-8.
+    /// Runs the reference of all layers, of the loss and of the update, with the file's learning rate in `f64`. The
+    /// trainers' learning rate is `f32`; there, 0.1 has a relative rounding error of 1.5e-8.
     fn by_oracle<F: Float>(&self, mnist: Option<&Split>) -> Result<Run, Error> {
         let mut parameters = self.init::<F>();
         let mut layers_state = self.first_state::<F>();
@@ -635,7 +641,7 @@ impl Training {
         }
         let (features, compared) = self.minibatch(mnist, 0);
         let first_gradient = if self.network.has_state() {
-            // The gradient of a training step, which changes state.
+            // Computes the gradient on a copy, because the gradient of a training step changes the state.
             let mut network = trainer.network().try_clone()?;
             let mut pass = network.pass(self.batch)?;
             pass.set_x(features.get().view())?;
@@ -673,7 +679,7 @@ impl Training {
         }
         let (features, compared) = self.minibatch(mnist, 0);
         let first_gradient = if self.network.has_state() {
-            // The gradient of a training step, which changes state: a copy of the model takes it.
+            // Computes the gradient on a copy, because the gradient of a training step changes the state.
             let mut model = model.try_clone()?;
             let mut pass = model.pass(self.batch)?;
             pass.set_x(features.get().view())?;
@@ -709,9 +715,9 @@ impl Training {
         })
     }
 
-    /// The number of shards of a minibatch, if processes can share it.
+    /// Returns the number of shards of a minibatch, if several processes can share it.
     fn shards(&self) -> Option<usize> {
-        // Layers with state are refused: they would see the rows of one shard only.
+        // Networks with state cannot be shared: each process would update the state from its own shard only.
         let is_shared = !self.network.has_state() && self.loss.is_mean_of_parts();
         let mut counts = [4, 2].into_iter().filter(|_| is_shared);
         counts.find(|&count| self.batch.is_multiple_of(count))
@@ -797,7 +803,8 @@ impl Training {
     }
 }
 
-/// The inputs and then the outputs of every layer, from the tensors. The metadata must agree.
+/// Returns the number of inputs, followed by the number of outputs of every layer, from the shapes of the tensors. The
+/// metadata must agree with them.
 fn widths(file: &File) -> Result<Vec<usize>, Refusal> {
     let stated = file.key("widths")?;
     let [inputs, _] = file.shape("init.w1")?;
@@ -825,7 +832,7 @@ fn unit<F: Float>(pixel: u8) -> F {
     F::from_f64(pixel.into()) / F::from_f64(255.0)
 }
 
-/// The number of examples that a network classifies correctly.
+/// Returns the number of examples that a network classifies correctly.
 fn hits(evaluation: &Evaluation, examples: &Dataset) -> Vec<f64> {
     let accuracy = evaluation.accuracy.expect("examples have labels");
     vec![(accuracy * examples.len() as f64).round()]

@@ -1,7 +1,8 @@
-//! Networks that are not chains: values that are read again, sums, concatenations, several inputs, shared layers.
+//! Gradients of networks that are not chains: with values that several layers read, sums, concatenations, several
+//! inputs, and shared layers.
 //!
-//! Every value and every gradient of the reference is compared with central differences, and the GPU's with the
-//! reference.
+//! The gradients of the reference are compared with central differences. The values and gradients of the GPU are
+//! compared with the reference.
 
 use std::sync::Arc;
 
@@ -14,16 +15,16 @@ use wgrad::{Parameters, Sequential, Targets, ValueRef};
 
 use crate::gpu::{Numbers, assert_close, gpu};
 
-/// The bound of a gradient's error, relative to 1 and to the gradient. The differences use ±6e-6, so their error,
-/// from a third derivative and from rounding, is below 1e-9.
+/// The tolerance of a gradient, relative to 1 + |gradient|. The differences use steps of ±6e-6, so their error, from a
+/// third derivative and from rounding, is below 1e-9.
 const DIFFERENCES: f64 = 1e-8;
-/// The bound of a GPU value's or gradient's error, relative to the largest of its tensor. It is far above the
-/// rounding of these networks, and far below the effect of a wrong tensor.
+/// The tolerance of a value or gradient of the GPU, relative to the largest element of its tensor. It is far above the
+/// rounding error in these networks, and far below the effect of a wrong tensor.
 const ON_GPU: f64 = 1e-4;
 const ROWS: usize = 5;
 const CLASSES: usize = 3;
 
-/// Rows of features, each with a class and with values.
+/// Rows of features. Each row has a class and target values.
 struct Rows {
     x: Array2<f32>,
     labels: Labels,
@@ -46,7 +47,7 @@ impl Rows {
 fn check(case: &str, network: &Sequential) {
     let network = network.clone().seed(3);
     assert_eq!(network.output().unwrap().len(), CLASSES, "{case}");
-    // Choose a seed for which no ReLU input is so near to 0 that a difference would cross it.
+    // Chooses a seed for which no input of a ReLU is so near to 0 that a step of the differences would cross 0.
     let mut seeds = 0..200;
     let rows = seeds.find_map(|seed| {
         let rows = Rows::new(&network, seed);
@@ -116,7 +117,7 @@ fn check_by(case: &str, network: &Sequential, rows: &Rows, loss: &dyn Loss) {
     let found = model.loss(loss, rows.x.view(), of_gpu).unwrap();
     near(case, [found].into_iter(), [mean].into_iter());
 
-    // The CPU engine in single precision, which computes some products in another way.
+    // The CPU engine in single precision is compared too, because it computes some products in another way.
     let mut engine = Network::<f32>::new(network).unwrap();
     engine.set_parameters(&model.parameters().unwrap()).unwrap();
     let found = engine.gradient(loss, rows.x.view(), of_gpu).unwrap();
@@ -148,7 +149,7 @@ fn a_residual_block() {
     for before in [1, 2] {
         let network = Sequential::input(6).layer(linear(8)).named("skip");
         let network = network.layer(Tanh).layer(linear(8)).add("skip");
-        // The sum is followed by the next layer, or by a ReLU that is part of that layer's product.
+        // After the sum comes the next layer, or a ReLU in the same kernel as that layer's product.
         let network = match before {
             1 => network,
             _ => network.layer(Relu),
@@ -160,7 +161,8 @@ fn a_residual_block() {
     }
 }
 
-/// In a chain, such a `Relu` is part of a product. Here, another value also reads its input or output.
+/// In a chain, such a `Relu` is in the same kernel as a product. Here, another layer also reads its input or its
+/// output.
 #[test]
 fn rectifiers_whose_ends_are_read_again() {
     let network = Sequential::input(6).layer(linear(8)).named("before");
@@ -300,7 +302,7 @@ fn a_layer_that_is_used_several_times() {
         6 * 6 + 6 + 6 * 3 + 3
     );
     check("shared layer", &network);
-    // One encoder for two inputs.
+    // One shared encoder for two inputs.
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(5));
     let network = Sequential::input(4)
         .named("left")
@@ -317,7 +319,7 @@ fn a_layer_that_is_used_several_times() {
     );
 }
 
-/// Channels are concatenated along their first extent.
+/// Images are concatenated along their first extent, the channels.
 #[test]
 fn values_of_three_extents() {
     let network = Sequential::input([2, 3, 2])
@@ -331,7 +333,7 @@ fn values_of_three_extents() {
     check("images", &network.layer(Gelu).layer(linear(CLASSES)));
 }
 
-/// Layers, sums and concatenations in any order. Each reads any earlier values.
+/// Random networks of layers, sums and concatenations. Each reads any earlier values.
 #[test]
 fn any_graph() {
     for seed in 0..24 {
@@ -387,7 +389,7 @@ fn random(numbers: &mut Numbers) -> Sequential {
         values.push((network.here(), width));
         is_read.push(false);
     }
-    // Add the values that nothing has read yet.
+    // Concatenates the values that nothing has read yet, so that the output depends on every value.
     let mut unread = values.iter().zip(is_read).filter(|(_, is_read)| !is_read);
     if let Some(((first, _), _)) = unread.next() {
         network = network.at(first);

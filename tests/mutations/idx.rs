@@ -1,4 +1,4 @@
-//! Data sets in MNIST's format.
+//! Reads data sets in MNIST's format, with random changes.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,8 @@ use wgrad::data::{DataError, Split, mnist};
 
 use crate::mutator::{Mutator, alone, count, within_bounds};
 
-/// The files read with the changed one: three images and their labels, twice.
+/// The unchanged files that are read together with the changed one: three images and their labels, for training and for
+/// testing.
 const SOUND: [(&str, &str); 4] = [
     ("train-images-idx3-ubyte", "images"),
     ("train-labels-idx1-ubyte", "labels"),
@@ -21,12 +22,13 @@ fn sound() -> [Vec<u8>; 4] {
     SOUND.map(|(_, file)| fs::read(format!("tests/corpus/idx/{file}")).unwrap())
 }
 
-/// All contents that a changed file could affect.
+/// Returns all contents that a changed file could affect.
 fn contents(split: &Split) -> impl PartialEq {
     [&split.train, &split.test].map(|part| (part.features().to_vec(), part.labels().clone()))
 }
 
-/// Reads a file in place of one of the four, from memory and from disk. Returns whether it was accepted.
+/// Reads the data set with a changed file in place of file number `at`, from memory and from disk. Returns whether it
+/// was accepted.
 fn read(case: &str, directory: &Path, at: usize, bytes: &[u8]) -> bool {
     let mut files = sound();
     let name = SOUND[at].0;
@@ -62,7 +64,7 @@ fn read(case: &str, directory: &Path, at: usize, bytes: &[u8]) -> bool {
     }
 }
 
-/// The error message, without the file's directory.
+/// Returns the error message without the file's directory.
 fn message(error: &DataError, directory: &Path) -> String {
     error
         .to_string()
@@ -88,8 +90,8 @@ fn mutated_idx_files_are_read_or_refused() {
             taken += usize::from(read(&name, directory.path(), at, &bytes));
         }
     }
-    // Images: plain, gzipped, padded, and in several gzip members; the same for labels. Letters have too many
-    // classes.
+    // Accepted are images that are plain, gzipped, padded, or in several gzip members, and labels in the same four
+    // forms. Data sets of letters are refused because they have too many classes.
     assert_eq!(taken, 2 * (4 + 4));
     for at in 0..count() {
         let mut bytes = mutator.original();
@@ -101,7 +103,7 @@ fn mutated_idx_files_are_read_or_refused() {
     }
 }
 
-/// As many blank images as a small gzip file may declare, and more.
+/// Gzip files with as many blank images as a small file may declare, and with more.
 #[test]
 fn a_file_that_unpacks_to_much_stays_within_bounds() {
     let _alone = alone();

@@ -1,4 +1,5 @@
-//! Random changes of files, the same for the same seed, and the cost of reading them.
+//! Changes files at random, and measures the time and memory of reading them. The changes are the same for the same
+//! seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::allocation::Counting;
 use crate::gpu::Numbers;
 
-/// The most memory for reading a file, beyond the file's own size.
+/// The maximum memory for reading a file, in bytes, in addition to the file's size.
 const MOST_MEMORY: usize = 100_000_000;
-/// The most time for reading a small file.
+/// The maximum time for reading a small file.
 const MOST_TIME: Duration = Duration::from_secs(1);
-/// The number of files, if the environment variable `WGRAD_MUTATIONS` does not set it.
+/// The default number of files in each test, if the environment variable `WGRAD_MUTATIONS` is not set.
 const FILES: usize = 3_000;
 
-/// Numbers at which readers often fail.
+/// Numbers with which readers of files often fail.
 const EDGES: [u64; 14] = [
     0,
     1,
@@ -32,14 +33,14 @@ const EDGES: [u64; 14] = [
     u64::MAX,
 ];
 
-/// Makes files out of others.
+/// Creates new files by changing existing files at random.
 pub(crate) struct Mutator {
     pub(crate) numbers: Numbers,
     corpus: Vec<(String, Vec<u8>)>,
 }
 
 impl Mutator {
-    /// Starts from all files of the folder `tests/corpus/<name>`, and from `made`.
+    /// Uses all files in the folder `tests/corpus/<name>`, and the files in `made`, as originals.
     pub(crate) fn new(seed: u64, name: &str, made: Vec<(String, Vec<u8>)>) -> Self {
         let mut corpus = made;
         for file in std::fs::read_dir(format!("tests/corpus/{name}")).unwrap() {
@@ -47,7 +48,7 @@ impl Mutator {
             let bytes = std::fs::read(&path).unwrap();
             corpus.push((path.display().to_string(), bytes));
         }
-        // A directory may list its files in any order.
+        // A directory may list its files in any order, so they are sorted.
         corpus.sort();
         assert!(!corpus.is_empty(), "no files to start from");
         Self {
@@ -56,19 +57,19 @@ impl Mutator {
         }
     }
 
-    /// The unchanged files, with their names.
+    /// Returns the original files with their names.
     pub(crate) fn corpus(&self) -> &[(String, Vec<u8>)] {
         &self.corpus
     }
 
-    /// One of the unchanged files.
+    /// Returns one of the original files.
     pub(crate) fn original(&mut self) -> Vec<u8> {
         let at = self.numbers.below(self.corpus.len());
         self.corpus[at].1.clone()
     }
 
-    /// Changes bytes at one place: bits, bytes, numbers of 16 to 64 bits in both orders, cuts,
-    /// insertions, repetitions, and pieces of another file.
+    /// Changes a file at one place. It changes bits, bytes or numbers of 16 to 64 bits in both byte orders, or it cuts,
+    /// inserts or repeats bytes, or inserts a piece of another file.
     pub(crate) fn change_bytes(&mut self, bytes: &mut Vec<u8>) {
         let at = self.place(bytes.len());
         let end = at + self.place((bytes.len() - at).min(64));
@@ -101,7 +102,7 @@ impl Mutator {
         self.numbers.bits().to_le_bytes()[0]
     }
 
-    /// A random position below `length`, often among the first bytes, where a file's header lies.
+    /// Returns a random position below `length`. It is often among the first bytes, where a file has its header.
     fn place(&mut self, length: usize) -> usize {
         let length = match self.numbers.below(2) {
             0 => length.min(32),
@@ -124,7 +125,7 @@ impl Mutator {
         }
     }
 
-    /// A number at which readers often fail, or its neighbor.
+    /// Returns a number with which readers often fail, or a neighbor of it.
     pub(crate) fn edge(&mut self) -> u64 {
         let edge = EDGES[self.numbers.below(EDGES.len())];
         match self.numbers.below(4) {
@@ -135,7 +136,7 @@ impl Mutator {
     }
 }
 
-/// The number of files to try.
+/// Returns the number of files to try.
 pub(crate) fn count() -> usize {
     match std::env::var("WGRAD_MUTATIONS") {
         Ok(count) => count.parse().expect("WGRAD_MUTATIONS should be a number"),
@@ -143,16 +144,16 @@ pub(crate) fn count() -> usize {
     }
 }
 
-/// Hold this guard during a test: memory is counted for the whole program.
+/// Returns a guard that a test must hold while it runs, because memory is counted for the whole program.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `read` on a file of `size` bytes. Fails with `case` in the message if it panics, takes a second, or uses 100
-/// MB beyond the file's size.
+/// Runs `read`, which reads a file of `size` bytes. Fails with `case` in the message if `read` panics, takes a second,
+/// or uses 100 MB more than the file's size.
 pub(crate) fn within_bounds<T>(case: &str, size: usize, mut read: impl FnMut() -> T) -> T {
-    // Another program may have used the machine in the meantime: the fastest of three runs counts.
+    // Another program may use the machine at the same time, so the fastest of three runs counts.
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
         let start = Instant::now();

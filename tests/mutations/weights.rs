@@ -1,4 +1,4 @@
-//! Files of weights and of trainings.
+//! Files with weights and checkpoints of trainings.
 
 use serde_json::{Map, Value, json};
 use wgrad::data::{Dataset, Labels, Sampling};
@@ -9,11 +9,11 @@ use wgrad::{CheckpointError, Error, Sequential, checkpoint, cpu};
 use crate::mutator::{Mutator, alone, count, within_bounds};
 use crate::parts::{parts, whole};
 
-/// Element types of the format, and invalid ones.
+/// Element types of the safetensors format, and invalid types.
 const DTYPES: [&str; 10] = [
     "F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "f32", "",
 ];
-/// Keys and values with a meaning in the metadata.
+/// Keys and values that have a meaning in the metadata.
 const WORDS: [&str; 18] = [
     "format",
     "wgrad 2",
@@ -49,14 +49,14 @@ fn trainer() -> Trainer {
     Trainer::new(spec.on_cpu().unwrap(), loss, optimizer, &data, 2, sampling).unwrap()
 }
 
-/// A training after some steps.
+/// Returns the checkpoint of a training after some steps.
 fn trained() -> Vec<u8> {
     let mut trainer = trainer();
     trainer.steps(5).unwrap();
     trainer.to_safetensors().unwrap()
 }
 
-/// Gives a file to everything that reads files. Returns how many accepted it.
+/// Passes a file to every function that reads weights or trainings. Returns how many of them accepted it.
 fn read(case: &str, bytes: &[u8]) -> usize {
     let mut trainer = trainer();
     let takes: [(&str, Take); 3] = [
@@ -65,7 +65,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
         ("network", |_, bytes| {
             let network = cpu::Network::<f32>::from_safetensors(bytes)?;
             let row = vec![0.5; network.features()];
-            // The network may require indices, so this may fail.
+            // The network may require indices as inputs, so a prediction may fail.
             let _ = cpu::Predictor::new(network).predict_row(&row);
             Ok(())
         }),
@@ -75,7 +75,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
         let case = format!("{case}, {what}");
         let before = trainer.to_safetensors().unwrap();
         let result = within_bounds(&case, bytes.len(), || take(&mut trainer, bytes));
-        // A training that accepted the file can be saved: all its numbers are finite.
+        // A training that accepted the file can be saved, because all its numbers are finite.
         let after = trainer.to_safetensors().unwrap();
         match result {
             Ok(()) => taken += 1,
@@ -99,7 +99,7 @@ fn read(case: &str, bytes: &[u8]) -> usize {
     taken
 }
 
-/// A file may contain any text, but the error message must stay a readable message.
+/// Asserts that an error message is readable. The file may contain any text, and the message may quote it.
 fn assert_told(case: &str, error: &CheckpointError) {
     let message = error.to_string();
     let is_one = message.len() < 8_000 && !message.contains(char::is_control);
@@ -152,7 +152,8 @@ fn files_of_mutated_headers_are_taken_or_refused() {
         }
         taken += usize::from(read(&format!("mutation {at}"), &bytes) > 0);
     }
-    // Otherwise, all changes would be so large that only the first check is tested.
+    // Some changed files must be accepted. Otherwise the changes are so large that only the first check of a file is
+    // tested.
     assert!(taken > count() / 20, "{taken} were taken");
 }
 
@@ -187,14 +188,15 @@ fn files_of_mutated_contents_under_the_right_digest_are_taken_or_refused() {
                 }
             }
         }
-        // Tensors with equal names would make an invalid file.
+        // Two tensors must not have the same name, because the file would be invalid.
         tensors.sort();
         tensors.dedup_by(|a, b| a.0 == b.0);
         read(&format!("mutation {at}"), &whole((tensors, metadata)));
     }
 }
 
-/// The longest headers that are accepted, with the elements that need the most memory per byte of the file.
+/// Reading the longest accepted headers takes little memory, even with the contents that need the most memory per byte
+/// of the file.
 #[test]
 fn long_headers_take_little() {
     let _alone = alone();
@@ -253,7 +255,7 @@ fn long_headers_take_little() {
         );
         read(case, &with_header(header.as_bytes(), &[]));
     }
-    // A longer header is not read at all.
+    // A longer header is refused before it is read.
     let longer = format!("{{{}}}", tensor("a", &format!("{zeros}{zeros}0")));
     assert_eq!(read("longer", &with_header(longer.as_bytes(), &[])), 0);
 }
@@ -262,7 +264,7 @@ fn with_header(header: &[u8], data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header, data].concat()
 }
 
-/// Changes the JSON of the header, and writes its length anew.
+/// Changes the JSON of the header, and updates the length of the header.
 fn change_header(mutator: &mut Mutator, bytes: &mut Vec<u8>) {
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return;
@@ -323,7 +325,7 @@ fn change_tensor(mutator: &mut Mutator, object: &mut Map<String, Value>) {
         }
         3 => info["data_offsets"] = numbers(mutator, 2),
         4 => {
-            // Over another tensor.
+            // The tensor's bytes overlap another tensor.
             if let Some(other) = any_key(mutator, object) {
                 info["data_offsets"] = object[&other]["data_offsets"].clone();
             }
@@ -358,7 +360,7 @@ fn change_metadata(mutator: &mut Mutator, object: &mut Map<String, Value>) {
     }
 }
 
-/// What a tree of JSON cannot say.
+/// Changes the text of the header in ways that a JSON tree cannot represent.
 fn change_text(mutator: &mut Mutator, header: String) -> String {
     let inside = header.trim().trim_matches(['{', '}']).to_owned();
     let deep = 1 << mutator.numbers.below(12);

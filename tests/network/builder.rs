@@ -79,7 +79,7 @@ fn shapes_that_do_not_fit_are_named() {
         error.contains("shape of x, which is concatenated, must be that of layers.0"),
         "{error}"
     );
-    // Values with one extent can always be concatenated.
+    // Values with one extent can be concatenated whatever their widths are.
     let joined = network.concat("x");
     assert_eq!(joined.output().unwrap(), Shape::from(7));
 }

@@ -1,4 +1,4 @@
-//! A copy is independent: changes of one do not affect the other.
+//! A copy of a network is independent: a change of one does not affect the other.
 
 use wgrad::ndarray::ArrayD;
 use wgrad::ops::{Linear, MeanSquaredError, Sgd, Tanh};
@@ -41,8 +41,8 @@ fn a_copy_stays_when_the_other_is_trained() {
     assert_eq!(copy.parameters(), before);
 }
 
-/// Asserts `own + share·(other − own)` with two or three roundings. The difference may cancel, so each rounding is
-/// at most half a unit in the last place of the largest number.
+/// Asserts that `found` is `own + share·(other − own)`, up to two or three roundings. Because of possible cancellation,
+/// each rounding may be half a unit in the last place of the largest number.
 fn assert_between(found: &ArrayD<f32>, own: &ArrayD<f32>, other: &ArrayD<f32>, share: f32) {
     for ((&found, &own), &other) in found.iter().zip(own).zip(other) {
         let [own, other, share] = [own, other, share].map(f64::from);
@@ -104,7 +104,7 @@ fn what_cannot_follow_is_told() {
     assert!(network.mix(&other, 0.5).is_err());
 }
 
-/// Layers from outside may have equal names but differ otherwise.
+/// Networks with layers from outside the crate may have equal layer names and still differ.
 #[test]
 fn state_follows_too_and_other_parameters_do_not() {
     let named = |names, seed| Sequential::input(3).layer(Named(names)).seed(seed);

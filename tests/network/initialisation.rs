@@ -10,15 +10,15 @@ use wgrad::ops::{
 };
 use wgrad::{Init, Parameters, Sequential, cpu};
 
-/// The root mean square of a parameter.
+/// Returns the root mean square of a parameter.
 fn size(parameters: &Parameters, name: &str) -> f64 {
     let value = &parameters[name];
     let squares: f64 = value.iter().map(|&v| f64::from(v).powi(2)).sum();
     (squares / value.len() as f64).sqrt()
 }
 
-/// He (2015) before a rectifier, `LeCun` (1998) elsewhere: √(2/n) and √(1/n), within 5 standard errors of the
-/// estimate, each √(1/2N) for N numbers.
+/// A weight's standard deviation is √(2/n) before a rectifier (He, 2015) and √(1/n) elsewhere (`LeCun`, 1998), where n
+/// is the number of inputs. The measured value of N numbers may differ by 5 relative standard errors, √(1/2N) each.
 #[test]
 fn weights_start_by_what_follows_them() {
     let he = (2.0f64 / 400.0).sqrt();
@@ -53,7 +53,7 @@ fn weights_start_by_what_follows_them() {
     }
 }
 
-/// From each sum, there are twice as many paths to the output.
+/// In a chain of sums, each sum doubles the number of paths to the output. Building a network must not visit each path.
 #[test]
 fn sums_of_sums_start_at_once() {
     let mut network = Sequential::input(4).layer(Linear::new(4));
@@ -84,8 +84,9 @@ fn what_a_layer_is_told_is_what_it_starts_from() {
     }
 }
 
-/// `3-64-64-1` trained by plain SGD. With the initial weights of the book's chapter 5, it takes several times as
-/// long to improve on a constant, whose error is the deviation of the targets.
+/// Trains the network 3-64-64-1 by plain SGD. Its error must become smaller than the error of a constant prediction,
+/// which is the standard deviation of the targets. With the initial weights of the book's chapter 5, this takes several
+/// times as many steps.
 #[test]
 fn two_hidden_layers_learn_a_function() {
     let x = super::rows(500, 3);

@@ -47,7 +47,7 @@ fn parameters_are_listed_read_and_written_by_name() {
         all["layers.2.weight"]
     );
 
-    // Any memory order, and any order of the list.
+    // The parameters may have any memory order, and the list may have any order.
     let mut reversed: Vec<(String, ArrayD<f32>)> = all.clone().into_iter().collect();
     reversed.reverse();
     for (_, value) in &mut reversed {
@@ -125,7 +125,7 @@ fn wrong_names_and_shapes_are_named_and_change_nothing() {
     assert_eq!(network.parameters(), before);
 }
 
-/// The next steps start from the parameter that was written.
+/// After a parameter is written, the next steps start from it.
 #[test]
 fn a_training_goes_on_from_a_parameter_that_was_written() {
     let table = surface(200, 4);

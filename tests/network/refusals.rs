@@ -1,4 +1,4 @@
-//! Networks refuse layers that leave something out.
+//! Networks refuse layers that do not write or record everything that is required.
 
 use wgrad::kernel::{Binding, Kernel};
 use wgrad::ops::{Backward, Forward, KeptSpec, Layer, LayerSpec, Linear, Mode, ParameterSpec};
@@ -24,7 +24,7 @@ static DOUBLE: Kernel<u32> = Kernel::new(
     &[Binding::read("input"), Binding::write("output")],
 );
 
-/// A layer that doubles its input, and may leave something out.
+/// A layer that doubles its input. Most variants leave out one required part.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Double {
     Whole,
@@ -119,7 +119,7 @@ fn what_is_whole_is_taken() {
     network.layer(Linear::new(2)).build(gpu()).unwrap();
 }
 
-/// A layer that passes its work to a layer of the crate, and leaves out one result.
+/// A layer that calls a layer of the crate, and leaves out one result.
 #[derive(Debug)]
 struct Wrapped {
     leaves_out: &'static str,
@@ -156,7 +156,7 @@ impl Layer for Wrapped {
     }
 }
 
-/// A layer that uses the crate's kernels is checked, too.
+/// A layer that uses the crate's own kernels is also checked.
 #[test]
 fn a_layer_that_wraps_another_is_looked_at() {
     for leaves_out in ["dx", "the gradient by bias", "scale"] {
@@ -179,7 +179,7 @@ fn a_layer_that_wraps_another_is_looked_at() {
     network.layer(Linear::new(2)).build(gpu()).unwrap();
 }
 
-/// A layer with a state value and parameters of three elements each, under these names.
+/// A layer with a state tensor and parameters that have these names and three elements each.
 #[derive(Debug)]
 pub(super) struct Named(pub(super) &'static [&'static str]);
 
@@ -238,7 +238,7 @@ fn names_of_parameters_and_state_are_told_apart() {
             "{error}"
         );
     }
-    // Both engines initialize it themselves.
+    // If the names are valid, both engines initialize the parameters and the state.
     let network = Sequential::input(3).layer(Named(&["mean", "weight"]));
     network.build(gpu()).unwrap();
     cpu::Network::<f32>::new(&network).unwrap();

@@ -1,4 +1,4 @@
-//! Layers, losses and optimizers from outside that leave out required results, or are not what they seem.
+//! Layers, losses and optimizers from outside the crate that leave out required results, or whose names are misleading.
 
 use std::sync::Arc;
 
@@ -161,7 +161,7 @@ fn an_optimizer_that_records_nothing_is_refused() {
     );
 }
 
-/// A layer that only works as the first layer, where `dx` is not needed, or only with some numbers of rows.
+/// A layer that works only as the first layer, where `dx` is not needed, or only with certain numbers of rows.
 #[derive(Debug, Clone, Copy)]
 enum Picky {
     First,
@@ -204,7 +204,7 @@ impl Layer for Picky {
 
 #[test]
 fn a_pass_is_asked_for_as_in_training() {
-    // Nothing reads the gradient by the features.
+    // In the first layer, nothing reads the gradient with respect to the features.
     let first = Sequential::input(4)
         .layer(Picky::First)
         .layer(Linear::new(1));
@@ -212,7 +212,7 @@ fn a_pass_is_asked_for_as_in_training() {
     let table = surface(20, 4);
     let sampling = Sampling::Shuffled { seed: 1 };
     Trainer::new(model, MeanSquaredError, Sgd::new(0.1), &table, 3, sampling).unwrap();
-    // The layer's own error comes with the layer's place.
+    // The error contains the layer's own error and the layer's position.
     let second = Sequential::input(4)
         .layer(Linear::new(4))
         .layer(Picky::First);
@@ -221,7 +221,7 @@ fn a_pass_is_asked_for_as_in_training() {
         error,
         "place of the backward pass of layers.1, Picky, must be the first of a network; it is behind others"
     );
-    // A layer may pass the check when the network is built, and still fail for other rows.
+    // A layer may pass the check when the network is built, and still fail for another number of rows.
     let some = Sequential::input(4)
         .layer(Picky::TwoRows)
         .layer(Linear::new(1));
@@ -234,7 +234,7 @@ fn a_pass_is_asked_for_as_in_training() {
     );
 }
 
-/// Two networks differ if they reuse different layers.
+/// Two networks are different if they reuse different layers.
 #[test]
 fn networks_with_other_wiring_are_others() {
     let [a, b] = [(); 2].map(|()| Arc::new(Linear::new(4)) as Arc<dyn Layer>);
@@ -250,7 +250,7 @@ fn networks_with_other_wiring_are_others() {
         error.contains("Linear(4) (layers.0 again); it is"),
         "{error}"
     );
-    // A layer taken from a network is the same layer.
+    // A layer that is taken from a network is still the same layer.
     let network = Sequential::input(4).layer(Linear::new(4)).layer(Relu);
     let again = network.layers()[0].clone();
     assert_eq!(network.layer(again).summary().unwrap().parameters(), 20);

@@ -1,4 +1,4 @@
-//! The values inside a network, and their memory.
+//! The values between the layers of a network, and their memory.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wgrad::{Sequential, Shape, Trainer, cpu};
 use super::{SAMPLING, rows, surface};
 use crate::gpu::gpu;
 
-/// Values are added, concatenated, read three times, and used twice by one layer.
+/// Returns a network whose values are added, concatenated, read three times, and used twice by one layer.
 fn branched() -> Sequential {
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(6));
     let network = Sequential::input(4)
@@ -80,7 +80,7 @@ fn activations_are_the_formulas_of_each_value() {
     }
 }
 
-/// The error of sums of at most 18 products of numbers around 1.
+/// Asserts that two matrices are close. The tolerance is the error of sums of at most 18 products of numbers around 1.
 fn assert_near(found: &Array2<f32>, expected: &Array2<f32>) {
     assert_eq!(found.dim(), expected.dim());
     for (found, expected) in found.iter().zip(expected) {
@@ -88,7 +88,7 @@ fn assert_near(found: &Array2<f32>, expected: &Array2<f32>) {
     }
 }
 
-/// Several inputs behave like one row that contains them side by side.
+/// Several inputs behave like one row of features that contains them side by side.
 #[test]
 fn inputs_are_parts_of_a_row_of_features() {
     let two = Sequential::input(3).named("first").another_input(2);
@@ -120,7 +120,7 @@ fn inputs_are_parts_of_a_row_of_features() {
     assert_eq!(changed[2].values, activations[2].values);
     assert_ne!(changed[changed.len() - 1].values, outputs);
 
-    // The target is linear in the first input, but not in the second.
+    // The target is a linear function of the first input, but not of the second.
     let x = rows(200, 5);
     let y = Array2::from_shape_fn((200, 1), |(row, _)| {
         x[[row, 0]] - 0.5 * x[[row, 2]] + (3.0 * x[[row, 3]]).sin() * x[[row, 4]]
@@ -133,7 +133,7 @@ fn inputs_are_parts_of_a_row_of_features() {
     assert!(ends[1] < 0.3 * ends[0], "{ends:?}");
 }
 
-/// Both engines train branches in the same way.
+/// Both engines train a network with branches in the same way.
 #[test]
 fn engines_train_branches_alike() {
     let table = surface(200, 4);
@@ -164,13 +164,14 @@ fn engines_train_branches_alike() {
         );
     }
     assert!(expected[49] < 0.7 * expected[0]);
-    // The same seed, the same bits.
+    // With the same seed, two trainings have the same bits.
     let model = spec.build(gpu()).unwrap();
     let mut again = Trainer::new(model, loss, Sgd::new(rate), &table, 20, SAMPLING).unwrap();
     assert_eq!(again.steps(50).unwrap(), found);
 }
 
-/// A wide network for a full screen. Its values do not fit one binding.
+/// A wide network is applied to all pixels of a screen. Its values do not fit into one binding, so it takes the rows in
+/// parts.
 #[test]
 fn a_full_screen_goes_through_in_parts() {
     let gpu = gpu();
@@ -199,7 +200,7 @@ fn a_full_screen_goes_through_in_parts() {
     }
 }
 
-/// The plans of a model run one after another, and share the memory for values between layers.
+/// The plans of a model run one after another, so they share the memory for the values between layers.
 #[test]
 fn plans_of_a_model_do_not_disturb_each_other() {
     let gpu = gpu();

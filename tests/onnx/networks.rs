@@ -15,7 +15,7 @@ use wgrad::{
 use crate::gpu::Numbers;
 use crate::layers;
 
-/// A network, and which of its features are indices, with their exclusive upper bound.
+/// A network, the features that are indices, and the exclusive upper bound of these indices.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) spec: Sequential,
@@ -23,7 +23,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The network with parameters and state that differ from all initial values.
+    /// Returns the network with parameters and state that differ from all initial values.
     pub(crate) fn network(&self) -> Network {
         let mut network = self.spec.on_cpu().unwrap();
         let mut numbers = Numbers::new(self.name.len() as u64);
@@ -40,7 +40,7 @@ impl Case {
         network
     }
 
-    /// Rows between −1 and 1.
+    /// Returns rows of numbers between −1 and 1, or of indices.
     pub(crate) fn rows(&self, count: usize) -> Array2<f32> {
         let mut numbers = Numbers::new((count * 1009 + self.name.len()) as u64);
         let features = (count, self.spec.features());
@@ -60,7 +60,8 @@ fn names(values: &wgrad::Parameters) -> Vec<String> {
     values.names().map(str::to_owned).collect()
 }
 
-/// Random values: weights keep the size of values about constant, and variances are positive.
+/// Fills a parameter or a state tensor with random values. The weights keep the magnitude of values about constant, and
+/// the variances are positive.
 fn scatter(name: &str, values: &mut ArrayD<f32>, numbers: &mut Numbers) {
     let fan_in = match *values.shape() {
         [inputs, _] => inputs,
@@ -103,7 +104,7 @@ fn with_indices(name: &str, spec: Sequential, columns: Range<usize>, below: usiz
     }
 }
 
-/// Each layer of the crate alone, but the one that ONNX has no operator for.
+/// Returns one network per layer of the crate, except for the layer that ONNX has no operator for.
 fn single_layers() -> Vec<Case> {
     let layers = layers::all().into_iter().enumerate();
     let layers = layers.filter(|(_, layer)| layer.type_name() != "HashGrid");
@@ -118,7 +119,7 @@ fn single_layers() -> Vec<Case> {
     cases.collect()
 }
 
-/// Those of the book, and those that are made as easily.
+/// Returns the networks of the book, and similar ones.
 fn books() -> Vec<Case> {
     let deep = MultiLayerNet::new(20, [16, 12, 8], 5);
     vec![
@@ -139,7 +140,7 @@ fn books() -> Vec<Case> {
     ]
 }
 
-/// Networks whose values are read again.
+/// Returns networks with values that several layers read.
 fn graphs() -> Vec<Case> {
     let block = |network: Sequential| {
         let skip = network.here();
@@ -175,7 +176,7 @@ fn graphs() -> Vec<Case> {
     ]
 }
 
-/// Networks with several inputs, some of them indices.
+/// Returns networks with several inputs, some of which are indices.
 fn inputs() -> Vec<Case> {
     let vectors = Sequential::input(3).named("position").another_input(2);
     let vectors = vectors.layer(Linear::new(3)).layer(Tanh).concat("position");
@@ -204,7 +205,7 @@ fn inputs() -> Vec<Case> {
     ]
 }
 
-/// Networks of images, with all settings of windows.
+/// Returns networks for images, with all settings of windows.
 fn images() -> Vec<Case> {
     let conv = Conv2d::new(4, [3, 2]).stride([2, 1]).padding([2, 3]);
     let conv = conv.dilation([1, 2]).without_bias();
@@ -225,7 +226,7 @@ fn images() -> Vec<Case> {
         case("conv_alone", conv),
         case("pools", pools),
         case("global_pool", global),
-        // This pool also has a single window, but it includes padding.
+        // This pool also has only a single window, but the window includes padding.
         case(
             "padded_pool",
             Sequential::input([2, 4, 3])
@@ -241,7 +242,7 @@ fn images() -> Vec<Case> {
     ]
 }
 
-/// Normalization of all supported shapes.
+/// Returns networks with normalization of all supported shapes.
 fn norms() -> Vec<Case> {
     let batch = |name, shape: Shape| {
         let network = Sequential::input(shape).layer(BatchNorm::new().eps(1e-2));
@@ -261,7 +262,7 @@ fn norms() -> Vec<Case> {
     ]
 }
 
-/// Encodings of features and of positions.
+/// Returns networks with encodings of features and of positions.
 fn encodings() -> Vec<Case> {
     let features = Sequential::input(3).layer(Frequency::new(10));
     let image = Sequential::input([2, 2]).layer(Frequency::new(3));

@@ -1,11 +1,11 @@
-//! Networks that cannot be exported, and the reasons.
+//! Networks that cannot be exported. The error says why.
 
 use wgrad::ops::{Backward, Forward, HashGrid, Layer, LayerSpec, Linear, Relu};
 use wgrad::plan::Recorder;
 use wgrad::reference::Twin;
 use wgrad::{Error, Sequential, Shape, onnx::OnnxError};
 
-/// A layer from outside the crate, although it computes a [`Relu`].
+/// A layer from outside the crate. It cannot be exported, although it computes the same as [`Relu`].
 #[derive(Debug)]
 struct Stranger;
 

@@ -11,14 +11,13 @@ use wgrad::ndarray::Array2;
 
 use crate::networks::{self, Case};
 
-/// Numbers of rows: one, a few, and more than a vector register has elements.
+/// Numbers of rows: one, a few, and more than the elements of a vector register.
 const ROWS: [usize; 3] = [1, 7, 64];
-/// The largest difference of outputs, relative to 1 + |output|. Both engines round sums of up to a few thousand
-/// products.
+/// The tolerance of an output, relative to 1 + |output|. Both engines round sums of up to a few thousand products.
 const TOLERANCE: f32 = 1e-5;
 
-/// A Python with ONNX Runtime, or `None` with a notice on standard error. The test fails instead if the environment
-/// variable `WGRAD_REQUIRE_ONNXRUNTIME` is set.
+/// Returns a Python with ONNX Runtime. If there is none, prints a notice to standard error and returns `None`, or fails
+/// if the environment variable `WGRAD_REQUIRE_ONNXRUNTIME` is set.
 fn python() -> Option<PathBuf> {
     let named = env::var_os("WGRAD_PYTHON").filter(|named| !named.is_empty());
     let python = match named {
@@ -49,7 +48,7 @@ fn python() -> Option<PathBuf> {
         env::var_os("WGRAD_REQUIRE_ONNXRUNTIME").is_none(),
         "ONNX Runtime is required: {notice}"
     );
-    // The test harness hides the output of `eprintln` when a test passes.
+    // Writes to standard error directly: the test harness hides the output of `eprintln` when a test passes.
     let skipped = format!("SKIPPED: needs ONNX Runtime; {notice}\n");
     std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     None
@@ -86,7 +85,8 @@ fn onnx_runtime_makes_the_same_of_rows() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// Compares ONNX Runtime's outputs for a case with the crate's, and returns the differences.
+/// Compares ONNX Runtime's outputs for a case with the crate's outputs. Returns the differences that exceed the
+/// tolerance.
 fn compare(case: &Case, directory: &Path) -> Vec<String> {
     let network = case.network();
     let mut faults = Vec::new();
@@ -100,7 +100,7 @@ fn compare(case: &Case, directory: &Path) -> Vec<String> {
             let found = Array2::from_shape_vec(expected.dim(), values).unwrap();
             let errors = expected.iter().zip(&found).map(|(expected, found)| {
                 let error = (expected - found).abs() / (1.0 + expected.abs());
-                // A difference of NaN counts.
+                // Written so that a difference of NaN is not within the tolerance.
                 if error <= TOLERANCE {
                     0.0
                 } else {

@@ -23,7 +23,7 @@ fn named(name: &str) -> Case {
     cases.find(|case| case.name == name).unwrap()
 }
 
-/// Each node's operator, inputs and outputs.
+/// Returns the operator, inputs and outputs of each node, as text.
 fn operators(graph: &GraphProto) -> Vec<String> {
     let nodes = graph.node.iter();
     nodes
@@ -34,7 +34,7 @@ fn operators(graph: &GraphProto) -> Vec<String> {
         .collect()
 }
 
-/// `rows`, and the extents of a value.
+/// Returns the shape of a value: `rows`, followed by its extents.
 fn extents(value: &ValueInfoProto) -> Vec<String> {
     let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
     assert_eq!(tensor.elem_type(), DataType::Float);
@@ -86,7 +86,7 @@ fn a_file_says_what_it_is() {
     assert_eq!(docs, ["Linear(4)", "Relu", "Linear(3)"]);
 }
 
-/// The parameters have the crate's layout and the same bits.
+/// The parameters in the file have the crate's layout and the same bits.
 #[test]
 fn parameters_and_state_are_those_of_the_network() {
     for case in networks::all() {
@@ -102,8 +102,8 @@ fn parameters_and_state_are_those_of_the_network() {
             let values: Vec<f32> = values.iter().copied().collect();
             assert_eq!(floats(found), values, "{}: {name}", case.name);
         }
-        // All other constants belong to one value: at most the coefficients of monomials in harmonics, of which there
-        // are 20 in 16 for the degrees of most networks here, and 120 in 64 for all degrees.
+        // All other constants are small. The largest are the coefficients of the monomials in spherical harmonics: 20
+        // monomials in 16 harmonics for the degrees of most networks here, and 120 in 64 for all degrees.
         let most = if case.name.ends_with("_SphericalHarmonics") {
             120 * 64
         } else {
@@ -119,7 +119,8 @@ fn parameters_and_state_are_those_of_the_network() {
     }
 }
 
-/// Every name is defined once, before its use, and every value of the network has its own name.
+/// Every name in the file is defined once, before it is used. Every value of the network is in the file under its own
+/// name.
 #[test]
 fn names_are_those_of_the_network() {
     for case in networks::all() {
@@ -141,7 +142,7 @@ fn names_are_those_of_the_network() {
             let name = match (&*value.name, shape) {
                 ("input", [_]) => "x",
                 (_, [_]) if index == last => "y",
-                // Another test checks these names.
+                // Another test checks the names of input and output.
                 ("x" | "y", _) => continue,
                 (name, _) => name,
             };
@@ -231,7 +232,8 @@ fn a_shared_layer_has_its_parameters_once() {
     }
 }
 
-/// A model on a GPU whose running values have changed in a training.
+/// A model on a GPU, whose running values have changed in a training, gives the same file as the same network on the
+/// CPU.
 #[test]
 fn a_model_gives_the_file_of_the_same_network() {
     let spec = Sequential::input(3)

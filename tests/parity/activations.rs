@@ -4,7 +4,7 @@ use crate::gpu::{
     self, Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
-/// Every activation, for tests that know no formula.
+/// Returns every activation, for tests that need no formula.
 pub(crate) fn all() -> Vec<Box<dyn Layer>> {
     vec![
         Box::new(Relu),
@@ -16,7 +16,8 @@ pub(crate) fn all() -> Vec<Box<dyn Layer>> {
     ]
 }
 
-/// Around the 256 invocations and the 1,024 elements of a workgroup, primes, the book's hidden layer.
+/// Shapes with about 256 elements (the invocations of a workgroup) and about 1,024 elements (those that a workgroup
+/// takes), with prime sizes, and the shape of the book's hidden layer.
 const SHAPES: [[usize; 2]; 13] = [
     [1, 1],
     [1, 2],
@@ -65,14 +66,14 @@ fn check_forward(
     assert_close(&case, &bench.read(&y), expected, tolerance);
 }
 
-/// The value that a layer's backward pass reads. The other one is NaN in these tests.
+/// Which value a layer's backward pass reads: its input or its output. In these tests, the other one is NaN.
 #[derive(Clone, Copy, PartialEq)]
 enum From {
     Input,
     Output,
 }
 
-/// Checks `dx` of a layer whose gradient depends on its output alone.
+/// Checks `dx` of a layer whose derivative is computed from its output.
 fn check_backward(
     layer: &dyn Layer,
     shape: [usize; 2],
@@ -85,7 +86,8 @@ fn check_backward(
     });
 }
 
-/// Checks `dx` of a layer. `values` is its input or its output; `error` takes the value, `dy` and `dx`.
+/// Checks `dx` of a layer. `values` is the layer's input or output. `error` returns the tolerance from the value, `dy`
+/// and `dx`.
 fn check_backward_from(
     from: From,
     layer: &dyn Layer,
@@ -140,8 +142,8 @@ fn sigmoid_backward(y: f64, dy: f64) -> f64 {
     dy * (1.0 - y) * y
 }
 
-/// `e = exp(−|x|)` has an error of 3 + 2|x| ULP. It is the numerator if x < 0, and part of the denominator `1 + e`,
-/// which is rounded. A division has an error of 2.5 ULP.
+/// Returns the error of the sigmoid. `e = exp(−|x|)` has an error of 3 + 2|x| ULP. It is the numerator if x < 0, and
+/// part of the denominator `1 + e`, which is rounded. A division has an error of 2.5 ULP.
 fn sigmoid_error(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     let of_exp = (3.0 + 2.0 * x.abs()) * ULP;
@@ -150,7 +152,7 @@ fn sigmoid_error(x: f64) -> f64 {
     sigmoid(x) * relative + 2.0 * FLUSHED
 }
 
-/// Two products and a difference, each rounded.
+/// Returns the error of `dx`: of two products and a difference, each of which is rounded.
 fn sigmoid_backward_error(dx: f64) -> f64 {
     3.0 * ROUNDING * (1.0 + 1e-6) * dx.abs() + 2.0 * FLUSHED
 }
@@ -163,14 +165,18 @@ fn leaky_relu_backward(slope: f32, x: f64, dy: f64) -> f64 {
     if x > 0.0 { dy } else { f64::from(slope) * dy }
 }
 
-/// One rounded product, or none.
+/// Returns the error of one rounded product. (For x > 0, the result is exact.)
 fn leaky_relu_error(y: f64) -> f64 {
     ROUNDING * y.abs() + FLUSHED
 }
 
-/// For |x| < ½: a quotient (2.5 ULP) of two sums (one rounding each, and less than 0.25 ULP inside them), times x (a
-/// rounding). The fraction itself is less than 0.01 ULP off. Elsewhere: `(1 − e) / (1 + e)` with `e = exp(−2|x|)`.
-/// It has two rounded sums, a division, and the error of `e`, which is 3 + 4|x| ULP, times `2e/(1 − e²)`.
+/// Returns the error of `tanh x`.
+///
+/// For |x| < ½, it is a quotient (2.5 ULP) of two sums (one rounding each, and less than 0.25 ULP inside the sums),
+/// times x (one rounding). The truncation of the continued fraction adds less than 0.01 ULP.
+///
+/// For larger |x|, it is `(1 − e) / (1 + e)` with `e = exp(−2|x|)`: two rounded sums, a division, and the error of `e`,
+/// which is 3 + 4|x| ULP, times `2e/(1 − e²)`.
 pub(crate) fn tanh_error(x: f64) -> f64 {
     let ulps = if x.abs() < 0.5 {
         1.0 + 0.25 + 2.5 + 0.5 + 0.01
@@ -185,12 +191,12 @@ fn tanh_backward(y: f64, dy: f64) -> f64 {
     dy * (1.0 - y) * (1.0 + y)
 }
 
-/// Two products, a sum and a difference, each rounded.
+/// Returns the error of `dx`: of two products, a sum and a difference, each of which is rounded.
 fn tanh_backward_error(dx: f64) -> f64 {
     4.0 * ROUNDING * (1.0 + 1e-6) * dx.abs() + 2.0 * FLUSHED
 }
 
-/// The normal distribution function.
+/// Returns the distribution function of the standard normal distribution.
 pub(crate) fn distribution(x: f64) -> f64 {
     0.5 * libm::erfc(-x / 2f64.sqrt())
 }
@@ -207,16 +213,18 @@ fn gelu_backward(x: f64, dy: f64) -> f64 {
     dy * (distribution(x) + x * density(x))
 }
 
-/// Relative error of `exp(−x²/2)`: its own 3 + x² ULP, and the rounding of x².
+/// Returns the relative error of `exp(−x²/2)`: the 3 + x² ULP of the exponential, and the rounding of x².
 pub(crate) fn gaussian_power_error(x: f64) -> f64 {
     (3.0 + x * x) * ULP + 0.5 * x * x * ROUNDING
 }
 
-/// Error of Φ(x), computed from Φ(−|x|) = exp(−x²/2)·P(t). `t = 1/(1 + 0.27|x|)` has an error of 4 ULP (a division
-/// with 2.5, and the roundings of 0.27, a product and a sum), which P multiplies by at most 3 (at t = 1).
-/// Coefficient k is rounded, and its sums and products round it 2k more times: at most 9.6 ULP of P with these
-/// coefficients, again at t = 1. The fit of P has an error of 0.25 ULP. The product with the exponential is rounded.
-/// For x > 0 a rounded difference follows. If the exponential is flushed to 0, so is Φ(−|x|).
+/// Returns the error of Φ(x), which is computed from Φ(−|x|) = exp(−x²/2)·P(t).
+///
+/// `t = 1/(1 + 0.27|x|)` has an error of 4 ULP: a division with 2.5 ULP, and the roundings of 0.27, a product and a
+/// sum. P multiplies this error by at most 3 (at t = 1). Coefficient k of P is rounded, and the sums and products round
+/// it 2k more times; with these coefficients, this is at most 9.6 ULP of P, also at t = 1. The fit of P has an error of
+/// 0.25 ULP. The product with the exponential is rounded. For x > 0, a rounded difference follows. If the exponential
+/// is flushed to 0, so is Φ(−|x|).
 pub(crate) fn distribution_error(x: f64) -> f64 {
     if x < -15.0 {
         return 0.0;
@@ -230,8 +238,8 @@ pub(crate) fn gelu_error(x: f64) -> f64 {
     x.abs() * distribution_error(x) + ROUNDING * gelu(x).abs() + FLUSHED
 }
 
-/// The density has the errors of the exponential, of its rounded constant and of two products. Then follow a sum and
-/// a product.
+/// Returns the error of GELU's `dx`. The density has the errors of the exponential, of its rounded constant and of two
+/// products. Then follow a sum and a product.
 fn gelu_backward_error(x: f64, dy: f64, dx: f64) -> f64 {
     let product = x * density(x);
     let of_product = match x.abs() {
@@ -244,7 +252,7 @@ fn gelu_backward_error(x: f64, dy: f64, dx: f64) -> f64 {
     dy.abs() * (distribution_error(x) + of_product) + 2.1 * ROUNDING * dx.abs() + 2.0 * FLUSHED
 }
 
-/// Values around all special cases of the kernels.
+/// Numbers around all special cases of the kernels.
 const EXTREMES: [f32; 20] = [
     0.0,
     -0.0,
@@ -339,13 +347,13 @@ fn sigmoid_of_extremes_neither_overflows_nor_is_a_nan() {
         -1e-30,
     ];
     check_forward(&Sigmoid, [3, 4], &x, sigmoid, |x| match x.abs() {
-        // For such a large number, the bound of `exp` is too large to be useful.
+        // For such large numbers, the error bound of `exp` is too large to be useful.
         x if x > 200.0 => FLUSHED,
         _ => sigmoid_error(x),
     });
 }
 
-/// Slopes of both signs, the default slope, and zero.
+/// Tests slopes of both signs, the default slope, and zero.
 #[test]
 fn leaky_relu_is_exact_but_for_one_rounding() {
     for slope in [LeakyRelu::default().negative_slope(), 0.0, 1.5, -0.3] {
@@ -362,7 +370,7 @@ fn leaky_relu_is_exact_but_for_one_rounding() {
             let [x, dy] = [0, 1].map(|_| numbers.fill(len(shape), Fill::Extreme));
             check(shape, &x, &dy);
         }
-        // At 0 the gradient is multiplied by the slope.
+        // At 0, the gradient is multiplied by the slope.
         let small = [0.0, -0.0, 1e-30, -1e-30];
         check([2, 2], &small, &[1.0, 2.0, 3.0, -4.0]);
     }
@@ -414,10 +422,10 @@ fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
     check_forward(&Tanh, [4, 5], &EXTREMES, f64::tanh, tanh_error);
 }
 
-/// If `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` round to 1, or to a neighbor on a device that does not
-/// round to nearest. WGSL allows their quotient an error of 2.5 ULP, but the sigmoid of a large number, 1/(1 + e),
-/// shows how near to 1 it is on this device. From x = 9 on, tanh is as near to 1, except for the rounding of `1 −
-/// e`. (tanh 8 is four such roundings below 1.)
+/// If `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` round to 1, or to a neighbor of 1 on a device that does not
+/// round to nearest. WGSL allows their quotient an error of 2.5 ULP. How near to 1 such a quotient is on this device,
+/// the sigmoid of a large number shows: 1/(1 + e). From x = 9 on, tanh must be as near to 1, except for the rounding of
+/// `1 − e`. (tanh 8 is less than 1 by four such roundings.)
 #[test]
 fn tanh_of_nine_and_more_is_one_but_for_a_rounding() {
     let y_of = |layer: &dyn Layer, x: &[f32]| {

@@ -2,13 +2,13 @@ use wgrad::plumbing::values::{accumulate, add, copy, scale};
 
 use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Sizes around the 256 invocations and the 1,024 elements of a workgroup. The last size is for the device that
-/// folds dispatches into two dimensions.
+/// Sizes around 256 (the invocations of a workgroup) and 1,024 (the elements that a workgroup takes). The last size is
+/// for the device that folds dispatches into two dimensions.
 const SIZES: [usize; 10] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, FOLDED];
 
 const THIRD: f32 = 1.0 / 3.0;
 
-/// Error bounds: one rounded addition, one rounded product, and none.
+/// The results have the error of one rounded addition, of one rounded product, or no error.
 #[test]
 fn sums_and_copies_are_their_formulas() {
     for size in SIZES {

@@ -6,7 +6,7 @@ use crate::extremes::{EXTREMES, assert_agrees};
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 use crate::softmax_cross_entropy::{SECOND_ORDER, Softmax};
 
-/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
+/// A shape with seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 const SHAPES: [[usize; 2]; 13] = [
@@ -27,7 +27,7 @@ const SHAPES: [[usize; 2]; 13] = [
 
 const SMOOTHING: [f32; 4] = [0.0, 0.1, 0.75, 1.0];
 
-/// The class weights, if there are any, and the label smoothing.
+/// The optional class weights, and the label smoothing.
 #[derive(Debug, Clone)]
 struct Settings {
     weights: Option<Vec<f32>>,
@@ -48,7 +48,7 @@ impl Settings {
         weights.map_or(1.0, |weights| weights[class].into())
     }
 
-    /// The definition: mean loss and gradient.
+    /// Computes the mean loss and its gradient by the definition.
     fn formula<F: Float>(&self, logits: &Array2<F>, labels: &[u32]) -> (F, Array2<F>) {
         let weights = self.weights.iter().flatten();
         let twin = reference::AdjustedCrossEntropy {
@@ -65,7 +65,7 @@ impl Settings {
     }
 }
 
-/// The rows' losses and their gradient on the GPU.
+/// Computes the losses of the rows, and the gradient, on the GPU.
 fn run(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32]) -> [Vec<f32>; 2] {
     let bench = Bench::new(if shape == FOLDED {
         folding_gpu()
@@ -83,14 +83,14 @@ fn run(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32]) -
     [bench.read(&losses), bench.read(&dlogits)]
 }
 
-/// The term of a row, class by class as in PyTorch's definition, and the error bounds of the terms of the loss and
-/// of the gradient before the division by the sum of weights. Weights are not negative, so the relative error of a
-/// sum of weights is at most that of its terms.
+/// Returns a row's term of the loss, computed class by class as in PyTorch's definition, its error bound, and the error
+/// bounds of its terms of the gradient. All are before the division by the sum of weights. Weights are not negative, so
+/// the relative error of a sum of weights is at most the relative error of its terms.
 fn of_row(settings: &Settings, row: &[f64], label: usize) -> (f64, f64, Vec<f64>) {
     let classes = row.len();
     let smoothing = f64::from(settings.smoothing);
     let softmax = Softmax::of(row);
-    // A division, a subtraction, an addition and a product.
+    // The relative error of a division, a subtraction, an addition and a product.
     let of_q = 2.5 * ULP + 3.0 * ROUNDING;
     let q = |class: usize| {
         let own = if class == label { 1.0 - smoothing } else { 0.0 };
@@ -124,7 +124,8 @@ fn check(settings: &Settings, shape: [usize; 2], logits: &[f32], labels: &[u32])
     let weights = labels.iter().map(|&label| settings.weight(label as usize));
     let sum: f64 = weights.sum();
     let divisor = if sum > 0.0 { sum } else { rows };
-    // One addition per row of an invocation and a tree of 6 additions; a division; and the product with the rows.
+    // One addition for each row that an invocation takes, a tree of 6 additions, a division, and the product with the
+    // number of rows.
     let of_sum = (rows / 64.0 + 7.0) * ROUNDING + 2.5 * ULP + ROUNDING;
     let (mean, gradient) = settings.formula(&z, labels);
     let mut expected = Vec::new();
@@ -156,7 +157,7 @@ fn labels(numbers: &mut Numbers, [rows, classes]: [usize; 2]) -> Vec<u32> {
         .collect()
 }
 
-/// Class weights. One of them is 0 if there are at least two classes.
+/// Returns class weights. One of them is 0 if there are at least two classes.
 fn weights(numbers: &mut Numbers, classes: usize) -> Vec<f32> {
     let mut weights: Vec<f32> = (0..classes).map(|_| 1.5 + numbers.uniform()).collect();
     if classes > 1 {
@@ -184,7 +185,7 @@ fn adjusted_loss_and_gradient_are_the_formula() {
     }
 }
 
-/// Weights of very different sizes.
+/// Class weights may have very different magnitudes.
 #[test]
 fn weights_of_any_size_are_a_weighted_mean() {
     let mut numbers = Numbers::new(8);
@@ -203,7 +204,7 @@ fn weights_of_any_size_are_a_weighted_mean() {
     }
 }
 
-/// With equal weights and no smoothing, the loss is softmax cross-entropy.
+/// With equal class weights and no label smoothing, the loss is softmax cross-entropy.
 #[test]
 fn adjusted_by_nothing_it_is_softmax_cross_entropy() {
     let shape = [65, 10];
@@ -229,7 +230,7 @@ fn adjusted_by_nothing_it_is_softmax_cross_entropy() {
     }
 }
 
-/// If the sum of weights is 0 and there is no smoothing, the minibatch changes nothing.
+/// If the sum of weights is 0 and there is no label smoothing, the loss and the gradient are 0.
 #[test]
 fn labels_that_all_weigh_nothing_have_a_loss_of_zero() {
     let mut numbers = Numbers::new(9);
@@ -245,13 +246,14 @@ fn labels_that_all_weigh_nothing_have_a_loss_of_zero() {
         dlogits.iter().all(|&gradient| gradient == 0.0),
         "{dlogits:?}"
     );
-    // With smoothing, the mean is over the rows.
+    // With label smoothing, the loss is the mean over the rows.
     check(&settings(0.3), [70, 3], &logits, &[1; 70]);
     let [losses, _] = run(&settings(0.3), [70, 3], &logits, &[1; 70]);
     assert!(losses.iter().all(|&loss| loss > 0.0), "{losses:?}");
 }
 
-/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
+/// A row that is not finite has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must test the
+/// bits.
 #[test]
 fn an_adjusted_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     let shape = [66, 4];
@@ -280,8 +282,8 @@ fn an_adjusted_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     }
 }
 
-/// Every pair of extremes as the logits of two classes. The loss is NaN if a logit is not finite, and infinite if a
-/// term with a weight overflows.
+/// Tests every pair of extreme numbers as the logits of two classes. The loss is NaN if a logit is not finite, and
+/// infinite if a term with a nonzero weight overflows.
 #[test]
 fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&a| EXTREMES.map(|b| [a, b]));
@@ -317,7 +319,8 @@ fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
     }
 }
 
-/// Such a label has weight 0. It must not cause a write out of bounds; guard bands check that.
+/// A label that is no class has weight 0, and a loss of NaN. It must not cause a write out of bounds, which the guard
+/// bands check.
 #[test]
 fn an_adjusted_label_that_is_no_class_has_a_nan_loss() {
     for classes in [1, 2, 10] {
@@ -340,7 +343,7 @@ fn an_adjusted_label_that_is_no_class_has_a_nan_loss() {
                 labels[row] >= classes_u32,
                 "row {row}: {loss}"
             );
-            // The mean is over the other 67 rows.
+            // The mean is taken over the other 67 rows.
             let expected = f64::from(*sound) * 70.0 / 67.0;
             let apart = (f64::from(*loss) - expected).abs();
             assert!(loss.is_nan() || apart <= 1e-6 * expected, "row {row}");

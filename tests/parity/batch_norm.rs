@@ -11,8 +11,9 @@ const SINGLE: Rounding = Rounding {
     tiny: FLUSHED,
 };
 
-/// Features around the channels of a workgroup and of a piece; images with fewer and with more positions than a
-/// workgroup has channels; pieces that end within a row; and more values than 64 pieces of 16 rounds.
+/// Returns shapes of minibatches: features around the number of channels of a workgroup and of a piece, images with
+/// fewer and with more positions than a workgroup has channels, pieces that end inside a row, and more values than 64
+/// pieces of 16 rounds.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (2, 1).into(),
@@ -33,7 +34,8 @@ fn shapes() -> Vec<TensorShape> {
     ]
 }
 
-/// Checks both modes, and an evaluation after the training step. `x` is around `center`.
+/// Checks a training step, an evaluation, and an evaluation after the training step. The numbers in `x` are around
+/// `center`.
 fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, center: f32) {
     let case = format!("{}, {minibatch}, around {center}", layer.name());
     let layer = &layer.eps(eps).momentum(momentum);
@@ -68,7 +70,7 @@ fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, ce
         );
     }
 
-    // The given statistics are exact, so they have no bounds.
+    // In an evaluation, the statistics are given, so they have no error.
     let state: Vec<Vec<f32>> = found[4..]
         .iter()
         .map(|(_, values)| values.clone())
@@ -89,8 +91,9 @@ fn check(layer: BatchNorm, [eps, momentum]: [f32; 2], minibatch: TensorShape, ce
     }
 }
 
-/// `x̂ = (x − mean)·inverse` has a difference, `inverseSqrt` of a sum (2 ULP, and half of the sum's rounding), and a
-/// product. Then follow a product and a sum for `y`, two products for `dx`, and sums over the channel.
+/// Returns the error bounds of an evaluation. `x̂ = (x − mean)·inverse` takes a difference, the `inverseSqrt` of a sum
+/// (2 ULP, and half of the sum's rounding), and a product. Then follow a product and a sum for `y`, two products for
+/// `dx`, and sums over the channel for the gradients of the parameters.
 fn of_evaluation(operands: &Operands, eps: f64) -> [Vec<f64>; 4] {
     let f = |values: &Array2<f32>, c: usize| f64::from(values[[0, c]]);
     let channels = operands.parameters[0].len();
@@ -124,7 +127,7 @@ fn of_evaluation(operands: &Operands, eps: f64) -> [Vec<f64>; 4] {
     [y, dx, dweight.collect(), dbias]
 }
 
-/// Seven workgroups of elements, and seven workgroups of channels.
+/// A shape with seven workgroups of elements, and seven workgroups of channels.
 const FOLDED: [usize; 2] = [57, 109];
 
 #[test]
@@ -142,7 +145,7 @@ fn settings_of_batch_norm_count() {
     }
 }
 
-/// The variance would be lost if it were computed from a plain sum of squares.
+/// For values far from 0, a variance that is computed from a plain sum of squares would have no correct digits.
 #[test]
 fn batch_norm_of_values_far_from_0_is_as_good_as_their_bits() {
     for center in [100.0, -1e4, 1e5] {
@@ -152,8 +155,8 @@ fn batch_norm_of_values_far_from_0_is_as_good_as_their_bits() {
     }
 }
 
-/// The running variance follows PyTorch's formula, except for a minibatch with a single value per channel, for which
-/// PyTorch's layer has no result.
+/// With a single value per channel, `y` is the bias. PyTorch's layer refuses such a minibatch. In all other cases the
+/// running variance follows PyTorch's formula.
 #[test]
 fn batch_norm_of_one_value_is_its_bias() {
     let layer = &BatchNorm::new();

@@ -6,8 +6,9 @@ use crate::extremes::{EXTREMES, assert_agrees};
 use crate::gpu::{FLUSHED, Fill, Numbers, ROUNDING, ULP, assert_close, sum_error};
 use crate::loss_of_values::{SHAPES, run};
 
-/// Errors of an element's loss, and of its gradient times the number of elements. `e = exp(−|z|)` has an error of
-/// 3 + 2|z| ULP, `log` between 1 and 2 an error of 2⁻²¹, and a division 2.5 ULP; all else is rounded.
+/// Returns the errors of an element's loss, and of its gradient times the number of elements. `e = exp(−|z|)` has an
+/// error of 3 + 2|z| ULP, `log` of a number between 1 and 2 an error of 2⁻²¹, and a division an error of 2.5 ULP. All
+/// other operations are rounded.
 fn bounds(z: f64, t: f64) -> [f64; 2] {
     let e = (-z.abs()).exp();
     let of_exp = (3.0 + 2.0 * z.abs()) * ULP;
@@ -22,7 +23,7 @@ fn bounds(z: f64, t: f64) -> [f64; 2] {
     [of_loss + FLUSHED, of_gradient + FLUSHED]
 }
 
-/// The definition in `f64`: the rows' losses, and the gradient of their mean.
+/// Computes by the definition, in `f64`, the mean loss of these rows and its gradient.
 fn formula(z: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
     let mut dz = Array2::zeros(z.raw_dim());
     let pass = LossPass::new(z, Targets::Values(t), dz.view_mut());
@@ -57,7 +58,7 @@ fn check(shape: [usize; 2], [z, t]: [&[f32]; 2]) {
     assert_close(&case, &dlogits, gradient, tolerance);
 }
 
-/// Targets in 0…1, including both ends.
+/// Returns targets between 0 and 1, including both ends.
 fn targets(numbers: &mut Numbers, count: usize) -> Vec<f32> {
     let one = |numbers: &mut Numbers| match numbers.below(4) {
         0 => 0.0,
@@ -93,7 +94,7 @@ fn binary_logits_of_any_finite_size_are_stable() {
     check([50, 5], [&logits, &targets]);
 }
 
-/// NaN if the logit is not finite or the target is outside 0…1; otherwise the CPU's result.
+/// The loss is NaN if the logit is not finite or the target is outside 0…1. Otherwise it is the CPU's result.
 #[test]
 fn binary_cross_entropy_of_extremes_is_that_of_the_cpu() {
     const TARGETS: [f32; 12] = [
@@ -133,7 +134,8 @@ fn binary_cross_entropy_of_extremes_is_that_of_the_cpu() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
+/// A row with such a logit or target has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must
+/// test the bits.
 #[test]
 fn a_row_that_is_unsound_has_a_nan_binary_loss_and_no_other() {
     let shape = [66, 4];

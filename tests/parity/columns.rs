@@ -2,7 +2,7 @@ use wgrad::plumbing::values::copy_columns;
 
 use crate::gpu::{self, Bench, Fill, Numbers, folding_gpu, gpu};
 
-/// A range of columns: the first one, and the number of columns of the matrix.
+/// A range of columns of a matrix: its first column (`first`), and the number of columns of the matrix (`of`).
 struct Columns {
     first: usize,
     of: usize,
@@ -45,7 +45,8 @@ fn columns_are_copied_and_no_others() {
         check(rows, 3, &column(4, 9), &column(0, 3));
         check(rows, 7, &column(1, 8), &column(3, 11));
     }
-    // Sizes around the elements of a workgroup, and a size that is folded into two dimensions of workgroups.
+    // Sizes around the number of elements that a workgroup takes. The last size is for a dispatch that is folded into
+    // two dimensions.
     for columns in [255, 256, 257, 1023, 1024, 1025, 2049] {
         check(1, columns, &column(0, columns), &column(5, columns + 6));
         check(3, columns, &column(2, columns + 2), &column(0, columns));

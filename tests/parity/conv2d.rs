@@ -12,7 +12,7 @@ use crate::gpu::{
     Bench, Fill, Numbers, assert_close, dispatching, folding_after, gpu, longest, sum_error,
 };
 
-/// A layer, the number of images, and their shape.
+/// A convolution, the number of images, and the shape of an image.
 #[derive(Clone)]
 struct Images {
     layer: Conv2d,
@@ -44,14 +44,14 @@ fn chosen() -> Vec<Images> {
         images(3, [1, 12, 13], 6, 5, plain),
         images(2, [7, 5, 5], 9, 1, plain),
         images(3, [5, 9, 7], 4, 3, |layer| layer.padding(1)),
-        // Padding that is not half of the kernel: as large as the kernel, and larger.
+        // Padding that is not half of the kernel size, but as large as the kernel or larger.
         images(2, [2, 6, 6], 3, 3, |layer| layer.padding(2)),
         images(2, [2, 5, 4], 3, 2, |layer| layer.padding(2)),
         images(1, [2, 3, 4], 3, [2, 1], |layer| layer.padding([3, 2])),
         images(2, [3, 11, 10], 5, [3, 2], |layer| {
             layer.stride(2).padding(1)
         }),
-        // Some pixels belong to no window, between windows and after the last one.
+        // Some pixels belong to no window: pixels between windows, and pixels after the last window.
         images(2, [2, 10, 7], 3, 2, |layer| layer.stride([4, 3])),
         images(3, [1, 8, 9], 2, [4, 3], |layer| {
             layer.stride([3, 2]).padding([1, 2]).dilation([1, 2])
@@ -63,18 +63,18 @@ fn chosen() -> Vec<Images> {
             layer.stride([2, 4]).padding(3).dilation([3, 2])
         }),
         images(2, [3, 6, 5], 4, [3, 2], Conv2d::without_bias),
-        // Sizes by which a division through a float reciprocal would be wrong.
+        // With these sizes, an integer division that multiplies by the float reciprocal would be wrong.
         images(1, [1, 41, 47], 2, 3, plain),
         images(1, [1, 55, 61], 2, [5, 2], |layer| layer.padding([2, 1])),
         images(2, [41, 4, 4], 47, 3, |layer| layer.padding(1)),
         images(1, [55, 3, 4], 61, [2, 3], |layer| layer.padding(1)),
         images(41, [1, 2, 3], 1, 2, plain),
-        // The positions span several parts and slabs.
+        // The kernels split the positions of these images into several parts and slabs.
         images(7, [2, 20, 19], 3, 3, plain),
     ]
 }
 
-/// Sizes around the edges of the shaders' blocks.
+/// Sizes around multiples of the shaders' block sizes.
 const EDGES: [usize; 16] = [
     2, 3, 12, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129,
 ];
@@ -82,7 +82,8 @@ const EDGES: [usize; 16] = [
 fn all_images() -> Vec<Images> {
     let mut all = chosen();
     for edge in EDGES {
-        // Sizes along each dimension of the kernels: positions in both directions, outputs, and weights per output.
+        // Tests these sizes along each dimension of the kernels: positions in both directions, outputs, and weights per
+        // output.
         all.push(images(1, [1, 1, edge + 1], 3, [1, 2], plain));
         all.push(images(1, [2, edge, 1], 2, [2, 1], |layer| {
             layer.padding([1, 0])
@@ -111,7 +112,7 @@ fn all_images() -> Vec<Images> {
     all
 }
 
-/// Images that fold every dispatch of every variant into rows of 16 workgroups.
+/// Returns images that are large enough to fold every dispatch of every variant into rows of 16 workgroups.
 fn large() -> Images {
     images(2, [2, 40, 40], 64, 3, plain)
 }
@@ -122,10 +123,10 @@ struct Case {
     fill: Fill,
     output: Shape,
     x: Vec<f32>,
-    /// The bytes of `x`, for the variant that reads bytes.
+    /// `x` as bytes, for the kernel variant that reads bytes. `None` if `x` has floats.
     bytes: Option<Vec<u8>>,
     dy: Vec<f32>,
-    /// The parameters' shapes in the kernels, and their values.
+    /// The shape that each parameter has in the kernels, and its values.
     parameters: Vec<([usize; 2], Vec<f32>)>,
 }
 
@@ -203,17 +204,18 @@ impl Case {
             .collect()
     }
 
-    /// The number of products in a sum of the output.
+    /// Returns the number of products in the sum of an output element.
     fn depth(&self) -> usize {
         self.parameters[0].0[1]
     }
 
-    /// The number of kernel positions over all images.
+    /// Returns the number of positions of the convolution kernel, over all images.
     fn places(&self) -> usize {
         self.images.rows * self.output.len() / self.output.extents()[0]
     }
 
-    /// Integers must be exact. All else must be within the bound of a sum of `terms` products.
+    /// Compares a result with the expected one. With integers, it must be exact. With other numbers, it must be within
+    /// the error bound of a sum of `terms` products.
     fn compare(&self, what: &str, found: &[f32], expected: &Expected, terms: usize) {
         let case = format!("{what}: {}", self.name);
         let tolerance = expected.absolute.iter().map(|&absolute| {
@@ -232,7 +234,7 @@ fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
     Array2::from_shape_vec(shape, values).unwrap()
 }
 
-/// A result, and the result for absolute values.
+/// An expected result, and the same result computed from absolute values (for the error bound).
 struct Expected {
     value: Array2<f64>,
     absolute: Array2<f64>,
@@ -249,7 +251,7 @@ impl Expected {
     }
 }
 
-/// Computes both from the operands and from their absolute values.
+/// Computes expected results: from the operands, and from the absolute values of the operands.
 fn expected<const N: usize>(
     case: &Case,
     pass: impl Fn(&Array2<f64>, &Array2<f64>, &[Array2<f64>]) -> [Array2<f64>; N],
@@ -352,7 +354,7 @@ fn check_backward(gpu: &Gpu, variant: Variant, case: &Case, with_dx: bool) -> Ve
     all
 }
 
-/// The most products per output gradient in a sum of `dx`.
+/// Returns the maximum number of products in the sum of an element of `dx`.
 fn layer_products(case: &Case) -> usize {
     case.depth() / case.images.input.extents()[0]
 }
@@ -391,7 +393,7 @@ fn forward_in_vectors_is_the_formula() {
     check_all_forward(Variant::Vectors);
 }
 
-/// One more rounding than for floats: the sums are divided by 255 at the end.
+/// With bytes, there is one more rounding than with floats: the sums are divided by 255 at the end.
 #[test]
 fn forward_over_bytes_is_the_formula() {
     check_all_forward(Variant::Bytes);
@@ -424,7 +426,7 @@ const ALL: [Variant; 4] = [
     Variant::Bytes,
 ];
 
-/// The dispatch has more workgroups than one dimension allows.
+/// The dispatch has more workgroups than one dimension allows, so it is folded.
 #[test]
 fn convolutions_are_folded_into_two_dimensions() {
     let gpu = &folding_after(20);
@@ -436,7 +438,7 @@ fn convolutions_are_folded_into_two_dimensions() {
     }
 }
 
-/// A long product is split into several dispatches of some workgroups each, with the same bits.
+/// A long product is split into several dispatches. The result has the same bits.
 #[test]
 fn convolutions_in_several_dispatches_are_the_whole() {
     let parted = &dispatching(1 << 20);
@@ -465,7 +467,8 @@ fn convolutions_in_several_dispatches_are_the_whole() {
     }
 }
 
-/// More positions than a software driver's loops may have: they are split into several dispatches.
+/// There are more positions than a loop on a software driver may have iterations, so they are split into several
+/// dispatches.
 #[test]
 fn the_gradients_of_very_many_places_are_whole() {
     let images = images(1, [1, 1450, 1450], 1, 1, plain);
@@ -475,7 +478,7 @@ fn the_gradients_of_very_many_places_are_whole() {
     }
 }
 
-/// Sums as long as a software driver's loops may be: a loop that ended early would be detected. Longer sums are
+/// The sums are as long as loops on a software driver may be. The test detects a loop that ends early. Longer sums are
 /// refused.
 #[test]
 fn the_longest_sums_are_whole() {

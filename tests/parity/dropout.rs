@@ -5,7 +5,8 @@ use wgrad::reference::{self, Float};
 
 use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Sizes around the 256 invocations and the 1,024 elements of a workgroup.
+/// Shapes with about 256 elements (the invocations of a workgroup) and about 1,024 elements (those that a workgroup
+/// takes).
 const SHAPES: [[usize; 2]; 9] = [
     [1, 1],
     [3, 7],
@@ -23,7 +24,7 @@ const FOLDED: [usize; 2] = [1, gpu::FOLDED];
 
 const KEY: [u32; 2] = [0x1234_5678, 0x9abc_def0];
 
-/// The key and the step of a training; `None` for an evaluation.
+/// The random key and the step of a training. `None` for an evaluation.
 type At = Option<([u32; 2], u32)>;
 
 fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
@@ -32,7 +33,7 @@ fn check(dropout: Dropout, shape: [usize; 2], at: At, fill: Fill) {
     outputs(dropout, shape, at, &x);
 }
 
-/// `y` on the GPU and by the reference. Both passes are checked.
+/// Runs both passes on the GPU and by the reference, and compares them. Returns `y` of both.
 fn outputs(dropout: Dropout, shape: [usize; 2], at: At, x: &[f32]) -> (Vec<f32>, Array2<f64>) {
     let case = format!("{} {shape:?} {at:?}", dropout.name());
     let [rows, columns] = shape;
@@ -77,7 +78,7 @@ fn outputs(dropout: Dropout, shape: [usize; 2], at: At, x: &[f32]) -> (Vec<f32>,
         mode,
     ));
     for (found, expected) in [&y, &dx].into_iter().zip(&expected) {
-        // The scale and the product are rounded.
+        // The scale is rounded, and so is its product with x.
         let tolerance = expected.iter().map(|value| match at {
             Some(_) => 2.0 * ROUNDING * value.abs() + FLUSHED,
             None => 0.0,
@@ -107,12 +108,13 @@ fn dropout_drops_what_the_reference_drops() {
     check(Dropout::new(0.25), FOLDED, Some((KEY, 3)), Fill::Moderate);
 }
 
-/// If an element's random word equals the threshold, the element is kept.
+/// An element is dropped if its random word is below the threshold. If the word equals the threshold, the element is
+/// kept.
 #[test]
 fn dropout_drops_what_is_below_its_threshold_and_no_more() {
     const COLUMNS: u32 = 1025;
     let step = 1;
-    // `p` has 24 bits: take the first element whose random word can be represented as `p`.
+    // `p` has only 24 bits, so the test takes the first element whose random word can be represented as `p`.
     let words = (0..COLUMNS).map(|element| threefry(KEY, [step, element])[0]);
     let is_threshold = |&(_, word): &(usize, u32)| word % 256 == 0;
     let (element, word) = (0..).zip(words).find(is_threshold).unwrap();
@@ -120,7 +122,7 @@ fn dropout_drops_what_is_below_its_threshold_and_no_more() {
     assert_eq!(f64::from(p) * 2f64.powi(32), f64::from(word));
     let ones = [1.0; COLUMNS as usize];
     let (found, expected) = outputs(Dropout::new(p), [1, ones.len()], Some((KEY, step)), &ones);
-    // A kept element is above 1, a dropped one is 0.
+    // A kept element is scaled to more than 1. A dropped element is 0.
     assert!(found[element] > 1.0, "{}", found[element]);
     assert!(expected[[0, element]] > 1.0, "{}", expected[[0, element]]);
 }

@@ -7,7 +7,8 @@ fn index(count: usize) -> impl Fn(&mut Numbers) -> f32 {
     move |numbers| numbers.below(count) as f32
 }
 
-/// Lookups must be exact. Gradients by the table's rows are sums over the indices.
+/// Checks both passes. Lookups must be exact. The gradient with respect to a row of the table is a sum over the
+/// indices.
 fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     let layer = &Embedding::new(count, width);
     let case = format!("{}, {minibatch:?}", layer.name());
@@ -36,8 +37,8 @@ fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     }
 }
 
-/// Sizes around the 64 columns of a workgroup, the 32 indices of an invocation, and the 2,048 indices of a
-/// workgroup.
+/// Sizes around the 64 columns that a workgroup takes, the 32 indices that an invocation takes, and the 2,048 indices
+/// that a workgroup takes.
 #[test]
 fn embedding_is_its_formula() {
     for table in [[1, 1], [2, 3], [27, 10], [5, 64], [3, 65], [300, 7]] {
@@ -51,7 +52,7 @@ fn embedding_is_its_formula() {
     check(folding_gpu(), [5, 129], [57, 1]);
 }
 
-/// All indices are equal, and there are several dispatches: loops are as long as possible.
+/// All indices are equal, so the sums are as long as possible. They take several dispatches.
 #[test]
 fn embedding_sums_many_gradients_of_one_row() {
     check(gpu(), [1, 2], [33_000, 1]);
@@ -85,7 +86,7 @@ fn embedding_of_what_is_no_index_is_nan() {
     for (row, &none) in NONE.iter().enumerate() {
         operands.x[[row, 0]] = none;
     }
-    // −0 is 0.
+    // −0 counts as index 0.
     operands.x[[NONE.len(), 0]] = -0.0;
     let found = operands.on_gpu("no index", gpu(), layer, true);
     let expected = operands.by_reference(layer, true);

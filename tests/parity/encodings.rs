@@ -7,7 +7,8 @@ use wgrad::ops::{Frequency, Layer, OneBlob, SphericalHarmonics};
 use crate::gpu::{self, FLUSHED, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu};
 use crate::passes::{Operands, Results};
 
-/// (rows, inputs) around the 256 invocations and the 1,024 elements of a workgroup, both for inputs and for outputs.
+/// Shapes (rows, inputs) with about 256 and about 1,024 inputs or outputs in total. A workgroup has 256 invocations and
+/// takes 1,024 elements.
 const SHAPES: [[usize; 2]; 10] = [
     [1, 1],
     [3, 2],
@@ -32,7 +33,7 @@ fn bench(shape: [usize; 2]) -> &'static wgrad::Gpu {
     }
 }
 
-/// Compares `y` and `dx` with the reference, within a bound for each element.
+/// Compares `y` and `dx` with the reference. Each element has its own error bound.
 fn compare(case: &str, found: &Results, expected: &[Vec<f64>], bounds: [Vec<f64>; 2]) {
     for (((name, found), expected), bounds) in found.iter().zip(expected).zip(bounds) {
         let case = format!("{case}, {name}");
@@ -40,14 +41,18 @@ fn compare(case: &str, found: &Results, expected: &[Vec<f64>], bounds: [Vec<f64>
     }
 }
 
-/// The reference's result where a sine or a cosine is 0, because π is rounded in `f64`.
+/// A bound of the reference's result where a sine or a cosine should be 0. It is not 0 because π is rounded in `f64`.
 const ZERO: f64 = 4e-16;
 
-/// A sine or cosine has a relative error of 3 roundings. In the sine `p·(c + z·P)` with `z = p²`, the sum and the
-/// product take two roundings, the coefficients and the fit 0.6; `z·P` has an error of 3.2 roundings, and is at most
-/// 0.114 of the sum. In the cosine `1 + z·Q`, the sum takes one rounding, the fit 0.22; `z·Q` has an error of 3.2
-/// roundings, and is at most 0.42 of a cosine that is at least √½. The gradient of an octave has two such factors,
-/// two products, a difference, π (half a rounding) and one more product. Then all octaves are added.
+/// Checks the encoding by frequencies. A sine or cosine has a relative error of at most 3 roundings.
+///
+/// The sine is `p·(c + z·P)` with `z = p²`. Its sum and its product take two roundings, the coefficients and the fit
+/// 0.6. `z·P` has an error of 3.2 roundings, and is at most 0.114 of the sum. The cosine is `1 + z·Q`. Its sum takes
+/// one rounding, the fit 0.22. `z·Q` has an error of 3.2 roundings, and is at most 0.42 of the cosine, which is at
+/// least √½.
+///
+/// The gradient of an octave has two such factors, two products, a difference, π (half a rounding) and one more
+/// product. Then all octaves are added.
 fn check_frequency(octaves: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f32) {
     let layer = Frequency::new(octaves);
     let case = format!("{} {shape:?}", layer.name());
@@ -86,7 +91,7 @@ fn frequencies_are_their_formula() {
     check_frequency(2, FOLDED, Numbers::uniform);
 }
 
-/// The angle is exact even at the highest octaves and for inputs of any size.
+/// The angle is computed exactly, even at the highest octaves and for inputs of any magnitude.
 #[test]
 fn frequencies_are_as_accurate_far_from_zero_and_at_high_octaves() {
     for octaves in [5, 32] {
@@ -97,7 +102,7 @@ fn frequencies_are_as_accurate_far_from_zero_and_at_high_octaves() {
     }
 }
 
-/// The ends of quarter turns, and the next numbers on both sides.
+/// Tests the angles at the ends of quarter turns, and the next numbers on both sides.
 #[test]
 fn frequencies_at_the_ends_of_quarters_are_exact() {
     let eighths = |numbers: &mut Numbers| {
@@ -109,7 +114,7 @@ fn frequencies_at_the_ends_of_quarters_are_exact() {
         }
     };
     check_frequency(4, [150, 2], eighths);
-    // Whole and half turns give exact results.
+    // For whole and half turns, the results are exact.
     let layer = Frequency::new(2);
     let operands = Operands::new(&layer, [40, 1], |numbers| {
         numbers.below(9) as f32 / 2.0 - 2.0
@@ -120,7 +125,8 @@ fn frequencies_at_the_ends_of_quarters_are_exact() {
     assert_close("halves", &found[0].1, rounded, vec![0.0; 160]);
 }
 
-/// Drivers may assume that there is neither infinity nor NaN, so the kernel has to test the bits.
+/// For an infinity or NaN, the outputs are NaN. Drivers may assume that there are no such numbers, so the kernel must
+/// test the bits.
 #[test]
 fn frequencies_of_what_is_no_number_are_nan() {
     for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
@@ -139,9 +145,9 @@ fn frequencies_of_what_is_no_number_are_nan() {
     }
 }
 
-/// `u = K·x − (k + ½)` is rounded twice, and the slope of the Gaussian is |u| times the Gaussian. The exponent is
-/// rounded, and `exp` has an error of 3 + 2·(u²/2) ULP. Beyond |u| = 13.2 the Gaussian is below the normal numbers
-/// of f32.
+/// Checks the one-blob encoding with K bins. `u = K·x − (k + ½)` is rounded twice, and the slope of the Gaussian is |u|
+/// times the Gaussian. The exponent is rounded, and `exp` has an error of 3 + 2·(u²/2) ULP. For |u| > 13.2, the
+/// Gaussian is smaller than the normal numbers of `f32`.
 fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f32) {
     let layer = OneBlob::new(bins);
     let case = format!("{} {shape:?}", layer.name());
@@ -149,7 +155,7 @@ fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f3
     let found = operands.on_gpu(&case, bench(shape), &layer, false);
     let expected = operands.by_reference(&layer, false);
     let size = bins as f64;
-    // `u` and its error, the Gaussian's height and its error.
+    // Returns `u` and its error, and the value of the Gaussian and its error.
     let blob = |x: f64, bin: usize| {
         let u = size * x - (bin as f64 + 0.5);
         let of_u = ROUNDING * (1.0 + 1e-6) * ((size * x).abs() + u.abs());
@@ -172,7 +178,7 @@ fn check_one_blob(bins: usize, shape: [usize; 2], x: impl Fn(&mut Numbers) -> f3
             absolute += dy * u * height;
             error += dy * (of_u.min(1.0) * height + (u + 1.0) * of_height) + 4.0 * FLUSHED;
         }
-        // Two products, the sum, and the product with K.
+        // The roundings of two products, of the sum over the bins, and of the product with K.
         size * (error + (3.0 + size) * ROUNDING * (1.0 + 1e-5) * absolute) + FLUSHED
     });
     compare(&case, &found, &expected, [of_y.collect(), of_dx.collect()]);
@@ -190,7 +196,7 @@ fn one_blobs_are_their_formula() {
     check_one_blob(1024, [3, 2], inside);
 }
 
-/// Inputs outside the bins, up to the largest floats.
+/// Tests inputs outside the bins, up to the largest floats: the outputs become 0.
 #[test]
 fn one_blobs_fade_away() {
     for size in [3.0, 40.0, 1e9, 3e38] {
@@ -218,7 +224,7 @@ fn one_blobs_fade_away() {
     }
 }
 
-/// A number with a bound of single precision's error.
+/// A number, and a bound of its error in single precision.
 #[derive(Clone, Copy)]
 struct Bounded(f64, f64);
 
@@ -252,7 +258,7 @@ impl Bounded {
     }
 }
 
-/// The shader's recurrence, with a bound for each operation.
+/// Computes a Legendre function by the shader's recurrence, with the error of each operation.
 fn legendre(l: usize, m: usize, z: f64) -> Bounded {
     if m > l {
         return Bounded::exact(0.0);
@@ -282,7 +288,7 @@ fn power([x, y]: [f64; 2], m: usize) -> [Bounded; 2] {
     value
 }
 
-/// A harmonic and its gradient. The norm is rounded.
+/// Returns a spherical harmonic and its gradient with error bounds. The normalization constant is rounded.
 fn harmonic(output: usize, [x, y, z]: [f64; 3]) -> [Bounded; 4] {
     let l = output.isqrt();
     let m = output.abs_diff(l * l + l);
@@ -307,7 +313,8 @@ fn harmonic(output: usize, [x, y, z]: [f64; 3]) -> [Bounded; 4] {
     [norm.times(along).times(around), by_x, by_y, by_z]
 }
 
-/// The order of the gradient's factors differs from the shader's, so the bound allows three more roundings.
+/// Checks spherical harmonics. The shader multiplies the factors of the gradient in another order, so the bound allows
+/// three more roundings.
 fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     let layer = SphericalHarmonics::new(degrees);
     let case = format!("{} of {rows}", layer.name());
@@ -341,7 +348,7 @@ fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     compare(&case, &found, &expected, [of_y, of_dx]);
 }
 
-/// Rows around the 1,024 outputs and the 256 rows of a workgroup.
+/// Numbers of rows around those for 1,024 outputs, and around 256: a workgroup takes 1,024 outputs or 256 rows.
 #[test]
 fn spherical_harmonics_are_their_formula() {
     for degrees in 1..=8 {
@@ -359,7 +366,7 @@ fn spherical_harmonics_of_what_is_no_direction_are_nan() {
     operands.x[[1, 2]] = f32::NAN;
     let found = operands.on_gpu("harmonics of NaN", gpu(), &layer, false);
     let y = &found[0].1;
-    // Only the outputs that depend on z, and no other row.
+    // Only the outputs that depend on z are NaN, and only in this row.
     assert!(y[9 + 2].is_nan() && y[9 + 6].is_nan());
     assert!(y[..9].iter().chain(&y[18..]).all(|y| y.is_finite()));
 }

@@ -1,4 +1,4 @@
-//! Infinities, NaN, and the largest and smallest numbers: the GPU must give the CPU's results in `f32`.
+//! Infinities, NaN, and the largest and smallest numbers. The GPU must give the same results as the CPU in `f32`.
 
 use wgrad::ndarray::{Array2, ArrayView2};
 use wgrad::ops::{Backward, Forward, Layer, Loss as _, LossPass, MeanSquaredError, Mode};
@@ -26,13 +26,14 @@ pub(crate) const EXTREMES: [f32; 15] = [
     -0.0,
 ];
 
-/// Whether arithmetic keeps infinities and NaN. WGSL lets a compiler assume that there are none. Metal's compiler
-/// does, and browsers may.
+/// Returns whether arithmetic on this device keeps infinities and NaN. WGSL lets a compiler assume that there are none.
+/// Metal's compiler does so, and browsers may.
 fn keeps_what_is_not_finite() -> bool {
     gpu().info().backend == wgrad::wgpu::Backend::Vulkan
 }
 
-/// Whether both are NaN, the same infinity, or equal within WGSL's accuracies. A subnormal number may become 0.
+/// Returns whether two results are both NaN, the same infinity, or equal within WGSL's accuracies. A subnormal number
+/// may become 0.
 fn agree(found: f32, expected: f32) -> bool {
     match expected.is_finite() {
         true => {
@@ -61,7 +62,7 @@ fn all_agree(case: &str, found: &[f32], expected: &Array2<f32>, of: impl Fn(usiz
     }
 }
 
-/// The values as read by a device that flushes subnormal numbers to 0.
+/// Returns the values as a device reads them that flushes subnormal numbers to 0.
 fn flushed(values: &[f32]) -> Vec<f32> {
     let flush = |&value: &f32| {
         if value.is_subnormal() {
@@ -73,7 +74,7 @@ fn flushed(values: &[f32]) -> Vec<f32> {
     values.iter().map(flush).collect()
 }
 
-/// Outputs of an activation on the CPU, and gradients by its inputs.
+/// Computes on the CPU the outputs of an activation, and the gradients with respect to its inputs.
 fn on_the_cpu(layer: &dyn Layer, xs: &[f32], dys: &[f32]) -> [Array2<f32>; 2] {
     let twin = layer.reference();
     let [mut y, mut dx] = [(); 2].map(|()| Array2::zeros((1, xs.len())));
@@ -119,8 +120,8 @@ fn activations_of_extremes_are_those_of_the_cpu() {
             layer.backward(recorder, pass).unwrap();
         });
         let found = bench.read(&dx_found);
-        // A flushed input changes a rectifier's derivative: the one at 0 differs from the one at the smallest
-        // number.
+        // If a device flushes a subnormal input to 0, the derivative of a rectifier changes: the derivative at 0
+        // differs from the derivative at a tiny positive number.
         let [_, dx_flushed] = on_the_cpu(layer, &flushed(&xs), &dys);
         for ((dx, flushed), &found) in dx.iter_mut().zip(dx_flushed).zip(&found) {
             if agree(found, flushed) {

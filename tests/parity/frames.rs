@@ -1,5 +1,5 @@
-//! A program that draws frames trains as many steps as fit into the time of a frame, on every adapter and in a
-//! browser.
+//! A program that draws frames can train as many steps per frame as fit into the frame's time, on every adapter and in
+//! a browser.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ struct Grid {
     dimensions: usize,
 }
 
-/// A level: index of its first entry, cells along an axis, number of entries.
+/// A level of a grid: the index of its first table entry, its number of cells along an axis, and its number of entries.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     first: usize,
@@ -56,7 +56,8 @@ impl Grid {
         levels
     }
 
-    /// The entries of the corners of a position's cell, and the position's fraction along each axis.
+    /// Returns the table entries of the corners of the cell that contains a position, and the position's fraction along
+    /// each axis of the cell.
     fn cell(&self, level: Level, x: ArrayView1<'_, f32>) -> (Vec<usize>, Vec<f64>) {
         let mut cells = Vec::new();
         let mut fractions = Vec::new();
@@ -93,20 +94,21 @@ impl Grid {
     }
 }
 
-/// The largest contribution has this many bits.
+/// The largest contribution to a gradient sum has this many bits.
 const BITS: f64 = 30.0;
 
-/// Coordinates in −0.5…1.5: some lie outside the grid.
+/// Returns a coordinate in −0.5…1.5. Some positions are therefore outside the grid.
 fn around(numbers: &mut Numbers) -> f32 {
     numbers.uniform() + 0.5
 }
 
-/// Coordinates in 0…1, in steps of 2⁻²⁴.
+/// Returns a coordinate in 0…1, in steps of 2⁻²⁴.
 fn within(numbers: &mut Numbers) -> f32 {
     numbers.uniform() / 2.0 + 0.5
 }
 
-/// The error of a position's fraction: it is truncated after 24 bits, and a small coordinate after 31 bits.
+/// Returns the error of a position's fraction: the fraction is truncated after 24 bits, and a small coordinate after 31
+/// bits.
 fn off_by(level: Level) -> f64 {
     ROUNDING + level.cells as f64 / f64::from(1u32 << 31)
 }
@@ -131,8 +133,8 @@ fn check(case: &str, gpu: &wgrad::Gpu, grid: Grid, rows: usize, x: impl Fn(&mut 
     assert_bits(&case, grid, &operands, &found);
 }
 
-/// A weight has the errors of the fractions, and roundings: of products of fractions, and of the product with a
-/// number of the table, which is at most 1½. The sum has one term per corner.
+/// Returns the error of `y`. A weight has the errors of the fractions, and the roundings of products of fractions and
+/// of the product with a number of the table, which is at most 1½. The sum has one term per corner.
 fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -145,7 +147,8 @@ fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     of_row.repeat(operands.x.nrows())
 }
 
-/// The same for each corner's `N·Σ dy·table`, with the roundings of that sum and of the sum over levels.
+/// Returns the error of `dx`. For each corner, `N·Σ dy·table` takes the place of the number of the table. The roundings
+/// of this sum and of the sum over levels are added.
 fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -165,8 +168,8 @@ fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     operands.dy.outer_iter().flat_map(of_row).collect()
 }
 
-/// The error of a contribution is less than one unit, by which `dy` is truncated, plus half a unit along each axis,
-/// plus the errors of the fractions. The sum is rounded once.
+/// Returns the error of the table's gradient. A contribution has an error of less than one unit from the truncation of
+/// `dy`, half a unit along each axis, and the errors of the fractions. The sum is rounded once.
 fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
     let dimensions = grid.dimensions as f64;
     let mut bounds: Vec<f64> = expected
@@ -174,7 +177,8 @@ fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
         .map(|g| g.abs() * ROUNDING + FLUSHED)
         .collect();
     for (index, level) in grid.levels().into_iter().enumerate() {
-        // A power of two that exceeds the largest value by a factor of at most 2. It is a normal number.
+        // The unit of the integers: it follows from a power of two that exceeds the largest value by a factor of at
+        // most 2.
         let unit = 2.0 * largest(grid, operands, index) / BITS.exp2();
         let unit = unit.max(FLUSHED);
         for (row, x) in operands.x.outer_iter().enumerate() {
@@ -201,12 +205,13 @@ fn largest(grid: Grid, operands: &Operands, level: usize) -> f64 {
     values.fold(0.0, f64::max)
 }
 
-/// `value·fraction / 2²⁴`, rounded to nearest, halves away from 0.
+/// Returns `value·fraction / 2²⁴`, rounded to the nearest integer, halves away from 0.
 fn share(value: i64, fraction: i64) -> i64 {
     value.signum() * ((value.abs() * fraction + (1 << 23)) >> 24)
 }
 
-/// The gradient by the table is a sum of integers by definition, rounded once. It has the same bits on all devices.
+/// Asserts that the gradient with respect to the table has the right bits. By definition, it is a sum of integers that
+/// is rounded once, so it has the same bits on all devices.
 fn assert_bits(case: &str, grid: Grid, operands: &Operands, found: &Results) {
     let found = &found[2].1;
     let mut sums = vec![0i64; found.len()];
@@ -261,7 +266,7 @@ const SMALL: Grid = Grid {
     dimensions: 2,
 };
 
-/// Dense levels and hashed levels, with rows around those of a workgroup.
+/// Tests dense and hashed levels, with numbers of rows around those that a workgroup takes.
 #[test]
 fn hash_grid_is_its_formula() {
     for dimensions in [2, 3] {
@@ -279,12 +284,12 @@ fn hash_grid_is_its_formula() {
     }
 }
 
-/// Positions on the borders of cells and of the grid, and just outside.
+/// Tests positions on the borders of cells and of the grid, and just outside the grid.
 #[test]
 fn hash_grid_on_borders_is_its_formula() {
     const BORDERS: [f32; 8] = [0.0, -0.0, 1.0, 0.25, 0.75, 1.000_000_1, -1e-30, 0.5];
     for dimensions in [2, 3] {
-        // Cells with a quarter and an eighth of the grid's width.
+        // The cells of the two levels have a quarter and an eighth of the grid's width.
         let grid = Grid {
             dimensions,
             base: 4,
@@ -297,8 +302,8 @@ fn hash_grid_on_borders_is_its_formula() {
     }
 }
 
-/// Rows around the number from which coarse levels are summed in workgroup memory. All, some or none of the levels
-/// fit there.
+/// Tests numbers of rows around the number from which coarse levels are summed in workgroup memory. All, some or none
+/// of the levels fit into it.
 #[test]
 fn hash_grid_of_many_rows_is_its_formula() {
     for (dimensions, base, table_size) in [(2, 3, 64), (2, 20, 2048), (2, 33, 2048), (3, 4, 512)] {
@@ -327,8 +332,8 @@ fn hash_grid_of_many_rows_is_its_formula() {
     check("widest", gpu(), widest, 40, within);
 }
 
-/// All rows lie in one cell, and half of its corners share a table entry. The gradients are just below a power of
-/// two, so the sums overflow the low word many times, in both directions.
+/// All rows are in one cell, and half of its corners share a table entry. The gradients are just below a power of two,
+/// so the sums overflow the low word of their two words many times, in both directions.
 #[test]
 fn hash_grid_sums_repeated_rows() {
     let most = if cfg!(target_arch = "wasm32") {
@@ -365,7 +370,8 @@ fn hash_grid_sums_repeated_rows() {
     }
 }
 
-/// In two rows of workgroups; and in several dispatches, with and without levels in workgroup memory.
+/// Tests a dispatch that is folded into two rows of workgroups, and a grid in several dispatches, with and without
+/// levels in workgroup memory.
 #[test]
 fn hash_grid_comes_apart() {
     let three = Grid { levels: 3, ..SMALL };
@@ -382,7 +388,7 @@ fn hash_grid_comes_apart() {
     }
 }
 
-/// Gradients that are very large, very small, 0, and subnormal: one level each.
+/// Tests gradients that are very large, very small, 0 and subnormal, in one level each.
 #[test]
 fn hash_grid_of_extreme_gradients_is_its_formula() {
     let layer = &SMALL.layer();
@@ -427,7 +433,7 @@ fn hash_grid_shows_what_is_not_finite() {
             );
         }
         assert!(second < third);
-        // Without these gradients and this row, the other levels have the same bits.
+        // The other levels have the same bits as without these gradients and this row.
         let mut clean = operands;
         (clean.dy[[3, 2]], clean.dy[[4, 5]], clean.x[[5, 1]]) = (0.0, 0.0, 0.5);
         clean.dy.row_mut(5).fill(0.0);
@@ -469,7 +475,7 @@ fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
     }
 }
 
-/// When a plan runs again, its sums start from 0.
+/// When a plan runs again, its sums start from 0 again.
 #[test]
 fn hash_grid_sums_each_step_alone() {
     let grid = Grid {

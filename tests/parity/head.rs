@@ -1,5 +1,5 @@
-//! The head of a network in one dispatch: outputs, losses and all gradients are within bounds that are carried from
-//! value to value, and two runs have the same bits.
+//! The head of a network in one dispatch. Outputs, losses and all gradients must be within error bounds, which are
+//! computed value by value. Two runs must have the same bits.
 
 use wgrad::kernel::Element;
 use wgrad::ndarray::{Array2, Zip};
@@ -45,8 +45,8 @@ enum Compare {
 }
 use Compare::{Binary, Classes, Huber as Robust, Relative, Squared};
 
-/// The inputs; the outputs of each layer, with the activation behind it; the loss; whether a `Relu` precedes the
-/// head; and whether layers have biases.
+/// A network: the number of inputs, the number of outputs of each layer and the activation after it, the loss, whether
+/// a `Relu` precedes the head, and whether the layers have biases.
 #[derive(Debug, Clone, Copy)]
 struct Network {
     inputs: usize,
@@ -66,7 +66,7 @@ const fn network(inputs: usize, layers: &'static [(usize, Behind)], loss: Compar
     }
 }
 
-/// Widths of 1, odd widths, and the largest width; and the largest number of layers.
+/// Networks with widths of 1, with odd widths, with the largest width, and with the largest number of layers.
 const NETWORKS: [Network; 13] = [
     network(1, &[(1, N)], Squared),
     network(2, &[(64, R), (64, R), (3, S)], Squared),
@@ -105,7 +105,7 @@ const NETWORKS: [Network; 13] = [
     },
 ];
 
-/// Rows around those of a block, and so many rows that a workgroup takes several blocks.
+/// Numbers of rows around those of a block. The last number is so large that a workgroup takes several blocks.
 const ROWS: [usize; 7] = [1, 3, 31, 33, 41, 257, 2_601];
 
 struct Case {
@@ -274,7 +274,7 @@ fn forward(behind: Behind, z: &Bounded) -> Bounded {
         Zip::from(&mut y.value)
             .and(&mut y.error)
             .for_each(|y, error| {
-                // The slope of either side is at most 1.
+                // The derivative is at most 1 for either sign.
                 *y *= if *y > 0.0 { 1.0 } else { f64::from(SLOPE) };
                 *error += ROUNDING * y.abs();
             });
@@ -283,7 +283,7 @@ fn forward(behind: Behind, z: &Bounded) -> Bounded {
         let both = Zip::from(&mut y.value).and(&mut y.error);
         both.for_each(|y, error| {
             let z = *y;
-            // The slope of tanh is at most 1, of GELU 1.13.
+            // The derivative of tanh is at most 1, and that of GELU at most 1.13.
             (*y, *error) = match behind {
                 T => (z.tanh(), *error + tanh_error(z)),
                 _ => (gelu(z), 1.13 * *error + gelu_error(z)),
@@ -300,7 +300,7 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
         both.and(&z.value)
             .and(&z.error)
             .for_each(|dz, error, &z, &z_error| {
-                // This near to the kink, either side may be taken.
+                // If `z` is so near to 0 that its sign is uncertain, either derivative may be used.
                 if z.abs() <= z_error {
                     *error += dz.abs() * (1.0 - f64::from(SLOPE));
                 }
@@ -336,13 +336,13 @@ fn backward(behind: Behind, z: &Bounded, y: &Bounded, dy: &Bounded) -> Bounded {
     known(behind).map_or(dz, |kind| bounds::activate_backward(kind, z, y, dy))
 }
 
-/// The loss of one output, and its derivative, each with its error.
+/// The loss of one output and its derivative, each with its error.
 struct Term {
     loss: [f64; 2],
     slope: [f64; 2],
 }
 
-/// The loss at `y`, which has the error `off`.
+/// Returns the loss at the output `y`, which has the error `off`.
 fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     let d = y - t;
     let off_d = off + ROUNDING * d.abs();
@@ -365,7 +365,8 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
         Binary => {
             let sigmoid = 1.0 / (1.0 + (-y).exp());
             let loss = y.max(0.0) - y * t + (-y.abs()).exp().ln_1p();
-            // `exp` has an error of 3 + 2|z| ULP, `log` near 1 has 2⁻²¹, a division has 2.5 ULP.
+            // `exp` has an error of 3 + 2|z| ULP, `log` of a number near 1 an error of 2⁻²¹, and a division an error of
+            // 2.5 ULP.
             let of_exp = (3.0 + 2.0 * y.abs()) * ULP;
             let size = y.abs() + (y * t).abs() + 1.0;
             let rounded = 4.0 * ROUNDING * size + of_exp + 1.0 / f64::from(1 << 21);
@@ -381,13 +382,14 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
             let size = y * y + f64::from(EPSILON);
             let loss = d * d / size;
             let slope = 2.0 * d / size;
-            // The largest derivatives by y within its error.
+            // The derivatives with respect to y are largest at the smallest |y| within its error.
             let least = (y.abs() - off).max(0.0).powi(2) + f64::from(EPSILON);
             let d = d.abs() + off_d;
             let y = y.abs() + off;
             let bend = 2.0 / least + 4.0 * d * y / (least * least);
             let steep = 2.0 * d / least + 2.0 * y * d * d / (least * least);
-            // Difference, square, and the denominator's sum and product; the quotient; and the difference once more.
+            // The roundings of the difference, its square, and the denominator's sum and product; the division; and the
+            // difference a second time.
             let quotient = 6.0 * ROUNDING + 2.5 * ULP;
             Term {
                 loss: [loss, steep * off_d + quotient * loss],
@@ -404,7 +406,7 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     }
 }
 
-/// The mean loss of all rows with its error, and the gradient by the outputs.
+/// Returns the mean loss of all rows with its error, and the gradient with respect to the outputs.
 fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
     if case.network.loss == Classes {
         return bounds::softmax_cross_entropy(y, &case.labels);
@@ -491,7 +493,7 @@ fn check(name: &str, case: &Case, found: &Found) {
 fn heads_are_what_their_layers_are_and_the_same_twice() {
     for (index, network) in NETWORKS.into_iter().enumerate() {
         for (number, rows) in ROWS.into_iter().enumerate() {
-            // Run every third case; and with many rows, the network that fills a workgroup's memory.
+            // Runs every third case. With many rows, also runs the network that fills the workgroup memory.
             if (index + number) % 3 != 0 && !(index == 3 && rows > 2_000) {
                 continue;
             }

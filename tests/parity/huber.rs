@@ -8,7 +8,7 @@ use crate::loss_of_values::{SHAPES, run};
 
 const DELTAS: [f32; 4] = [1e-3, 0.5, 1.0, 30.0];
 
-/// The definition in `f64`: the loss of a row, and the gradient of the mean over all rows.
+/// Computes by the definition, in `f64`, the mean loss of these rows and its gradient.
 fn formula(delta: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
     let mut dy = Array2::zeros(y.raw_dim());
     let huber = reference::Huber {
@@ -33,8 +33,8 @@ fn check(delta: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
         let [y, t] = [&y, &t].map(|all| all.slice(s![row..=row, ..]));
         let (loss, _) = formula(delta, y, t);
         row_losses.push(loss);
-        // Squared: the rounding of the difference counts twice, and two products are rounded. Linear: δ·|d| is at
-        // most twice the loss; |d|, the subtraction and the product are rounded. Around |d| = δ, both formulas
+        // Quadratic part: the rounding of the difference counts twice, and two products are rounded. Linear part: δ·|d|
+        // is at most twice the loss; |d|, the subtraction and the product are rounded. Near |d| = δ, both formulas
         // agree. A division has an error of 2.5 ULP.
         let absolute = loss * columns as f64;
         let of_sum = sum_error(columns, absolute) + 6.0 * ROUNDING * (1.0 + 1e-6) * absolute;
@@ -63,7 +63,7 @@ fn huber_and_its_gradient_are_their_formulas() {
     }
 }
 
-/// At the end of the parabola, and on both sides of it.
+/// Tests the point |d| = δ, where the parabola ends, and points on both sides of it.
 #[test]
 fn huber_is_smooth_where_it_becomes_linear() {
     for delta in DELTAS {
@@ -82,8 +82,8 @@ fn huber_is_smooth_where_it_becomes_linear() {
     }
 }
 
-/// The loss is NaN if an output or a target is not finite, infinite if it overflows, and otherwise a number: as on
-/// the CPU.
+/// As on the CPU, the loss is NaN if an output or a target is not finite, infinite if it overflows, and otherwise a
+/// number.
 #[test]
 fn huber_of_extremes_is_that_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));
@@ -113,7 +113,8 @@ fn huber_of_extremes_is_that_of_the_cpu() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
+/// A row that is not finite has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must test the
+/// bits.
 #[test]
 fn a_row_that_is_not_finite_has_a_nan_huber_loss_and_no_other() {
     let shape = [66, 4];

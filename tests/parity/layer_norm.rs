@@ -5,7 +5,8 @@ use crate::gpu::{FLUSHED, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 use crate::norm_bounds::{self, Rounding};
 use crate::passes::Operands;
 
-/// Rows with as many columns as an invocation takes, as a workgroup takes, and more; many rows; and images.
+/// Returns shapes of minibatches: rows with as many columns as an invocation takes, as a workgroup takes, and more;
+/// many rows; and images.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (1, 1).into(),
@@ -23,7 +24,7 @@ fn shapes() -> Vec<TensorShape> {
     ]
 }
 
-/// Rows whose workgroups are folded into two dimensions.
+/// A shape for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [25, 200];
 
 fn check(eps: f32, minibatch: TensorShape, center: f32) {

@@ -11,7 +11,7 @@ use wgrad::tensor::Tensor;
 
 use crate::gpu::{Bench, Fill, Numbers, assert_close, dispatching, gpu, longest, sum_error};
 
-/// The block sizes of this layer's shaders, read from their constants.
+/// Returns the block sizes of this layer's shaders, which it reads from their WGSL constants.
 fn block_sizes() -> Vec<usize> {
     let contracts = wgrad::plumbing::contracts();
     let linear = contracts
@@ -24,13 +24,13 @@ fn block_sizes() -> Vec<usize> {
     sizes.into_iter().filter(|&size| size <= 128).collect()
 }
 
-/// The value of `const NAME = 32u;`.
+/// Parses the value of a WGSL constant from a line such as `const NAME = 32u;`.
 fn constant(line: &str) -> Option<usize> {
     let (_, value) = line.strip_prefix("const ")?.split_once(" = ")?;
     value.split_once("u;")?.0.parse().ok()
 }
 
-/// Sizes around every block edge, and primes.
+/// Returns sizes around every block size, and prime sizes.
 fn edges() -> Vec<usize> {
     let around = block_sizes().into_iter().flat_map(|size| {
         [size - 1, size, size + 1]
@@ -41,7 +41,7 @@ fn edges() -> Vec<usize> {
     edges.into_iter().collect()
 }
 
-/// (rows, inputs, outputs).
+/// Returns shapes: (rows, inputs, outputs).
 fn shapes() -> Vec<[usize; 3]> {
     let mut shapes = vec![
         [1, 1, 1],
@@ -50,11 +50,12 @@ fn shapes() -> Vec<[usize; 3]> {
         [1, 784, 50],
         [2, 3, 65],
         [65, 2, 129],
-        // Sums over several slabs, even the longest ones.
+        // The sums over the rows take several slabs, up to the longest possible sums.
         [257, 5, 3],
         [3, 257, 5],
         [5, 3, 257],
-        // Numbers of blocks just below, at and above a multiple of those that one workgroup takes.
+        // The number of blocks is just below, equal to and just above a multiple of the blocks that one workgroup
+        // takes.
         [161, 5, 17],
         [160, 5, 17],
         [159, 5, 18],
@@ -79,7 +80,7 @@ struct Case {
     outputs: usize,
     fill: Fill,
     x: Vec<f32>,
-    /// The bytes of `x`, for the variant that reads bytes.
+    /// `x` as bytes, for the kernel variant that reads bytes. `None` if `x` has floats.
     bytes: Option<Vec<u8>>,
     w: Vec<f32>,
     b: Vec<f32>,
@@ -104,7 +105,7 @@ impl Case {
         }
     }
 
-    /// A case with random bytes for `x`, many of them 0 or 255.
+    /// Creates a case with random bytes for `x`. Many of them are 0 or 255.
     fn of_bytes(shape: [usize; 3], fill: Fill) -> Self {
         let mut numbers = Numbers::new((shape[0] + 7 * shape[1]) as u64);
         let byte = |_| match numbers.below(4) {
@@ -147,7 +148,8 @@ impl Case {
         [w, matrix([1, self.outputs], &self.b)]
     }
 
-    /// Integers must be exact. All else must be within the bound of a sum of `terms` products.
+    /// Compares a result with the expected one. With integers, it must be exact. With other numbers, it must be within
+    /// the error bound of a sum of `terms` products.
     fn compare(&self, what: &str, found: &[f32], all: &Expected, terms: usize) {
         let case = format!("{what}: {}", self.name);
         let tolerance = all.absolute.iter().map(|&absolute| {
@@ -175,7 +177,7 @@ fn matrix(shape: [usize; 2], values: &[f32]) -> Array2<f64> {
     Array2::from_shape_vec(shape, values).unwrap()
 }
 
-/// A result, and the result for absolute values.
+/// An expected result, and the same result computed from absolute values (for the error bound).
 struct Expected {
     value: Array2<f64>,
     absolute: Array2<f64>,
@@ -207,7 +209,7 @@ fn forward(x: ArrayView2<'_, f64>, parameters: &[Array2<f64>]) -> Array2<f64> {
     y
 }
 
-/// `dx`, `dw` and `db`.
+/// Computes `dx`, `dw` and `db`.
 fn backward(x: &Array2<f64>, dy: &Array2<f64>, parameters: &[Array2<f64>]) -> [Array2<f64>; 3] {
     let unread = Array2::zeros(dy.raw_dim());
     let mut dx = Array2::zeros(x.raw_dim());
@@ -387,7 +389,7 @@ fn backward_in_vectors_is_the_formula() {
     check_all_backward(Variant::Vectors);
 }
 
-/// One more rounding than for floats: the sums, or each byte, are divided by 255.
+/// With bytes, there is one more rounding than with floats: either the sums or the bytes are divided by 255.
 #[test]
 fn products_of_bytes_are_the_formula() {
     for (index, shape) in shapes().into_iter().enumerate() {
@@ -401,7 +403,7 @@ fn products_of_bytes_are_the_formula() {
     }
 }
 
-/// The dispatch has more workgroups than one dimension allows.
+/// The dispatch has more workgroups than one dimension allows, so it is folded.
 #[test]
 fn a_long_batch_is_folded_into_two_dimensions() {
     for (variant, rows) in [
@@ -431,7 +433,7 @@ fn a_long_batch_is_folded_into_two_dimensions() {
     }
 }
 
-/// Sums as long as a software driver's loops may be: a loop that ended early would be detected.
+/// The sums are as long as loops on a software driver may be. The test detects a loop that ends early.
 #[test]
 fn the_longest_sums_are_whole() {
     for (variant, depth) in [
@@ -471,13 +473,13 @@ fn a_wide_bias_is_folded_into_two_dimensions() {
     }
 }
 
-/// A long product is split into several dispatches of some workgroups each.
+/// A long product is split into several dispatches, each of which has a part of the workgroups.
 #[test]
 fn products_in_several_dispatches_are_the_formula() {
-    // The limit allows a workgroup with the largest tile and the longest of these sums.
+    // The limit is just large enough for a workgroup with the largest tile and the longest of these sums.
     let gpu = &dispatching(2 * 128 * 128 * 300);
     for shape in [[300, 60, 130], [129, 270, 257]] {
-        // Integers are exact. Other tests compare the rounding of other numbers.
+        // The numbers are integers, so the results must be exact. Other tests check the rounding of other numbers.
         let case = Case::new(shape, Fill::Integers);
         for variant in Variant::OF_FLOATS {
             check_forward(gpu, variant, &case);
@@ -496,7 +498,7 @@ fn products_in_several_dispatches_are_the_formula() {
         variant.forward(&mut recorder, &x, &[w.clone(), b.clone()], &y);
         let dispatches = recorder.finish().unwrap().len();
         assert!((5..=9).contains(&dispatches), "{variant:?}: {dispatches}");
-        // The gradient by the bias takes a dispatch of its own.
+        // The gradient with respect to the bias takes a dispatch of its own.
         let mut recorder = Recorder::new(gpu);
         let gradients = [w.clone(), b.clone()];
         let pass = Backward::new([&x, &y, &y], None, Mode::Evaluation);

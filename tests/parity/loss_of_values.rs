@@ -4,7 +4,7 @@ use wgrad::ops::{Loss, LossPass};
 
 use crate::gpu::{Bench, folding_gpu, gpu};
 
-/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
+/// A shape with seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 pub(crate) const SHAPES: [[usize; 2]; 13] = [
@@ -23,7 +23,7 @@ pub(crate) const SHAPES: [[usize; 2]; 13] = [
     FOLDED,
 ];
 
-/// The rows' losses and their gradient on the GPU.
+/// Computes the losses of the rows, and the gradient, on the GPU.
 pub(crate) fn run(loss: &dyn Loss, shape: [usize; 2], [y, t]: [&[f32]; 2]) -> [Vec<f32>; 2] {
     let bench = Bench::new(if shape == FOLDED {
         folding_gpu()

@@ -31,8 +31,8 @@ fn check(shape: [usize; 2], fill: Fill) {
         let mut unread = Array2::zeros((1, columns));
         let loss = formula(y, t, unread.view_mut());
         row_losses.push(loss);
-        // The rounding of each difference counts twice in its square, which is rounded, too. A division has an error
-        // of 2.5 ULP.
+        // The rounding of each difference counts twice in its square, which is also rounded. A division has an error of
+        // 2.5 ULP.
         let absolute = loss * columns as f64;
         let of_sum = sum_error(columns, absolute) + 2.0 * ROUNDING * (1.0 + 1e-6) * absolute;
         errors.push(of_sum / columns as f64 + 2.5 * ULP * loss + FLUSHED);

@@ -8,7 +8,7 @@ use wgrad::{Gpu, Shape, TensorShape};
 
 use crate::gpu::{Bench, Numbers};
 
-/// The operands of a layer for a minibatch.
+/// The operands of both passes of a layer, for one minibatch.
 pub(crate) struct Operands {
     pub(crate) spec: LayerSpec,
     input: Shape,
@@ -18,12 +18,13 @@ pub(crate) struct Operands {
     pub(crate) state: Vec<Array2<f32>>,
 }
 
-/// The results: `y`, `dx`, gradients by the parameters and, in training, the state after the step.
+/// The results by name: `y`, `dx`, the gradients with respect to the parameters and, in training, the state after the
+/// step.
 pub(crate) type Results = Vec<(&'static str, Vec<f32>)>;
 
 impl Operands {
-    /// `x` comes from a function of random numbers. Parameters and state are in ½…1½, so that variances are
-    /// positive.
+    /// Creates random operands. A function draws each number of `x`. Parameters and state are in ½…1½, so that
+    /// variances are positive.
     pub(crate) fn new(
         layer: &dyn Layer,
         minibatch: impl Into<TensorShape>,
@@ -68,7 +69,7 @@ impl Operands {
         kept.map(move |kept| (kept.name, kept.tensor_shape(rows)))
     }
 
-    /// The names of the results.
+    /// Returns the names of the results.
     fn names(&self, is_training: bool) -> Vec<&'static str> {
         let parameters = self.spec.parameters.iter().map(|spec| spec.name);
         let state = self.spec.state.iter().map(|spec| spec.name);

@@ -6,7 +6,7 @@ use wgrad::{Shape, TensorShape};
 
 use crate::gpu::{Bench, FLUSHED, Fill, Numbers, ULP, assert_close, folding_gpu, gpu, sum_error};
 
-/// The number of rows, the images, and the kernel, stride and padding of the windows.
+/// The number of rows, the shape of the images, and the kernel, stride and padding of the windows.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     rows: usize,
@@ -30,7 +30,7 @@ const fn square(rows: usize, image: [usize; 3], [kernel, stride, padding]: [usiz
     )
 }
 
-/// The last three cases are for the device that folds dispatches into two dimensions: 1,537 windows take seven
+/// The cases. The last three are for the device that folds dispatches into two dimensions: 1,537 windows take seven
 /// workgroups.
 const CASES: [Case; 22] = [
     square(1, [1, 1, 1], [1, 1, 0]),
@@ -150,7 +150,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Only sums of gradients are rounded, and they have the reference's order.
+/// Checks max pooling. Only sums of gradients are rounded. They are in the same order as in the reference, so the
+/// results must be equal.
 fn check_max(bench: &Bench<'_>, case: &Case, x: &[f32]) {
     let layer = case.max();
     let of_x = (case.rows, Shape::from(case.image));
@@ -160,7 +161,7 @@ fn check_max(bench: &Bench<'_>, case: &Case, x: &[f32]) {
     let expected = by_reference::<f32>(&layer, of_x, [x, &dy]);
     assert_eq!(bits(&winner), bits(&expected[2]), "winners of {case:?}");
     assert_eq!(bits(&y), bits(&expected[0]), "y of {case:?}");
-    // Zeros of both signs are equal.
+    // This comparison treats zeros of both signs as equal.
     assert_eq!(dx, expected[1], "dx of {case:?}");
 }
 
@@ -251,8 +252,8 @@ fn a_nan_in_a_window_is_the_largest_and_the_first_wins() {
     assert!(y[0].is_nan(), "{y:?}");
 }
 
-/// A sum with at most as many terms as a window has pixels, or as there are windows over a pixel; and a division
-/// (2.5 ULP).
+/// Checks average pooling. The error is that of a sum and of a division (2.5 ULP). The sum has at most as many terms as
+/// a window has pixels, or as windows contain a pixel.
 fn check_avg(bench: &Bench<'_>, layer: AvgPool2d, of_x: (usize, Shape), pixels: usize, x: &[f32]) {
     let elements = of_x.0 * output(&layer, of_x.1).len();
     let dy = Numbers::new(5).fill(elements, Fill::Moderate);
@@ -262,7 +263,7 @@ fn check_avg(bench: &Bench<'_>, layer: AvgPool2d, of_x: (usize, Shape), pixels: 
     let sums = by_reference::<f64>(&layer, of_x, [&absolute(x), &absolute(&dy)]);
     for (found, at) in [(y, 0), (dx, 1)] {
         let tolerance = expected[at].iter().zip(&sums[at]).map(|(value, sum)| {
-            // The mean of the magnitudes takes the place of their sum, so the sum's bound is divided, too.
+            // `sum` is here the mean of the magnitudes instead of their sum, so the bound of the sum is also divided.
             sum_error(pixels, *sum) + 2.5 * ULP * value.abs() + FLUSHED
         });
         let case = format!("{} of {of_x:?}: {}", layer.name(), ["y", "dx"][at]);

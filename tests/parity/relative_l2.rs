@@ -8,7 +8,7 @@ use crate::loss_of_values::{SHAPES, run};
 
 const EPSILONS: [f32; 3] = [1e-3, 0.01, 2.0];
 
-/// The definition in `f64`: the loss of a row, and the gradient of the mean over all rows.
+/// Computes by the definition, in `f64`, the mean loss of these rows and its gradient.
 fn formula(epsilon: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64, Array2<f64>) {
     let mut dy = Array2::zeros(y.raw_dim());
     let relative = reference::RelativeL2 {
@@ -19,8 +19,8 @@ fn formula(epsilon: f32, y: ArrayView2<'_, f64>, t: ArrayView2<'_, f64>) -> (f64
     (loss, dy)
 }
 
-/// The rounding of the difference counts twice in its square, which is rounded, too. The denominator has a product
-/// and a sum of positive numbers. A division has an error of 2.5 ULP.
+/// The relative error of the quotient of an element. The rounding of the difference counts twice in its square, which
+/// is also rounded. The denominator has a product and a sum of positive numbers. A division has an error of 2.5 ULP.
 const QUOTIENT: f64 = (2.0 + 1.0 + 2.0) * ROUNDING + 2.5 * ULP;
 
 fn check(epsilon: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
@@ -31,7 +31,7 @@ fn check(epsilon: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
         |values: &[f32]| Array2::from_shape_fn(shape, |(r, c)| f64::from(values[r * columns + c]));
     let y = of(y);
     let t = of(t);
-    // A square may be flushed to 0, and so may a square in the denominator.
+    // The square may be flushed to 0, in the numerator and in the denominator.
     let flushed = 4.0 * FLUSHED / f64::from(epsilon.min(1.0));
     let mut row_losses = Vec::new();
     let mut errors = Vec::new();
@@ -44,7 +44,7 @@ fn check(epsilon: f32, shape: [usize; 2], [y, t]: [&[f32]; 2]) {
         errors.push(of_sum / columns as f64 + (2.5 * ULP + flushed) * loss + flushed);
     }
     assert_close(&case, &losses, row_losses, errors);
-    // The scale, the difference and their product; then the quotient with the denominator.
+    // The scale, the difference and their product are rounded; then follows the division by the denominator.
     let (_, gradient) = formula(epsilon, y.view(), t.view());
     let allowed =
         |dy: &f64| (5.0 * ROUNDING + 2.5 * ULP + flushed) * (1.0 + 1e-5) * dy.abs() + flushed;
@@ -67,7 +67,7 @@ fn relative_l2_and_its_gradient_are_their_formulas() {
     }
 }
 
-/// A relative error of 1 % has the same loss for every output that is much larger than the root of `epsilon`.
+/// A relative error of 1 % gives the same loss for every output that is much larger than the square root of `epsilon`.
 #[test]
 fn relative_l2_counts_by_the_share_of_the_output() {
     let y = [1.0, 10.0, 1e3, 1e6, -1e9];
@@ -79,8 +79,8 @@ fn relative_l2_counts_by_the_share_of_the_output() {
     }
 }
 
-/// The loss is NaN if an output or a target is not finite, infinite if a square overflows, and otherwise a number:
-/// as on the CPU.
+/// As on the CPU, the loss is NaN if an output or a target is not finite, infinite if a square overflows, and otherwise
+/// a number.
 #[test]
 fn relative_l2_of_extremes_is_that_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&y| EXTREMES.map(|t| (y, t)));
@@ -106,7 +106,8 @@ fn relative_l2_of_extremes_is_that_of_the_cpu() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
+/// A row that is not finite has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must test the
+/// bits.
 #[test]
 fn a_row_that_is_not_finite_has_a_nan_relative_l2_and_no_other() {
     let shape = [66, 4];

@@ -2,8 +2,8 @@ use wgrad::plumbing::values::weigh;
 
 use crate::gpu::{Bench, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Rows and columns around the 1,024 elements of a workgroup. The last size is for the device that folds dispatches
-/// into two dimensions.
+/// Shapes (rows, columns) with about 1,024 elements, which a workgroup takes. The last shape is for the device that
+/// folds dispatches into two dimensions.
 const SHAPES: [[usize; 2]; 7] = [
     [1, 1],
     [1, 1025],
@@ -14,7 +14,7 @@ const SHAPES: [[usize; 2]; 7] = [
     [FOLDED, 1],
 ];
 
-/// One rounded product.
+/// The result is a product that is rounded once.
 #[test]
 fn losses_and_gradients_of_rows_are_weighed() {
     for [rows, columns] in SHAPES {

@@ -44,10 +44,10 @@ struct Bound {
 pub(crate) struct Softmax {
     pub(crate) z: Vec<f64>,
     e: Vec<f64>,
-    /// Relative error of each `e`.
+    /// The relative error of each element of `e`.
     of_exp: Vec<f64>,
     sum: f64,
-    /// Relative error of `sum`.
+    /// The relative error of `sum`.
     of_sum: f64,
     of_log: f64,
 }
@@ -79,7 +79,7 @@ impl Softmax {
         }
     }
 
-    /// Minus the logarithm of a class's probability, and its error.
+    /// Returns minus the logarithm of a class's probability, and its error.
     pub(crate) fn loss(&self, class: usize) -> [f64; 2] {
         let log = self.sum.ln();
         let z = self.z[class];
@@ -87,7 +87,7 @@ impl Softmax {
         [log - z, of_loss]
     }
 
-    /// The probability of a class, and its error: a division has 2.5 ULP.
+    /// Returns the probability of a class, and its error. A division has an error of 2.5 ULP.
     pub(crate) fn probability(&self, class: usize) -> [f64; 2] {
         let p = self.e[class] / self.sum;
         [p, p * (self.of_exp[class] + self.of_sum + 2.5 * ULP)]
@@ -140,7 +140,7 @@ fn check(shape: [usize; 2], logits: &[f32], labels: &[u32]) {
     assert_close(&case, &found.dlogits, dlogits.iter().copied(), tolerance);
 }
 
-/// Seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
+/// A shape with seven workgroups of 64 rows, for the device that folds dispatches into two dimensions.
 const FOLDED: [usize; 2] = [6 * 64 + 1, 2];
 
 const SHAPES: [[usize; 2]; 15] = [
@@ -196,7 +196,8 @@ fn equal_logits_share_the_gradient() {
     }
 }
 
-/// Drivers may assume that there is no NaN, so the kernel has to test the bits.
+/// A row that is not finite has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must test the
+/// bits.
 #[test]
 fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     let shape = [66, 4];
@@ -225,8 +226,8 @@ fn a_row_that_is_not_finite_has_a_nan_loss_and_no_other() {
     }
 }
 
-/// Every pair of extremes as the logits of two classes, with either label. The loss is NaN if a logit is not finite,
-/// and infinite if the difference of the logits overflows.
+/// Tests every pair of extreme numbers as the logits of two classes, with either label. The loss is NaN if a logit is
+/// not finite, and infinite if the difference of the logits overflows.
 #[test]
 fn losses_of_extremes_are_those_of_the_cpu() {
     let pairs = EXTREMES.iter().flat_map(|&a| EXTREMES.map(|b| [a, b]));
@@ -242,14 +243,14 @@ fn losses_of_extremes_are_those_of_the_cpu() {
         assert_eq!(expected.is_nan(), !is_finite, "{pair:?}");
         infinite += u32::from(expected.is_infinite());
         assert_agrees(&format!("{pair:?}, label {label}"), found, expected);
-        // In f64 nothing overflows.
+        // In `f64`, nothing overflows.
         let double = loss_of_row(row.mapv(f64::from).view(), label);
         assert_eq!(double.is_nan(), !is_finite, "{pair:?}");
     }
     assert_eq!(infinite, 2);
 }
 
-/// Such a label must not cause a write out of bounds; guard bands check that.
+/// A label that is no class gives a loss of NaN. It must not cause a write out of bounds, which the guard bands check.
 #[test]
 fn a_label_that_is_no_class_has_a_nan_loss() {
     for classes in [1, 2, 10] {

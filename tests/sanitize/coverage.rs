@@ -1,4 +1,4 @@
-//! The blocks of the kernels that were reached.
+//! Records which blocks of the kernels were reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,16 +54,17 @@ const UNREACHED: &[(&str, &str, &str)] = &[
 ];
 
 const FIRST: &str = "it makes the first product alone";
-/// The same line of `gather::rows` and `gather::words` is reached on a device that folds after four workgroups, but
-/// these kernels do not run there.
+/// The reason for a line that only a surplus workgroup of a folded dispatch reaches. (On a device that folds after four
+/// workgroups, such lines of `gather::rows` and `gather::words` are reached. The kernels with this reason do not run
+/// there.)
 const FOLDED: &str = "a workgroup too many is there only where more than 65,535 are folded";
 
-/// The coverage of a kernel over all cases.
+/// The blocks of a kernel that all cases together reached.
 #[derive(Debug, Default)]
 struct Reached {
     dispatches: usize,
     operations: u64,
-    /// Whether each block was entered.
+    /// For each block: whether it was entered.
     blocks: BTreeMap<String, bool>,
 }
 

@@ -1,4 +1,4 @@
-//! The head of a network in one dispatch, in both forms.
+//! Interprets the head of a network in one dispatch, in both forms of the kernel.
 
 use wgrad::Gpu;
 use wgrad::kernel::Element;
@@ -15,11 +15,11 @@ use crate::gpu::{Fill, Numbers, folding_gpu, gpu};
 
 pub(crate) const FORMS: [Form; 2] = [Form::Tiles, Form::Registers];
 
-/// The inputs; then the outputs of each layer with its activation. Every activation follows some hidden layer.
+/// The number of inputs, and the number of outputs of each layer with the activation after it.
 type Layers = (usize, Vec<(usize, HeadActivation)>);
 
-/// Whether the layers have biases, whether a `Relu` precedes the head, and whether the gradient by the input is
-/// computed.
+/// Three settings: whether the layers have biases, whether a `Relu` precedes the head, and whether the gradient with
+/// respect to the input is computed.
 type Settings = [bool; 3];
 
 fn activations() -> [HeadActivation; 6] {
@@ -45,10 +45,10 @@ fn losses() -> [Box<dyn Loss>; 5] {
     ]
 }
 
-/// The tensors and the plan of a training with a head.
+/// The tensors and the plans of a training with a head.
 pub(crate) struct Recorded {
     pub(crate) plan: Plan,
-    /// `x`, the parameters and, for a loss of values, the targets.
+    /// The input `x`, the parameters and, for a loss of values, the targets.
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) losses: Tensor,
     pub(crate) y: Tensor,
@@ -126,7 +126,8 @@ pub(crate) fn recorded(
     }
 }
 
-/// Layers with every activation after a hidden layer, and one of them at the end.
+/// Returns layers in which every activation follows a hidden layer. The activation number `last` is after the last
+/// layer.
 pub(crate) fn all_behind(last: usize) -> Layers {
     let all = activations();
     let hidden = [9, 10, 7, 3, 4, 6].into_iter().zip(all);
@@ -150,7 +151,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let linear = HeadActivation::default();
     for form in FORMS {
         for last in 0..activations().len() {
-            // The losses of values in turn, and the loss of classes.
+            // One of the four losses of values, and the loss of classes (4).
             for loss in [last % 4, 4] {
                 add(gpu(), form, all_behind(last), 7, loss, [true, false, true]);
             }
@@ -165,7 +166,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 loss,
                 [true, false, false],
             );
-            // More blocks than workgroups, and more workgroups than a row of workgroups has.
+            // With so many rows, there are more blocks than workgroups, and more workgroups than fit in one dimension.
             let rows = if form == Form::Tiles { 33_000 } else { 1_300 };
             add(
                 gpu(),

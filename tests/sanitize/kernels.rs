@@ -1,4 +1,4 @@
-//! Kernels that are recorded directly.
+//! Kernels that the tests record directly, without a network.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::gpu::{Fill, Numbers, gpu};
 use crate::layers::{self, IMAGES};
 
-/// (rows, inputs, outputs), around the sizes of the tiles.
+/// Shapes (rows, inputs, outputs), around the sizes of the tiles.
 const PRODUCTS: [[usize; 3]; 10] = [
     [1, 1, 1],
     [2, 3, 65],
@@ -29,10 +29,11 @@ const PRODUCTS: [[usize; 3]; 10] = [
     [64, 9, 10],
 ];
 
-/// Numbers of elements around a workgroup of 256 invocations with four elements each.
+/// Shapes with about as many elements as a workgroup takes: 256 invocations with four elements each.
 const ELEMENTS: [[usize; 2]; 4] = [[1, 1], [3, 7], [1, 1023], [5, 257]];
 
-/// Rows of a minibatch, coordinates and features of a grid: one workgroup, several, and sums in a workgroup's memory.
+/// Numbers of rows, coordinates and features of a hash grid: for one workgroup, for several workgroups, and for sums in
+/// workgroup memory.
 const ENCODED: [[usize; 3]; 4] = [[1, 2, 1], [300, 3, 2], [1100, 2, 2], [1025, 3, 8]];
 
 pub(crate) fn tensor(label: &str, shape: impl Into<TensorShape>, seed: u64) -> Tensor {
@@ -51,7 +52,7 @@ pub(crate) fn words(label: &str, shape: [usize; 2], below: usize, seed: u64) -> 
     tensor
 }
 
-/// The input of a layer: floats, or as many bytes packed in words.
+/// Returns the input of a layer: floats, or bytes that are packed into words.
 pub(crate) fn input_of(is_bytes: bool, [rows, width]: [usize; 2]) -> Tensor {
     if is_bytes {
         words("x", [rows, width.div_ceil(4)], 1 << 32, 1)
@@ -124,10 +125,11 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// With many rows, one level fits into workgroup memory and another never does. One row has a NaN.
+/// Records both passes of a hash grid. With many rows, one level is summed in workgroup memory, and another is too
+/// large for it. One row has a NaN.
 fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features: usize) {
     let layer = HashGrid::new().levels(2).features_per_level(features);
-    // In two dimensions, no row reaches some of the first level's entries.
+    // In two dimensions, there are so many cells that no row reaches some entries of the first level.
     let cells = if dimensions == 2 { 20 } else { 4 };
     let layer = layer.table_size(4096).base_resolution(cells).growth(9.0);
     let input = Shape::from(dimensions);
@@ -149,7 +151,7 @@ fn encoded(recorder: &mut Recorder<'_>, rows: usize, dimensions: usize, features
     layer.backward(recorder, pass).unwrap();
 }
 
-/// Both passes of a layer in both modes.
+/// Records both passes of a layer, in training and in evaluation.
 fn both_passes(recorder: &mut Recorder<'_>, layer: &dyn Layer, minibatch: TensorShape) {
     let TensorShape { rows, row: input } = minibatch;
     let spec = layer.spec(&input).unwrap();
@@ -219,7 +221,7 @@ fn product(recorder: &mut Recorder<'_>, variant: Variant, [rows, inputs, outputs
     );
 }
 
-/// Convolutions with padding, strides, dilation, and full and partial blocks.
+/// Returns convolutions with padding, strides, dilation, and full and partial blocks.
 pub(crate) fn convolutions() -> [(Conv2d, usize, [usize; 3]); 5] {
     [
         (Conv2d::new(1, 1), 1, [1, 1, 1]),
@@ -264,7 +266,7 @@ fn convolution(
     variant.backward(recorder, layer, &pass).unwrap();
 }
 
-/// Windows that overlap and windows that do not.
+/// Records pools after a `Relu`, with and without overlapping windows.
 fn pools_behind_relu(recorder: &mut Recorder<'_>, rows: usize, image: Shape) {
     let overlapping = MaxPool2d::new(3).stride(2).padding(1);
     let apart = MaxPool2d::new(2).padding(1);
@@ -324,7 +326,7 @@ fn losses(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
 fn sums(recorder: &mut Recorder<'_>, shape: [usize; 2]) {
     let [a, b, c] = [1, 2, 3].map(|seed| tensor("values", shape, seed));
     values::add(recorder, [&a, &b], &c);
-    // All columns, so that there is more than one workgroup; and some of them.
+    // Copies all columns, so that there is more than one workgroup, and then only some of them.
     for columns in [shape[1], shape[1].div_ceil(2)] {
         values::copy_columns(recorder, (&a, 0), (&c, 0), columns);
     }

@@ -1,9 +1,9 @@
-//! A NaN in a layer's input gives a NaN in its output, whatever comparisons with NaN give. WGSL allows a device
-//! either result, and a training shows by a NaN that it has diverged.
+//! A NaN in a layer's input gives a NaN in its output, whatever the results of comparisons with NaN are. WGSL allows a
+//! device either result. This matters because a NaN in the loss shows that a training has diverged.
 //!
-//! Each plan is interpreted with comparisons as in IEEE 754, with all of them true, with all of them false, and with
-//! a choice per place in the source. All runs must have the same NaN elements, and the same bits elsewhere.
-//! Derivatives are not compared: a rectifier's derivative at NaN may be either.
+//! Each plan is interpreted several times: with comparisons with NaN as in IEEE 754, all true, all false, and with a
+//! random choice for each place in the source. All runs must have the same NaN elements, and the same bits elsewhere.
+//! Derivatives are not compared, because a rectifier's derivative at NaN may have either value.
 
 use wgrad::kernel::Element;
 use wgrad::ops::{
@@ -23,13 +23,13 @@ use crate::kernels::{convolutions, input_of, tensor, words};
 use crate::layers;
 use crate::trainings::{GPUS, bytes, floats};
 
-/// The number of runs with a choice per place: for short kernels, some of which compare several times, and for all
-/// other kernels. If a mistake shows in one of the four combinations of two comparisons, 32 runs miss it once in ten
-/// thousand times.
+/// The number of runs with a random choice for each place: `MANY` for short kernels, some of which have several
+/// comparisons, and `FEW` for all other kernels. If a mistake is visible in only one of the four combinations of two
+/// comparisons, 32 runs miss it with a probability of 1e-4.
 const MANY: u64 = 32;
 const FEW: u64 = 4;
 
-/// The differences, one line per tensor.
+/// The differences that were found, one line per tensor.
 #[derive(Default)]
 struct Faults {
     seeds: u64,
@@ -37,8 +37,8 @@ struct Faults {
 }
 
 impl Faults {
-    /// Checks the plan of a pass with a NaN in one element of each input in turn. The first output must then have a
-    /// NaN.
+    /// Checks the plan of a pass several times, each time with a NaN in one element of another input. The first output
+    /// must then have a NaN.
     fn pass(
         &mut self,
         case: &str,
@@ -52,7 +52,7 @@ impl Faults {
         for input in inputs {
             let numbers = gpu().read::<f32>(input).unwrap();
             let mut with_nan = numbers.clone();
-            // An element that no convolution's stride skips.
+            // This element is not skipped by the stride of any convolution.
             with_nan[(numbers.len() / 2 + 1).min(numbers.len() - 1)] = f32::NAN;
             gpu().write(input, &with_nan).unwrap();
             let case = format!("{case}, NaN in {}", input.label());
@@ -102,7 +102,7 @@ impl Faults {
     }
 }
 
-/// The first element that differs between IEEE 754 and another run. Any two NaN count as equal.
+/// Returns the first element that differs between the IEEE 754 run and another run. Any two NaNs count as equal.
 fn other(expected: &[u32], found: &[u32]) -> Option<(usize, [f32; 2])> {
     let mut pairs = expected.iter().zip(found).enumerate();
     let other = pairs.find(|&(_, (&a, &b))| a != b && !(is_nan(a) && is_nan(b)));
@@ -135,11 +135,11 @@ fn a_nan_comes_out_however_comparisons_come_out() {
     assert!(lines.is_empty(), "\n{}", lines.join("\n"));
 }
 
-/// A NaN in the input of each layer, in all of its minibatches of up to so many numbers.
+/// Checks each layer with a NaN in its input, for all of its minibatches up to a certain size.
 fn inputs_of_layers(faults: &mut Faults) {
     const MOST: usize = 600;
     const SHORT: usize = 64;
-    // The first spherical harmonic.
+    // The first spherical harmonic is constant, so it does not depend on the input.
     const CONSTANT: &str = "SphericalHarmonics(1)";
     let cases = layers::all().into_iter();
     for case in cases.filter(|case| case.layer.name() != CONSTANT) {
@@ -165,7 +165,8 @@ fn inputs_of_layers(faults: &mut Faults) {
                 gpu().write(&x, &indices.collect::<Vec<_>>()).unwrap();
             }
             let y = tensor("y", (minibatch.rows, spec.output), 2);
-            // Which pixel of a window was the largest is as certain as the pixel; the deviation of a row is not.
+            // Of the kept values, only those of layers without parameters are compared, such as the index of the
+            // largest pixel. The kept deviation of a row may differ.
             let certain = kept.iter().filter(|_| spec.parameters.is_empty());
             let outputs: Vec<&Tensor> = [&y].into_iter().chain(certain).collect();
             let name = format!("{} of {minibatch}", case.layer.name());
@@ -178,7 +179,7 @@ fn inputs_of_layers(faults: &mut Faults) {
     }
 }
 
-/// For a row with a NaN, the loss and the output of the forward pass are NaN.
+/// Checks fused heads. For a row with a NaN, the loss and the output of the forward pass must be NaN.
 fn fused_heads(faults: &mut Faults) {
     let losses: [&dyn Loss; 2] = [&MeanSquaredError, &SoftmaxCrossEntropy];
     for form in heads::FORMS {
@@ -256,7 +257,7 @@ fn with_parameters(faults: &mut Faults) {
     let batch = BatchNorm::new();
     let layer_norm = LayerNorm::new();
     let embedding = Embedding::new(3, 5);
-    // Every row reads all entries of this grid.
+    // Every row reads all entries of this grid, so the NaN has an effect.
     let grid = HashGrid::new().levels(2).base_resolution(1).growth(1.0);
     let layers: [(&dyn Layer, Shape); 6] = [
         (&grid, 2.into()),
@@ -352,7 +353,7 @@ fn losses(faults: &mut Faults) {
     });
 }
 
-/// All tensors with this label that the plans bind.
+/// Returns all tensors with this label that the plans bind.
 fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
     let tensors = plans.iter().copied().flat_map(plumbing::tensors);
     let (found, others): (Vec<_>, Vec<_>) = tensors.partition(|tensor| tensor.label() == label);
@@ -360,7 +361,7 @@ fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
     found
 }
 
-/// Checks the losses of a step and of an evaluation with a NaN in each bias in turn, for both plans of a step.
+/// Checks the losses of a step and of an evaluation, each time with a NaN in another bias, for both plans of a step.
 fn trained(faults: &mut Faults, gpu: &Gpu) {
     let data = bytes(9, 10, 4);
     for (fusion, biases) in [Fusion::Fused, Fusion::Layers]
@@ -390,7 +391,7 @@ fn trained(faults: &mut Faults, gpu: &Gpu) {
     }
 }
 
-/// Checks the losses of a step and of an evaluation, for outputs that are right or wrong one by one.
+/// Checks the losses of a step and of an evaluation, for a loss of probabilities.
 fn of_probabilities(faults: &mut Faults, gpu: &Gpu) {
     let [x, t] = floats(9, 5, 3);
     let t = t.mapv(f32::abs);

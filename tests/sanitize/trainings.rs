@@ -1,4 +1,4 @@
-//! All plans of trainings: both kinds of steps with all kinds of kernels, all optimizers, and evaluation.
+//! Interprets all plans of trainings: both kinds of steps with all kinds of kernels, all optimizers, and evaluations.
 
 use std::sync::LazyLock;
 
@@ -28,11 +28,11 @@ pub(crate) static GPUS: LazyLock<[Gpu; 3]> = LazyLock::new(|| {
     })
 });
 
-/// The inputs; the outputs of each hidden linear layer with its activation; the number of classes; the rows per
-/// minibatch.
+/// A network for fused kernels: the number of inputs, the number of outputs of each hidden linear layer with its
+/// activation, the number of classes, and the number of rows per minibatch.
 type Fused = (usize, &'static [(usize, Activation)], usize, usize);
 
-/// The most bytes of a plan that is interpreted.
+/// The maximum size in bytes of a plan without floating-point operations that is interpreted.
 const LONGEST: u64 = 1 << 18;
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,8 @@ enum Activation {
 }
 use Activation::{None as Plain, Relu as R, Sigmoid as S};
 
-/// Sizes around the tiles of the fused kernels, and around the rows that their workgroups take at a time.
+/// Networks with sizes around the tiles of the fused kernels, and around the number of rows that their workgroups take
+/// at a time.
 const FUSED: [Fused; 9] = [
     (1, &[(1, S)], 2, 1),
     (61, &[(17, R), (33, S), (9, R)], 4, 8),
@@ -52,14 +53,14 @@ const FUSED: [Fused; 9] = [
     (39, &[(130, R), (1, S)], 5, 9),
     (16, &[(8, R)], 2, 601),
     (70, &[], 10, 33),
-    // The largest number of layers.
+    // This network has the largest number of layers.
     (
         9,
         &[(5, R), (4, S), (3, R), (6, S), (5, R), (4, S), (7, R)],
         3,
         6,
     ),
-    // Layers that are wider than a workgroup.
+    // These layers are wider than a workgroup.
     (4, &[(260, R), (258, S)], 2, 3),
 ];
 
@@ -67,7 +68,7 @@ fn spec(inputs: usize, hidden: &[(usize, Activation)], classes: usize) -> Sequen
     spec_of(inputs, hidden, classes, 0.1)
 }
 
-/// The weights have this standard deviation.
+/// Returns a network whose initial weights have the standard deviation `std`.
 fn spec_of(inputs: usize, hidden: &[(usize, Activation)], classes: usize, std: f32) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::Normal { std });
     let mut spec = Sequential::input(inputs).seed(4);
@@ -82,7 +83,7 @@ fn spec_of(inputs: usize, hidden: &[(usize, Activation)], classes: usize, std: f
     spec.layer(linear(classes))
 }
 
-/// Random bytes, a third of them 0.
+/// Returns a data set of random bytes, of which a third are 0.
 pub(crate) fn bytes(examples: usize, width: usize, classes: usize) -> Dataset {
     let mut numbers = Numbers::new(3);
     let pixel = |numbers: &mut Numbers| match numbers.below(3) {
@@ -161,7 +162,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 check(coverage, name, &mut trainer, &Examples::from(&data));
             },
         ));
-        // Rows have more words than a workgroup has invocations.
+        // These rows have more words than a workgroup has invocations.
         for fusion in [Fusion::Fused, Fusion::Layers] {
             cases.push(case(
                 format!("wide rows, {fusion:?} on {index}"),
@@ -202,8 +203,7 @@ pub(crate) fn cases() -> Vec<Case> {
             cases.push(case(
                 format!("optimizer {number} on {index}"),
                 move |coverage, name| {
-                    // An update does not depend on the rows: one case has more rows than a workgroup, all others
-                    // have few.
+                    // The update does not depend on the rows, so only one case has more rows than a workgroup takes.
                     let (rows, batch) = if number == 0 { (70, 66) } else { (5, 3) };
                     let [mut x, t] = floats(rows, 5, 3);
                     // The weights of a feature that is always 0 have a zero gradient, so a lazy update skips them.
@@ -323,7 +323,7 @@ fn train(
     examples: &Examples,
     batch: usize,
 ) {
-    // More parameters than one workgroup of an update takes.
+    // The network has more parameters than one workgroup of an update takes.
     let model = spec(5, &[(150, S)], 3).build(gpu).unwrap();
     let sampling = Sampling::Shuffled { seed: 2 };
     let mut trainer =

@@ -1,4 +1,4 @@
-//! A step of several minibatches equals a step of one large minibatch.
+//! Gradient accumulation: a step of several minibatches equals a step of one large minibatch.
 
 use wgrad::data::{Sampling, Table};
 use wgrad::ndarray::Array2;
@@ -21,7 +21,7 @@ fn spec() -> Sequential {
     spec.layer(Linear::new(2)).seed(2)
 }
 
-/// Trainers on both engines, with this many rows per minibatch, and this many minibatches per step.
+/// Returns a trainer on each engine, with these numbers of rows per minibatch and of minibatches per step.
 fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Train>; 2] {
     let loss = MeanSquaredError;
     let adam = Adam::new(0.01);
@@ -36,8 +36,8 @@ fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Trai
     trainers
 }
 
-/// Adam's first steps have the same length for small and large gradients, so they would not reveal a sum in place of
-/// a mean; the losses do. A gradient that consists of a rounding error moves its parameter by about as much.
+/// Compares the losses of Adam. Its first steps have the same length for small and large gradients, even for a gradient
+/// that is only a rounding error. So the parameters would not show a sum instead of a mean, but the losses do.
 #[test]
 fn steps_are_those_of_one_minibatch_as_large() {
     let [whole, parts] = [[24, 1], [6, 4]].map(|rows| trainers(&spec(), rows));
@@ -51,7 +51,7 @@ fn steps_are_those_of_one_minibatch_as_large() {
     }
 }
 
-/// If gradients were summed instead of averaged, a step would be four times as long.
+/// With SGD, a step would be four times as long if the gradients were summed instead of averaged.
 #[test]
 fn an_update_is_by_the_mean() {
     let of = |rows, minibatches| {
@@ -75,8 +75,8 @@ fn an_update_is_by_the_mean() {
     }
 }
 
-/// The minibatches of a step drop different elements, which are the same on both engines. A training that stops and
-/// resumes has the same bits.
+/// Dropout drops different elements in each minibatch of a step, and the same elements on both engines. A resumed
+/// training has the same bits as an uninterrupted one.
 #[test]
 fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume() {
     let spec = Sequential::input(3)
@@ -92,7 +92,7 @@ fn layers_draw_in_each_minibatch_anew_and_the_bits_are_the_same_after_a_resume()
             "{found} {expected}"
         );
     }
-    // If all minibatches dropped the same elements, their losses would be different.
+    // Compares with one large minibatch, which drops other elements and therefore has another loss.
     let [_, mut once] = trainers(&spec, [24, 1]);
     assert!((once.steps(1).unwrap()[0] - expected[0]).abs() > 1e-6);
 
@@ -134,7 +134,8 @@ fn what_cannot_be_accumulated_is_refused() {
     assert!(refused.contains("rows that are given"), "{refused}");
 }
 
-/// A fused step takes one minibatch only, so accumulation ends the fusion. Without accumulation, it is fused again.
+/// A fused step takes only one minibatch, so accumulation ends the fusion. When accumulation ends, the steps are fused
+/// again.
 #[test]
 fn a_fused_training_is_no_longer_fused() {
     let mut fused = trainer(gpu(), &relu_net(), &digits().train, 20, SAMPLING);

@@ -1,4 +1,4 @@
-//! Moving averages when parameters are replaced from outside.
+//! Moving averages of the parameters, when the program replaces the parameters.
 
 use pollster::block_on;
 use wgrad::data::Sampling;
@@ -42,10 +42,12 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
     named.collect()
 }
 
-/// A way to replace the parameters by the first ones. They are also available as kept parameters and in a file.
+/// A function that sets the parameters to the first ones. It can take them from its arguments (the parameters and a
+/// file) or from the trainer's best parameters.
 type Set = fn(&mut dyn Train, &Parameters, &[u8]);
 
-/// The next step moves the average by a share of the way from these parameters.
+/// When all parameters are replaced, the average starts again from the new parameters. The next step moves it by a
+/// fraction of the step.
 #[test]
 fn an_average_begins_anew_with_all_parameters_from_outside() {
     let trainers: [Box<dyn Train>; 2] = [Box::new(on_gpu()), Box::new(on_cpu())];
@@ -70,12 +72,12 @@ fn an_average_begins_anew_with_all_parameters_from_outside() {
             let all = found.iter().zip(stepped.iter()).zip(first.iter());
             for (((name, found), (_, stepped)), (_, first)) in all {
                 let expected = first + &((stepped - first) * (1.0 - DECAY));
-                // Three roundings of numbers below 1.
+                // The tolerance is three roundings of numbers below 1.
                 let error = (found - &expected).mapv(f32::abs);
                 assert!(error.iter().all(|&error| error < 2e-7), "{name}");
             }
         }
-        // A resumed training has the file's average.
+        // A resumed training has the average of the file.
         trainer.steps(5).unwrap();
         let average = averaged(&*trainer);
         let file = block_on(trainer.to_safetensors_async()).unwrap();

@@ -1,4 +1,4 @@
-//! The best parameters so far: kept and restored.
+//! The trainer keeps the best parameters so far, and can restore them.
 
 use wgrad::data::Sampling;
 use wgrad::ops::{Adam, Group, Sgd, SoftmaxCrossEntropy};
@@ -31,7 +31,8 @@ fn weights(trainer: &dyn Train) -> Vec<f32> {
     weight.into_iter().collect()
 }
 
-/// A trainer that computes steps ahead of the parameters continues from the restored ones, as if they had been set.
+/// A fused trainer computes parts of the next step ahead. After a restore, it must continue from the restored
+/// parameters, as if they had been set.
 #[test]
 fn steps_go_on_from_the_parameters_that_are_restored() {
     for mut trainer in trainers(0.1) {
@@ -47,7 +48,7 @@ fn steps_go_on_from_the_parameters_that_are_restored() {
         assert_ne!(weights(&*trainer), kept);
         trainer.restore_best().unwrap();
         assert_eq!(weights(&*trainer), kept);
-        // The eleventh step equals that of a training with these parameters.
+        // The next steps equal the steps of a training that resumes with these parameters.
         let file = trainer.to_safetensors().unwrap();
         let on = trainer.steps(2).unwrap();
         trainer
@@ -77,8 +78,8 @@ fn what_diverged_goes_on_from_the_parameters_that_are_restored() {
     }
 }
 
-/// Running means that start from zero are corrected by their own age: Adam's first step has the length of the
-/// learning rate, whenever it is taken.
+/// Adam's running means start from zero. Their correction depends on the number of updates of the parameter, not on the
+/// training's step. So Adam's first step has the length of the learning rate, even if it is taken late.
 #[test]
 fn what_begins_late_is_corrected_by_its_own_age() {
     for mut trainer in trainers(0.1).into_iter().skip(1) {
@@ -93,7 +94,7 @@ fn what_begins_late_is_corrected_by_its_own_age() {
         };
         let moved = longest(&*trainer);
         assert!((0.9e-3..1.01e-3).contains(&moved), "{moved}");
-        // A resumed training has the same correction.
+        // After a resume, the correction is the same.
         trainer
             .set_safetensors_with(&file, Default::default())
             .unwrap();
@@ -102,7 +103,7 @@ fn what_begins_late_is_corrected_by_its_own_age() {
     }
 }
 
-/// A training with a required fusion refuses changes that would end the fusion.
+/// If a training requires a fusion, it refuses changes that would end the fusion, and stays unchanged.
 #[test]
 fn what_cannot_be_fused_is_refused_and_changes_nothing() {
     let mut trainer = trainers(0.1).swap_remove(0);
@@ -116,12 +117,12 @@ fn what_cannot_be_fused_is_refused_and_changes_nothing() {
     for refused in refused {
         assert!(matches!(refused, Err(Error::Plan(_))), "{refused:?}");
     }
-    // A group with the optimizer's own settings is not a change.
+    // A group with the optimizer's own settings changes nothing, so it is accepted.
     trainer.set_group("*", Group::new()).unwrap();
     assert_eq!(trainer.steps(5).unwrap(), other.steps(5).unwrap());
 }
 
-/// The message names only groups that were trained in the last update.
+/// The error for a divergence names the learning rates of groups, but only of groups that the last update trained.
 #[test]
 fn a_divergence_names_the_multiples_of_groups() {
     for mut trainer in trainers(0.1).into_iter().skip(1) {

@@ -8,7 +8,7 @@ use crate::gpu::gpu;
 
 type Bits = (Vec<u32>, Vec<u32>);
 
-/// The bits of all losses and of all parameters after 30 steps on a new device.
+/// Trains on a new device. Returns the bits of all losses, and of all parameters at the end.
 fn run(seed: u64, steps: &[usize], sigmoid: bool) -> Bits {
     let spec = if sigmoid { sigmoid_net() } else { relu_net() };
     let sampling = Sampling::WithReplacement { seed };
@@ -49,7 +49,7 @@ fn another_seed_gives_another_run() {
     assert!(first.1 != second.1);
 }
 
-/// A run cannot succeed without doing anything.
+/// Training changes every parameter of every layer, so the comparisons above are meaningful.
 #[test]
 fn every_parameter_of_every_layer_changes() {
     for spec in [relu_net(), sigmoid_net()] {
@@ -60,7 +60,7 @@ fn every_parameter_of_every_layer_changes() {
         let after = trainer.model().parameters().unwrap();
         for ((name, before), (_, after)) in before.iter().zip(after.iter()) {
             let changed = before.iter().zip(after).filter(|(a, b)| a != b).count();
-            // Most of the first layer's weights belong to pixels that have ink in some example.
+            // Most of the first layer's weights belong to pixels that are not 0 in at least one example.
             assert!(
                 2 * changed > before.len(),
                 "{name}: {changed} of {}",
@@ -90,12 +90,12 @@ fn training_learns() {
     );
 }
 
-/// Two weights of the same size that do not fit into one binding lie in two buffers, and so does the optimizer's
-/// state. The update takes one more dispatch and gives the same bits.
+/// If two weights do not fit into one binding, they are in two buffers, and so is the optimizer's state. The update
+/// then takes one more dispatch, and gives the same bits.
 #[test]
 fn parameters_in_two_buffers_are_trained_as_those_in_one() {
     const WIDTH: usize = 200;
-    // The trainer's losses and the coefficients of its steps need this much.
+    // The bindings must be large enough for the trainer's losses and for the coefficients of its steps.
     let narrow = with_bindings_of(256 << 10);
     let weight = || Linear::new(WIDTH).without_bias();
     let spec = Sequential::input(WIDTH).layer(weight()).layer(weight());

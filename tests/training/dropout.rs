@@ -1,4 +1,4 @@
-//! Dropout in training: the same on the GPU and on the CPU, and only in training steps.
+//! Dropout in training. It drops the same elements on the GPU and on the CPU, and only in training steps.
 
 use wgrad::data::Sampling;
 use wgrad::ndarray::Array2;
@@ -9,7 +9,7 @@ use wgrad::{Init, Sequential, Shape, Trainer, cpu};
 use super::{assert_near, digits};
 use crate::gpu::gpu;
 
-/// A network with two dropout layers of the same width.
+/// Returns a network with two dropout layers of the same width.
 fn net(p: f32) -> Sequential {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
     let spec = Sequential::input(784).layer(linear(40)).layer(Relu);
@@ -83,7 +83,7 @@ fn evaluation_drops_nothing() {
     );
 }
 
-/// For 10,000 elements: whether the element is kept.
+/// Returns for each of 10,000 elements whether it is kept.
 fn kept(p: f32, key: [u32; 2], step: u32) -> Vec<bool> {
     let x = Array2::from_elem((100, 100), 1.0);
     let mut y = Array2::zeros((100, 100));
@@ -100,7 +100,7 @@ fn kept(p: f32, key: [u32; 2], step: u32) -> Vec<bool> {
 fn each_step_and_layer_keeps_others_in_the_right_number() {
     for p in [0.1f32, 0.5, 0.9] {
         let share = 1.0 - f64::from(p);
-        // Five standard deviations of a sum of 10,000 elements, and of a sum of pairs.
+        // The tolerance is five standard deviations of the number of elements (or pairs) out of 10,000.
         let allowed = |share: f64| 5.0 * (10_000.0 * share * (1.0 - share)).sqrt();
         let first = kept(p, [1, 2], 0);
         for (case, other) in [

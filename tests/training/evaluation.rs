@@ -8,7 +8,7 @@ use wgrad::{Error, Evaluation, Model, Targets, Trainer};
 use super::{digits, relu_net, sigmoid_net, tiny, trainer};
 use crate::gpu::{Numbers, gpu};
 
-/// Loss and accuracy of the model's parameters in `f64`, and the number of rows whose two largest logits are so
+/// Computes loss and accuracy of the model in `f64`. Also returns the number of rows whose two largest logits are so
 /// close that single precision could swap them.
 fn reference(trainer: &Trainer, data: &Dataset) -> ([f64; 2], usize) {
     let network: Network<f64> = trainer.model().to_reference().unwrap();
@@ -37,12 +37,13 @@ fn check(trainer: &mut Trainer, data: &Dataset) {
         off <= close as f64 + 1e-6,
         "{found:?} {accuracy}, {close} undecided"
     );
-    // Far above the bound of a sum of 1,000 losses, and far below the effect of one example too many or too few.
+    // The tolerance is far above the rounding error of a sum of 1,000 losses, and far below the effect of one example
+    // too many or too few.
     let error = (found.loss - loss).abs();
     assert!(error <= 1e-5 * (1.0 + loss), "{found:?} {loss}");
 }
 
-/// Evaluation takes a thousand rows at a time: 1,037 rows leave a short remainder.
+/// Evaluation takes 1,000 rows at a time. With 1,037 rows, the last part is short.
 #[test]
 fn evaluation_is_that_of_the_reference() {
     let digits = digits();
@@ -74,7 +75,7 @@ fn evaluation_changes_nothing_and_is_the_same_again() {
     );
 }
 
-/// A program that only has the weights can evaluate them.
+/// A program that has only the weights can evaluate them without a trainer.
 #[test]
 fn a_model_with_loaded_weights_is_evaluated_without_a_training() {
     let digits = digits();

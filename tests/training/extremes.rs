@@ -1,4 +1,4 @@
-//! Numbers at the limits of `f32`, and the smallest and largest minibatches: both engines must agree.
+//! Numbers at the limits of `f32`, and the smallest and largest minibatches. Both engines must agree.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ use crate::gpu::gpu;
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 const MAX: f32 = 3e38;
 
-/// A device with the kernels of real GPUs, even if it is a software driver.
+/// Returns a device with the kernels for real GPUs, even on a software driver.
 fn with_kernels_of_hardware() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
@@ -26,8 +26,8 @@ fn with_kernels_of_hardware() -> &'static Gpu {
     })
 }
 
-/// Two inputs; three hidden outputs, which are 0 for every example of [`tiny`]; two logits, which equal their
-/// biases.
+/// Returns a network with two inputs, three hidden values and two logits. For every example of [`tiny`], the hidden
+/// values are 0, so the logits equal their biases.
 fn spec() -> Sequential {
     TwoLayerNet::spec(2, 3, 2)
 }
@@ -75,7 +75,7 @@ fn on_cpu(logits: [f32; 2]) -> cpu::Trainer<f32> {
 /// The results of a training's first step and of an evaluation.
 #[derive(Debug)]
 struct Told {
-    /// The loss of the step that diverged, or of the first step.
+    /// The loss of the step that diverged, or of the first step if none diverged.
     loss: f32,
     diverged_at: Option<u64>,
     evaluation: Evaluation,
@@ -116,7 +116,8 @@ impl Told {
     }
 }
 
-/// Every pair of extremes as logits. All paths must agree on classes, losses, and whether the training has diverged.
+/// Tests every pair of extreme numbers as logits. All engines and plans must agree on classes, losses, and on whether
+/// the training has diverged.
 #[test]
 fn logits_of_extremes_are_the_same_on_every_path() {
     let logits = [
@@ -137,7 +138,8 @@ fn logits_of_extremes_are_the_same_on_every_path() {
             cpu.steps(1),
         );
         let is_finite = pair.iter().all(|logit| logit.is_finite());
-        // For two of the four rows, the loss is the difference; the sum overflows before it is divided.
+        // For two of the four rows, the loss is the difference of the logits. The sum of these losses may overflow
+        // before it is divided.
         let overflows = is_finite && (2.0 * (pair[0] - pair[1])).is_infinite();
         assert_eq!(of_cpu.loss.is_nan(), !is_finite, "{pair:?}");
         assert_eq!(of_cpu.loss.is_infinite(), overflows, "{pair:?}");
@@ -167,7 +169,7 @@ fn logits_of_extremes_are_the_same_on_every_path() {
     }
 }
 
-/// Checks the book's functions in the same way.
+/// Checks in the same way the functions of the book.
 fn of_the_functions(pair: [f32; 2], expected: &Told) {
     let x = array![[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]];
     let labels = tiny().labels().clone();
@@ -215,7 +217,7 @@ fn of_the_functions(pair: [f32; 2], expected: &Told) {
     );
 }
 
-/// A feature that makes the third step's logits overflow.
+/// A feature of an example is so large that the logits of the third step overflow.
 #[test]
 fn trainings_diverge_at_the_same_step() {
     let x = array![[0.5f32], [-0.5], [MAX]];
@@ -258,7 +260,7 @@ fn trainings_diverge_at_the_same_step() {
     }
 }
 
-/// (y − t)² overflows from 1.8e19 on.
+/// (y − t)² overflows if |y − t| is 1.8e19 or more.
 #[test]
 fn squares_that_overflow_diverge_on_both_paths() {
     let table = Table::regression("far", array![[1.0f32]].view(), array![[2e19f32]].view());
@@ -292,7 +294,7 @@ fn squares_that_overflow_diverge_on_both_paths() {
     }
 }
 
-/// Gradients whose squares overflow are clipped correctly.
+/// Gradients are clipped correctly even if their squares overflow.
 #[test]
 fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     let x = array![[1.0f32, MAX], [0.0, 0.0]];
@@ -321,7 +323,7 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     on_gpu.steps(1).unwrap();
     on_cpu.steps(1).unwrap();
     let parameters = on_gpu.model().parameters().unwrap();
-    // The gradients by the second input's weights are ∓7.5e37, which is almost the whole norm.
+    // The gradients with respect to the second input's weights are ∓7.5e37. They are almost the whole norm.
     let expected = array![[0.0f32, 0.0], [0.353_553_4, -0.353_553_4]];
     for parameters in [parameters, on_cpu.network().parameters()] {
         let found = &parameters["layers.0.weight"];
@@ -330,7 +332,7 @@ fn a_clipped_step_of_huge_gradients_is_the_same_on_both_paths() {
     }
 }
 
-/// Zero rows have zero rows of outputs, but no mean.
+/// Zero rows give zero rows of outputs. They have no mean loss, which is an error.
 #[test]
 fn no_rows_are_the_same_on_both_paths() {
     let none = Array2::<f32>::zeros((0, 2));
@@ -363,7 +365,7 @@ fn no_rows_are_the_same_on_both_paths() {
             "{error}"
         );
     }
-    // A wrong width is an error even for zero rows.
+    // A wrong number of columns is an error even with zero rows.
     let narrow = Array2::<f32>::zeros((0, 1));
     for error in [model.predict(narrow.view()), network.predict(narrow.view())] {
         let error = error.unwrap_err();
@@ -374,7 +376,7 @@ fn no_rows_are_the_same_on_both_paths() {
     }
 }
 
-/// The bias-corrected mean of squares is beyond `f32`, but its root is not.
+/// The bias-corrected mean of squares would overflow `f32`, but its square root does not.
 #[test]
 fn adam_takes_large_gradients() {
     let x = array![[1e10f32]];
@@ -399,7 +401,7 @@ fn adam_takes_large_gradients() {
         cpu.network().parameters(),
         gpu.model().parameters().unwrap(),
     ] {
-        // The first step has the length of the learning rate, up to about ten roundings.
+        // Adam's first step has the length of the learning rate, up to about ten roundings.
         for (name, parameter) in parameters.iter() {
             assert_eq!(parameter.len(), 1, "{name}");
             assert!((parameter.sum() - 0.5).abs() < 1e-5, "{parameters:?}");
@@ -426,7 +428,7 @@ fn no_steps_change_nothing() {
     }
 }
 
-/// Rows of zero pixels have no terms in the sparse first layer of the CPU path.
+/// On the CPU, the first layer skips zero pixels. Rows of only zero pixels have no terms in its sums.
 #[test]
 fn a_minibatch_of_nothing_but_zeros_is_the_same_on_both_paths() {
     for batch in [1, 3] {

@@ -1,4 +1,5 @@
-//! Trainings with a fused head: supported networks, losses and optimizers, savings, and refusals.
+//! Trainings with a fused head: which networks, losses and optimizers are supported, how many dispatches are saved, and
+//! what is refused.
 
 use std::sync::Arc;
 
@@ -25,13 +26,13 @@ fn linear(outputs: usize) -> Linear {
     Linear::new(outputs).weight_init(Init::HeNormal)
 }
 
-/// Points in a cube.
+/// Returns points in a cube.
 fn points(width: usize) -> Array2<f32> {
     let at = |(row, column)| ((row * 37 + column * 101) % 211) as f32 / 211.0;
     Array2::from_shape_fn((ROWS, width), at)
 }
 
-/// Waves as a function of the points, from 0 to 1.
+/// Returns waves as functions of the points, with values from 0 to 1.
 fn waves(width: usize, outputs: usize) -> Array2<f32> {
     let x = points(width);
     Array2::from_shape_fn((ROWS, outputs), |(row, column)| {
@@ -53,7 +54,7 @@ fn halves(width: usize) -> Table {
     Table::classification("halves", x.view(), labels).unwrap()
 }
 
-/// A smaller version of the network in `learn_image`: an encoding, then two hidden layers.
+/// Returns a smaller version of the network in `learn_image`: an encoding, then two hidden layers.
 fn image(encoding: impl Layer + 'static, width: usize) -> Sequential {
     let hidden = Sequential::input(width).layer(encoding).layer(linear(64));
     let hidden = hidden.layer(Relu).layer(linear(64)).layer(Relu);
@@ -70,7 +71,8 @@ fn trainer(gpu: &Gpu, spec: &Sequential, table: &Table, fusion: Fusion) -> Train
     Trainer::with_fusion(model, MeanSquaredError, adam, table, 50, SAMPLING, fusion).unwrap()
 }
 
-/// The networks of the README's table (with an embedding), of `learn_image`, and of `in_your_program`.
+/// The networks of the README's table (with an embedding), of `learn_image` and of `in_your_program` are trained with a
+/// fused head.
 #[test]
 fn networks_of_the_examples_have_a_head_that_is_fused() {
     let text: String = (0..80)
@@ -131,7 +133,8 @@ fn a_fused_head_moves_less_in_fewer_dispatches() {
     });
     let y = Array2::zeros((4096, 3));
     let table = Table::regression("many", x.view(), y.view()).unwrap();
-    // Both plans read rows and targets, write losses and slots, and update the parameters.
+    // The plans with and without a head both read rows and targets, write losses, and update the parameters. Only the
+    // dispatches between differ.
     for ((kind, gpu), [layers, head]) in GPUS.iter().zip([[14, 7], [17, 7], [17, 7]]) {
         let plans = [Fusion::Layers, Fusion::Head].map(|fusion| {
             let model = spec.build(gpu).unwrap();
@@ -175,7 +178,7 @@ fn check_trajectory(
     }
     let double = on_cpu::<f64>(spec, loss, optimizer.clone(), table);
     let single = on_cpu::<f32>(spec, loss, optimizer.clone(), table);
-    // Kernels for GPUs, and for lavapipe.
+    // Tests the kernels for GPUs and for lavapipe.
     for (kind, gpu) in &GPUS[..2] {
         let run = || {
             let model = spec.build(gpu).unwrap();
@@ -193,8 +196,8 @@ fn check_trajectory(
     }
 }
 
-/// Over forty steps, the losses stay near those of the CPU engine in `f64`. The tolerance comes from that engine's
-/// own rounding in `f32`.
+/// Over forty steps, the losses stay near the losses of the CPU engine in `f64`. The tolerance follows from the
+/// difference between that engine's results in `f32` and in `f64`.
 #[test]
 fn fused_heads_train_as_the_formulas_do() {
     let adam = Adam::new(0.003).epsilon(1e-4);
@@ -243,7 +246,7 @@ fn fused_heads_train_as_the_formulas_do() {
     );
 }
 
-/// Layers before the head may be frozen. Changes of the update do not concern the head.
+/// Layers before the head may be frozen. Other changes of the update have no effect on the head.
 #[test]
 fn what_steers_a_training_steers_one_with_a_head() {
     let spec = image(grid(), 2);
@@ -293,7 +296,8 @@ fn assert_says(message: &str, parts: &[&str]) {
     }
 }
 
-/// The program's own loss. It computes another loss's values, but no head kernel knows it.
+/// A loss from outside the crate. It computes the same as a loss of the crate, but the kernels of the head do not
+/// support it.
 #[derive(Debug, Clone, Copy)]
 struct Own;
 
@@ -360,7 +364,7 @@ fn what_a_head_cannot_be_is_said() {
     let adjusted = SoftmaxCrossEntropy.label_smoothing(0.1);
     assert_says(&refused(&two, adjusted, &halves(4)), &["label smoothing"]);
 
-    // The refused call changes nothing: training continues.
+    // The refused call changes nothing, and the training continues.
     let mut frozen = trainer(&GPUS[0].1, &image(grid(), 2), &values(2, 3), Fusion::Head);
     let message = frozen.freeze("layers.3.bias").unwrap_err().to_string();
     assert_says(&message, &["layers.3.bias is frozen", "Fusion::Layers"]);
@@ -376,10 +380,11 @@ fn what_a_head_cannot_be_is_said() {
     assert_eq!((left.fusion(), left.unfused()), (Fusion::Head, None));
 }
 
-/// A minibatch with so many rows that a software driver would silently end the head's loops early.
+/// The minibatch has so many rows that a software driver would silently end the loops of the head early, so it is
+/// trained layer by layer.
 #[test]
 fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
-    // Each row has 901 values, so a block has only four rows, and an invocation has many blocks.
+    // Each row has 901 values, so a block takes only four rows, and an invocation takes many blocks.
     let mut spec = Sequential::input(2);
     for _ in 0..7 {
         spec = spec.layer(linear(64)).layer(Gelu);
@@ -405,7 +410,7 @@ fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
     assert_eq!(auto.fusion(), Fusion::Layers);
     let is_told = |unfused: &Unfused| matches!(unfused, Unfused::Iterations { needed, available } if needed > available);
     assert!(auto.unfused().is_some_and(is_told), "{:?}", auto.unfused());
-    // This includes SwiftShader, whose kernels have the same limit.
+    // SwiftShader's kernels have the same limit.
     for (kind, gpu) in [&GPUS[0], &GPUS[2]] {
         let refused = of_rows(gpu, long, Fusion::Head).unwrap_err();
         assert!(
@@ -416,7 +421,8 @@ fn a_batch_too_long_for_the_loops_of_a_head_is_trained_layer_by_layer() {
     }
 }
 
-/// A head starts after a layer that it does not support: that layer and those before it are recorded one by one.
+/// A head starts after the last layer that it does not support. That layer and the layers before it are recorded one by
+/// one.
 #[test]
 fn a_head_is_as_long_as_it_can_be() {
     let dropped = Sequential::input(4)
@@ -433,7 +439,7 @@ fn a_head_is_as_long_as_it_can_be() {
         }
         spec.layer(linear(3)).seed(1)
     };
-    // At most three layers of 256 values and the last layer have room in a head.
+    // A head can have at most three layers of 256 values and the last layer.
     let cases = [
         (dropped, values(4, 3), 1),
         (eight(Sequential::input(4)), values(4, 3), 6),
@@ -475,8 +481,8 @@ fn a_head_is_as_long_as_it_can_be() {
     assert_eq!(auto.unwrap().fusion(), Fusion::Layers);
 }
 
-/// The rows come from the program's tensors, are given to a step, or come from a stream: the plan and the bits are
-/// the same.
+/// The rows may come from the program's tensors, from the arguments of a step, or from a stream. The plan and the bits
+/// are the same.
 #[test]
 fn rows_from_anywhere_are_trained_with_a_head() {
     let gpu = &GPUS[0].1;
@@ -524,7 +530,8 @@ fn rows_from_anywhere_are_trained_with_a_head() {
     assert_eq!(streamed.steps(14).unwrap(), whole.steps(14).unwrap());
 }
 
-/// The pass writes into the program's own buffers, like all forward passes outside training.
+/// A forward pass with a head is one dispatch. It writes into the program's own buffers, like all forward passes
+/// outside training.
 #[test]
 fn a_forward_pass_is_one_dispatch() {
     let (_, gpu) = &GPUS[0];

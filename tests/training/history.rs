@@ -6,7 +6,7 @@ use wgrad::{Error, Sequential, Trainer};
 use super::{digits, relu_net, tiny, trainer};
 use crate::gpu::{assert_close, gpu, sum_error};
 
-/// The number of losses that the GPU keeps.
+/// The number of losses in the ring buffer on the GPU.
 const HISTORY: usize = 16_384;
 
 #[test]
@@ -26,7 +26,7 @@ fn no_steps_are_no_losses_and_change_nothing() {
 fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     let spec = Sequential::input(2).layer(Linear::new(2)).seed(1);
     let mut model = spec.build(gpu()).unwrap();
-    // A different loss for each of the four examples.
+    // With these weights, each of the four examples has another loss.
     let weight = array![[1.0, -2.0], [3.0, 5.0]].into_dyn();
     model
         .set_parameter("layers.0.weight", weight.view())
@@ -42,7 +42,7 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     losses.extend(trainer.steps(HISTORY + 990).unwrap());
     losses.extend(trainer.steps(6).unwrap());
     assert_eq!(losses.len(), examples.len());
-    // The end of the ring buffer lies 1,001 steps back.
+    // The end of the ring buffer was reached 1,001 steps ago.
     for count in [0, 1, 7, 1_000, 1_001, 1_002, HISTORY - 1, HISTORY] {
         let read = pollster::block_on(trainer.losses_async(count)).unwrap();
         assert!(read == losses[losses.len() - count..], "{count}");
@@ -61,7 +61,8 @@ fn more_steps_than_the_history_holds_give_all_losses_in_order() {
     );
 }
 
-/// Losses from before a resume, which another trainer computed, are not included.
+/// Losses that are read later come only from this trainer. After a resume, the losses of earlier steps, which another
+/// trainer computed, are not included.
 #[test]
 fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
     let sampling = || Sampling::WithReplacement { seed: 1 };
@@ -98,8 +99,8 @@ fn losses_that_are_read_later_are_the_last_ones_of_this_trainer() {
     assert_eq!(read(&second, 5).unwrap(), expected[7..]);
 }
 
-/// The weights are so large that the loss of the example with both features, and only this one, is above 2²⁴. They
-/// favor class 1, which is right for the examples with one feature and wrong for this one.
+/// The weights are so large that the example with both features has a loss above 2²⁴, which is a divergence. The
+/// weights favor class 1. This is wrong for this example, and right for the examples with one feature.
 #[test]
 fn divergence_names_its_step_and_carries_the_losses_before_it() {
     let spec = Sequential::input(2).layer(Linear::new(2));
@@ -108,7 +109,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
     model
         .set_parameter("layers.0.weight", weight.view())
         .unwrap();
-    // Example 3 has both features. It is the third step after the first ten.
+    // Example 3 has both features. It is used in the third step after the first ten.
     let sampling = Sampling::Listed(vec![0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0, 3, 0]);
     let optimizer = Sgd::new(1e-30);
     let mut trainer =
@@ -125,7 +126,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
         panic!("should have diverged");
     };
     assert_eq!((step, learning_rate), (13, 1e-30));
-    // Two products with a pixel, which is rounded twice itself.
+    // The loss has two products with a pixel, and the pixel itself is rounded twice.
     assert_close("loss", &[loss], [2e7], [sum_error(4, 2e7)]);
     // `log` has an error of at most 2⁻²¹ between ½ and 2, otherwise 3 ULP.
     let expected = [0.0, 2f64.ln()];
@@ -137,7 +138,7 @@ fn divergence_names_its_step_and_carries_the_losses_before_it() {
     );
 }
 
-/// With this learning rate, the weights overflow within a few steps.
+/// The learning rate is so large that the weights overflow within a few steps.
 #[test]
 fn divergence_within_a_call_is_found_at_the_step_of_the_reference() {
     let sampling = || Sampling::WithReplacement { seed: 1 };

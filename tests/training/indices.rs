@@ -1,4 +1,4 @@
-//! Rows of indices: what an embedding learns, and how invalid indices are reported.
+//! Training on rows of indices: what an embedding learns, and how invalid indices are reported.
 
 use wgrad::data::{Labels, Sampling, Stream, Table, synthetic};
 use wgrad::ndarray::{Array2, array};
@@ -16,7 +16,7 @@ fn net() -> Sequential {
     spec.layer(Relu).layer(Linear::new(COUNT)).seed(3)
 }
 
-/// All pairs of indices. The class is their sum modulo 5.
+/// Returns a table with all pairs of indices. The class is their sum modulo 5.
 fn table(change: impl Fn(&mut Array2<f32>)) -> Table {
     let mut x = Array2::from_shape_fn((25, 2), |(row, column)| {
         let index = if column == 0 {
@@ -140,8 +140,8 @@ fn what_is_no_index_is_told_of_passes_and_streams() {
     assert_refused(trainer.steps(10), words);
 }
 
-/// The host does not see a tensor that the program writes: rows with invalid indices give NaN, and do not change the
-/// table.
+/// The crate does not check the contents of a tensor that the program writes on the GPU. Rows with invalid indices give
+/// NaN, and do not change the table.
 #[test]
 fn what_is_no_index_in_a_tensor_is_nan() {
     let mut model = net().build(gpu()).unwrap();

@@ -6,7 +6,8 @@ use wgrad::{Sequential, Targets, Train, Trainer, cpu};
 
 use crate::gpu::gpu;
 
-/// Rows of the table after steps that read all of them, and after further steps that read only the first.
+/// Returns the table's rows twice: after steps that read all rows, and after further steps that read only the first
+/// row.
 fn rows(trainer: &mut dyn Train) -> [Array2<f32>; 2] {
     let targets = array![[1.0], [-1.0]];
     [array![[0.0], [1.0]], array![[0.0], [0.0]]].map(|indices| {
@@ -45,7 +46,8 @@ fn a_lazy_adam_leaves_alone_what_no_row_reads() {
     check(AdamW::new(0.1).lazy().clip_norm(0.5), true);
 }
 
-/// Without `lazy`, the description must stay that of files from earlier versions.
+/// The description of a lazy Adam says that it is lazy. Without `lazy`, the description must be the same as in files of
+/// earlier versions.
 #[test]
 fn a_lazy_adam_says_that_it_is_one() {
     let plain =

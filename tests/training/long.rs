@@ -1,4 +1,4 @@
-//! Steps that exceed the size of a dispatch or of a submit.
+//! Steps that are larger than the limit of a dispatch or of a submit.
 
 use wgrad::data::{Sampling, synthetic};
 use wgrad::ops::{Linear, Relu, Sgd, SoftmaxCrossEntropy};
@@ -31,7 +31,7 @@ fn bits(trainer: &Trainer) -> Vec<u32> {
     values.map(|value| value.to_bits()).collect()
 }
 
-/// How a product is split into dispatches does not change its result.
+/// Splitting a product into several dispatches does not change its bits.
 #[test]
 fn products_in_several_dispatches_give_the_same_bits() -> Result<(), Error> {
     let train = |gpu| -> Result<_, Error> {
@@ -47,13 +47,13 @@ fn products_in_several_dispatches_give_the_same_bits() -> Result<(), Error> {
     Ok(())
 }
 
-/// A step of 13 GFLOP, which a software driver gets in several submits.
+/// A step of 13 GFLOP. On a software driver, it is split into several submits.
 #[test]
 fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     let trainer = || trainer(gpu(), &[1024, 1024], 1100, Fusion::Layers);
     let mut submitted = trainer()?;
     let mut encoded = trainer()?;
-    // The second submit follows a measurement.
+    // The first submit is measured, and the measured duration decides the size of the next submits.
     submitted.advance(1)?;
     submitted.steps(2)?;
     for _step in 0..3 {
@@ -67,7 +67,8 @@ fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     Ok(())
 }
 
-/// A fused step cannot be split: it is refused if required, and otherwise not chosen.
+/// A fused step cannot be split into several dispatches. If it is too long, it is refused if the program requires it,
+/// and otherwise not chosen.
 #[test]
 fn a_fused_step_is_not_longer_than_a_dispatch_may_be() -> Result<(), Error> {
     let gpu = dispatching(20_000_000);

@@ -1,4 +1,4 @@
-//! Losses with settings and losses of probabilities, on both engines, for all sources of rows.
+//! Losses with settings, and losses of probabilities. They are tested on both engines and with all sources of rows.
 
 use wgrad::data::{DataError, Examples, Labels, Sampling, Stream, Table};
 use wgrad::kernel::Element;
@@ -30,7 +30,8 @@ fn points(count: usize) -> Array2<f32> {
     Array2::from_shape_simple_fn((count, 2), || numbers.uniform())
 }
 
-/// The quadrant of a point, and probabilities that it lies to the right or above. 0.5 does not count as above 0.5.
+/// Returns two tables for the points: with the quadrant of a point as its class, and with probabilities that it lies to
+/// the right and above. (0.5 does not count as above 0.5.)
 fn labels_of(x: &Array2<f32>) -> [Table; 2] {
     let of = |value: f32| match value.abs() {
         0.0..0.1 => 0.5,
@@ -106,8 +107,8 @@ fn losses_with_settings_are_trained_as_by_the_formulas() {
     trained_alike(smoothed, &quarters);
 }
 
-/// The mean over a whole data set with sorted labels: chunks of a thousand examples have different weights, and the
-/// last chunk has weight 0.
+/// The loss of a data set is a weighted mean over all its examples. Its labels are sorted, so the chunks of 1,000
+/// examples have different sums of weights, and the last chunk has weight 0.
 #[test]
 fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
     let x = points(3_100);
@@ -132,7 +133,7 @@ fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
         assert!((by_cpu - expected).abs() < 1e-12, "{by_cpu} {expected}");
         let found = model.evaluate(&loss, &table).unwrap().loss;
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
-        // A device that takes only a few of the given rows at a time.
+        // This device takes only a few of the rows at a time.
         let narrow = network(4).build(&with_bindings_of(16 << 10)).unwrap();
         let targets = || Targets::Classes(labels.indices());
         let given = narrow.loss(&loss, x.view(), targets()).unwrap();
@@ -149,7 +150,8 @@ fn a_data_set_is_evaluated_by_the_weights_of_all_its_labels() {
     }
 }
 
-/// For outputs one by one: NaN is never right, and a logit of 0 is not above 0.
+/// For a loss of probabilities, the accuracy counts single outputs. NaN is never right, and a logit of 0 does not count
+/// as above 0.
 #[test]
 fn accuracy_of_probabilities_is_that_of_single_outputs() {
     let x = points(2_300);
@@ -173,7 +175,7 @@ fn accuracy_of_probabilities_is_that_of_single_outputs() {
     );
 }
 
-/// Row weights multiply the rows' terms only. Class weights are in the divisor, too.
+/// Row weights multiply only the terms of the rows. Class weights are also in the divisor.
 #[test]
 fn weights_of_rows_and_of_classes_are_both_counted() {
     let x = points(6);
@@ -240,7 +242,8 @@ fn weights_of_rows_and_of_classes_are_both_counted() {
     }
 }
 
-/// If all labels have weight 0, PyTorch's mean is NaN. Here, such a step changes nothing, and the next step learns.
+/// If all labels of a minibatch have weight 0, PyTorch's loss is NaN. Here, such a step changes nothing, and the next
+/// step learns.
 #[test]
 fn labels_that_weigh_nothing_ruin_no_training() {
     for device in devices() {
@@ -331,7 +334,7 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
     ]
 }
 
-/// Every constructor of a training and every evaluation, on both engines.
+/// Every constructor of a training and every evaluation refuses such settings, on both engines.
 #[test]
 fn settings_of_losses_that_make_no_sense_are_refused() {
     let x = points(20);
@@ -379,7 +382,7 @@ fn settings_of_losses_that_make_no_sense_are_refused() {
     }
 }
 
-/// Rows with one invalid target: in a data set, in the second block of a stream, and given to a step.
+/// Rows with an invalid target are refused in a data set, in the second block of a stream, and as arguments of a step.
 #[test]
 fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
     let x = points(20);
@@ -446,7 +449,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
             of_data
         );
     }
-    // NaN, which only given rows can contain.
+    // Only rows that are arguments of a step can contain NaN.
     let mut y = Array2::from_elem((20, 3), 1.0);
     y[[0, 0]] = f32::NAN;
     let told = same(|device: &Device| {
@@ -456,7 +459,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
         text(online.step_on(x.view(), Targets::Values(y.view())))
     });
     assert!(told.ends_with("it is NaN"), "{told}");
-    // A data set of the wrong kind.
+    // This data set has classes, which is the wrong kind for this loss.
     let [_, quarters] = labels_of(&x);
     let told = same(|device: &Device| {
         let sgd = Sgd::new(0.1);
@@ -466,7 +469,7 @@ fn targets_that_are_no_probabilities_are_refused_where_they_come_in() {
     assert!(told.contains(expected), "{told}");
 }
 
-/// Training on a stream of probabilities equals training on a data set with the same rows.
+/// Training on a stream with probabilities equals training on a data set with the same rows.
 #[test]
 fn probabilities_come_in_a_stream() {
     let x = points(40);
@@ -490,8 +493,8 @@ fn probabilities_come_in_a_stream() {
     }
 }
 
-/// Nobody checks the targets that a program's kernels write. An invalid target gives a loss of NaN, which is
-/// reported.
+/// The crate does not check targets that a program's kernels write on the GPU. An invalid target gives a loss of NaN,
+/// which is reported as a divergence.
 #[test]
 fn tensors_of_probabilities_are_trained_on() {
     let zeros = |columns| Tensor::zeros(gpu(), "given", [8, columns], Element::F32).unwrap();

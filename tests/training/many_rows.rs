@@ -1,4 +1,4 @@
-//! More rows than a device takes at once: it takes them in parts, with the same results.
+//! More rows than a device can take at once. It takes them in parts, with the same results.
 
 use wgrad::data::Labels;
 use wgrad::kernel::Element;
@@ -22,12 +22,12 @@ fn labels(count: usize, classes: u32) -> Labels {
     .unwrap()
 }
 
-/// A device with such small bindings that few rows are already too many.
+/// Returns a device whose bindings are so small that even few rows do not fit.
 fn narrow() -> Gpu {
     with_bindings_of(64 << 10)
 }
 
-/// A device whose bindings hold at most this many bytes.
+/// Returns a device whose bindings have at most this many bytes.
 pub(super) fn with_bindings_of(bytes: u64) -> Gpu {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let options = wgpu::RequestAdapterOptions::default();
@@ -43,7 +43,8 @@ pub(super) fn with_bindings_of(bytes: u64) -> Gpu {
     Gpu::from_wgpu(device, queue)
 }
 
-/// Layers of all kinds; a `Relu` after a `Linear` and alone, at the end and in the middle.
+/// Returns networks with layers of all kinds, and with a `Relu` after a `Linear` or after another layer, at the end and
+/// in the middle.
 fn networks() -> [Sequential; 5] {
     let linear = |outputs| Linear::new(outputs).weight_init(Init::XavierUniform);
     let start = || Sequential::input(6).layer(linear(37));
@@ -72,8 +73,8 @@ fn sixty_thousand_rows_of_pixels_are_predicted() {
     assert_eq!(model.predict(x.view()).unwrap().dim(), (60_000, 10));
 }
 
-/// On a software driver, a row's bits do not depend on the other rows. On a GPU, the kernel depends on the shape, so
-/// the results are only close.
+/// On a software driver, a row's output has the same bits in any minibatch. On a GPU, the kernel depends on the number
+/// of rows, so the outputs are only close.
 #[test]
 fn many_rows_have_the_outputs_of_each_alone() {
     let gpu = narrow();
@@ -124,7 +125,7 @@ fn the_accuracy_of_many_rows_is_that_of_the_reference() {
     let x64 = x.mapv(f64::from);
     let expected = network.accuracy(x64.view(), labels.indices()).unwrap();
     let found = net.accuracy(x.view(), &labels).unwrap();
-    // A few rows may have two almost equal logits.
+    // For a few rows, two logits may be almost equal, so their class may differ.
     assert!(
         (found - expected).abs() * 3_001.0 <= 3.0,
         "{found} {expected}"
@@ -169,7 +170,8 @@ fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
     }
 }
 
-/// Values between layers alternate between two tensors, also for many rows.
+/// In a forward plan, the values between layers alternate between two tensors. With many rows, the plan gives the same
+/// outputs as `predict`.
 #[test]
 fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     let gpu = narrow();
@@ -177,7 +179,7 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
         let model = spec.build(&gpu).unwrap();
         let outputs = spec.output().unwrap().len();
         for count in [1, 255, 256, 257, 900] {
-            // As many rows as one binding holds.
+            // At most as many rows as fit into one binding.
             let count = count.min((64 << 10) / 4 / outputs);
             let x = rows(count, 6);
             let tensor =
@@ -197,8 +199,8 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     }
 }
 
-/// Values so wide that a binding holds only few rows. A part of the input and the output may start only at some
-/// rows, and sometimes a binding is full before the next such row.
+/// Each row has so many values that only few rows fit into a binding. A part may start only at certain rows, because of
+/// the alignment of bindings, and sometimes a binding is full before the next such row.
 #[test]
 fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     let gpu = narrow();
@@ -220,7 +222,7 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
         assert_eq!(plan.len() % 3, 0);
         Ok::<_, Error>(plan.len() / 3)
     };
-    // A binding holds 16,384 numbers, and a part starts at a multiple of 64 numbers.
+    // A binding has 16,384 numbers, and a part starts at a multiple of 64 numbers.
     assert_eq!(plan(1, 16_384, 1, 1).unwrap(), 1);
     assert_eq!(plan(1, 256, 1, 130).unwrap(), 3);
     assert_eq!(plan(4, 1_024, 8, 33).unwrap(), 3);
@@ -233,7 +235,7 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     assert_eq!(plan(1, 257, 1, 63).unwrap(), 1);
 }
 
-/// A whole frame of pixels goes through a network of coordinates at once.
+/// A forward plan can take all pixels of a frame at once, as the rows of a network of coordinates.
 #[test]
 fn a_forward_plan_takes_a_frame() {
     let spec = Sequential::input(6).layer(Linear::new(64)).layer(Relu);

@@ -1,4 +1,5 @@
-//! Outputs, probabilities and metrics of whole data sets: both engines agree, and agree with the rows' results.
+//! Outputs, probabilities and metrics of whole data sets. Both engines agree with each other and with the results of
+//! single rows.
 
 use wgrad::data::{Examples, Labels, Sampling, Table};
 use wgrad::ndarray::{Array2, Axis};
@@ -16,7 +17,7 @@ fn features() -> Array2<f32> {
     Array2::from_shape_simple_fn((ROWS, 5), || numbers.uniform())
 }
 
-/// Whether the sum of the features from index `first` on is above 0.
+/// Returns whether the sum of a row's features from index `first` on is above 0.
 fn is_above(x: &Array2<f32>, row: usize, first: usize) -> bool {
     x.row(row).iter().skip(first).sum::<f32>() > 0.0
 }

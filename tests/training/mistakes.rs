@@ -1,4 +1,4 @@
-//! Mistakes of a user in training and prediction: no panic, and the same messages on both engines.
+//! Mistakes of the program in training and prediction. They give no panic, and both engines give the same message.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn devices() -> [Device; 2] {
     [shaders, Device::cpu("a test")]
 }
 
-/// The answer of both engines, which must be the same.
+/// Runs `ask` on both engines. Asserts that the results are the same, and returns the result.
 pub(super) fn same<T>(ask: impl Fn(&Device) -> T) -> T
 where
     T: PartialEq + std::fmt::Debug,
@@ -64,7 +64,7 @@ fn parameters(of: impl IntoIterator<Item = (&'static str, ArrayD<f32>)>) -> Para
     of.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The errors of a step on rows that do not fit, for all four calls.
+/// Returns the errors of all four calls that take rows, for rows that do not fit.
 fn step(
     engine: &mut dyn Train,
     x: ArrayView2<'_, f32>,
@@ -150,7 +150,8 @@ fn rows_that_do_not_fit_a_step_are_refused() {
     same(of_classes);
 }
 
-/// With weights of 0 there is nothing to learn. Rows in another memory order are the same rows.
+/// Unusual but valid rows are accepted: rows with weights of 0, from which nothing is learned, and rows in another
+/// memory order.
 #[test]
 fn odd_rows_that_fit_are_taken() {
     for device in devices() {
@@ -168,7 +169,7 @@ fn odd_rows_that_fit_are_taken() {
         let loss = engine.step_on(columns_first.t(), targets).unwrap();
         engine.set_parameters(&before).unwrap();
         assert_eq!(engine.step_on(x.view(), targets).unwrap(), loss);
-        // Views with gaps and in reverse order.
+        // These views have gaps, and their rows are in reverse order.
         let wide = rows(10, 6);
         let part = wide.slice(wgrad::ndarray::s![..;-2, ..;2]);
         engine.set_parameters(&before).unwrap();
@@ -254,7 +255,7 @@ fn what_is_predicted_and_evaluated_fits_the_network() {
     assert!(told[0].contains("input of the network"), "{}", told[0]);
 }
 
-/// Invalid trainings.
+/// Tests invalid settings of a training.
 #[test]
 fn a_training_that_cannot_be_is_refused() {
     same(|device| {
@@ -335,7 +336,7 @@ fn what_cannot_be_changed_is_refused() {
         assert_eq!(engine.steps(2).unwrap().len(), 2);
         told
     });
-    // A trainer without examples refuses any number of steps, even zero.
+    // A trainer without its own examples refuses any number of steps, even zero.
     let told = same(|device| {
         let loss = MeanSquaredError;
         let sgd = Sgd::new(0.1);
@@ -356,7 +357,7 @@ fn what_cannot_be_changed_is_refused() {
     );
 }
 
-/// A pass of the program cannot take more steps than have their coefficients on the device.
+/// A pass that the program submits cannot take more steps than there are coefficients of steps on the device.
 #[test]
 fn more_steps_than_a_pass_can_have_are_refused() {
     let model = network().build(gpu()).unwrap();
@@ -371,7 +372,7 @@ fn more_steps_than_a_pass_can_have_are_refused() {
     assert_eq!(trainer.steps_taken(), 0);
 }
 
-/// Tensors of the program that do not fit the training.
+/// Tests tensors of the program that do not fit the training.
 #[test]
 fn tensors_that_do_not_fit_are_refused() {
     let tensor = |shape: [usize; 2], element| Tensor::zeros(gpu(), "rows", shape, element);
@@ -404,14 +405,14 @@ fn tensors_that_do_not_fit_are_refused() {
     for (x, rows) in [(&x, 4), (&x, 0), (&y, 5)] {
         assert!(model.pass_over(x, PassSpec::rows_of(rows)).is_err());
     }
-    // Either an empty tensor is refused, or a training on it.
+    // An empty tensor may be refused. If it is not, a training on it must be refused.
     if let (Ok(x), Ok(y)) = (float([0, 3]), float([0, 2])) {
         assert_ne!(external(Batch::new(&x, &y)), "no error");
         assert!(model.pass_over(&x, PassSpec::rows_of(0)).is_err());
     }
 }
 
-/// More steps at once than the number of losses that are kept.
+/// One call may begin more steps than the number of losses that the device keeps.
 #[test]
 fn any_number_of_steps_can_be_begun_at_once() {
     const KEPT: usize = 16_384;

@@ -1,5 +1,5 @@
-//! Normalization in training: the same on the GPU and on the CPU, the same bits twice, and running values that are
-//! used outside training steps.
+//! Normalization in training. The GPU and the CPU agree, two runs have the same bits, and the running values are used
+//! outside training steps.
 
 use wgrad::data::{Examples, Labels, Sampling, Table};
 use wgrad::ndarray::{Array2, Axis};
@@ -92,7 +92,7 @@ fn normalized_steps_have_the_same_bits_twice() {
     }
 }
 
-/// 20 rows of four numbers, whose mean is far from 0 and whose variance is far from 1.
+/// Returns 20 rows of four numbers, whose mean is far from 0 and whose variance is far from 1.
 fn rows() -> (Array2<f32>, Table) {
     let mut numbers = Numbers::new(7);
     let x = Array2::from_shape_fn((20, 4), |(_, column)| {
@@ -104,8 +104,8 @@ fn rows() -> (Array2<f32>, Table) {
     (x, table)
 }
 
-/// If every minibatch has all rows, the running values move from the initial values to the rows' own statistics in a
-/// geometric series, whatever the weights are.
+/// If every minibatch has all rows, the running values approach the statistics of the rows in a geometric series,
+/// whatever the weights are.
 #[test]
 fn running_values_go_to_those_of_the_rows() {
     const STEPS: i32 = 12;

@@ -13,7 +13,7 @@ use super::assert_near;
 use super::regression::{SAMPLING, surface};
 use crate::gpu::gpu;
 
-/// Mean absolute error: the mean over a row's outputs of |o − t|.
+/// The mean absolute error: the mean of |o − t| over the outputs of a row.
 #[derive(Debug, Clone, Copy)]
 struct AbsoluteError;
 
@@ -105,7 +105,7 @@ impl<F: Float> reference::Loss<F> for AbsoluteError {
     }
 }
 
-/// `p ← p − η·g / (|g| + ε)`: nearly the sign of the gradient.
+/// An optimizer whose steps have nearly the sign of the gradient: `p ← p − η·g / (|g| + ε)`.
 #[derive(Debug, Clone, Copy)]
 struct Signs;
 

@@ -1,4 +1,4 @@
-//! The parts of a training step as separate calls, on both engines.
+//! A training step as separate calls (forward pass, backward pass, update), on both engines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::gpu::gpu;
 
 const ROWS: usize = 5;
 
-/// A network with two inputs. The first one is read twice.
+/// Returns a network with two inputs. The first one is read twice.
 fn spec() -> Sequential {
     let network = Sequential::input(3)
         .named("first")
@@ -29,13 +29,13 @@ fn rows(columns: usize, seed: usize) -> Array2<f64> {
     })
 }
 
-/// Σ y·dy. Its gradient by `y` is `dy`.
+/// Returns Σ y·dy. Its gradient with respect to `y` is `dy`.
 fn total(network: &cpu::Network<f64>, x: ArrayView2<'_, f64>, dy: &Array2<f64>) -> f64 {
     (network.predict(x).unwrap() * dy).sum()
 }
 
-/// In `f64`, central differences agree with the gradient up to 1e-9. On a GPU, the error is the rounding of a few
-/// short sums.
+/// The gradient with respect to the input agrees with central differences: in `f64` up to 1e-9, and on a GPU up to the
+/// rounding of a few short sums.
 #[test]
 fn gradients_by_the_input_are_central_differences() {
     let x = rows(5, 1);
@@ -69,7 +69,7 @@ fn gradients_by_the_input_are_central_differences() {
     on_gpu.forward(&mut model).unwrap();
     on_gpu.set_dy(single(&dy).view()).unwrap();
     on_gpu.backward(&model).unwrap();
-    // A kernel of the program would read this tensor.
+    // In a real program, one of its kernels would read this tensor.
     let dx: Vec<f32> = gpu().read(on_gpu.dx().unwrap()).unwrap();
     assert!(on_gpu.read_dx().unwrap().unwrap().iter().eq(&dx));
     for (found, expected) in dx.iter().zip(&found) {
@@ -80,7 +80,7 @@ fn gradients_by_the_input_are_central_differences() {
     }
 }
 
-/// A row of weight 2 counts as if it were there twice, a row of weight 0 as if it were missing.
+/// A row with weight 2 counts like two equal rows, and a row with weight 0 like a missing row.
 #[test]
 fn rows_count_by_their_weights() {
     let x = rows(5, 2).mapv(|x| x as f32);
@@ -127,14 +127,14 @@ fn rows_count_by_their_weights() {
     }
 }
 
-/// The same code for both engines.
+/// Takes ten steps by separate calls. The code is the same for both engines.
 macro_rules! ten_steps {
     ($network:expr, $updater:expr, $x:expr, $y:expr) => {{
         let mut pass = $network.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
         pass.set_x($x.view()).unwrap();
         for _step in 0..10 {
             pass.forward(&mut $network).unwrap();
-            // The gradient of the mean of (y − t)² over all elements.
+            // The gradient of the mean squared error: of the mean of (y − t)² over all elements.
             let dy = (pass.read_y().unwrap() - &$y) / ROWS as f32;
             pass.set_dy(dy.view()).unwrap();
             pass.backward(&$network).unwrap();
@@ -185,7 +185,7 @@ fn a_step_by_parts_is_that_of_a_trainer() {
     assert!(on_cpu.0.iter().any(|dx| dx.abs() > 1e-3), "{}", on_cpu.0);
 }
 
-/// The messages of refused calls.
+/// Makes calls that must be refused, and returns their messages.
 macro_rules! refused {
     ($network:expr, $other:expr, $updater:expr) => {{
         let mut network = $network;
@@ -193,7 +193,7 @@ macro_rules! refused {
         let mut updater = $updater;
         let mut pass = network.pass(ROWS).unwrap();
         let none = network.pass(0).map(drop);
-        // More rows than any memory holds.
+        // No memory is large enough for this many rows.
         assert!(network.pass(usize::MAX).is_err());
         assert!(network.pass(1 << 40).is_err());
         let x = |rows, columns| Array2::<f32>::zeros((rows, columns));
@@ -228,7 +228,7 @@ macro_rules! refused {
             updater.freeze("*"),
             updater.unfreeze("nothing"),
         ]);
-        // These messages differ in one word: a model, or a network.
+        // These messages differ only in one word: "model" or "network".
         let others = [
             (pass.forward(&mut other), "of a pass"),
             (pass.backward(&other), "of a pass"),
@@ -240,7 +240,7 @@ macro_rules! refused {
             let text = refused.unwrap_err().to_string();
             assert!(text.contains(part) && text.contains("another"), "{text}");
         }
-        // The refused calls have changed nothing. A gradient of NaN is the caller's responsibility.
+        // The refused calls have changed nothing. The crate does not check for NaN in a gradient that the program sets.
         pass.set_x(x(ROWS, 5).view()).unwrap();
         pass.forward(&mut network).unwrap();
         pass.set_dy(x(ROWS, 2).view()).unwrap();
@@ -259,7 +259,7 @@ macro_rules! refused {
 
 #[test]
 fn mistakes_with_parts_have_the_same_words_on_both_engines() {
-    // Another network of the same shapes, which is the hardest to detect.
+    // The pass belongs to another network with the same shapes, which is the mistake that is hardest to detect.
     let other = || {
         let network = Sequential::input(3).named("first").another_input(2);
         let network = network.concat("first").layer(Linear::new(4));
@@ -277,8 +277,8 @@ fn mistakes_with_parts_have_the_same_words_on_both_engines() {
     assert!(on_cpu[1].contains("x of a pass"), "{}", on_cpu[1]);
 }
 
-/// Passes with different numbers of rows take turns. Each pass's update is recorded once, and reads that pass's
-/// gradients.
+/// Passes with different numbers of rows alternate. The update of each pass is recorded once, and reads the gradients
+/// of that pass.
 #[test]
 fn an_update_is_recorded_once_for_each_of_several_passes() {
     let recorded = Arc::new(AtomicUsize::new(0));
@@ -326,7 +326,7 @@ fn an_update_is_recorded_once_for_each_of_several_passes() {
             assert!(error < 1e-5, "{name}: {found} {expected}");
         }
     }
-    // A change of the update is recorded again, once per pass.
+    // After a change, the update is recorded again, once per pass.
     updater.freeze("*.bias").unwrap();
     updater.update(&mut model, &mut passes[0].0).unwrap();
     assert_eq!(recorded(), 5);

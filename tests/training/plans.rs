@@ -1,4 +1,5 @@
-//! Every plan of a step, with the kernels for every kind of adapter, computes the step of the formulas.
+//! Every plan of a training step must compute the step by the formulas. The plans are tested with the kernels for every
+//! kind of adapter.
 
 use std::sync::LazyLock;
 
@@ -36,7 +37,8 @@ const PLANS: [Fusion; 3] = [Fusion::Layers, Fusion::Fused, Fusion::Head];
 const RELU: Option<Activation> = Some(Activation::Relu);
 const SIGMOID: Option<Activation> = Some(Activation::Sigmoid);
 
-/// The inputs; then the outputs of each hidden linear layer with its activation; and the number of classes.
+/// A network: the number of inputs, the number of outputs of each hidden linear layer with its activation, and the
+/// number of classes.
 type Network = (usize, &'static [(usize, Option<Activation>)], usize);
 
 const NETWORKS: [Network; 9] = [
@@ -51,8 +53,8 @@ const NETWORKS: [Network; 9] = [
     (39, &[(130, RELU), (1, SIGMOID)], 5),
 ];
 
-/// Minibatches around the rows that workgroups take at a time. With the largest, some kernels take two rows per
-/// workgroup, and the last workgroup takes one.
+/// Numbers of rows per minibatch, around those that workgroups take at a time. With the largest, some kernels take two
+/// rows per workgroup, and the last workgroup takes one.
 const BATCHES: [usize; 6] = [1, 8, 49, 101, 201, 601];
 
 fn spec((inputs, hidden, classes): Network) -> Sequential {
@@ -69,7 +71,7 @@ fn spec((inputs, hidden, classes): Network) -> Sequential {
     spec.layer(linear(classes))
 }
 
-/// Parts of synthetic digits, with labels below `classes`.
+/// Returns parts of synthetic digits, with labels below `classes`.
 pub(super) fn dataset(width: usize, classes: usize) -> Dataset {
     let digits = synthetic::digits_of(9, 701, 1).unwrap().train;
     let rows = (0..digits.len()).flat_map(|example| {
@@ -97,8 +99,8 @@ pub(super) fn trainer(
     Trainer::with_fusion(model, loss, optimizer, data, batch, sampling, plan).unwrap()
 }
 
-// All plans are within the same derived bound of the same step, and so they are close to each other. There is one
-// test for each kind of kernels, because they take long and run in parallel.
+// Each plan is compared with the formulas, within the same derived error bound, so all plans are close to each other.
+// There is one test for each kind of kernels, so that these long tests run in parallel.
 
 #[test]
 fn each_step_of_each_plan_for_gpus_is_that_of_the_formulas() {
@@ -125,12 +127,13 @@ fn check_steps((kind, gpu): &(&str, Gpu)) {
             .map(|&(_, activation)| activation)
             .collect();
         for (number, batch) in BATCHES.into_iter().enumerate() {
-            // The book's network runs with all minibatches, the others with every fifth.
+            // The book's network runs with all minibatch sizes, the others with every fifth.
             if index > 0 && (index + number) % 5 != 0 {
                 continue;
             }
             for plan in PLANS {
-                // A head cannot have this many inputs, and this network has only one layer.
+                // A head cannot have this many inputs. The network has only one layer, so there is nothing to record
+                // before the head.
                 if plan == Fusion::Head && network.0 > 128 && network.1.is_empty() {
                     continue;
                 }
@@ -147,7 +150,8 @@ fn check_steps((kind, gpu): &(&str, Gpu)) {
     }
 }
 
-/// The steps cross the ends of submits and of the rows sampled ahead, and are asked for in different portions.
+/// Each plan gives the same bits however the steps are divided into calls. The steps go beyond the end of a submit, and
+/// beyond the rows that are sampled ahead.
 #[test]
 fn each_plan_gives_the_same_bits_however_often_it_is_asked() {
     let data = dataset(61, 4);
@@ -170,7 +174,8 @@ fn each_plan_gives_the_same_bits_however_often_it_is_asked() {
     }
 }
 
-/// A fused step already computes the forward pass of the next step: this must not use old parameters.
+/// A fused step already computes the forward pass of the next step. If the parameters are changed in between, the next
+/// step must use the new ones.
 #[test]
 fn parameters_changed_between_steps_are_those_of_the_next_step() {
     let data = dataset(784, 10);
@@ -184,8 +189,8 @@ fn parameters_changed_between_steps_are_those_of_the_next_step() {
             trainer.set_parameter(name, tripled.view()).unwrap();
             trainer.steps(1).unwrap()[0]
         });
-        // After three steps, the losses of both plans differ by rounding only. Tripling the weights changes them by
-        // far more.
+        // After three steps, the losses of both plans differ only by rounding. Tripling the weights changes the losses
+        // by far more.
         let apart = (losses[0] - losses[1]).abs();
         assert!(apart < 1e-5, "{kind:?}: {losses:?}");
     }
@@ -238,8 +243,8 @@ fn auto_fuses_what_it_can_and_says_why_not() {
     }
 }
 
-/// A minibatch with so many rows that a software driver would silently end a fused kernel's loops early is trained
-/// layer by layer.
+/// If a minibatch has so many rows that a software driver would silently end the loops of a fused kernel early, it is
+/// trained layer by layer.
 #[test]
 fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
     let rows = 40_000;
@@ -265,7 +270,7 @@ fn a_batch_too_long_for_fused_loops_is_trained_layer_by_layer() {
     check_step("a batch of 40,000", &mut trainer, &[], &batch);
 }
 
-/// A layer from outside the crate. No fused kernel knows it.
+/// A layer from outside the crate. The fused kernels do not support it.
 #[derive(Debug, Clone)]
 pub(super) struct Mine(pub(super) Relu);
 

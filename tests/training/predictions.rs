@@ -12,7 +12,7 @@ use crate::gpu::gpu;
 
 const SAMPLING: Sampling = Sampling::WithReplacement { seed: 1 };
 
-/// A trainer on the CPU with the parameters of the GPU's.
+/// Returns a trainer on the CPU with the parameters of the GPU's trainer.
 fn on_cpu(on_gpu: &Trainer, spec: &Sequential, data: &Dataset) -> cpu::Trainer<f32> {
     let mut trainer = cpu::Trainer::new(
         cpu::Network::<f32>::new(spec).unwrap(),
@@ -28,7 +28,7 @@ fn on_cpu(on_gpu: &Trainer, spec: &Sequential, data: &Dataset) -> cpu::Trainer<f
     trainer
 }
 
-/// The logits in `f64`, with bounds of single precision's error.
+/// Computes the logits in `f64`, with bounds of their error in single precision.
 fn logits(trainer: &Trainer, activation: Activation, data: &Dataset) -> Bounded {
     let pixel = |(row, column)| f64::from(f32::from(data.row(row)[column]) / 255.0);
     let x = Array2::from_shape_fn((data.len(), data.width()), pixel);
@@ -43,7 +43,8 @@ fn logits(trainer: &Trainer, activation: Activation, data: &Dataset) -> Bounded 
     bounds::logits(&layers, &x)
 }
 
-/// Each predicted class has the largest logit within both bounds, and the predicted probability is its softmax.
+/// Asserts that each predicted class has the largest logit, up to the error bounds, and that the predicted probability
+/// is its softmax.
 fn check(case: &str, found: &[Prediction], logits: &Bounded) {
     assert_eq!(found.len(), logits.value.nrows(), "{case}");
     let rows = logits.value.outer_iter().zip(logits.error.outer_iter());
@@ -57,7 +58,8 @@ fn check(case: &str, found: &[Prediction], logits: &Bounded) {
         );
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
         let expected = (of_class - largest).exp() / sum;
-        // Numerator and denominator may each change by a factor of e^off. The softmax itself is computed in `f64`.
+        // The numerator and the denominator may each be off by a factor of e^off. The softmax itself is computed in
+        // `f64`.
         let tolerance = expected * (2.0 * off).exp_m1() + 1e-12;
         assert!(
             (found.probability - expected).abs() <= tolerance,
@@ -67,7 +69,7 @@ fn check(case: &str, found: &[Prediction], logits: &Bounded) {
     }
 }
 
-/// The accuracy by its definition. Also checks the counts per class.
+/// Returns the accuracy by its definition. Also checks the counts per class.
 fn accuracy(data: &Dataset, predictions: &[Prediction]) -> Option<f64> {
     let confusion = Confusion::new(data.labels(), predictions).unwrap();
     let per_class = confusion.per_class();
@@ -96,7 +98,7 @@ fn check_both(split: &Split) {
         check("cpu", &of_cpu, &logits);
         let model = on_gpu.model();
         assert_eq!(model.predictions(&split.test).unwrap(), of_gpu);
-        // The same logits on the same device must give exactly the same accuracy.
+        // The logits are the same on the same device, so the accuracy must be exactly the same.
         let evaluated = on_gpu.evaluate(&split.test).unwrap().accuracy;
         assert_eq!(accuracy(&split.test, &of_gpu), evaluated);
         let evaluated = on_cpu.evaluate(&split.test).unwrap().accuracy;
@@ -104,7 +106,7 @@ fn check_both(split: &Split) {
     }
 }
 
-/// More rows than are predicted at a time, with a short remainder.
+/// There are more rows than are predicted at a time, and the last part is short.
 #[test]
 fn predictions_are_those_of_the_formulas() {
     let Split { train, test } = digits();
@@ -121,7 +123,7 @@ fn predictions_of_mnist_are_those_of_the_formulas() {
     }
 }
 
-/// All logits are 0: every example gets the first class, in all metrics.
+/// If all logits are 0, every example gets the first class, in all metrics.
 #[test]
 fn of_equal_logits_the_first_is_predicted() {
     let spec = relu_net();

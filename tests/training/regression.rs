@@ -22,7 +22,7 @@ fn spec(outputs: usize) -> Sequential {
         .seed(7)
 }
 
-/// Points in a square.
+/// Returns points in a square.
 fn points() -> Array2<f32> {
     Array2::from_shape_fn((400, 2), |(row, column)| {
         let at = if column == 0 { row % 20 } else { row / 20 };
@@ -30,7 +30,7 @@ fn points() -> Array2<f32> {
     })
 }
 
-/// A saddle and a plane.
+/// Returns points with two target values: a saddle and a plane.
 pub(super) fn surface() -> Table {
     let x = points();
     let value = |(row, column)| match column {
@@ -41,7 +41,7 @@ pub(super) fn surface() -> Table {
     Table::regression("surface", x.view(), t.view()).unwrap()
 }
 
-/// Whether a point lies inside a circle: the classes are not linearly separable.
+/// Returns points with two classes: inside and outside of a circle. The classes are not linearly separable.
 fn circle() -> Table {
     let x = points();
     let inside = x.outer_iter().map(|p| u32::from(p.dot(&p) < 0.5));
@@ -126,7 +126,7 @@ fn a_regression_learns_its_surface() {
     trainer.steps(2_000).unwrap();
     let after = trainer.evaluate(&table).unwrap().loss;
     assert!(after < before / 100.0, "{before} {after}");
-    // The loss of all points, from the predictions, must be the same.
+    // The loss of all points, computed from the predictions, must be the same.
     let predicted = trainer.model().predict(points().view()).unwrap();
     let x = points();
     let error = |row: usize| {

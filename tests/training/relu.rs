@@ -8,7 +8,8 @@ use wgrad::{Fusion, Gpu, Init, Model, Sequential};
 
 use super::plans::{GPUS, Mine, dataset, trainer};
 
-/// The rows; the inputs; the outputs of linear layers, or `None` for a `Relu`; and the dispatches that a step saves.
+/// A case: the number of rows, the number of inputs, the layers (the number of outputs of a linear layer, or `None` for
+/// a `Relu`), and the number of dispatches that a step saves.
 type Case = (usize, usize, &'static [Option<usize>], usize);
 
 const CASES: [Case; 9] = [
@@ -18,18 +19,19 @@ const CASES: [Case; 9] = [
         &[Some(300), None, Some(70), None, Some(10)],
         2 + 2,
     ),
-    // On a GPU, these use the two largest tiles.
+    // On a GPU, these products use the two largest tiles.
     (512, 16, &[Some(512), None, Some(10)], 1 + 1),
     (640, 8, &[Some(6656), None, Some(2)], 1 + 1),
-    // Before the first linear layer, no gradient by the input is needed.
+    // Before the first linear layer, no gradient with respect to the input is needed.
     (30, 61, &[None, Some(9), None, Some(4)], 1 + 1),
     (30, 61, &[None, Some(9)], 0),
     // At the end of a network, no linear layer follows the `Relu`.
     (30, 61, &[Some(17), None, Some(4), None], 2 + 1),
     (30, 61, &[Some(4), None], 1),
-    // Of two consecutive `Relu`s, one is part of the product before them, the other of the product after them.
+    // Of two consecutive `Relu`s, the first is part of the product before them, and the second is part of the product
+    // after them.
     (30, 61, &[Some(17), None, None, Some(33), Some(4)], 1 + 1),
-    // Widths grow and shrink: the gradients take turns in the same memory.
+    // The widths grow and shrink, and the gradients alternate between the same two pieces of memory.
     (
         13,
         5,
@@ -55,7 +57,7 @@ fn spec(inputs: usize, layers: &[Option<usize>], relu: &(impl Layer + Clone)) ->
     })
 }
 
-/// Predicts by a plan whose first and last tensors belong to the caller.
+/// Predicts by a forward plan whose input and output tensors belong to the caller.
 fn planned(gpu: &Gpu, model: &Model, x: &Array2<f32>, outputs: usize) -> Vec<f32> {
     let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32).unwrap();
     let given = zeros("x", x.dim().into());
@@ -89,9 +91,9 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
             let (merged, predicted, dispatches) = run(&spec(inputs, layers, &Relu));
             let (alone, expected, before) = run(&spec(inputs, layers, &Mine(Relu)));
             assert!(merged == alone, "{kind:?}, {case:?}");
-            // The first network's predictions may use a fused head, whose sums have another order. Two layers have
-            // at most 64 terms each; each term has an error of half a unit in the last place, of numbers that are no
-            // larger than the outputs.
+            // The predictions of the first network may use a fused head, whose sums have another order. Each of two
+            // layers sums at most 64 terms. Each term has an error of half a unit in the last place of a number that is
+            // no larger than the outputs.
             let largest = expected
                 .iter()
                 .fold(1.0, |all: f32, value| all.max(value.abs()));
@@ -108,8 +110,8 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
     }
 }
 
-/// A `Relu` after a convolution is part of it in forward passes. A `Relu` before a `Linear` is also part of that in
-/// the backward pass; this is the second `Relu`, but not the first.
+/// In a forward pass, a `Relu` after a convolution is part of the convolution's kernel. In a backward pass, a `Relu`
+/// before a `Linear` is part of that layer's kernel; here, this is so for the second `Relu` only.
 #[test]
 fn a_relu_in_convolutions_gives_the_bits_of_one_alone() {
     fn spec(relu: &(impl Layer + Clone)) -> Sequential {

@@ -6,11 +6,12 @@ use wgrad::{Error, Fusion, Sequential, Train, Trainer, cpu};
 use super::tiny;
 use crate::gpu::gpu;
 
-/// The number of steps whose coefficients are on the GPU at a time.
+/// The number of steps in the ring buffer of coefficients on the GPU.
 const RING: usize = 16_384;
 
-/// When the ring buffer of coefficients starts again, the learning rate becomes too small to change a bit. Then the
-/// loss of an example that every step takes stays the same. The coefficients of the first steps would lower it.
+/// At the step at which the ring buffer of coefficients starts again, the learning rate becomes too small to change any
+/// bit. All steps use the same example, so its loss then stays the same. If a step used the old coefficients in the
+/// ring buffer, the loss would fall.
 #[test]
 fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again() {
     const BEFORE: usize = 4;
@@ -35,20 +36,20 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
         sampling(),
     )
     .unwrap();
-    // The CPU takes these steps: a GPU would need seconds for them.
+    // The CPU takes these steps, because a GPU would need seconds for them.
     on_cpu.steps(RING - BEFORE).unwrap();
     let saved = on_cpu.to_safetensors().unwrap();
     check("on the CPU", &on_cpu.steps(STEPS).unwrap());
 
     let model = spec.build(gpu()).unwrap();
     let mut trainer = Trainer::new(model, loss, optimizer, &data, 1, sampling()).unwrap();
-    // The ring buffer now contains the rates of these steps.
+    // The ring buffer now contains the learning rates of these steps.
     trainer.steps(STEPS).unwrap();
     trainer.set_safetensors(&saved).unwrap();
     check("on the GPU", &trainer.steps(STEPS).unwrap());
 }
 
-/// The learning rates of PyTorch's schedulers, written by `tests/golden_runner/learning_rates.py`.
+/// Reads the learning rates of a PyTorch scheduler, which `tests/golden_runner/learning_rates.py` has written.
 fn pytorch(scheduler: &str) -> Vec<Value> {
     let table: Value = serde_json::from_str(include_str!("learning_rates.json")).unwrap();
     let cases = table[scheduler].as_array().unwrap().clone();
@@ -81,7 +82,7 @@ fn one_cycle_is_that_of_pytorch() {
         assert_eq!(factors.len() as u64, steps);
         for (step, expected) in (0..).zip(&factors) {
             let found = schedule.factor(step);
-            // Each of five operations on numbers up to 1 is rounded, and a cosine has a little more error.
+            // The tolerance is for five rounded operations on numbers up to 1. A cosine has a slightly larger error.
             let apart = (found - expected).abs();
             assert!(apart < 1e-15, "{cycle:?}, {step}: {found} {expected}");
         }
@@ -117,7 +118,7 @@ fn a_plateau_is_that_of_pytorch() {
         let expected = numbers(&case, "factors");
         assert_eq!(found.len(), expected.len());
         for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-            // The product is PyTorch's. Parsing the file may change the last digit of a number.
+            // The product has PyTorch's operations. Only parsing the file may change the last digit of a number.
             let apart = (found - expected).abs();
             assert!(
                 apart <= 1e-15 * expected,
@@ -218,7 +219,8 @@ fn a_rate_that_is_no_number_or_negative_is_told_before_its_step() {
     }
 }
 
-/// An infinite rate ruins the parameters. The next step's loss shows it.
+/// An infinite learning rate makes the parameters infinite. The divergence is detected in the next step's loss, but the
+/// error names the rate of the update.
 #[test]
 fn a_divergence_has_the_rate_of_its_last_update() {
     let huge = Schedule::of("huge at last", |step| match step {

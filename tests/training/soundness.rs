@@ -32,7 +32,7 @@ fn on_cpu(optimizer: Box<dyn Optimizer>) -> cpu::Trainer<f32> {
     .unwrap()
 }
 
-/// SGD with a learning rate that makes every network diverge, with every plan; and Adam, which has running means.
+/// Returns trainers that diverge: with SGD, for every plan, and with Adam, which has running means.
 fn trainers() -> Vec<(&'static str, Box<dyn Train>)> {
     let sgd = || Box::new(Sgd::new(1e12));
     vec![
@@ -44,12 +44,13 @@ fn trainers() -> Vec<(&'static str, Box<dyn Train>)> {
     ]
 }
 
-/// With this rate, the parameters diverge, and the running means keep the invalid gradients.
+/// Returns Adam with a learning rate that makes the parameters diverge. The running means then contain the invalid
+/// gradients.
 fn adam() -> Box<dyn Optimizer> {
     Box::new(Adam::new(1e30))
 }
 
-/// Trains until it diverges; returns the step.
+/// Trains until the training diverges. Returns the step of the divergence.
 #[track_caller]
 fn diverge(case: &str, trainer: &mut dyn Train) -> u64 {
     match trainer.steps(60) {
@@ -93,13 +94,13 @@ fn the_good_file_stays_and_no_step_is_taken() {
             bits(&trainer.parameters().unwrap()) == bits(&parameters),
             "{case}"
         );
-        // The evaluation gives a number, whatever it is, and no error.
+        // After a divergence, an evaluation still gives a number, and no error.
         trainer.evaluate(&digits().test).unwrap();
         assert_not_saved(case, &*trainer, &path, step);
     }
 }
 
-/// After each way of replacing the parameters, a step has the same loss as without the divergence, and the
+/// Tests each way of replacing the parameters. Afterwards, a step has the same loss as without the divergence, and the
 /// optimizer's state is valid again.
 #[test]
 fn other_parameters_make_it_sound_again() {
@@ -145,10 +146,10 @@ fn other_parameters_make_it_sound_again() {
                 assert!(values.into_iter().all(is_sound), "{case}: {name}");
             }
             let losses = trainer.steps(1).unwrap();
-            // The initial network considers all classes about equally likely.
+            // In the initial network, all ten classes are about equally likely.
             assert!((losses[0] - 10f32.ln()).abs() < 0.05, "{case}: {losses:?}");
         }
-        // Parameters that are refused do not help.
+        // If the new parameters are refused, the training stays diverged.
         diverge(case, &mut *trainer);
         assert!(
             trainer.set_parameters(&Parameters::from_iter([])).is_err(),
@@ -158,7 +159,7 @@ fn other_parameters_make_it_sound_again() {
     }
 }
 
-/// If a program reads losses later than it trains, a divergence counts from the read on.
+/// If a program reads the losses later by a future, a divergence counts from the moment when the losses are read.
 #[test]
 fn a_divergence_that_a_future_finds_counts() {
     for plan in [Fusion::Layers, Fusion::Fused] {
@@ -171,7 +172,8 @@ fn a_divergence_that_a_future_finds_counts() {
         let Err(Error::Diverged { step, .. }) = pollster::block_on(losses) else {
             panic!("{plan:?}: no divergence");
         };
-        // The file requested before the divergence has sound parameters; the later one does not.
+        // The file that was requested before the divergence has valid parameters. The file that was requested later has
+        // not, so it is an error.
         assert!(pollster::block_on(sound).is_ok(), "{plan:?}");
         for file in [pollster::block_on(file), trainer.to_safetensors()] {
             assert!(
@@ -183,7 +185,7 @@ fn a_divergence_that_a_future_finds_counts() {
         assert!(matches!(refused, Err(Error::Diverged { step: at, .. }) if at == step));
         assert_eq!(trainer.steps_taken(), 60);
 
-        // Old losses that are read late must not affect the resumed training.
+        // Losses of the old training that are read late must not affect the resumed training.
         let late = trainer.losses_async(60);
         trainer.set_safetensors(&initial).unwrap();
         assert!(pollster::block_on(late).is_err());
@@ -196,7 +198,7 @@ fn a_divergence_that_a_future_finds_counts() {
     }
 }
 
-/// Losses of parameters that have been replaced can be read, but no longer count.
+/// The losses of replaced parameters can still be read, but a divergence in them no longer counts.
 #[test]
 fn a_training_that_was_restored_goes_on_whatever_losses_are_read() {
     for (case, mut trainer) in trainers() {
@@ -215,12 +217,12 @@ fn a_training_that_was_restored_goes_on_whatever_losses_are_read() {
     }
 }
 
-/// No file is written even if nobody has read the losses that show the divergence.
+/// A diverged training is not saved, even if the program has not read the losses that show the divergence.
 #[test]
 fn a_divergence_that_nobody_has_seen_is_not_saved() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.safetensors");
-    // With this rate, the parameters stay finite.
+    // With this learning rate, the parameters stay finite, so only the loss shows the divergence.
     let sgd = || Box::new(Sgd::new(1e6));
     let all: [Box<dyn Train>; 2] = [
         Box::new(on_gpu(sgd(), Fusion::Layers)),
@@ -246,7 +248,8 @@ fn a_divergence_that_nobody_has_seen_is_not_saved() {
     }
 }
 
-/// The rate changes several times before anybody reads the losses.
+/// The learning rate changes several times before the losses are read. The error names the rate of the step that
+/// diverged.
 #[test]
 fn a_divergence_has_the_rate_of_its_step_whatever_came_later() {
     let mut trainer = on_gpu(Box::new(Sgd::new(1e12)), Fusion::Layers);

@@ -1,5 +1,5 @@
-//! Trainings with changes on the way, compared with PyTorch's (`steering.py` in this folder), and saved in the
-//! middle.
+//! Trainings that the program changes between steps (learning rate, groups, frozen layers and others). They are
+//! compared with the same trainings in PyTorch (`steering.py` in this folder), and are saved and resumed in the middle.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::gpu::gpu;
 
 const STEPS: usize = 30;
 const BATCH: usize = 8;
-/// The largest distance of `f64` from PyTorch: 30 steps with about a dozen roundings of 1e-16 each, which add up.
-/// Sums over minibatches have a few more roundings, of smaller numbers.
+/// The tolerance of the `f64` results: 30 steps with about a dozen roundings of 1e-16 each, which add up. Sums over
+/// minibatches have a few more roundings, of smaller numbers.
 const DOUBLE: f64 = 1e-14;
-/// The largest distance of the CPU's `f32`, whose roundings are 2²⁹ times as large.
+/// The tolerance of the CPU's `f32` results. The roundings of `f32` are 2²⁹ times as large.
 const SINGLE: f64 = DOUBLE * (1 << 29) as f64;
-/// The largest distance of a GPU, as a multiple of the CPU's: WGSL allows `tanh` and `sqrt` errors of several ULP.
+/// The tolerance of a GPU, as a multiple of the CPU's error. In WGSL, `tanh` and `sqrt` may have errors of several ULP.
 const TIMES_CPU: f64 = 16.0;
 
 type Values = BTreeMap<String, Vec<f64>>;
 
-/// The contents of the file.
+/// The golden file that `steering.py` has written.
 struct File(SafeTensors<'static>);
 
 impl File {
@@ -58,7 +58,7 @@ impl File {
             .collect()
     }
 
-    /// PyTorch's results in this crate's layout: weights as (inputs, outputs).
+    /// Returns PyTorch's results in this crate's layout, in which weights are (inputs, outputs).
     fn values(&self, role: &str) -> Values {
         let prefix = format!("{role}.");
         let names = self.0.names().into_iter();
@@ -86,7 +86,7 @@ impl File {
     }
 }
 
-/// The operations of both trainers.
+/// The operations that both trainers have.
 trait Engine {
     fn new(file: &File, optimizer: Arc<dyn Optimizer>) -> Self;
     fn freeze(&mut self, parameters: &str);
@@ -147,7 +147,7 @@ fn values<F: Float>(parameters: &Parameters<F>) -> Values {
     parameters.iter().map(of).collect()
 }
 
-/// The calls that have the same names in both trainers.
+/// Implements the calls that have the same names in both trainers.
 macro_rules! steering {
     () => {
         fn freeze(&mut self, parameters: &str) {
@@ -270,7 +270,7 @@ impl Case {
         }
     }
 
-    /// Changes the training before the step with this number, counted from 0.
+    /// Makes the changes of this training that come before step `step`, counted from 0.
     fn steer(self, engine: &mut impl Engine, step: usize) {
         match (self, step) {
             (Self::Frozen, 0) => engine.freeze("layers.0"),
@@ -310,13 +310,13 @@ impl Case {
     }
 }
 
-/// The first layer gets a tenth of the rate and its own weight decay, which does not apply to its bias.
+/// Gives the first layer a tenth of the learning rate and its own weight decay, which does not apply to its bias.
 fn set_groups(engine: &mut impl Engine) {
     engine.set_group("layers.0", Group::new().rate(0.1).weight_decay(0.5));
     engine.set_group("*.0.bias", Group::new().rate(0.1).weight_decay(0.0));
 }
 
-/// The losses, and the final parameters and averages, by name.
+/// Runs a training. Returns the losses, and the final parameters and averages, by name.
 fn made<E: Engine>(case: Case, file: &File) -> Values {
     let (engine, losses) = case.run::<E>(file);
     let mut all = Values::from([("losses".to_owned(), losses)]);
@@ -332,7 +332,8 @@ fn prefixed(role: &str, values: Values) -> impl Iterator<Item = (String, Vec<f64
         .map(move |(name, value)| (format!("{role}.{name}"), value))
 }
 
-/// The largest distance between two results with the same names. Every name must have at least one number.
+/// Returns the largest difference between two sets of results with the same names. Every name must have at least one
+/// number.
 #[track_caller]
 fn distance(a: &Values, b: &Values) -> f64 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
@@ -364,8 +365,7 @@ fn is_pytorchs(case: Case) {
         of_gpu <= allowed,
         "{name}, GPU: {of_gpu:e}, above {allowed:e}"
     );
-    // Before the learning rate, the optimizer and the number of minibatches change, between two changes, and after
-    // both.
+    // Saves and resumes before the first change of the training, between the two changes, and after both.
     for middle in [7, 17, 22] {
         goes_on_with_the_same_bits::<Trainer>(case, &file, middle);
         goes_on_with_the_same_bits::<cpu::Trainer<f32>>(case, &file, middle);

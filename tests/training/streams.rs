@@ -15,7 +15,7 @@ use wgrad::{Device, Error, Sequential, Targets, Train, Trainer, cpu, wgpu};
 
 use crate::gpu::gpu;
 
-/// Trainers of both engines on a stream of values.
+/// Returns a trainer on each engine. Both train on a stream of rows with target values.
 fn both(stream: impl Fn() -> Stream, batch: usize) -> [Box<dyn Train>; 2] {
     both_with(Adam::new(0.01), stream, batch)
 }
@@ -37,7 +37,7 @@ fn both_with(
     })
 }
 
-/// All losses, with `at_a_time` steps per call.
+/// Trains to the end of the stream with `at_a_time` steps per call. Returns all losses.
 fn all(engine: &mut dyn Train, at_a_time: usize) -> Vec<f32> {
     let mut all = Vec::new();
     while !engine.is_finished() {
@@ -56,7 +56,7 @@ fn classes_net() -> Sequential {
     network.layer(Linear::new(4)).seed(4)
 }
 
-/// Rows of numbers without repetition.
+/// Returns rows of numbers that do not repeat.
 fn features(rows: usize) -> Array2<f32> {
     Array2::from_shape_fn((rows, 3), |(row, column)| {
         ((row * 37 + column * 11) as f32 * 0.618).sin()
@@ -75,7 +75,7 @@ fn classes(rows: usize) -> Table {
     Table::classification("classes", features(rows).view(), labels).unwrap()
 }
 
-/// A table of values, split into blocks of these sizes.
+/// Splits a table into blocks with these numbers of rows.
 fn in_blocks(table: &Table, sizes: &[usize]) -> Vec<Result<Table, io::Error>> {
     let x = Array2::from_shape_vec((table.len(), table.width()), table.features().to_vec());
     let x = x.unwrap();
@@ -107,7 +107,8 @@ fn bits(losses: &[f32]) -> Vec<u32> {
     losses.iter().map(|loss| loss.to_bits()).collect()
 }
 
-/// The engines differ by single precision, which is far less than the effect of another minibatch.
+/// Asserts that the losses of both engines are close. They differ by the rounding of single precision, which is far
+/// less than the effect of another minibatch.
 fn assert_alike(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
@@ -145,7 +146,7 @@ fn a_stream_that_repeats_a_table_has_the_minibatches_of_shuffled_epochs() {
     ];
     let engines = both(stream, 10);
     for ((mut engine, expected), parameters) in engines.into_iter().zip(&expected).zip(parameters) {
-        // One call asks for more steps than there are.
+        // One call requests more steps than the stream has.
         let found = engine.steps(1_000).unwrap();
         assert_eq!(bits(&found), bits(expected));
         assert_eq!(engine.rows_left(), Some(0));
@@ -208,7 +209,7 @@ fn both_engines_see_the_same_minibatches() {
     }
 }
 
-/// The device has room for a few minibatches, which take turns in it.
+/// The device's buffer has room for a few minibatches. The rows are therefore written in several pieces.
 #[test]
 fn rows_that_are_wide_are_written_in_several_pieces() {
     let rows = 6_144;
@@ -227,12 +228,12 @@ fn rows_that_are_wide_are_written_in_several_pieces() {
     let mut expected = Trainer::new(model(), MeanSquaredError, sgd, &table, 512, shuffled).unwrap();
     let stream = Stream::new(in_blocks(&table, &[5_000, 1_144]), rows, 5);
     let mut found = Trainer::streamed(model(), MeanSquaredError, sgd, stream, 512).unwrap();
-    // The second call starts inside the room that the first call has partly filled.
+    // The second call starts inside the buffer that the first call has partly filled.
     let found = [3, 9].map(|steps| found.steps(steps).unwrap()).concat();
     assert_eq!(bits(&found), bits(&expected.steps(12).unwrap()));
 }
 
-/// Steps on other rows count, too, and so change where the stream's minibatches are looked up.
+/// Steps on other rows also count as steps. They must not change which minibatches of the stream are used.
 #[test]
 fn a_stream_goes_on_behind_steps_on_other_rows_and_with_other_groups() {
     let table = values(400);
@@ -258,7 +259,7 @@ fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
     let table = values(120);
     let blocks = || in_blocks(&table, &[40, 40, 40]);
     let engines = || both(|| Stream::new(blocks(), 40, 6), 10);
-    // A stream that starts after the first window.
+    // This stream starts after the first window.
     let behind = || Stream::new(blocks().into_iter().skip(1), 40, 6).from_window(1);
     let halves = engines().into_iter().zip(both(behind, 10));
     for (whole, (half, mut rest)) in engines().into_iter().zip(halves) {
@@ -273,7 +274,7 @@ fn a_stream_is_gone_on_with_from_a_checkpoint_with_the_same_bits() {
     }
 }
 
-/// The file does not depend on whether the end of the stream has been reached.
+/// The checkpoint does not depend on whether the trainer has noticed the end of the stream.
 #[test]
 fn a_training_that_is_finished_has_the_file_of_one_that_has_taken_all_steps() {
     for (rows, steps) in [(80, 8), (85, 8), (70, 7)] {
@@ -288,8 +289,8 @@ fn a_training_that_is_finished_has_the_file_of_one_that_has_taken_all_steps() {
     }
 }
 
-/// Stops in the middle of a window, at its end, and in the last, shorter window. A stream from another window is
-/// refused.
+/// Stops and resumes a training in the middle of a window, at its end, and in the last, shorter window. A stream that
+/// starts at another window is refused.
 #[test]
 fn a_training_that_stopped_within_a_window_goes_on_there() {
     let table = values(110);
@@ -320,7 +321,7 @@ fn a_training_that_stopped_within_a_window_goes_on_there() {
             found.extend(all(&mut *rest, 100));
             assert_eq!(bits(&found), bits(&expected), "{steps} steps");
             assert!(whole.parameters().unwrap() == rest.parameters().unwrap());
-            // The same trainer can go back within the current window.
+            // The same trainer can resume from an earlier step of the current window.
             let again = half.steps(1).unwrap();
             if [1, 2].contains(&(steps % 4)) && steps != 10 {
                 half.set_safetensors(&saved).unwrap();
@@ -394,7 +395,8 @@ fn steps_that_nobody_waits_for_say_so_as_well() {
     }
 }
 
-/// After more steps than the number of losses that are kept. They are taken in several rounds.
+/// The stream fails after more steps than the device keeps losses of. These steps are taken in several rounds, and the
+/// error has the losses that are kept.
 #[test]
 fn an_error_behind_many_steps_has_the_losses_that_are_kept() {
     let table = values(16_390);
@@ -413,7 +415,8 @@ fn an_error_behind_many_steps_has_the_losses_that_are_kept() {
     }
 }
 
-/// In a program, a call for more rows than were sent would wait forever; this stream reports an error instead.
+/// A program can send rows and take their steps alternately. If it requested more steps than there are rows, the call
+/// would wait forever; the stream of this test reports an error instead.
 #[test]
 fn rows_may_be_sent_and_their_steps_taken_in_turn() {
     let table = values(64);
@@ -428,7 +431,8 @@ fn rows_may_be_sent_and_their_steps_taken_in_turn() {
     for (mut whole, mut engine) in expected.into_iter().zip(engines) {
         let mut rows = in_blocks(&table, &[8, 16, 8, 8, 8, 16]).into_iter();
         let mut found = Vec::new();
-        // One window; two windows, with a call that starts in the middle of one; several windows in one call.
+        // The cases are: one window, two windows with a call that starts in the middle of one, and several windows in
+        // one call.
         for (blocks, calls) in [(1, &[2][..]), (1, &[1, 3]), (4, &[10])] {
             sent.lock().unwrap().extend(rows.by_ref().take(blocks));
             for &steps in calls {
@@ -499,7 +503,7 @@ fn steps_before_a_rate_that_is_bad_are_taken_and_behind_the_end_none_is_looked_a
                     assert_eq!(engine.steps_taken(), bad);
                 }
                 let mut found = engine.losses(bad as usize).unwrap();
-                // No row is lost: training continues with another schedule.
+                // No row is lost: the training continues with another schedule.
                 engine.set_optimizer(Box::new(bad_from(u64::MAX))).unwrap();
                 found.extend(all(&mut *engine, 100));
                 assert_eq!(bits(&found), bits(expected), "bad from {bad} on");
@@ -555,7 +559,7 @@ fn what_cannot_be_done_with_a_stream_is_refused() {
         let error = streamed(window, batch).unwrap_err();
         assert!(matches!(error, Error::Setting { .. }), "{error}");
     }
-    // More bytes than any host has.
+    // No machine has this much memory.
     let wide = Table::regression(
         "wide",
         Array2::zeros((5, 4096)).view(),

@@ -26,7 +26,7 @@ fn nets() -> [(Sequential, Activation); 2] {
     ]
 }
 
-/// Weight (inputs, outputs) and bias (1, outputs) of each linear layer.
+/// Returns the weight (inputs, outputs) and the bias (1, outputs) of each linear layer.
 pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
     let all = trainer.model().parameters().unwrap();
     let all = all.iter().map(|(_, values)| {
@@ -42,7 +42,7 @@ pub(super) fn parameters(trainer: &Trainer) -> Vec<Vec<Array2<f64>>> {
     all.chunks(2).map(<[_]>::to_vec).collect()
 }
 
-/// The examples of a step, from the data set.
+/// Returns the examples of a step, from the data set.
 pub(super) fn minibatch(
     data: &Dataset,
     sampling: &Sampling,
@@ -51,8 +51,8 @@ pub(super) fn minibatch(
 ) -> (Array2<f64>, Vec<u32>) {
     let mut indices = vec![0; batch];
     sampling.minibatch(data.len(), step, &mut indices);
-    // In single precision, as in the network. `unpack4x8unorm` may have an error of 3 ULP, which `PIXELS` accounts
-    // for.
+    // The pixels are in single precision, as in the network. `unpack4x8unorm` may have an error of 3 ULP, which
+    // [`PIXELS`] takes into account.
     let pixel =
         |(row, column)| f64::from(f32::from(data.row(indices[row] as usize)[column]) / 255.0);
     let x = Array2::from_shape_fn((batch, data.width()), pixel);
@@ -62,12 +62,12 @@ pub(super) fn minibatch(
     (x, labels.collect())
 }
 
-/// Pixels with an error of 3 ULP, and products with them, add at most this factor to a relative bound of 8·√785
-/// roundings.
+/// Pixels have an error of 3 ULP. In pixels and products with them, this increases a relative error bound of 8·√785
+/// roundings by at most this factor.
 pub(super) const PIXELS: f64 = 1.0 + 6.0 / 224.0;
 
-/// Compares a step's loss and the updated parameters with the formulas, starting from the GPU's parameters before
-/// the step. `activations` has one entry per linear layer; the last is `None`.
+/// Computes a step by the formulas from the GPU's parameters before the step, and compares the loss and the updated
+/// parameters. `activations` has one entry per linear layer; the last is `None`.
 pub(super) fn check_step(
     case: &str,
     trainer: &mut Trainer,
@@ -104,7 +104,8 @@ pub(super) fn check_step(
     }
 }
 
-/// Each step starts from the GPU's own parameters, so that errors do not add up and the bound stays tight.
+/// For each step, the formulas start from the GPU's parameters before it, so that errors do not add up and the bound
+/// stays tight.
 #[test]
 fn each_step_is_that_of_the_formulas() {
     let data = digits().train;

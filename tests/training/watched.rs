@@ -1,4 +1,4 @@
-//! SGD from outside the crate, which lets a test see when updates are recorded.
+//! An SGD from outside the crate. With it, a test can observe when updates are recorded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use wgrad::ops::{Optimizer, Sgd, Update};
 use wgrad::plan::Recorder;
 use wgrad::reference::Rule;
 
-/// SGD that calls a function before it records an update. The function may refuse.
+/// SGD that calls a function before it records an update. The function may return an error.
 pub(super) struct Watched {
     sgd: Sgd,
     before: Box<dyn Fn() -> Result<(), Error> + Send + Sync>,

@@ -1,8 +1,8 @@
-// Curves on a canvas: any number of points in a limited number of buckets.
+// Draws curves on a canvas. A curve may have any number of points; they are grouped in at most 400 buckets.
 
 const BUCKETS = 400;
 
-/** Points grouped in buckets, each with mean, least and largest value. */
+/** The points of a curve, grouped in buckets of equal width. A bucket has the mean, the least and the largest value. */
 export class Series {
   constructor() {
     this.size = 1;
@@ -11,7 +11,7 @@ export class Series {
   }
 
   push(x, y) {
-    // A training that went back repeats steps that are already drawn.
+    // Ignore steps that are already drawn: a training resumed from a snapshot repeats some steps.
     if (x <= this.last?.x) return;
     this.last = { x, y };
     const index = Math.floor(x / this.size);
@@ -51,7 +51,7 @@ export class Series {
   }
 }
 
-/** Fits a canvas to its size on the screen. Returns the context and that size. */
+/** Sets the resolution of a canvas to its size on the screen. Returns the context, and the size in CSS pixels. */
 export function fitted(canvas) {
   const scale = Math.min(window.devicePixelRatio || 1, 2);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -65,12 +65,12 @@ export function fitted(canvas) {
   return { context, width, height };
 }
 
-/** A colour of the style sheet, for the current theme. */
+/** Returns a color of the style sheet, for the current theme. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toFixed(2)}M` : x >= 1e4 ? `${+(x / 1e3).toFixed(1)}k` : `${x}`);
 
-/** Round numbers that divide 0…end into three to six parts. */
+/** Returns axis ticks: round numbers that divide 0…end into three to six parts. */
 function ticks(end) {
   const rough = end / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -81,7 +81,7 @@ function ticks(end) {
 }
 
 export class Chart {
-  /** `scale` is "log" or "share"; `ink` is the name of a colour. */
+  /** `scale` is "log" for a logarithmic y axis, or "share" for 0 to 1. `ink` is the name of a color. */
   constructor(canvas, { scale, ink }) {
     Object.assign(this, { canvas, scale, ink });
     this.reset();
@@ -93,7 +93,7 @@ export class Chart {
     this.due = true;
   }
 
-  /** Sets the last step for which the chart has room, so that charts next to each other have the same range. */
+  /** Sets the end of the x axis, so that charts next to each other have the same range of steps. */
   reach(step) {
     this.due ||= step !== this.end;
     this.end = step;
@@ -104,7 +104,7 @@ export class Chart {
     this.due = true;
   }
 
-  /** Draws the chart if something has changed. */
+  /** Draws the chart if it has changed since the last call. */
   draw() {
     if (!this.due) return;
     this.due = false;
@@ -186,7 +186,7 @@ export class Chart {
 
 const SHARE = { least: 0, largest: 1, marks: [0, 0.25, 0.5, 0.75, 1], show: (mark) => `${100 * mark}%` };
 
-/** Replaces each point by the mean of nearby points. */
+/** Replaces each point by the mean of the point and its neighbors. */
 function smoothed(points) {
   const reach = Math.min(6, Math.floor(points.length / 12));
   return points.map((point, index) => {

@@ -1,16 +1,16 @@
-// The device that computes: the visitor's GPU through WebGPU, or the CPU. All views share one choice and one device.
+// The device that trains: the visitor's GPU through WebGPU, or the CPU. All views share one choice and one device.
 
 const BROWSERS = "WebGPU is in Chrome and Edge from version 113 (on Android 121), in Safari from 26, and in "
   + "Firefox from 141 on Windows and 145 on Macs with Apple silicon.";
 
 export class Compute {
-  /** `select` offers `gpu` and `cpu`; `name` shows the device that computes. */
+  /** `select` is the element with the options `gpu` and `cpu`. The element `name` shows which device is used. */
   constructor(engine, { select, name, notice }) {
     Object.assign(this, { engine, select, name, notice });
-    this.gpu = null; // the GPU's name, whether it is a software driver, and its device once it is open
+    this.gpu = null; // the GPU's name, whether it is a software driver, and its device as soon as it is open
   }
 
-  /** Looks for a GPU. If there is none, the page reports why, and that the CPU computes. */
+  /** Searches for a GPU. If there is none, shows the reason, and that the CPU is used. */
   async find() {
     if (!navigator.gpu) {
       this.#without(window.isSecureContext
@@ -39,7 +39,7 @@ export class Compute {
     else await this.#open();
   }
 
-  /** The CPU is faster than a software driver. A visitor may still choose the GPU, which is opened then. */
+  /** Selects the CPU, because it is faster than a software driver. The visitor can still choose the GPU. */
   #preferCpu() {
     const [gpu, cpu] = ["gpu", "cpu"].map((value) => this.select.querySelector(`[value=${value}]`));
     gpu.textContent = "GPU, a software driver: slower";
@@ -54,15 +54,15 @@ export class Compute {
     this.tell(false);
   }
 
-  /** Whether the GPU is chosen and available. */
+  /** Whether the visitor has chosen the GPU, and it is available. */
   get isOnGpu() {
     return this.select.value === "gpu" && this.gpu !== null;
   }
 
   /**
-   * Calls `begin({ gpu, isSoftware })` and returns its result. `gpu` is null if the CPU is chosen or must be used
-   * instead. The device may have been lost unnoticed: then everything is tried once more with a new device. Only one
-   * call may run at a time.
+   * Calls `begin({ gpu, isSoftware })` and returns its result. `gpu` is null if the CPU is chosen, or if the GPU cannot
+   * be opened. If `begin` fails because the device was lost before, opens a new device and calls `begin` once more.
+   * Only one call may run at a time.
    */
   async use(wantsGpu, begin) {
     for (const isLast of [false, true]) {
@@ -89,7 +89,7 @@ export class Compute {
     return this.gpu?.device ?? null;
   }
 
-  /** Shows which device computes: the GPU or the CPU. */
+  /** Shows on the page which device is used: the GPU or the CPU. */
   tell(isGpu) {
     const { gpu } = this;
     const isOnGpu = isGpu && gpu !== null;

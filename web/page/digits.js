@@ -1,8 +1,8 @@
-// Test digits with the network's predictions.
+// Shows test digits with the network's predictions.
 
 const SIDE = 28;
 
-/** Paints a grey image into a canvas of 28×28 pixels. */
+/** Paints a grayscale image into a canvas of 28×28 pixels. */
 export function paint(canvas, bytes) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
@@ -56,5 +56,5 @@ export class DigitGrid {
   }
 }
 
-/** The index of the largest value. */
+/** Returns the index of the largest value. */
 export const largest = (values) => values.reduce((best, value, index) => (value > values[best] ? index : best), 0);

@@ -1,5 +1,5 @@
-// The page's interface to the worker. `worker.js` has the WebAssembly, the data sets and the trainings of both engines;
-// the page only sends requests. Thus no computation delays a frame of the page.
+// The page's interface to the worker. The WebAssembly, the data sets and the trainings are in the worker (`worker.js`),
+// and the page only sends requests. So no computation delays a frame of the page.
 
 export class Engine {
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -10,7 +10,7 @@ export class Engine {
   constructor() {
     this.#worker.addEventListener("message", ({ data: { number, answer, error } }) => {
       const asked = this.#asked.get(number);
-      // After a failure, all requests are already rejected.
+      // After the worker has failed, all requests are already rejected.
       if (!asked) return;
       const { resolve, reject } = asked;
       this.#asked.delete(number);
@@ -23,18 +23,18 @@ export class Engine {
       this.#asked.forEach(({ reject }) => reject(this.#failure));
       this.#asked.clear();
     });
-    /** Resolves when the worker can compute. Earlier requests wait for that. */
+    /** Resolves when the worker has loaded the WebAssembly. The worker answers earlier requests after that. */
     this.ready = this.#begin();
   }
 
   async #begin() {
-    // Fetched here while the worker starts. If this fails, the worker fails in the same way and reports it.
+    // Compile the module here while the worker starts. If this fails, the worker tries it again and reports the error.
     const file = new URL("wasm/wgrad_web_bg.wasm", import.meta.url);
     const module = await WebAssembly.compileStreaming(fetch(file)).catch(() => null);
     await this.ask("begin", module);
   }
 
-  /** Resolves to the answer of a call in `worker.js`. Calls begin in the order of the requests. */
+  /** Requests the call `name` of `worker.js`, and resolves to its answer. Calls start in the order of the requests. */
   ask(name, ...values) {
     if (this.#failure) return Promise.reject(this.#failure);
     this.#numbers += 1;
@@ -45,27 +45,27 @@ export class Engine {
     });
   }
 
-  /** Opens the GPU's device. */
+  /** Opens the device of the GPU. */
   async openGpu() {
     const gpu = new Gpu(this, this.#newId());
     await gpu.ask("openGpu");
     return gpu;
   }
 
-  /** Opens a data set from its files, which the worker reads. */
+  /** Opens a data set. The worker reads the files. */
   async openFiles(files) {
     const id = this.#newId();
     return new DataSet(this, id, await this.ask("openFiles", id, files));
   }
 
-  /** Prepares synthetic digits without drawing them. */
+  /** Prepares synthetic digits, but draws none of them yet. */
   async beginDigits(seed, train, test) {
     const drawing = new Drawing(this, this.#newId());
     await drawing.ask("beginDigits", seed, train, test);
     return drawing;
   }
 
-  /** Makes a training, before its first step, on this device or, if `gpu` is null, on the CPU. */
+  /** Makes a training on the GPU device `gpu` or, if `gpu` is null, on the CPU. It has not taken any step yet. */
   async openSession(gpu, data, options) {
     const id = this.#newId();
     return new Session(this, id, await this.ask("openSession", id, gpu?.id ?? null, data.id, options));
@@ -83,13 +83,13 @@ export class Engine {
     return new Photo(this, id, await this.ask("paintPhoto", id, side));
   }
 
-  /** Makes the training of a network that learns a photo, with this many levels and pixels per minibatch. */
+  /** Makes the training of a network that learns a photo, with the given hash grid levels and pixels per minibatch. */
   async openPhotoSession(gpu, photo, levels, batch) {
     const id = this.#newId();
     return new Session(this, id, await this.ask("openPhotoSession", id, gpu?.id ?? null, photo.id, levels, batch));
   }
 
-  /** Converts a drawing to an image like MNIST's, or to null if there is no ink. */
+  /** Converts a drawing to an image like those of MNIST. Resolves to null if there is no ink. */
   asMnist(ink, width) {
     return this.ask("asMnist", ink, width);
   }
@@ -100,7 +100,7 @@ export class Engine {
   }
 }
 
-/** An object in the worker's memory. */
+/** A handle of an object in the worker's memory. */
 class Held {
   constructor(engine, id) {
     Object.assign(this, { engine, id });
@@ -116,12 +116,12 @@ class Held {
 }
 
 class Gpu extends Held {
-  /** Loses the device, like a driver reset. */
+  /** Destroys the device, with the same effect as a driver reset. */
   lose() { return this.ask("loseGpu"); }
 }
 
 class DataSet extends Held {
-  /** `about`: name, classes, trainCount, testCount; images and labels of the first test digits. */
+  /** `about` has name, classes, trainCount and testCount, and the images and labels of the first test digits. */
   constructor(engine, id, about) {
     super(engine, id);
     Object.assign(this, about);
@@ -129,7 +129,7 @@ class DataSet extends Held {
 }
 
 class Photo extends Held {
-  /** `about`: width, height, and the pixels in bytes of red, green, blue and alpha. */
+  /** `about` has width and height, and the pixels as bytes of red, green, blue and alpha. */
   constructor(engine, id, about) {
     super(engine, id);
     Object.assign(this, about);
@@ -137,23 +137,23 @@ class Photo extends Held {
 }
 
 class Drawing extends Held {
-  /** Draws for this many milliseconds. Resolves to the number of remaining digits. */
+  /** Draws digits for about this many milliseconds. Resolves to the number of digits that are not drawn yet. */
   draw(milliseconds) { return this.ask("drawDigits", milliseconds); }
 
-  /** Resolves to the data set of the digits. Call it only once. */
+  /** Draws the remaining digits, and resolves to the data set. Call it only once. */
   async finish() {
     return new DataSet(this.engine, this.id, await this.ask("finishDigits"));
   }
 }
 
-/** The methods of WebAssembly's own `Session`. `steps` counts steps when they are begun. */
+/** A handle of the WebAssembly's `Session`, with its methods. `steps` counts a step as soon as it is requested. */
 class Session extends Held {
   constructor(engine, id, { plan, testParts }) {
     super(engine, id);
     Object.assign(this, { plan, testParts, steps: 0 });
   }
 
-  /** Begins `count` steps. Resolves when they are done. */
+  /** Requests `count` steps. Resolves when they are done. */
   advance(count) {
     this.steps += count;
     return this.ask("advance", count);
@@ -168,7 +168,7 @@ class Session extends Held {
   losses(count) { return this.ask("losses", count); }
   evaluatePart(part) { return this.ask("evaluatePart", part); }
   classify(images) { return this.ask("classify", images); }
-  /** The learnt pixels of `count` rows of a photo: first, first + every, … */
+  /** Resolves to the predicted pixels of `count` rows of a photo: rows first, first + every, … */
   paint(photo, first, every, count) { return this.ask("paint", photo.id, first, every, count); }
   firstWeights() { return this.ask("firstWeights"); }
   save() { return this.ask("save"); }

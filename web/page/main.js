@@ -1,4 +1,4 @@
-// The page: its events and messages. The view of digits is in this file, the view of a photo in `photo.js`.
+// The page's events and messages, and the view of digits. The view of a photo is in `photo.js`.
 
 import { Chart } from "./chart.js";
 import { Compute } from "./device.js";
@@ -11,14 +11,14 @@ import { Training } from "./training.js";
 import { Views } from "./views.js";
 import { WeightImages } from "./weights.js";
 
-/** The digits that `train_gpu --data synthetic` draws. */
+/** Seed and numbers of the synthetic digits. They are the digits of `train_gpu --data synthetic`. */
 const SYNTHETIC = { seed: 1, train: 60000, test: 10000 };
-/** Milliseconds between updates of digits, weights and the pad. */
+/** Milliseconds between updates of the test digits, the weights and the pad during training. */
 const LOOK_EVERY = 400;
-/** Milliseconds of drawing digits between checks whether they are still needed. */
+/** Milliseconds for which digits are drawn before the page checks again whether they are still needed. */
 const DRAWING_BUDGET = 30;
 
-// Created first: the worker is fetched and started while the rest of the page is set up.
+// Create the engine first, so that the worker is loaded while the rest of the page is set up.
 const engine = new Engine();
 
 const $ = (id) => document.getElementById(id);
@@ -31,7 +31,7 @@ const notice = new Notice({
   box: $("notice"), text: $("notice-text"), action: $("notice-action"), close: $("notice-close"), back: () => $(TRAINS[views.open]),
 });
 const compute = new Compute(engine, { select: $("device"), name: $("adapter"), notice });
-/** For each view, the id of its training button. */
+/** Maps each view to the id of its training button. */
 const TRAINS = { digits: "train", photo: "photo-train" };
 
 /** The current state of the page. */
@@ -41,23 +41,23 @@ const now = {
   training: null,
   settings: "", // the settings of the training, as text
   losses: [],
-  recent: [], // the most recent losses
+  recent: [], // the last 50 losses, for the displayed mean
   accuracies: [],
   wantsToTrain: false,
-  drawing: 0, // number of the last drawing of digits that was begun
+  drawing: 0, // counts requests to draw digits, and data sets that replace a drawing
   lookedAt: 0,
   lookBusy: false,
 };
 
 let pad;
 const views = new Views(["digits", "photo"], opened);
-/** The photo view, once it has been opened. */
+/** The photo view; undefined until it is opened for the first time. */
 let photo;
 
-/** The most losses that the page keeps as numbers. The chart keeps all of them, in buckets. */
+/** Maximum number of losses that the page stores as numbers. The chart stores all losses in buckets. */
 const LOSSES_KEPT = 100000;
 
-// Actions that replace the training run one after another.
+// Runs asynchronous actions that replace the training one after another, in the order of the calls.
 let turn = Promise.resolve();
 const inTurn = (act) => {
   const done = turn.then(act);
@@ -65,9 +65,9 @@ const inTurn = (act) => {
   return done;
 };
 
-// The interface for tests, or for a curious visitor at the console. `state` is a copy. Its `losses[n]` is the loss of
-// step n + 1, for the first 100,000 steps, and `frameTimes` has the milliseconds between the last 600 frames while
-// training. `readyAfter` and `firstStepAfter` are milliseconds after the navigation.
+// The interface for tests, and for curious visitors at the console. `state` is a copy. Its `losses[n]` is the loss of
+// step n + 1, for the first 100,000 steps. `frameTimes` has the times in milliseconds between successive frames, for
+// the last 600 frames during training. `readyAfter` and `firstStepAfter` are in milliseconds after the navigation.
 const after = (mark) => performance.getEntriesByName(mark)[0]?.startTime ?? null;
 window.wgrad = {
   get state() {
@@ -89,13 +89,13 @@ window.wgrad = {
       plan: training?.session.plan ?? null,
     };
   },
-  /** Trains until this many steps are taken in all. Resolves when training has stopped. */
+  /** Trains until the training has taken this many steps in total. Resolves when training has stopped. */
   trainTo: (steps) => train(steps),
-  /** Sets the most milliseconds of an evaluation. */
+  /** Sets the maximum duration of an evaluation. */
   limitEvaluations: (milliseconds) => { Training.longestEvaluation = milliseconds; },
-  /** Loses the GPU device, like a driver reset. */
+  /** Destroys the GPU device, with the same effect as a driver reset. */
   loseDevice: () => compute.gpu?.device?.lose(),
-  /** The photo view, with its own `state` and `trainTo`; null until it is opened. */
+  /** The photo view, with a `state` and a `trainTo` of its own; null until it is opened. */
   get photo() { return photo ?? null; },
 };
 
@@ -112,7 +112,7 @@ async function start() {
   await haveDigits();
 }
 
-/** Called when a view is opened. The other view's training pauses. */
+/** Called when a view is opened. Pauses the training of the other view. */
 function opened(view) {
   $("skip").hash = TRAINS[view];
   if (view === "photo") {
@@ -128,14 +128,14 @@ function opened(view) {
   haveDigits().catch(fail);
 }
 
-/** Loads the photo view's code when it is first needed. */
+/** Loads the code of the photo view on the first call. */
 async function openPhoto() {
   const { PhotoView } = await import("./photo.js");
   photo ??= new PhotoView({ engine, compute, notice, inTurn, isOpen: () => views.open === "photo" });
   return photo;
 }
 
-/** Draws digits if their view is open and there is no other data. */
+/** Draws synthetic digits if the view of digits is open and has no data set yet. */
 async function haveDigits() {
   if (document.documentElement.dataset.ready !== "true") return;
   await now.reading;
@@ -144,7 +144,7 @@ async function haveDigits() {
 
 const task = () => new Promise((resolve) => setTimeout(resolve));
 
-/** Sets up parts that the first frame does not need. They are separate tasks, because a single one would be long. */
+/** Sets up parts that the first frame does not need. Each part is a separate task, so that no task takes long. */
 async function furnish() {
   await task();
   pad = new Pad({ canvas: $("pad"), bars: $("bars"), seen: $("pad-seen"), guess: $("guess"), clearButton: $("pad-clear") },
@@ -153,7 +153,7 @@ async function furnish() {
   if (window.innerWidth > 900) $("settings-details").open = true;
 }
 
-/** Shows the device of this view. */
+/** Shows the device of the view of digits, if that view is open. */
 function tellDevice() {
   if (views.open === "digits") compute.tell(now.training ? now.training.isGpu : compute.isOnGpu);
 }
@@ -174,9 +174,9 @@ async function drawDigits() {
     remaining = await digits.draw(DRAWING_BUDGET);
     progress.value = 1 - remaining / total;
     await now.reading;
-    // Let a training that begins meanwhile measure its pace.
+    // Wait for actions on the training: a training that starts measures its pace, and drawing would distort this.
     await turn;
-    // Another data set was chosen meanwhile, or another drawing was begun.
+    // Stop if another data set was chosen meanwhile, or if another drawing was started.
     if (now.drawing !== mine) {
       digits.free();
       return;
@@ -186,7 +186,7 @@ async function drawDigits() {
   await inTurn(async () => useData(await digits.finish()));
 }
 
-/** Takes a data set and makes a new training on it. If that fails, keeps the data set before and throws. */
+/** Switches to a data set and makes a new training on it. If that fails, keeps the previous data set and throws. */
 async function useData(data) {
   await quit();
   let training = null;
@@ -209,7 +209,7 @@ async function useData(data) {
   before?.free();
   if (training && now.wantsToTrain) {
     now.wantsToTrain = false;
-    // Not awaited, because this turn has to end first.
+    // Do not wait for the training, because it can start only after this action.
     train();
   }
 }
@@ -236,14 +236,14 @@ async function readDataFiles(files) {
 
 // Training
 
-/** The most weights of a network on the CPU. With gradients, optimizer and snapshot, they take a gigabyte. */
+/** Maximum number of weights on the CPU. With gradients, optimizer state and snapshot, they take a gigabyte. */
 const MOST_ON_CPU = 5e7;
 
 /** Reads the settings from the form. Throws an error that names an invalid setting. */
 function settings() {
   const network = $("network").value;
   const isDense = network === "two-layer";
-  // A setting that the network does not use need not be valid.
+  // Do not check settings that the chosen network does not use.
   const text = isDense ? $("hidden").value.trim() : "";
   const widths = text === "" ? [] : text.split(",").map((part) => Number(part.trim()));
   if (!widths.every((width) => Number.isInteger(width) && width >= 1 && width < 2 ** 32)) {
@@ -295,7 +295,7 @@ async function reset() {
   return true;
 }
 
-/** Ends the current training, whose results are no longer needed. */
+/** Stops the current training. Its last results are not read, because they are no longer needed. */
 async function quit() {
   await now.training?.quit();
   runs("stands");
@@ -307,7 +307,7 @@ async function takeNew(training) {
   await look(true);
 }
 
-/** Replaces the current training. */
+/** Replaces the current training, and resets what the page shows of it. */
 function take(training) {
   now.training?.session.free();
   now.training = training;
@@ -329,7 +329,7 @@ function take(training) {
   drawCharts();
 }
 
-/** Makes a training, from its beginning or from the state that `prepare` sets. */
+/** Makes a training. `prepare` may set its initial state, for example from a file. */
 function newTraining(data, options, prepare = () => {}) {
   const chosen = {};
   for (const name of ["network", "hidden", "activation", "optimizer", "learningRate", "batch", "seed", "plan"]) {
@@ -354,13 +354,13 @@ async function train(steps) {
     say("Training begins when the digits are drawn…");
     return;
   }
-  // Training is not part of this turn: it runs until the visitor pauses it.
+  // The action ends when training has started. Training itself runs until the visitor pauses it.
   const begun = await inTurn(async () => {
     await now.training?.finished;
     if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
       if (!await reset()) return null;
     }
-    // Another view was opened meanwhile.
+    // Do not start if another view was opened meanwhile.
     if (views.open !== "digits") return null;
     notice.hide();
     const { training } = now;
@@ -379,7 +379,7 @@ function sayStands() {
   say(steps > 0 ? `Paused after ${steps.toLocaleString("en")} steps.` : "Ready: press Train.");
 }
 
-/** Pauses. The last losses and the last evaluation are still to come. */
+/** Pauses the training. The last losses and the last evaluation arrive later. */
 function pause() {
   now.training.pause();
   runs("stops");
@@ -415,7 +415,7 @@ function addLosses(losses, first) {
 
 function addEvaluation(evaluation) {
   const { examples } = evaluation;
-  // On a slow device, an evaluation covers only part of the test set.
+  // On a slow device, an evaluation uses only a part of the test set.
   $("accuracy-of").textContent = examples === now.data.testCount
     ? "on the whole test set"
     : `on ${examples.toLocaleString("en")} of ${now.data.testCount.toLocaleString("en")} test digits: testing all takes too long here`;
@@ -442,7 +442,7 @@ function drawCharts() {
   }
 }
 
-/** A short number for display. */
+/** Formats a number with a fixed number of decimals, or returns a dash if it is not finite. */
 const shown = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
 
 function figures() {
@@ -465,7 +465,7 @@ function figures() {
   }
 }
 
-/** Updates the digits, the weights and the pad with the current weights of the network. */
+/** Updates the test digits, the weights and the pad with the network's current weights. */
 async function look(isWanted) {
   now.lookedAt = performance.now();
   const { training } = now;
@@ -486,7 +486,9 @@ function readDrawing() {
   if (training) pad.update(training.session).catch((error) => readFailed(training, error));
 }
 
-/** Stops a running training with this error. Errors of a training that was replaced are not reported. */
+/**
+ * Reports an error of a training, and stops the training if it runs. Ignores errors of a training that was replaced.
+ */
 function readFailed(training, error) {
   if (training.running) training.fail(error);
   else if (training === now.training) fail(error);
@@ -510,7 +512,7 @@ async function save() {
   }
 }
 
-/** Continues the training in a file. If it belongs to another training, takes only its weights, and reports that. */
+/** Resumes the training in a file. If it belongs to another training, loads only its weights and reports this. */
 async function load(file) {
   if (!now.data) {
     notice.show("Info", `There is no data yet: choose ${file.name} again when the digits are drawn.`);
@@ -550,7 +552,8 @@ async function loadBytes(file, bytes) {
 }
 
 /**
- * Resumes a file's training and returns null, or takes only its weights and returns the error that prevented resuming.
+ * Resumes the training in a file and returns null. If that fails, loads only the weights, and returns the error that
+ * prevented resuming.
  */
 async function goOnOrTakeWeights(training, file) {
   try {
@@ -570,7 +573,7 @@ function fail(error) {
   tell(error, notice, { training: now.training, say, reset: () => inTurn(reset), goOn });
 }
 
-/** Continues on a new device, from the last snapshot and with the same settings. */
+/** Continues the training on a new device, from the last snapshot and with the same settings. */
 async function goOn() {
   const isReady = await inTurn(async () => {
     try {
@@ -604,7 +607,7 @@ function wire() {
   $("network").addEventListener("change", chooseNetwork);
   $("optimizer").addEventListener("change", chooseOptimizer);
   $("settings").addEventListener("input", tellSettings);
-  // The browser resets the fields after this event.
+  // The browser resets the fields only after this event, so update the page in a later task.
   $("settings").addEventListener("reset", () => setTimeout(showNetwork));
   showNetwork();
   $("settings").addEventListener("submit", (event) => event.preventDefault());
@@ -642,7 +645,7 @@ function chooseOptimizer() {
   $("learning-rate").value = $("optimizer").selectedOptions[0].dataset.rate;
 }
 
-/** Shows only the settings that the chosen network has. */
+/** Shows only the settings that apply to the chosen network. */
 function showNetwork() {
   const network = $("network").value;
   $("settings").dataset.network = network;
@@ -673,7 +676,7 @@ function wireDrop() {
   });
 }
 
-/** Takes weights, or the files of a data set. */
+/** Opens dropped or chosen files: a file with weights, or the files of a data set. */
 function takeFiles(files) {
   const weightFile = files.find((file) => file.name.toLowerCase().endsWith(".safetensors"));
   if (weightFile) load(weightFile);
@@ -694,7 +697,7 @@ function redraw() {
   });
 }
 
-/** Tells whether the form differs from the training's settings. */
+/** Shows on the page whether the form differs from the settings of the training. */
 function tellSettings() {
   const differs = now.training?.isBegun && now.settings !== settingsText();
   $("settings-note").textContent = differs ? "Press Reset to apply the changed settings." : "";

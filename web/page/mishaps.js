@@ -1,9 +1,9 @@
-// Messages about errors, and what the visitor can do about them.
+// Shows messages about errors, with actions that the visitor can take.
 
 /** Capitalizes the first word of a sentence, unless it is a file name. */
 export const capital = (text) => (/^[a-z]+\s/.test(text) ? text[0].toUpperCase() + text.slice(1) : text);
 
-/** The largest file size in bytes. No data set, network or photo that fits into a tab's memory is larger. */
+/** Maximum size of a file in bytes. Larger data sets, networks or photos would not fit into a tab's memory. */
 const MOST_BYTES = 2 ** 29;
 
 export function checkSize(file) {
@@ -13,12 +13,13 @@ export function checkSize(file) {
 }
 
 /**
- * Reports an error, of a training or of something else, and offers an action if there is one. `say` sets the status
- * line, `reset` restarts the training, and `goOn` continues it from its last state on another device.
+ * Shows an error to the visitor, and offers an action if one can help. `training` is the current training, if any.
+ * `say` sets the status line, `reset` restarts the training, and `goOn` continues it from its last snapshot on a new
+ * device.
  */
 export function tell(error, notice, { training, say, reset, goOn }) {
   const name = error?.name ?? "Error";
-  // Advice of the library to its own callers.
+  // Remove the library's advice to programmers.
   const advice = "; for its weights alone, use set_weights or load_weights";
   const message = capital(error?.message ?? `${error}`).replace(advice, "");
   const again = { label: "Reset", act: reset };

@@ -1,7 +1,7 @@
 // Shows one message at a time, with at most one action.
 
 export class Notice {
-  /** `back` returns the element that gets the focus when the notice is closed. */
+  /** `back` returns the element that gets the focus after the visitor has closed the notice. */
   constructor({ box, text, action, close, back }) {
     Object.assign(this, { box, text, action });
     close.addEventListener("click", () => {

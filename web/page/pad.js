@@ -9,8 +9,8 @@ const MOVE = 7;
 
 export class Pad {
   /**
-   * `asMnist(ink, width)` makes an image of a drawing. `on` has the callbacks changed(), for a new image, and
-   * failed(error).
+   * `asMnist(ink, width)` converts a drawing to an image like those of MNIST. `on` has two callbacks: changed() is
+   * called after the image has changed, and failed(error) after an error.
    */
   constructor(elements, asMnist, on) {
     Object.assign(this, elements, { asMnist, on });
@@ -88,7 +88,7 @@ export class Pad {
       this.pen.down = false;
       this.clear();
     } else if (event.key === " ") {
-      // A held key repeats.
+      // A key that is held down repeats; count it only once.
       if (!event.repeat) this.pen.down = !this.pen.down;
     } else if (moves[event.key]) {
       const [x, y] = moves[event.key];
@@ -136,7 +136,7 @@ export class Pad {
   #inked() {
     this.#show();
     if (this.due) return;
-    // Events may come faster than frames.
+    // Convert the drawing at most once per frame, because events may come faster than frames.
     this.due = requestAnimationFrame(() => {
       this.due = 0;
       const pixels = this.strokes.getImageData(0, 0, SIZE, SIZE).data;
@@ -146,7 +146,7 @@ export class Pad {
     });
   }
 
-  /** Makes an image of the current drawing. Only one call runs at a time. */
+  /** Converts the current drawing to an image. Only one call runs at a time. */
   async #prepare() {
     if (this.preparing) return;
     this.preparing = true;
@@ -168,12 +168,12 @@ export class Pad {
     }
   }
 
-  /** Whether the bars show the current drawing. */
+  /** Whether the bars show the probabilities for the current drawing. */
   get isRead() {
     return !this.due && !this.preparing && !this.busy;
   }
 
-  /** Classifies the current drawing, if there is one. One request runs at a time; later calls make it run again. */
+  /** Classifies the current drawing, if any. Only one request runs at a time. A call during a request repeats it. */
   async update(session) {
     this.session = session;
     if (!this.image) return;
@@ -195,7 +195,7 @@ export class Pad {
 
   #read(probabilities) {
     const best = largest(probabilities);
-    // If there are more classes than bars, the most probable classes have bars.
+    // If there are more classes than bars, show the most probable classes.
     const classes = [...probabilities.keys()];
     if (classes.length > this.rows.length) classes.sort((a, b) => probabilities[b] - probabilities[a]);
     this.rows.forEach((row, at) => {
@@ -206,7 +206,7 @@ export class Pad {
       this.#bar(row, probabilities[digit], percent, digit === best);
     });
     const text = probabilities[best] > 0.5 ? `The network reads a ${best}.` : `Perhaps a ${best}.`;
-    // Changed only if necessary, because screen readers read every change aloud.
+    // Change the text only if it differs, because screen readers read every change aloud.
     if (this.guess.textContent !== text) this.guess.textContent = text;
   }
 

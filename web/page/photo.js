@@ -1,18 +1,18 @@
-// The photo view: a small network learns to map a position to its colour, and its picture is drawn meanwhile.
+// The photo view: a small network learns to map a position to its color, and the page draws the picture learned so far.
 
 import { checkSize, tell } from "./mishaps.js";
 import { LearntPicture } from "./picture.js";
 import { Training } from "./training.js";
 
-/** The most pixels along the longer side of a photo. */
+/** Maximum number of pixels along the longer side of a photo. */
 const MOST = 512;
-/** Pixels per minibatch, by device. */
+/** Number of pixels per minibatch, by kind of device. */
 const BATCH = { gpu: 1 << 16, software: 1 << 11, cpu: 1 << 12 };
-/** Pixels drawn at a time; this takes as long as a step or two. */
+/** Number of pixels drawn at a time, by kind of device. Drawing them takes as long as one or two steps. */
 const SLICE = { gpu: 1 << 16, software: 1 << 14, cpu: 1 << 14 };
-/** Cells of the hash grid per axis: at the coarsest level, and their growth from level to level. */
+/** Number of cells of the hash grid per axis at the coarsest level, and its growth factor from level to level. */
 const GRID = { coarsest: 16, growth: 1.5 };
-/** Milliseconds between updates of the figures. */
+/** Milliseconds between updates of the displayed numbers. */
 const FIGURES_EVERY = 150;
 
 const $ = (id) => document.getElementById(id);
@@ -25,19 +25,19 @@ export class PhotoView {
   #figuresAt = 0;
   #isDrawing = false;
   #drawing = Promise.resolve();
-  /** Number of photos requested, of photos requested but not yet loaded, and the number of the latest loaded one. */
+  /** Number of requested photos, number of them that are not loaded yet, and number of the latest loaded photo. */
   #asked = 0;
   #pending = 0;
   #latest = 0;
 
-  /** `inTurn` runs changes of the training one after another; `isOpen` tells whether this view is open. */
+  /** `inTurn` runs actions that replace the training one after another. `isOpen` returns whether this view is open. */
   constructor({ engine, compute, notice, inTurn, isOpen }) {
     Object.assign(this, { engine, compute, notice, inTurn, isOpen });
     this.learnt = new LearntPicture($("learnt"));
     this.#wire();
   }
 
-  /** Trains until this many steps are taken in all. Resolves when training has stopped and its picture is drawn. */
+  /** Trains until this many steps are taken in total. Resolves when training has stopped and the picture is drawn. */
   async trainTo(steps) {
     await this.#train(steps);
     await this.#drawing;
@@ -63,9 +63,9 @@ export class PhotoView {
     };
   }
 
-  /** Called when the view is opened. The first time, it paints a picture to learn. */
+  /** Called when the view is opened. On the first call, paints a picture to learn. */
   async enter() {
-    // Another view may be open again.
+    // The visitor may already have opened another view.
     if (!this.isOpen()) return;
     if (this.#training) {
       this.#tellDevice();
@@ -81,7 +81,7 @@ export class PhotoView {
     if (this.#training?.running) this.#pause();
   }
 
-  /** Takes a file that was dropped or chosen. */
+  /** Loads a photo from a file that was dropped or chosen. */
   takeFile(file) {
     return this.#choose(() => {
       checkSize(file);
@@ -89,16 +89,16 @@ export class PhotoView {
     }, file.name);
   }
 
-  /** Takes another photo and restarts the training with it. If that fails, reports why and keeps the photo before. */
+  /** Opens another photo and restarts the training with it. If that fails, shows why and keeps the previous photo. */
   async #choose(open, name) {
     this.#asked += 1;
     this.#pending += 1;
     const mine = this.#asked;
-    // Keep the message from the start of the page, which is not about a photo.
+    // Do not hide a message from the start of the page, because it is not about a photo.
     if (this.#photo) this.notice.hide();
     try {
       const photo = Object.assign(await open(), { name });
-      // A photo that was requested later is already loaded.
+      // Ignore this photo if one that was requested later is already loaded.
       if (mine < this.#latest) {
         photo.free();
         return;
@@ -122,7 +122,7 @@ export class PhotoView {
     $("photo-name").textContent = `${name}, ${width}×${height} pixels`;
   }
 
-  /** Restarts the training, on `another` photo if given. It runs if the training before was running. */
+  /** Restarts the training, on `another` photo if given. Starts it at once if the previous training was running. */
   #anew(another = null) {
     return this.inTurn(async () => {
       const isRunning = this.#training?.running ?? false;
@@ -136,7 +136,7 @@ export class PhotoView {
         this.#runs("stands");
         training = await this.#newTraining(photo, settings);
       } catch (error) {
-        // The first photo stays, for another try.
+        // If this was the first photo, keep it, so that the visitor can try again with other settings.
         if (before) another?.free();
         else this.#show(photo);
         this.#stay(settings);
@@ -154,21 +154,21 @@ export class PhotoView {
     });
   }
 
-  /** No training could be made with these settings, so the page shows those of the current one again. */
+  /** Shows the settings of the current training again, after no training could be made with these settings. */
   #stay({ levels }) {
-    // The slider may have been moved meanwhile.
+    // Do not change the slider if the visitor has moved it meanwhile.
     if (this.#training && Number($("levels").value) === levels) $("levels").value = this.#training.options.levels;
     this.#tellSettings();
     this.#sayStands();
     this.#figures();
   }
 
-  /** The chosen settings. */
+  /** Returns the settings that the visitor has chosen. */
   #settings() {
     return { levels: Number($("levels").value), wantsGpu: this.compute.isOnGpu };
   }
 
-  /** Makes a training, from its beginning or from the state that `prepare` sets. */
+  /** Makes a training. `prepare` may set its initial state. */
   #newTraining(photo, { levels, wantsGpu }, prepare = () => {}) {
     return this.compute.use(wantsGpu, async (device) => {
       const kind = !device.gpu ? "cpu" : device.isSoftware ? "software" : "gpu";
@@ -200,9 +200,9 @@ export class PhotoView {
 
   async #train(steps) {
     if (this.#training?.running) return;
-    // Training is not part of this turn: it runs until the visitor pauses it.
+    // The action ends when training has started. Training itself runs until the visitor pauses it.
     const begun = await this.inTurn(async () => {
-      // Another request came first.
+      // Do nothing if another request has started the training meanwhile.
       if (!this.#training || this.#training.running) return null;
       await this.#training.finished;
       this.notice.hide();
@@ -211,12 +211,12 @@ export class PhotoView {
     await begun?.finished;
   }
 
-  /** Begins after all drawing is done, because the training's pace is measured. */
+  /** Starts training after all drawing is done, because drawing would distort the measured pace of the training. */
   async #start(steps) {
     $("photo-train").disabled = true;
     this.learnt.stop();
     await this.#drawing;
-    // Another view was opened meanwhile.
+    // Do not start if another view was opened meanwhile.
     if (!this.isOpen()) {
       this.#runs("stands");
       return null;
@@ -243,7 +243,7 @@ export class PhotoView {
     this.#figures();
   }
 
-  /** Continues on a new device, from the last snapshot. */
+  /** Continues the training on a new device, from the last snapshot. */
   async #goOn() {
     const isReady = await this.inTurn(async () => {
       try {
@@ -269,24 +269,24 @@ export class PhotoView {
     });
   }
 
-  // What is shown
+  // Display
 
   #everyFrame(now) {
     if (now - this.#figuresAt > FIGURES_EVERY) {
       this.#figuresAt = now;
       this.#figures();
     }
-    // One slice at a time. The worker draws it after the steps that were begun before.
+    // Draw one slice at a time. The worker draws it after the steps that were requested before.
     if (!this.#isDrawing) this.#draw(() => this.learnt.draw());
   }
 
-  /** Draws the whole picture of a paused training. */
+  /** Draws the whole picture with the current weights, for a paused training. */
   #drawAll() {
     const { stops } = this.learnt;
     return this.#draw(() => this.learnt.drawAll(stops));
   }
 
-  /** Draws after the drawings requested before. */
+  /** Calls `draw` after all drawings that were requested before are done. */
   #draw(draw) {
     this.#isDrawing = true;
     const drawing = this.#drawing.then(async () => {
@@ -294,7 +294,7 @@ export class PhotoView {
       try {
         await draw();
       } catch (error) {
-        // Errors of a training that was replaced are not reported.
+        // Ignore errors of a training that was replaced.
         if (training.running) training.fail(error);
         else if (training === this.#training) this.#fail(error);
       }
@@ -336,7 +336,7 @@ export class PhotoView {
     if (this.isOpen()) this.compute.tell(this.#training?.isGpu ?? this.compute.isOnGpu);
   }
 
-  /** Describes the grid's resolution, and tells whether the chosen device differs from the training's. */
+  /** Shows the grid's resolution, and whether the chosen device differs from the device of the training. */
   #tellSettings() {
     const levels = Number($("levels").value);
     const cells = (level) => Math.floor(GRID.coarsest * GRID.growth ** level).toLocaleString("en");
@@ -369,7 +369,7 @@ export class PhotoView {
     });
   }
 
-  /** Switches to the chosen device at once if that loses nothing. */
+  /** Switches to the chosen device at once if no progress of the training is lost. */
   #follow() {
     this.#tellSettings();
     const training = this.#training;

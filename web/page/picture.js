@@ -1,8 +1,12 @@
-// Draws what a network has learnt of a photo, in slices of rows, so that no slice takes long. At first, when the
-// network knows little, two passes draw the picture from coarse to fine. Later passes draw it in bands: each step
-// changes the shade of the whole picture a little, so adjacent rows of different steps would be visible as lines.
+// Draws the picture that a network has learned of a photo. It is drawn in slices of rows, so that no call takes long.
+// The first two passes draw rows that are spread over the picture, from coarse to fine. Later passes draw bands of
+// adjacent rows. Each training step changes the brightness of the whole picture a little. With bands, rows that were
+// drawn after different steps are adjacent only at the edges of bands, where few lines are visible.
 
-/** A slice of rows spread over the picture. Each row is copied to the rows below that are not yet drawn. */
+/**
+ * Returns a slice of rows that are spread over the picture. Each row is copied to the rows below that are not drawn
+ * yet.
+ */
 function spread(turn, slices, height) {
   const first = reversed(turn, slices);
   const copies = turn === 0 ? slices : slices / 2 ** (Math.floor(Math.log2(turn)) + 1);
@@ -14,7 +18,7 @@ function band(turn, slices, height) {
   return { first, every: 1, count: end - first, copies: 1 };
 }
 
-/** Reverses the bits of `number`, which is below `count`: 0, 1, 2, 3, … become 0, ½, ¼, ¾, … of `count`. */
+/** Reverses the bits of `number`, which is below `count`. So 0, 1, 2, 3, … become 0, ½, ¼, ¾, … times `count`. */
 function reversed(number, count) {
   let [rest, result] = [number, 0];
   for (let bit = 1; bit < count; bit *= 2) {
@@ -28,11 +32,13 @@ export class LearntPicture {
   constructor(canvas) {
     this.canvas = canvas;
     this.session = null;
-    /** How often `stop` was called. */
+    /** Number of calls of `stop`. */
     this.stops = 0;
   }
 
-  /** Begins with an untrained network of this photo. A slice has at most about `most` pixels. */
+  /**
+   * Starts a new picture for a session that has just begun to learn the photo. A slice has about `most` pixels at most.
+   */
   begin(session, photo, most) {
     this.stop();
     Object.assign(this, { session, photo });
@@ -40,34 +46,36 @@ export class LearntPicture {
     this.slices = 1;
     while (2 * this.slices <= height && width * height > most * this.slices) this.slices *= 2;
     this.drawn = 0;
-    // For each row, the sum of its squared errors; null until the row is drawn.
+    // For each row, the sum of the squared errors of its pixels; null until the row is drawn.
     this.squares = Array(height).fill(null);
     Object.assign(this.canvas, { width, height });
     this.image = this.canvas.getContext("2d").createImageData(width, height);
   }
 
-  /** Draws the next slice, with the current weights. */
+  /** Draws the next slice with the network's current weights. */
   async draw() {
     const { session, photo, slices, drawn } = this;
     const { height } = photo;
     const slice = drawn < 2 * slices ? spread(drawn % slices, slices, height) : band(drawn % slices, slices, height);
     const rgba = await session.paint(photo, slice.first, slice.every, slice.count);
-    // Another training may have begun meanwhile.
+    // Ignore the result if another training was started meanwhile.
     if (session !== this.session) return;
     this.#take(rgba, slice);
     this.drawn += 1;
   }
 
-  /** Draws the whole picture with the current weights, unless `stop` was called since `stops` was read. */
+  /**
+   * Draws the whole picture with the current weights. Ends early if `stop` was called since the caller read `stops`.
+   */
   async drawAll(stops) {
     if (stops !== this.stops) return;
     const { slices } = this;
-    // Begins a new pass, so that all rows are drawn.
+    // Start a new pass, so that all rows are drawn.
     this.drawn = slices * Math.ceil(this.drawn / slices);
     for (let slice = 0; slice < slices && stops === this.stops; slice += 1) await this.draw();
   }
 
-  /** Cancels the rest of the picture, and requests that have not begun. */
+  /** Cancels calls of `drawAll`: the rest of a running call, and calls that have not started yet. */
   stop() {
     this.stops += 1;
   }

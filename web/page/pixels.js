@@ -1,4 +1,4 @@
-// The pictures that a network learns, as pixels: `width`, `height`, and bytes of red, green, blue and alpha.
+// Makes the pictures that a network learns. A picture has `width`, `height`, and bytes of red, green, blue and alpha.
 
 const blank = (width, height) => new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
 
@@ -7,7 +7,7 @@ function pixelsOf(context) {
   return { width, height, rgba: new Uint8Array(context.getImageData(0, 0, width, height).data.buffer) };
 }
 
-/** The picture in a file, scaled so that its longer side has at most `most` pixels. */
+/** Decodes the picture in a file, and scales it so that its longer side has at most `most` pixels. */
 export async function decode(file, most) {
   const bitmap = await createImageBitmap(file).catch(() => {
     throw Object.assign(new Error(`${file.name} is not a picture that this browser can read.`), { name: "Picture" });
@@ -15,7 +15,7 @@ export async function decode(file, most) {
   const scale = Math.min(1, most / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(scale * side)));
   const context = blank(width, height);
-  // Transparent parts of a picture become white.
+  // Fill with white, so that transparent parts of the picture become white.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
@@ -24,10 +24,13 @@ export async function decode(file, most) {
   return pixelsOf(context);
 }
 
-/** A sun over hills with firs, of `side`×`side` pixels: smooth slopes, hard edges and fine detail. */
+/**
+ * Paints a sun over hills with fir trees, with `side`×`side` pixels. It has smooth gradients, hard edges and fine
+ * detail.
+ */
 export function paint(side) {
   const context = blank(side, side);
-  // Coordinates from 0 to 1.
+  // Use coordinates from 0 to 1.
   context.scale(side, side);
   const sky = context.createLinearGradient(0, 0, 0, 0.75);
   for (const [at, colour] of [[0, "#3b5b9a"], [0.55, "#e8a27c"], [1, "#f7dfae"]]) sky.addColorStop(at, colour);
@@ -48,7 +51,7 @@ export function paint(side) {
     context.fill();
     const tall = 0.012 * (layer + 1);
     for (let fir = 0; fir < 90; fir += 1) {
-      // Multiples of the golden ratio spread evenly, without a visible pattern.
+      // Multiples of the golden ratio modulo 1 are spread evenly, without a visible pattern.
       const [x, down] = [(0.618034 * (fir + 37 * layer)) % 1, (0.754878 * fir) % 0.22];
       const foot = ridge(x) + down;
       context.fillStyle = `rgb(${20 + 12 * (2 - layer)} ${44 + 90 * down} ${48 + 10 * (2 - layer)})`;

@@ -1,30 +1,30 @@
-// Drives a session: each frame begins as many steps as its time budget allows. Results are read back rarely, and steps
-// never wait for a readback.
+// Controls the training of a session. In each frame, it requests as many steps as the time budget allows. Results are
+// read back rarely, and steps never wait for a readback.
 
-/** Milliseconds of GPU work begun per frame. The GPU also draws the page. */
+/** Milliseconds of GPU work requested per frame. The GPU also draws the page, so this is less than a frame. */
 const BUDGET = 12;
-/** Milliseconds of work begun per frame in the worker. It is more than a frame, so that the worker always has work. */
+/** Milliseconds of CPU work requested per frame. It is more than a frame, so that the worker always has work. */
 const THREAD_BUDGET = 24;
-/** Milliseconds between reads of the losses. */
+/** Milliseconds between two readbacks of the losses. */
 const LOSSES_EVERY = 200;
-/** Least milliseconds between evaluations. After a slow evaluation, ten times its own duration. */
+/** Minimum milliseconds between evaluations. After a slow evaluation, the minimum is ten times its duration. */
 const EVALUATION_EVERY = 1000;
 /** Milliseconds before the first evaluation if evaluations are slow. */
 const FIRST_SLOW_EVALUATION = 10000;
-/** Milliseconds between snapshots of the state. Training continues from the last snapshot if the device is lost. */
+/** Milliseconds between snapshots of the training. If the device is lost, training continues from the last snapshot. */
 const SNAPSHOT_EVERY = 3000;
-/** Number of frame times that are kept. */
+/** Number of frame times that are stored. */
 const FRAMES = 600;
 
 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 export class Training {
-  /** Milliseconds after which an evaluation ends, with the part of the test set that is done. */
+  /** Milliseconds after which an evaluation ends early. Its result then covers only a part of the test set. */
   static longestEvaluation = 20000;
 
   /**
-   * `gpu` is the device, or null if the CPU computes. `on` has the callbacks losses(Float32Array, firstStep),
-   * evaluated({step, loss, accuracy, examples}), evaluating(share) during a slow evaluation, frame(now), and
+   * `gpu` is the GPU device, or null for the CPU. `on` has these callbacks: losses(Float32Array, steps before them),
+   * evaluated({step, loss, accuracy, examples}), evaluating(fraction done) during a slow evaluation, frame(time), and
    * stopped(error or null).
    */
   constructor(session, { gpu, isSoftware }, options, on) {
@@ -35,7 +35,7 @@ export class Training {
     this.isGpu = isGpu;
     this.isSoftware = isSoftware;
     this.evaluatesAtOnce = isGpu && !isSoftware;
-    // On other devices, this could take seconds before the first step.
+    // Evaluate before the first step only where this is fast. Elsewhere it could delay the first step by seconds.
     this.evaluatesFirst = this.evaluatesAtOnce || (!isGpu && options.network === "two-layer");
     this.isSlow = !this.evaluatesAtOnce && options.network !== "two-layer";
     this.running = false;
@@ -55,7 +55,7 @@ export class Training {
     return this.session.steps;
   }
 
-  /** Returns this training after `prepare` has set its initial state. If that fails, frees its session. */
+  /** Calls `prepare`, which sets the initial state, and returns this training. If that fails, frees the session. */
   async prepared(prepare) {
     try {
       await prepare(this);
@@ -66,50 +66,50 @@ export class Training {
     return this;
   }
 
-  /** Continues from the state or weights kept from another training, if any. */
+  /** Continues from the last snapshot of another training or, if it has none, from the weights that it started with. */
   async goOnFrom(other) {
     if (other?.snapshot) await this.resume(other.snapshot);
     else if (other?.weights) await this.takeWeights(other.weights);
   }
 
-  /** Continues from the state in a file. */
+  /** Resumes the training in a file. */
   async resume(file) {
     await this.session.resume(file);
     this.snapshot = file;
     this.snapshotStep = this.lossesRead = this.steps;
   }
 
-  /** Begins with the weights in a file. */
+  /** Loads initial weights from a file. */
   async takeWeights(file) {
     await this.session.setWeights(file);
     this.weights = file;
   }
 
-  /** Whether a new training would lose something. */
+  /** Whether progress would be lost if a new training replaced this one. */
   get isBegun() {
     return this.steps > 0 || this.weights !== null;
   }
 
   /**
-   * Trains until `pause`, or until `steps` are taken. Call it only when training is paused. Resolves when its pace is
-   * measured, which other work would distort.
+   * Trains until `pause` is called or the training has taken `steps` steps. Call it only while training is paused. It
+   * resolves as soon as the training's pace is measured. Other work before that would distort the measurement.
    */
   async start(steps = Infinity) {
     this.running = true;
     this.quits = false;
     const measured = this.pace.begin();
     this.finished = this.#run(measured, steps);
-    // Errors are reported to `stopped`.
+    // Ignore errors here, because `#run` passes them to `stopped`.
     await measured.catch(() => {});
   }
 
-  /** Resolves when the steps begun are done and the last results are read. */
+  /** Stops requesting steps. Resolves when all requested steps are done and the last results are read. */
   pause() {
     this.running = false;
     return this.finished;
   }
 
-  /** Like `pause`, for a training whose results are no longer needed. */
+  /** Like `pause`, but does not read the last results, because they are no longer needed. */
   quit() {
     this.quits = true;
     return this.pause();
@@ -168,7 +168,9 @@ export class Training {
     }
   }
 
-  /** Makes the next frame stop with this error. A device reports an error only once, to the first call that asks. */
+  /**
+   * Stops the training with this error at the next frame. Needed because a device reports an error to one call only.
+   */
   fail(error) {
     this.failure ??= error;
   }
@@ -186,14 +188,16 @@ export class Training {
     this.on.losses(await this.session.losses(count), steps - count);
   }
 
-  /** Takes a snapshot of the current state. */
+  /** Takes a snapshot of the training. */
   async #keep() {
     const step = this.steps;
     this.snapshot = await this.session.save();
     this.snapshotStep = step;
   }
 
-  /** Evaluates the whole test set with the current weights. No step begins meanwhile. */
+  /**
+   * Evaluates the test set with the current weights. No step is requested meanwhile. Returns the milliseconds taken.
+   */
   async #evaluate() {
     const start = performance.now();
     const { session } = this;
@@ -210,7 +214,7 @@ export class Training {
         if (performance.now() - start > Training.longestEvaluation) break;
         if (this.isSlow) this.on.evaluating((part + 1) / parts.length);
         if (performance.now() - last > BUDGET) {
-          // A software GPU also draws the page.
+          // A software GPU also draws the page, so let it draw a frame.
           if (this.isGpu) await frame();
           last = performance.now();
           this.on.frame(last);
@@ -244,16 +248,16 @@ class Meter {
     return now > first.now ? (1000 * (steps - first.steps)) / (now - first.now) : 0;
   }
 
-  /** Excludes time that was spent on something else. */
+  /** Excludes time in which no steps were taken. */
   skip(milliseconds) {
     this.marks.forEach((mark) => { mark.now += milliseconds; });
   }
 }
 
 /**
- * Submits a few steps per frame and keeps two submits in flight, so that the GPU or the worker always has work and its
- * queue stays short. The time between completions determines how many steps fit the budget of a frame. A step that
- * takes longer than a frame is one submit, and frames go on meanwhile.
+ * Requests a few steps per frame and keeps about two requests in flight. So the GPU or the worker always has work, and
+ * its queue stays short. The time between completions determines how many steps fit into the budget of a frame. If a
+ * step takes longer than a frame, a request has one step, and several frames pass until it is done.
  */
 class Pace {
   constructor(session, budget) {
@@ -268,7 +272,7 @@ class Pace {
 
   async begin() {
     this.failure = null;
-    // Measures how long the report of a completion takes when there is no work. In some browsers, this is long.
+    // Measure how long the browser takes to report a completion when there is no work. Some browsers take long.
     for (let i = 0; i < 3; i += 1) {
       const start = performance.now();
       await this.session.done();

@@ -1,16 +1,17 @@
-// The views of the page, one of which is open. The URL's hash names it: `#photo`, or the id of an element in a view.
+// The views of the page. One view is open at a time. The hash of the URL names it, as `#photo`, or as the id of an
+// element in the view.
 
 export class Views {
   /**
-   * `opened` is called with each view that is opened. An element with `data-view` belongs to the view of that name, and
-   * is hidden while another view is open.
+   * `opened` is called with the name of a view when it is opened. An element with the attribute `data-view` belongs to
+   * the view of that name, and is hidden while another view is open.
    */
   constructor(names, opened) {
     Object.assign(this, { names, opened });
     this.open = null;
   }
 
-  /** Opens the view that the URL names, or else the first one, and follows changes of the URL from then on. */
+  /** Opens the view that the URL names, or the first view. From then on, changes of the URL open other views. */
   begin() {
     window.addEventListener("hashchange", () => this.#follow());
     this.#follow();

@@ -1,9 +1,10 @@
-// The first layer's weights as images: one per unit of a dense network, or per filter of a convolutional network.
+// Draws the first layer's weights as images: one image per unit of a dense network, or per filter of a convolutional
+// one.
 
 /**
- * By the setting `network`: the name of what an image shows; its side in pixels; numbers of columns, best first; the
- * index of a pixel's weight; and the colours of 0, of positive and of negative weights, on light and on dark
- * backgrounds.
+ * For each value of the setting `network`: what an image shows; the image's width and height in pixels; possible
+ * numbers of columns of images, the preferred ones first; the index of a pixel's weight; and the colors of 0, of
+ * positive and of negative weights, on light and on dark backgrounds.
  */
 const LAYERS = {
   "two-layer": {
@@ -21,7 +22,7 @@ const LAYERS = {
     side: 5,
     columns: [15, 10, 12, 8, 9, 11, 13, 14],
     at: (pixel, filter) => 25 * filter + pixel,
-    // In all images of the page, ink is white.
+    // Positive weights are white, because the ink is white in all images of the page.
     colours: {
       light: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
       dark: [[128, 128, 128], [255, 255, 255], [0, 0, 0]],
@@ -31,7 +32,7 @@ const LAYERS = {
 const GAP = 1;
 const MOST = 60;
 
-/** The number of columns that leaves the fewest empty places in the last row. */
+/** Returns the number of columns that leaves the fewest empty cells in the last row. */
 function columnsFor(count, candidates) {
   const empty = (columns) => (columns - (count % columns)) % columns;
   return count < 8 ? count : candidates.reduce((best, each) => (empty(each) < empty(best) ? each : best));
@@ -74,7 +75,7 @@ export class WeightImages {
     context.putImageData(image, 0, 0);
   }
 
-  /** Draws one image. Its largest weight has the brightest colour. */
+  /** Draws one image. Colors are scaled so that its largest absolute weight has the full color. */
   #paint(image, left, top, weights, { side, colours }) {
     const [ground, plus, minus] = this.dark.matches ? colours.dark : colours.light;
     const most = weights.reduce((largest, weight) => Math.max(largest, Math.abs(weight)), 1e-12);

@@ -1,7 +1,7 @@
-// The worker, which computes. It alone has the WebAssembly and, in its memory, the data sets, the photos and the
-// trainings of both engines. The page's own thread only draws and never waits. Each message is answered by a message
-// with the same number. Calls begin in the order in which they arrive; while one waits for a GPU or a file, others can
-// begin.
+// The worker that does all computation. Only the worker loads the WebAssembly; the data sets, the photos and the
+// trainings are in its memory. The page's own thread only draws and never waits. The worker answers each message with a
+// message of the same number. Calls start in the order in which they arrive. While one call waits for the GPU or a
+// file, others can start.
 
 import { decode, paint } from "./pixels.js";
 import init, { Data, Device, Digits, Photo, Session, Settings, asMnist } from "./wasm/wgrad_web.js";
@@ -11,20 +11,20 @@ const SHOWN = 60;
 
 let begin;
 const ready = new Promise((resolve) => { begin = resolve; }).then((module) => (
-  // If the page could not compile the module, compiling it here reports why.
+  // If the page could not compile the module, compile it here, which reports the reason.
   init(module ? { module_or_path: module } : undefined)));
 
-/** The devices, data sets, drawings and sessions, by the numbers that the page gave them. */
+/** Maps the ids that the page has assigned to devices, data sets, drawings, photos and sessions. */
 const held = new Map();
 
-/** Stores a data set. Returns to the page what it shows of it. */
+/** Stores a data set. Returns the properties and test digits that the page shows. */
 function takeData(id, data) {
   held.set(id, data);
   const { name, classes, trainCount, testCount } = data;
   return { name, classes, trainCount, testCount, images: data.testImages(SHOWN), labels: data.testLabels(SHOWN) };
 }
 
-/** Stores a photo. Returns it to the page, which shows it. */
+/** Stores a photo. Returns its size and pixels for the page to show. */
 function takePhoto(id, { width, height, rgba }) {
   held.set(id, new Photo(width, rgba));
   return { width, height, rgba };
@@ -35,13 +35,13 @@ function takeSession(id, session) {
   return { plan: session.plan, testParts: session.testParts };
 }
 
-/** Begins a training with `open`, on the GPU device with this number, or on the CPU if the number is null. */
+/** Makes a session with `open`, on the GPU device with the id `gpu`, or on the CPU if `gpu` is null. */
 function openOn(gpu, open) {
   if (gpu !== null && !held.has(gpu)) throw new Error(`There is no device with the number ${gpu} any more.`);
   const device = gpu === null ? Device.cpu() : held.get(gpu);
   const session = open(device);
-  // If `open` throws, the garbage collector frees the device: after a bug it may still be borrowed, and cannot be freed
-  // here.
+  // If `open` throws, the device is not freed here but by the garbage collector: after a panic, Rust may still borrow
+  // it.
   if (gpu === null) device.free();
   return session;
 }
@@ -118,7 +118,7 @@ self.addEventListener("message", async ({ data: [number, name, ...values] }) => 
     if (name === "begin") begin(...values);
     await ready;
     const answer = await CALLS[name](...values);
-    // An array is transferred, not copied: a network may have 200 MB of weights.
+    // Transfer arrays instead of copying them, because a network may have 200 MB of weights.
     self.postMessage({ number, answer }, ArrayBuffer.isView(answer) ? [answer.buffer] : []);
   } catch (error) {
     const { name: kind = "Error", message = `${error}` } = error ?? {};

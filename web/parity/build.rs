@@ -1,5 +1,5 @@
-//! Converts the tests in `tests/parity` to plain functions with a table of them: a browser has no harness for
-//! `#[test]`.
+//! Converts the tests in `tests/parity` to plain functions, and generates a table of these functions. A browser has no
+//! test harness that could run `#[test]` functions.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -27,13 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The module that a line of `tests/parity.rs` names, if its file is in `tests/parity`.
+/// Returns the module name if `line` of `tests/parity.rs` is the `#[path]` of a module in `tests/parity`.
 fn parity_module(line: &str) -> Option<&str> {
     line.strip_prefix("#[path = \"parity/")?
         .strip_suffix(".rs\"]")
 }
 
-/// Converts a module of tests to a module of functions, and appends the table `BROWSER_CASES` of the former tests.
+/// Returns the module's source with every `#[test]` commented out, followed by `BROWSER_CASES`, the table of its tests.
 fn with_table(module: &str, source: &str) -> Result<String, String> {
     let mut functions = String::new();
     let mut table = String::new();
@@ -49,7 +49,7 @@ fn with_table(module: &str, source: &str) -> Result<String, String> {
             table += &format!("    (\"{module}::{name}\", {name}),\n");
         }
         is_test = line == "#[test]";
-        // Replaced by a comment, so that the other lines keep their numbers.
+        // Comments out the `#[test]` line instead of removing it, so that all line numbers stay the same.
         functions += if is_test { "// " } else { "" };
         functions += line;
         functions += "\n";

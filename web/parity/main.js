@@ -1,4 +1,4 @@
-// The interface for the browser tests: names of the parity tests, a function that runs one, and all kernels.
+// The interface for the browser tests: the names of the parity tests, a function that runs one test, and all kernels.
 
 import init, { kernels, names } from "./wgrad_parity.js";
 

@@ -1,4 +1,4 @@
-// How the tests' WebAssembly waits: see src/browser.rs.
+// `sleep` and `wake`, by which the tests' WebAssembly waits: see src/browser.rs.
 
 let isAwake = false;
 let alarm = () => {};

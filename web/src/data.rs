@@ -1,4 +1,4 @@
-//! Digits for training and testing.
+//! Data sets for training and testing: synthetic digits, or files in MNIST's format.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use wgrad::data::{Dataset, Labels, Split, mnist};
 
 use crate::error::thrown;
 
-/// Examples per part of the test set; parts are evaluated one at a time.
+/// Examples per part of the test set. The page evaluates one part per call.
 const PART: usize = 500;
 
 /// Synthetic digits that are being drawn.
@@ -22,11 +22,11 @@ pub struct Digits {
 
 #[wasm_bindgen]
 impl Digits {
-    /// Prepares `train` training digits and `test` test digits without drawing them. They equal those of
-    /// `wgrad::data::synthetic::digits_of` byte for byte.
+    /// Reserves memory for `train` training digits and `test` test digits, but draws none of them yet. For the same
+    /// `seed`, the digits have the same bytes as those of `wgrad::data::synthetic::digits_of`.
     ///
     /// # Errors
-    /// `Data` if there is no memory for them.
+    /// Throws an `Error` named `Data` if there is not enough memory.
     #[wasm_bindgen(constructor)]
     pub fn new(seed: u32, train: usize, test: usize) -> Result<Self, JsValue> {
         let drawing = Drawing::new(seed.into(), train, test).map_err(Error::from);
@@ -44,7 +44,7 @@ impl Digits {
     /// Draws the remaining digits and returns all of them.
     ///
     /// # Errors
-    /// `Data` if there are no training digits or no test digits.
+    /// Throws an `Error` named `Data` if there are no training digits or no test digits.
     pub fn finish(self) -> Result<Data, JsValue> {
         let split = self.drawing.finish().map_err(Error::from);
         split.and_then(Data::new).map_err(thrown)
@@ -57,7 +57,7 @@ impl Digits {
 pub struct Data {
     pub(crate) train: Dataset,
     pub(crate) test: Dataset,
-    /// The test examples in parts.
+    /// The test examples, split into parts of at most [`PART`] examples.
     pub(crate) test_parts: Vec<Dataset>,
 }
 
@@ -66,7 +66,7 @@ impl Data {
     /// Reads MNIST, or a data set in its format, from its four files.
     ///
     /// # Errors
-    /// `Data` if a file is invalid or missing; the error names the file.
+    /// Throws an `Error` named `Data` if a file is invalid or missing. The message names the file.
     #[wasm_bindgen(js_name = fromFiles)]
     pub fn from_files(names: Vec<String>, contents: Vec<Uint8Array>) -> Result<Self, JsValue> {
         let bytes = contents.iter().map(Uint8Array::to_vec);
@@ -77,7 +77,8 @@ impl Data {
             .map_err(thrown)
     }
 
-    /// `MNIST`, `synthetic digits`, the common beginning of the dropped files' names, or `dropped files`.
+    /// Name of the data set: `MNIST`, `synthetic digits`, the common prefix of the file names, or `dropped files` if
+    /// they have none.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn name(&self) -> String {
@@ -106,7 +107,7 @@ impl Data {
         self.test.len()
     }
 
-    /// The bytes of the first `count` test images, or of all if there are fewer.
+    /// Returns the pixels of the first `count` test images, one byte per pixel. Returns all images if there are fewer.
     #[wasm_bindgen(js_name = testImages)]
     #[must_use]
     pub fn test_images(&self, count: usize) -> Vec<u8> {
@@ -114,7 +115,7 @@ impl Data {
         self.test.features()[..count * self.test.width()].to_vec()
     }
 
-    /// The classes of the first `count` test images, or of all if there are fewer.
+    /// Returns the class of each of the first `count` test images. Returns all classes if there are fewer images.
     #[wasm_bindgen(js_name = testLabels)]
     #[must_use]
     pub fn test_labels(&self, count: usize) -> Vec<u32> {

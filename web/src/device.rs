@@ -1,4 +1,4 @@
-//! The device that computes.
+//! The device on which a session trains.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -17,7 +17,7 @@ pub struct Device {
 impl Device {
     /// Requests the browser's GPU. Call it only if `navigator.gpu` exists.
     ///
-    /// Rejects with `NoAdapter` or `NoDevice`.
+    /// The promise rejects with an `Error` named `NoAdapter` or `NoDevice`.
     #[wasm_bindgen(js_name = gpu, unchecked_return_type = "Promise<Device>")]
     pub fn request_gpu() -> Promise {
         promise(Box::pin(Gpu::request()), |gpu| {
@@ -25,13 +25,13 @@ impl Device {
         })
     }
 
-    /// The CPU: the same training in WebAssembly.
+    /// Returns the CPU device, which trains the same networks in WebAssembly.
     #[must_use]
     pub fn cpu() -> Self {
         Self { gpu: None }
     }
 
-    /// Destroys the GPU device, like a driver reset: sessions on it fail with `DeviceLost`.
+    /// Destroys the GPU device, with the same effect as a driver reset: its sessions fail with `DeviceLost`.
     pub fn destroy(&self) {
         if let Some(gpu) = &self.gpu {
             gpu.device().destroy();

@@ -1,16 +1,17 @@
-//! Prepares a drawing like the images of MNIST.
+//! Converts a drawing to an image like those of MNIST.
 
 use wasm_bindgen::prelude::*;
 
-/// Side of an image.
+/// Width and height of an image, in pixels.
 const SIDE: usize = 28;
-/// Side of the box into which a digit is scaled.
+/// Width and height of the box into which a digit is scaled, in pixels.
 const BOX: usize = 20;
 
-/// Converts a drawing to an image like MNIST's: scaled with its proportions to fit into 20×20 pixels, antialiased, and
-/// placed into 28×28 pixels so that its centre of mass is in the middle (`LeCun`, Cortes and Burges, "The MNIST
-/// database of handwritten digits"). `ink` has `width` pixels per row, each 0 to 255. Returns `None` if there is no
-/// ink.
+/// Converts a drawing to an image like those of MNIST. The digit is scaled to fit into 20×20 pixels, with its
+/// proportions kept and its edges antialiased. Then it is placed into 28×28 pixels so that its center of mass is in the
+/// middle (`LeCun`, Cortes and Burges, "The MNIST database of handwritten digits").
+///
+/// `ink` has `width` pixels per row, each from 0 (blank) to 255. Returns `None` if all pixels are 0.
 #[wasm_bindgen(js_name = asMnist)]
 #[must_use]
 pub fn as_mnist(ink: &[u8], width: usize) -> Option<Vec<u8>> {
@@ -49,7 +50,7 @@ impl Bounds {
         })
     }
 
-    /// Columns and rows after scaling the longer side to [`BOX`].
+    /// Number of columns and rows after the longer side is scaled to [`BOX`] pixels.
     fn scaled(&self) -> [usize; 2] {
         let [width, height] = [self.x[1] - self.x[0], self.y[1] - self.y[0]];
         let longer = width.max(height);
@@ -58,7 +59,7 @@ impl Bounds {
     }
 }
 
-/// Scales the drawing. Each pixel is the mean of the ink that it covers.
+/// Scales the part of the drawing within `bounds`. Each scaled pixel is the mean of the ink in the area it covers.
 fn scale(ink: &[u8], width: usize, bounds: &Bounds, [columns, rows]: [usize; 2]) -> Vec<u8> {
     let xs = overlaps(bounds.x, columns);
     let ys = overlaps(bounds.y, rows);
@@ -80,7 +81,8 @@ fn scale(ink: &[u8], width: usize, bounds: &Bounds, [columns, rows]: [usize; 2])
     scaled
 }
 
-/// For each of `count` equal parts of a range of pixels: the pixels that it covers, and how much of each.
+/// Divides a range of pixels into `count` equal parts. For each part, returns the pixels that it overlaps, and the
+/// covered fraction of each pixel.
 fn overlaps([start, end]: [usize; 2], count: usize) -> Vec<Vec<(usize, f32)>> {
     let step = (end - start) as f32 / count as f32;
     let parts = (0..count).map(|part| {
@@ -95,8 +97,8 @@ fn overlaps([start, end]: [usize; 2], count: usize) -> Vec<Vec<(usize, f32)>> {
     parts.collect()
 }
 
-/// The position of the upper left corner that brings the centre of mass as near to the middle as whole pixels and the
-/// border allow.
+/// Column and row where the upper left corner of the scaled digit goes. The position brings the center of mass as near
+/// to the middle of the image as whole pixels and the image's edges allow.
 fn offset(scaled: &[u8], [columns, rows]: [usize; 2]) -> [usize; 2] {
     let mut mass = 0.0;
     let mut x = 0.0;
@@ -109,7 +111,7 @@ fn offset(scaled: &[u8], [columns, rows]: [usize; 2]) -> [usize; 2] {
     }
     let middle = SIDE as f32 / 2.0;
     let corner = |moment: f32, side: usize| {
-        // Ink too faint to survive scaling has no mass.
+        // If all scaled pixels round to 0, there is no center of mass.
         let centre = if mass > 0.0 {
             moment / mass
         } else {
@@ -143,7 +145,7 @@ mod tests {
 
     const WIDTH: usize = 280;
 
-    /// A filled rectangle of columns `x` and rows `y`.
+    /// A drawing of a filled rectangle, from column `x[0]` to `x[1]` and from row `y[0]` to `y[1]`.
     fn rectangle(x: [usize; 2], y: [usize; 2], value: u8) -> Vec<u8> {
         let mut ink = vec![0; WIDTH * WIDTH];
         for row in y[0]..y[1] {
@@ -152,7 +154,7 @@ mod tests {
         ink
     }
 
-    /// The smallest rectangle around all ink of an image, and its centre of mass.
+    /// The smallest rectangle around all ink of an image, and the ink's center of mass.
     fn measured(image: &[u8]) -> ([usize; 4], [f64; 2]) {
         let mut bounds = [SIDE, SIDE, 0, 0];
         let mut mass = 0.0;
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_pixel_is_the_mean_of_what_it_covers() {
-        // Columns alternate in darkness; 10 columns make one pixel of the image.
+        // Ten alternating columns of the drawing are averaged into one pixel of the image.
         let mut ink = vec![0; WIDTH * WIDTH];
         for row in 0..200 {
             for column in 0..200 {
@@ -231,7 +233,7 @@ mod tests {
             }
         }
         let image = as_mnist(&stripes, WIDTH).unwrap_or_default();
-        // (240 + 60/2) / 1.5
+        // Mean of a pixel of 240 and half a pixel of 60: (240 + 60/2) / 1.5 = 180.
         assert!(image.iter().all(|&pixel| pixel == 0 || pixel == 180));
     }
 
@@ -243,7 +245,7 @@ mod tests {
             *to = from.max(*to);
         }
         let (bounds, centre) = measured(&as_mnist(&ink, WIDTH).unwrap_or_default());
-        // Within half a pixel, because positions are whole pixels.
+        // At most half a pixel off, because the digit is moved by whole pixels.
         for of_axis in centre {
             assert!((of_axis - 14.0).abs() <= 0.5, "{centre:?}");
         }
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn all_of_a_lopsided_drawing_stays_inside() {
-        // Faint ink far to the right of a heavy block: its centre of mass cannot be in the middle.
+        // With faint ink far to the right of a dark block, the center of mass cannot be in the middle of the image.
         let mut ink = rectangle([0, 20], [0, 200], 255);
         for (to, from) in ink.iter_mut().zip(rectangle([20, 200], [100, 110], 30)) {
             *to = from.max(*to);

@@ -1,4 +1,4 @@
-//! The engine of a session.
+//! The engine that trains a session's network: on a GPU or on the CPU.
 
 use std::future::ready;
 
@@ -18,15 +18,17 @@ pub(crate) struct Training {
     pub(crate) examples: Examples,
     pub(crate) batch: usize,
     pub(crate) sampling: Sampling,
-    /// How a step becomes dispatches on a GPU.
+    /// How the operations of a step are fused into dispatches on a GPU.
     pub(crate) fusion: Fusion,
 }
 
-/// A training on either engine, with the methods of [`Train`] that the page calls. A `dyn Train` would include all
-/// others: they are a tenth of the module that a visitor downloads.
+/// A training on either engine, with the methods of [`Train`] that the page calls. This is an enum, because a
+/// `dyn Train` would also link the methods that the page never calls. They are a tenth of the WebAssembly module that a
+/// visitor downloads.
 ///
-/// On the CPU, steps, evaluations and predictions are generic methods of the trainer itself. Their loops are compiled
-/// with this crate, for speed. The library `wgrad` is compiled for size, which makes such loops four times as slow.
+/// On the CPU, `advance`, `evaluate` and `predict` call generic methods of [`cpu::Trainer`] instead of [`Train`]. The
+/// compiler therefore compiles their loops in this crate, which is optimized for speed. The library `wgrad` is
+/// optimized for size, which makes these loops four times as slow.
 #[derive(Debug)]
 pub(crate) enum Engine {
     Gpu(Box<Trainer>),
@@ -34,7 +36,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Creates a training on this device, before its first step.
+    /// Creates a training on this device. It has not taken any step yet.
     pub(crate) fn begin(device: &Device, training: Training) -> Result<Self, Error> {
         let Training {
             network,
@@ -138,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// Frees the data sets on the GPU.
+    /// Frees the copies of the data sets in GPU memory.
     pub(crate) fn destroy(&self) {
         match self {
             Self::Gpu(trainer) => Train::destroy(&**trainer),

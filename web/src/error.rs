@@ -1,9 +1,9 @@
-//! Errors as JavaScript sees them.
+//! Converts errors of the library to JavaScript errors.
 
 use wasm_bindgen::JsValue;
 use wgrad::Error;
 
-/// Converts an error to a JavaScript `Error` with the name of its variant.
+/// Converts an error to a JavaScript `Error` whose `name` is the variant of [`Error`].
 pub(crate) fn thrown(error: impl Into<Error>) -> JsValue {
     let error = error.into();
     let thrown = js_sys::Error::new(&error.to_string());

@@ -1,4 +1,4 @@
-//! A photo to learn: the network maps a position to its colour.
+//! A photo for a network to learn: the network maps a position in the photo to the color there.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -14,13 +14,13 @@ use crate::engine::Training;
 use crate::error::thrown;
 use crate::session::{Session, promise};
 
-/// Bytes per pixel: red, green, blue and alpha, as in a canvas.
+/// Bytes per pixel of a canvas: red, green, blue and alpha.
 const PIXEL: usize = 4;
-/// Bytes per pixel that are learnt.
+/// Color channels that the network learns: red, green and blue.
 const COLOURS: usize = 3;
 
-/// A photo, whose pixels are the examples of a training. The features are the pixel's centre, with `x` and `y` from 0
-/// to 1 from the upper left corner. The targets are red, green and blue, from 0 to 1.
+/// A photo, whose pixels are the examples of a training. The features of an example are the `x` and `y` of the pixel's
+/// center, from 0 to 1, counted from the upper left corner. The targets are red, green and blue, from 0 to 1.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Photo {
@@ -30,10 +30,11 @@ pub struct Photo {
 
 #[wasm_bindgen]
 impl Photo {
-    /// Makes a photo with `width` pixels per row, from bytes of red, green, blue and alpha. Alpha is not learnt.
+    /// Makes a photo with `width` pixels per row. `rgba` has four bytes per pixel: red, green, blue and alpha. The
+    /// network does not learn alpha.
     ///
     /// # Errors
-    /// `Data` if there are no pixels, `Setting` if they do not form rows of this width.
+    /// Throws an `Error` named `Data` if there are no pixels, and `Setting` if the pixels do not form rows of `width`.
     #[wasm_bindgen(constructor)]
     pub fn new(width: usize, rgba: &[u8]) -> Result<Self, JsValue> {
         Self::of(width, rgba).map_err(thrown)
@@ -42,11 +43,11 @@ impl Photo {
 
 #[wasm_bindgen]
 impl Session {
-    /// Creates the training of a network that learns `photo`: a hash grid with this many levels and two hidden layers
-    /// of 64 units, as in the example `learn_image`.
+    /// Creates the training of a network that learns `photo`. The network has a hash grid with `levels` levels and two
+    /// hidden layers of 64 units, as in the example `learn_image`.
     ///
     /// # Errors
-    /// As [`Session::new`].
+    /// Throws the same errors as [`Session::new`].
     #[wasm_bindgen(js_name = ofPhoto)]
     pub fn of_photo(
         device: &Device,
@@ -66,8 +67,9 @@ impl Session {
         Self::begin(device, training, Vec::new()).map_err(thrown)
     }
 
-    /// Draws `count` rows of the photo as the network has learnt them: `first`, `first + every`, …, as far as the photo
-    /// has them. Resolves to pixels in row-major order, as bytes of red, green, blue and alpha.
+    /// Predicts the colors of `count` rows of pixels: rows `first`, `first + every`, `first + 2·every`, …. Rows past
+    /// the last row of the photo are left out. Resolves to the pixels in row-major order, with four bytes per pixel:
+    /// red, green, blue and alpha.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn paint(&mut self, photo: &Photo, first: usize, every: usize, count: usize) -> Promise {
         let places = photo.places(first, every, count);
@@ -107,7 +109,7 @@ impl Photo {
         })
     }
 
-    /// The centres of the pixels of `count` rows, `first`, `first + every`, …, (pixels, 2).
+    /// The centers of all pixels in `count` rows: `first`, `first + every`, …. Shape (pixels, 2).
     fn places(&self, first: usize, every: usize, count: usize) -> Array2<f32> {
         let mut places = Vec::new();
         let rows = self.pixels.features().chunks_exact(2 * self.width);
@@ -115,12 +117,12 @@ impl Photo {
             places.extend_from_slice(row);
         }
         let pixels = places.len() / 2;
-        // `places` has exactly this many elements, so this does not fail.
+        // `places` has exactly 2 · `pixels` elements, so the conversion does not fail.
         Array2::from_shape_vec((pixels, 2), places).unwrap_or_default()
     }
 }
 
-/// Converts `colours`, (pixels, 3), to bytes of red, green, blue and alpha.
+/// Converts `colours` (pixels, 3) to bytes: red, green, blue and alpha of each pixel.
 fn pixels(colours: &Array2<f32>) -> Vec<u8> {
     let mut rgba = vec![u8::MAX; PIXEL * colours.nrows()];
     for (index, &colour) in colours.iter().enumerate() {
@@ -149,8 +151,8 @@ fn network(levels: usize) -> Sequential {
         .seed(1)
 }
 
-/// The settings of the hash grid paper. A lazy `Adam` leaves table entries alone that no sample has reached. The length
-/// of a training is unknown, so the learning rate falls without end.
+/// `Adam` with the settings of the hash grid paper. Lazy updates leave a table entry unchanged if no sample of the
+/// minibatch used it. The visitor may train for any time, so the learning rate keeps falling instead of ending at 0.
 fn optimizer() -> impl wgrad::ops::Optimizer + use<> {
     let adam = Adam::new(1e-2).betas(0.9, 0.99).epsilon(1e-15).lazy();
     adam.scheduled(Schedule::of("1 / (1 + step / 500)", |step| {

@@ -1,4 +1,4 @@
-//! A training, controlled by the page.
+//! A training that the page controls.
 
 use std::pin::Pin;
 
@@ -15,7 +15,7 @@ use crate::engine::{Engine, Training};
 use crate::error::thrown;
 use crate::settings::Settings;
 
-/// The parameter that the page draws as images.
+/// Name of the parameter that the page draws as images.
 const FIRST_WEIGHT: &str = "layers.0.weight";
 
 /// A network in training.
@@ -23,7 +23,7 @@ const FIRST_WEIGHT: &str = "layers.0.weight";
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
-    /// The test set in parts; empty if the training is evaluated in another way.
+    /// The test set, split into parts. Empty if the session learns a photo, because that has no test set.
     test_parts: Vec<Dataset>,
 }
 
@@ -31,20 +31,21 @@ pub struct Session {
 #[wasm_bindgen]
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluation {
-    /// Mean loss.
+    /// Mean loss over the examples.
     pub loss: f64,
-    /// Share of correctly classified examples; NaN if the examples have no classes.
+    /// Fraction of correctly classified examples, 0 to 1. NaN if the examples have no classes.
     pub accuracy: f64,
-    /// Number of examples.
+    /// Number of evaluated examples.
     pub examples: usize,
 }
 
 #[wasm_bindgen]
 impl Session {
-    /// Creates the training of a classifier, before its first step.
+    /// Creates the training of a classifier. It has not taken any step yet.
     ///
     /// # Errors
-    /// `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory` or `DeviceLost`; the message gives the reason.
+    /// Throws an `Error` named `Setting`, `Limit`, `Shape`, `Plan`, `OutOfMemory` or `DeviceLost`. The message gives
+    /// the reason.
     #[wasm_bindgen(constructor)]
     pub fn new(device: &Device, data: &Data, settings: &Settings) -> Result<Self, JsValue> {
         let parts = data.test_parts.clone();
@@ -53,48 +54,51 @@ impl Session {
         session.map_err(thrown)
     }
 
-    /// Begins `count` steps. On a GPU, they are submitted; on the CPU, they are done when this method returns.
+    /// Takes `count` steps. On a GPU, this method submits the steps and returns before they are done. On the CPU, the
+    /// steps are done when it returns.
     ///
     /// # Errors
-    /// `DeviceLost`, `OutOfMemory`, `Gpu`; or `Diverged`, on a GPU only after `losses` has found the divergence.
+    /// Throws an `Error` named `DeviceLost`, `OutOfMemory`, `Gpu` or `Diverged`. On a GPU, it throws `Diverged` only
+    /// after `losses` has found the divergence.
     pub fn advance(&mut self, count: usize) -> Result<(), JsValue> {
         self.engine.advance(count).map_err(thrown)
     }
 
-    /// Number of steps begun.
+    /// Number of steps submitted so far, on the CPU also done.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn steps(&self) -> f64 {
         self.engine.steps_taken() as f64
     }
 
-    /// Describes how a step is computed.
+    /// Describes in words how a step is computed, for example its dispatches.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn plan(&self) -> String {
         self.engine.plan_in_words()
     }
 
-    /// Resolves when all steps begun are done.
+    /// Resolves when all submitted steps are done.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn done(&self) -> Promise {
         promise(self.engine.done(), |()| JsValue::UNDEFINED)
     }
 
-    /// Losses of the last `count` steps, at most 16,384. Rejects with `Diverged` if a loss is not a number below 2²⁴.
+    /// Resolves to the losses of the last `count` steps, at most 16,384 losses. Rejects with an `Error` named
+    /// `Diverged` if a loss is not finite or, for a classifier, not below 2²⁴.
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn losses(&self, count: usize) -> Promise {
         promise(self.engine.losses(count), floats)
     }
 
-    /// Number of parts in which the test set is evaluated, so that no call takes long.
+    /// Number of parts of the test set. Each part is evaluated by its own call, so that no call takes long.
     #[wasm_bindgen(getter, js_name = testParts)]
     #[must_use]
     pub fn test_parts(&self) -> usize {
         self.test_parts.len()
     }
 
-    /// Loss and accuracy over one part of the test set; `part` counts from 0.
+    /// Resolves to loss and accuracy over one part of the test set. `part` counts from 0.
     #[wasm_bindgen(js_name = evaluatePart, unchecked_return_type = "Promise<Evaluation>")]
     pub fn evaluate_part(&mut self, part: usize) -> Promise {
         let Some(examples) = self.test_parts.get(part) else {
@@ -111,11 +115,12 @@ impl Session {
         })
     }
 
-    /// Class probabilities for each of some images of 28×28 bytes.
+    /// Classifies images of 28×28 bytes, one after another in `images`. Resolves to the probability of each class for
+    /// each image, shape (images, classes).
     #[wasm_bindgen(unchecked_return_type = "Promise<Float32Array>")]
     pub fn classify(&mut self, images: &[u8]) -> Promise {
         let rows: Vec<f32> = images.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        // A session without test examples is not a classifier.
+        // Without test examples, the session learns a photo and classifies nothing: `images` becomes 0.
         let inputs = self.test_parts.first().map_or(usize::MAX, Dataset::width);
         let images = images.len() / inputs;
         if images == 0 {
@@ -133,8 +138,8 @@ impl Session {
         })
     }
 
-    /// The first layer's weights: in a dense network, for each input the weights of all units; in a convolutional
-    /// network, the 5×5 weights of each filter.
+    /// Resolves to the first layer's weights in row-major order. Their shape is (inputs, units) in a dense network, and
+    /// (filters, 1, 5, 5) in a convolutional network.
     #[wasm_bindgen(js_name = firstWeights, unchecked_return_type = "Promise<Float32Array>")]
     pub fn first_weights(&self) -> Promise {
         promise(self.engine.parameter(FIRST_WEIGHT), |weights| {
@@ -142,8 +147,8 @@ impl Session {
         })
     }
 
-    /// Saves the training as a safetensors file, which `train_gpu --resume` accepts. Rejects with `Diverged` if the
-    /// training has diverged.
+    /// Resolves to the bytes of a safetensors file with the whole training. `train_gpu --resume` can continue it.
+    /// Rejects with an `Error` named `Diverged` if the training has diverged.
     #[wasm_bindgen(unchecked_return_type = "Promise<Uint8Array>")]
     pub fn save(&self) -> Promise {
         promise(self.engine.to_safetensors(), |file| {
@@ -151,18 +156,18 @@ impl Session {
         })
     }
 
-    /// Continues the training in a file of `save` or `train_gpu --save`.
+    /// Restores a training from the bytes of a file that `save` or `train_gpu --save` has written.
     ///
     /// # Errors
-    /// `Checkpoint` if the file is invalid or belongs to another training.
+    /// Throws an `Error` named `Checkpoint` if the file is invalid or belongs to another training.
     pub fn resume(&mut self, file: &[u8]) -> Result<(), JsValue> {
         self.engine.set_safetensors(file).map_err(thrown)
     }
 
-    /// Loads only the weights of a file.
+    /// Replaces the network's parameters by those of a safetensors file, and ignores the rest of the file.
     ///
     /// # Errors
-    /// `Checkpoint` if the file is invalid or belongs to another network.
+    /// Throws an `Error` named `Checkpoint` if the file is invalid or belongs to another network.
     #[wasm_bindgen(js_name = setWeights)]
     pub fn set_weights(&mut self, file: &[u8]) -> Result<(), JsValue> {
         self.engine.set_weights(file).map_err(thrown)
@@ -170,7 +175,7 @@ impl Session {
 }
 
 impl Session {
-    /// Creates any training, before its first step.
+    /// Creates a session for this training. `test_parts` may be empty.
     pub(crate) fn begin(
         device: &Device,
         training: Training,
@@ -180,7 +185,8 @@ impl Session {
         Ok(Self { engine, test_parts })
     }
 
-    /// Predicts outputs (rows, outputs) for rows `x` (rows, inputs), with the weights at the time of the call.
+    /// Computes the network's outputs, shape (rows, outputs), for the inputs `x`, shape (rows, inputs). Uses the
+    /// weights at the time of the call.
     pub(crate) fn predict(&mut self, x: ArrayView2<'_, f32>) -> Later<Array2<f32>> {
         self.engine.predict(x)
     }
@@ -192,8 +198,8 @@ impl Drop for Session {
     }
 }
 
-/// Converts a future to a JavaScript promise. The future is boxed as a single type: each further type would add 3 kB to
-/// the module.
+/// Converts a future to a JavaScript promise. The future is boxed, so that all futures have one type. Each further type
+/// of future would add 3 kB to the WebAssembly module.
 pub(crate) fn promise<T: 'static>(
     later: Later<T>,
     convert: impl FnOnce(T) -> JsValue + 'static,
@@ -216,7 +222,7 @@ fn floats(values: Vec<f32>) -> JsValue {
     js_sys::Float32Array::from(&values[..]).into()
 }
 
-/// `exp(x) / Σ exp(x)`, shifted to avoid overflow.
+/// Replaces logits by probabilities: `exp(x) / Σ exp(x)`. The largest logit is subtracted first to avoid overflow.
 fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     logits

@@ -1,4 +1,4 @@
-//! The settings of a training.
+//! The settings of a training, as the page's form has them.
 
 use wasm_bindgen::prelude::*;
 use wgrad::data::{Dataset, Sampling};
@@ -10,36 +10,37 @@ use wgrad::{Error, Fusion, Sequential, SimpleConvNet, TwoLayerNet};
 
 use crate::engine::Training;
 
-/// Hidden units of the book's network.
+/// Number of hidden units in the network of the book, "Deep Learning from Scratch".
 const BOOK_UNITS: u32 = 50;
 
-/// Settings of a training, named like `train_gpu`'s options. The defaults are also those of `train_gpu`: the book's
-/// network.
+/// Settings of a training. Their names and defaults are those of the options of the example `train_gpu`. By default,
+/// the network is the one of "Deep Learning from Scratch", chapter 5.
 #[wasm_bindgen(getter_with_clone)]
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `two-layer`, or `simple-conv`: the book's convolutional network, of chapter 7.
+    /// `two-layer` for a dense network, or `simple-conv` for the book's convolutional network (chapter 7).
     pub network: String,
-    /// Units of the hidden layers of a dense network.
+    /// Number of units of each hidden layer of a dense network.
     pub hidden: Vec<u32>,
     /// Activation after each hidden layer: `relu`, `leaky-relu`, `gelu`, `sigmoid` or `tanh`.
     pub activation: String,
-    /// `sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop`, `adam` or `adamw`.
+    /// Optimizer: `sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop`, `adam` or `adamw`.
     pub optimizer: String,
-    /// Learning rate.
+    /// Learning rate of the optimizer.
     #[wasm_bindgen(js_name = learningRate)]
     pub learning_rate: f32,
     /// Examples per minibatch.
     pub batch: u32,
-    /// Seed of initial weights and minibatches.
+    /// Seed for the initial weights and for the choice of minibatches.
     pub seed: u32,
-    /// `auto`, `layers` or `fused`.
+    /// Dispatches of a step on a GPU: `layers` (layer by layer), `fused`, or `auto` for the faster plan.
     pub plan: String,
 }
 
 #[wasm_bindgen]
 impl Settings {
-    /// 784→50→10 with `Relu`, SGD with a learning rate of 0.1, minibatches of 100 examples.
+    /// Returns the defaults: a network 784→50→10 with `Relu`, SGD with a learning rate of 0.1, minibatches of 100
+    /// examples.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new() -> Self {
@@ -63,7 +64,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The training that these settings describe. Each example of a minibatch is drawn uniformly from all of `train`.
+    /// Returns the training that these settings describe. Each example of a minibatch is drawn uniformly from `train`.
     pub(crate) fn training(&self, train: &Dataset) -> Result<Training, Error> {
         let seed = self.seed.into();
         Ok(Training {

@@ -11,35 +11,35 @@ import { deflateSync } from "node:zlib";
 
 import { launch, open, serve, ROOT } from "./support.mjs";
 
-/** Steps of the trainings whose losses are compared. */
+/** Number of steps of the trainings whose losses are compared. */
 const STEPS = 300;
-/** Steps after resuming from a file. */
+/** Number of steps after a training is resumed from a file. */
 const MORE = 20;
-/** Steps of SimpleConvNet. Each takes 0.4 GFLOP, which takes a software driver a good part of a second. */
+/** Number of steps of SimpleConvNet. A step has 0.4 GFLOP, for which a software driver needs much of a second. */
 const CONV_STEPS = 40;
 const CONV = ["--network", "simple-conv"];
-/** Longest evaluation of SimpleConvNet in milliseconds. */
+/** Maximum duration of an evaluation of SimpleConvNet in milliseconds. */
 const SHORT_EVALUATION = 2000;
-/** Longest frame time while training in milliseconds, at the 95th percentile. */
+/** Maximum 95th percentile of the frame times during training, in milliseconds. */
 const LONGEST_FRAME = 33;
 /**
- * Longest task on the page's thread in milliseconds. Browsers call tasks of more than 50 ms long, and the page is made
- * to have none. But its first layout takes up to 75 ms, and other work on the machine may interfere. Therefore the
- * longest task is printed, and 100 ms are allowed.
+ * Maximum duration of a task on the page's thread in milliseconds. Browsers call tasks of more than 50 ms long, and the
+ * page should have none. However, its first layout takes up to 75 ms, and other programs on the machine may interfere.
+ * Therefore the test allows 100 ms, and prints the longest task.
  */
 const LONGEST_TASK = 100;
-/** PSNR of a learnt photo in dB. Before training, painted pictures have half of that. */
+/** PSNR in dB at which a photo counts as learned. Before training, painted pictures have half of this PSNR. */
 const LEARNT = 26;
-/** Frames measured while a photo is learnt: two seconds. */
+/** Number of frames that are measured while a photo is learned: two seconds. */
 const PHOTO_FRAMES = 120;
-/** Milliseconds of training on MNIST. */
+/** Duration of the training on MNIST in milliseconds. */
 const MNIST_TRAINED = 4000;
 /**
- * The native program, as built by `cargo xtask web-test`. `cargo run` would build it, and most of its dependencies,
- * once more, with the features of its package only.
+ * The native program, which `cargo xtask web-test` has built. `cargo run` would build it and most of its dependencies
+ * once more, with only the features of its package.
  */
 const PROGRAM = join(ROOT, "target/release/examples/train_gpu");
-/** Largest difference between a loss of the page and the native one. */
+/** Maximum difference between a loss of the page and the loss of the native program. */
 const TOLERANCE = 1e-3;
 
 const server = await serve([`${ROOT}/web/dist`], "/below/some/path/");
@@ -72,8 +72,8 @@ async function resetSettings() {
 const hasData = (of) => of.waitForFunction(() => window.wgrad?.state.data);
 
 /**
- * Trains `train_gpu` for this many steps on the same digits, and returns its last line as an object. It computes on the
- * CPU, which needs no driver.
+ * Runs `train_gpu` for this many steps on the same digits, and returns its last line as an object. It trains on the CPU,
+ * because this needs no driver.
  */
 async function native(steps, ...options) {
   const args = ["--data", "synthetic", "--device", "cpu", "--steps", steps, "--eval-every", 0, "--quiet"];
@@ -98,11 +98,11 @@ function assertClose(found, expected) {
   const differences = found.map((loss, step) => Math.abs(loss - expected[step]));
   const largest = differences.reduce((a, b) => Math.max(a, b));
   console.log(`largest difference of ${found.length} losses from the native ones: ${largest.toExponential(1)}`);
-  // Written so that NaN fails.
+  // A NaN difference must fail, so test for `<=` and not for its opposite.
   assert.ok(largest <= TOLERANCE, `a loss is ${largest} off`);
 }
 
-/** Asserts that frames while training are short enough, at the 95th percentile. */
+/** Asserts that the 95th percentile of the frame times during training is small enough. */
 function assertFrames({ frameTimes }, what) {
   const sorted = [...frameTimes].sort((a, b) => a - b);
   const p95 = sorted[Math.floor(0.95 * sorted.length)];
@@ -110,7 +110,7 @@ function assertFrames({ frameTimes }, what) {
   assert.ok(p95 <= LONGEST_FRAME, `${p95} ms`);
 }
 
-/** The grey values of the filters' images, each image as a string. */
+/** Returns the gray values of the filters' images, each image as a string. */
 async function filters(of) {
   const images = await of.$eval("#weights", (canvas) => {
     const { width, height } = canvas;
@@ -132,9 +132,9 @@ async function filters(of) {
 
 const mean = (values) => values.reduce((a, b) => a + b) / values.length;
 
-/** Trains SimpleConvNet, compares its losses with the native ones, and checks that its filters' images change. */
+/** Trains SimpleConvNet, compares its losses with those of the native program, and checks that its filters change. */
 async function trainSimpleConvNet(of, expected) {
-  // Tests do not use its accuracy, and each evaluation takes a software driver 20 s.
+  // Limit evaluations: the tests do not use the accuracy, and a whole evaluation takes 20 s on a software driver.
   await of.evaluate((milliseconds) => window.wgrad.limitEvaluations(milliseconds), SHORT_EVALUATION);
   await of.selectOption("#network", "simple-conv");
   assert.equal(await of.inputValue("#optimizer"), "adam");
@@ -150,7 +150,7 @@ async function trainSimpleConvNet(of, expected) {
   console.log(`SimpleConvNet on ${now.device}: loss ${first.toFixed(3)}, then ${last.toFixed(3)}; ${now.plan}`);
   assert.ok(last < 0.8 * first, `loss ${first}, then ${last}`);
   assertFrames(now, `SimpleConvNet on ${now.device}`);
-  // The last update is drawn a little later.
+  // Wait, because the last update is drawn a little later.
   let changed = 0;
   for (let look = 0; look < 50 && changed < 30; look += 1) {
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -159,19 +159,20 @@ async function trainSimpleConvNet(of, expected) {
   assert.equal(changed, 30);
 }
 
-/** The notice on the page: its kind and its text. */
+/** Returns kind and text of the notice on the page. */
 async function notice(of = page) {
   await of.waitForSelector("#notice:not([hidden])");
   const kind = await of.getAttribute("#notice", "data-kind");
   return { kind, text: await of.textContent("#notice-text") };
 }
 
-/** Drops a file onto the page, as from a file manager. */
+/** Drops a file onto the page, like a visitor does from a file manager. */
 const drop = (name, bytes) => dropInHaste([[name, bytes]]);
 
-/** Drops files, given as names and bytes, one immediately after another. */
+/** Drops several files, one immediately after another. Each file is given as its name and its bytes. */
 async function dropInHaste(dropped) {
-  // Base64 text, because the driver transfers arrays number by number: half a minute for the weights of SimpleConvNet.
+  // Transfer files as Base64 text. The test driver transfers arrays number by number, which would take half a minute
+  // for the weights of SimpleConvNet.
   const asText = dropped.map(([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]);
   await page.evaluate((all) => {
     for (const [name, content] of all) {
@@ -187,10 +188,10 @@ async function dropInHaste(dropped) {
 }
 
 /**
- * Watches the calls from the page to its worker from now on. `window.asked` lists the calls' names in order, and
- * `window.sessions` the numbers of open sessions. If the next call is the one named in the first entry of
- * `window.mishaps`, `[call, error]`, it fails with an error of that name. While `window.drawsOn` is set, drawing digits
- * never finishes.
+ * From now on, records the calls from the page to its worker. `window.asked` lists the names of the calls in order, and
+ * `window.sessions` has the ids of open sessions. `window.mishaps` is a list of pairs `[call, error]`: the next call with
+ * the name in the first pair fails with an error of the given name. While `window.drawsOn` is set, drawing digits never
+ * finishes.
  */
 const watchThread = (of) => of.evaluate(async () => {
   const { Engine } = await import(new URL("engine.js", document.baseURI).href);
@@ -208,10 +209,10 @@ const watchThread = (of) => of.evaluate(async () => {
   };
 });
 
-/** Sets the calls that are to fail next. */
+/** Sets the calls that fail next, as pairs `[call, error]`. */
 const expectMishaps = (of, ...mishaps) => of.evaluate((each) => { window.mishaps = each; }, mishaps);
 
-/** Draws lines through these points of a unit square with the mouse. */
+/** Draws lines on the pad with the mouse. The points are in the unit square, which is scaled to the pad. */
 async function draw(points) {
   await page.click("#pad-clear");
   const box = await page.locator("#pad").boundingBox();
@@ -222,19 +223,19 @@ async function draw(points) {
   await page.mouse.up();
 }
 
-/** The ten probabilities in the bars for the drawn digit. */
+/** Returns the ten probabilities that the bars show for the drawn digit. */
 async function bars() {
   await page.waitForFunction(() => window.wgrad.state.drawingRead);
   return page.$$eval("#bars li", (rows) => rows.map((row) => Number(row.dataset.probability)));
 }
 
-/** Waits until the training button has this label. */
+/** Waits until the training button has the given label. */
 const stands = (label) => page.waitForFunction((each) => document.querySelector("#train").textContent === each, label);
 
-/** The state of the photo view. */
+/** Returns the state of the photo view. */
 const photoState = (of = page) => of.evaluate(() => window.wgrad.photo.state);
 
-/** Waits until an untrained network with this many levels is shown and fully drawn. */
+/** Waits until the whole picture of an untrained network with this many levels is drawn. */
 async function untrained(levels, of = page) {
   await of.waitForFunction((wanted) => {
     const { steps, levels: found, drawing, psnr } = window.wgrad?.photo?.state ?? {};
@@ -244,7 +245,7 @@ async function untrained(levels, of = page) {
   assert.ok(psnr < 0.6 * LEARNT, `${psnr} dB`);
 }
 
-/** PSNR of the two canvases in dB, computed from their pixels. */
+/** Returns the PSNR in dB between the photo and the drawn picture, computed from the pixels of both canvases. */
 const likeness = (of) => of.evaluate(() => {
   const [photo, learnt] = ["target", "learnt"].map((id) => {
     const canvas = document.getElementById(id);
@@ -255,11 +256,11 @@ const likeness = (of) => of.evaluate(() => {
   });
   let sum = 0;
   photo.forEach((value, index) => { sum += (value - learnt[index]) ** 2; });
-  // Alpha is equal, so only 3 of 4 bytes count.
+  // Alpha is equal in both, so only 3 of 4 bytes count for the mean.
   return 10 * Math.log10((255 ** 2 * 0.75 * photo.length) / sum);
 });
 
-/** Trains with the button until the photo is learnt. */
+/** Trains with the button until the photo counts as learned. */
 async function learnPhoto(of) {
   await of.click("#photo-train");
   await of.waitForFunction(([psnr, frames]) => {
@@ -275,7 +276,7 @@ async function learnPhoto(of) {
   assertFrames(now, `on a photo on ${now.device}`);
 }
 
-/** Asserts that the drawn picture has the PSNR that the page reports. */
+/** Asserts that the page reports the PSNR of the drawn picture. */
 async function assertDrawn(of) {
   const { psnr } = await photoState(of);
   const found = await likeness(of);
@@ -283,7 +284,7 @@ async function assertDrawn(of) {
   assert.equal(await of.textContent("#psnr"), `${psnr.toFixed(1)} dB`);
 }
 
-/** A PNG file of this size; its left half is red and its right half blue. */
+/** Returns a PNG file of this size. Its left half is red and its right half blue. */
 function png(width, height) {
   const chunk = (type, data) => {
     const body = Buffer.concat([Buffer.from(type), data]);
@@ -295,7 +296,7 @@ function png(width, height) {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width);
   header.writeUInt32BE(height, 4);
-  // 8 bits each for red, green and blue.
+  // Bit depth 8, color type 2: red, green and blue.
   header.set([8, 2], 8);
   const row = Array.from({ length: width }, (_, x) => (2 * x < width ? [255, 0, 0] : [0, 0, 255]));
   const rows = Buffer.concat(Array(height).fill(Buffer.from([0, ...row.flat()])));
@@ -311,14 +312,14 @@ function crc32(bytes) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** Records from now on the duration of each task of more than 50 ms on a page's thread. */
+/** From now on, records the duration of each task on the page's thread that takes more than 50 ms. */
 const watchTasks = (visit) => visit.addInitScript(() => {
   window.tasks = [];
   const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => window.tasks.push(duration)));
   observer.observe({ type: "longtask", buffered: true });
 });
 
-/** The longest of these tasks in ms. */
+/** Returns the duration of the longest recorded task in ms. */
 async function longestTask(of) {
   const tasks = await of.evaluate(() => window.tasks);
   const longest = Math.max(0, ...tasks);
@@ -383,7 +384,7 @@ test("a digit can be drawn by keyboard", async () => {
   const found = await bars();
   assert.equal(found.indexOf(Math.max(...found)), 1, `${found}`);
   await page.keyboard.press("Escape");
-  // The pen is up, so the next frames read nothing from the pad.
+  // The pen is up, so the next frames do not read the pad.
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await bars();
   assert.equal(await page.locator("#bars .best").count(), 0);
@@ -884,7 +885,7 @@ test("a view that was left before its code was there does nothing, and digits wa
   await visit.close();
 });
 
-/** MNIST's four files, or null if `MNIST_DIR` does not name a directory that has them. */
+/** The paths of MNIST's four files, or null if `MNIST_DIR` does not name a directory that has them. */
 async function mnistFiles() {
   const directory = process.env.MNIST_DIR;
   const names = directory ? await readdir(directory).catch(() => []) : [];
@@ -902,7 +903,7 @@ test("MNIST's files are read and trained on without long tasks", async (context)
   const visit = await browser.newContext();
   await watchTasks(visit);
   const opened = await open(visit, server.url);
-  // Immediately, before the page is ready, like a visitor who knows it.
+  // Choose the files and start training immediately, before the page is ready, like a visitor who knows the page.
   await opened.page.setInputFiles("#data-files", mnist);
   await opened.page.click("#train");
   await opened.page.waitForFunction(() => window.wgrad.state.firstStepAfter);

@@ -26,7 +26,7 @@ const kernels = await page.evaluate(() => window.parity.kernels());
 const names = await page.evaluate(() => window.parity.names);
 assert.ok(kernels.length > 0 && names.length > 0);
 
-/** Compiles a kernel with the limits that every browser has. Returns everything that the browser reports. */
+/** Compiles a kernel on a device with WebGPU's default limits. Returns all errors and warnings of the browser. */
 async function compile({ source, entry, constants }) {
   const adapter = await navigator.gpu.requestAdapter();
   window.device ??= await adapter.requestDevice();
@@ -35,7 +35,7 @@ async function compile({ source, entry, constants }) {
   const module = device.createShaderModule({ code: source });
   const { messages } = await module.getCompilationInfo();
   const said = messages.map(({ type, lineNum, linePos, message }) => `${type} at ${lineNum}:${linePos}: ${message}`);
-  // Any sizes will do; with 8, no layer of a network is left out.
+  // The values of the constants do not matter here. With 8, no layer of a network is left out.
   const sizes = Object.fromEntries(constants.map((name) => [name, 8]));
   const pipeline = { layout: "auto", compute: { module, entryPoint: entry, constants: sizes } };
   await device.createComputePipelineAsync(pipeline).catch((error) => said.push(error.message));
@@ -50,7 +50,7 @@ for (const kernel of kernels) {
   });
 }
 
-/** Tests that are skipped here, and why. */
+/** Names of the tests that are skipped in a browser, and the reasons. */
 const LEFT_OUT = {
   "linear::a_long_batch_is_folded_into_two_dimensions":
     "65,536 workgroups with barriers take a software driver minutes; natively it runs",
@@ -62,7 +62,7 @@ for (const [number, name] of names.entries()) {
     try {
       await page.evaluate((each) => window.parity.run(each), number);
     } catch (error) {
-      // The panic's message is on the console. The instance has ended, so the next test needs a new one.
+      // The console has the panic's message. The WebAssembly instance has ended, so open a new page for the next test.
       const said = complaints.join("\n");
       await page.close();
       ({ page, complaints } = await ready());

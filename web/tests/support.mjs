@@ -7,10 +7,10 @@ import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-/** The root of the workspace. */
+/** Path of the workspace's root directory. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Timeout in milliseconds. It is long, because a software GPU is slow, and slower on a busy machine. */
+/** Timeout of a wait in milliseconds. It is long, because a software GPU is slow, and even slower on a busy machine. */
 const PATIENCE = 120_000;
 
 const TYPES = {
@@ -21,8 +21,8 @@ const TYPES = {
 };
 
 /**
- * Serves the files of these directories; the first directory that has a file is used. It serves only below `path`,
- * because a page must not depend on its location.
+ * Serves the files of these directories. If several directories have a file, serves the file of the first one. Serves
+ * only URLs below `path`, because a page must work at any location.
  */
 export async function serve(directories, path) {
   const server = createServer(async (request, response) => {
@@ -61,7 +61,8 @@ export function launch({ webgpu = true } = {}) {
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
     args: [
       "--headless=new",
-      // The sandbox needs rights that a container, or root, may not have. The browser opens only our own pages.
+      // The sandbox needs rights that are missing in some containers and for root. The browser opens only our own
+      // pages.
       "--no-sandbox",
       "--no-first-run",
       "--disable-background-networking",

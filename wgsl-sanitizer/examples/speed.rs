@@ -70,7 +70,7 @@ fn main() -> Result<(), Error> {
         ("elements", [4096, 1, 1], count),
     ] {
         let kernel = shader.kernel(entry, &[])?;
-        // 1, 1/2, 1/3, …
+        // The numbers are 1, 1/2, 1/3, …
         #[allow(clippy::cast_precision_loss)]
         let numbers: Vec<f32> = (0..elements)
             .map(|index| 1.0 / (index + 1) as f32)

@@ -2,17 +2,17 @@
 
 /// The contents of a buffer, in 32-bit words.
 ///
-/// A buffer may be *unwritten*: a shader's read of an element that was not written before is reported. The read
-/// gives 0, as in WebGPU.
+/// A word may be *unwritten*: if a shader reads it before anything has written it, the read is reported and gives 0, as
+/// in WebGPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buffer {
     pub(crate) words: Vec<u32>,
-    /// For each half word (16 bits), whether it was written; `None` when all were.
+    /// For each half word (16 bits): whether it was written. `None` when every half word was written.
     pub(crate) written: Option<Vec<bool>>,
 }
 
 impl Buffer {
-    /// A buffer of these words.
+    /// Creates a buffer with these words.
     #[must_use]
     pub fn from_u32s(words: &[u32]) -> Self {
         Self {
@@ -21,7 +21,7 @@ impl Buffer {
         }
     }
 
-    /// A buffer of these numbers.
+    /// Creates a buffer with these floats, one per word.
     #[must_use]
     pub fn from_f32s(numbers: &[f32]) -> Self {
         Self {
@@ -30,7 +30,8 @@ impl Buffer {
         }
     }
 
-    /// A buffer of these bytes, the lowest byte of each word first. Zeros fill the last word.
+    /// Creates a buffer with these bytes, in little-endian order. If the last word is incomplete, zero bytes complete
+    /// it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let words = bytes.chunks(4).map(|chunk| {
@@ -44,7 +45,7 @@ impl Buffer {
         }
     }
 
-    /// A buffer of this many words, all zero.
+    /// Creates a buffer of `words` zeros.
     #[must_use]
     pub fn zeros(words: usize) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl Buffer {
         }
     }
 
-    /// A buffer of this many unwritten words.
+    /// Creates a buffer of `words` unwritten words.
     #[must_use]
     pub fn unwritten(words: usize) -> Self {
         Self {
@@ -62,13 +63,13 @@ impl Buffer {
         }
     }
 
-    /// The contents as words.
+    /// Returns the contents as 32-bit words.
     #[must_use]
     pub fn u32s(&self) -> &[u32] {
         &self.words
     }
 
-    /// The contents as `f32`, one for each word.
+    /// Returns the contents as `f32`, one per word.
     #[must_use]
     pub fn f32s(&self) -> Vec<f32> {
         self.words
@@ -77,8 +78,8 @@ impl Buffer {
             .collect()
     }
 
-    /// Overwrites the words from index `at` on, and marks them as written. Words beyond the end of the buffer are
-    /// dropped.
+    /// Overwrites the words of the buffer from index `at` on, and marks them as written. Words that would be beyond the
+    /// end of the buffer are ignored.
     pub fn write(&mut self, at: usize, words: &[u32]) {
         let places = self.words.iter_mut().skip(at);
         places.zip(words).for_each(|(place, &word)| *place = word);
@@ -88,7 +89,7 @@ impl Buffer {
         }
     }
 
-    /// Whether the number at this byte offset was written, by a shader or by the caller.
+    /// Returns whether the half word at this byte offset was written, by a shader or by the caller.
     #[must_use]
     pub fn is_written(&self, byte: u64) -> bool {
         let half = usize::try_from(byte / 2).unwrap_or(usize::MAX);
@@ -96,7 +97,7 @@ impl Buffer {
         written.is_none_or(|written| written.get(half) == Some(&true))
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         4 * self.words.len() as u64

@@ -1,4 +1,4 @@
-//! The command-line program: from arguments to output.
+//! The command-line program.
 
 mod args;
 mod contents;
@@ -11,7 +11,7 @@ mod names;
 pub(crate) use args::Args;
 use job::Job;
 
-/// A mistake of the caller: what is wrong, and how to correct it.
+/// A mistake of the user: the message says what is wrong and how to correct it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Mistake(String);
@@ -28,7 +28,7 @@ impl From<wgsl_sanitizer::Error> for Mistake {
     }
 }
 
-/// Does what the arguments say. Returns whether the shader has no findings.
+/// Runs the program with these arguments. Returns true if the shader has no findings.
 pub(crate) fn run(args: Args) -> Result<bool, Mistake> {
     let lists = args.list;
     let blocks = args.blocks;

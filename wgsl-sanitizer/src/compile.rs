@@ -29,10 +29,10 @@ use crate::source::Source;
 use pointer::{Pointer, Root};
 use types::Types;
 
-/// The most slots of the frames of all invocations in a workgroup: 1 GiB.
+/// The maximum number of slots in the frames of all invocations of a workgroup: 1 GiB.
 const MOST_SLOTS: u64 = 1 << 28;
 
-/// The most slots of workgroup memory: 64 MiB. WebGPU guarantees 16 KiB.
+/// The maximum number of slots of workgroup memory: 64 MiB. WebGPU guarantees 16 KiB.
 const MOST_WORKGROUP_SLOTS: u32 = 1 << 24;
 
 /// Compiles an entry point of a module whose `override` constants have values.
@@ -42,7 +42,8 @@ pub(crate) fn compile(
     entry: usize,
     source: &Source,
 ) -> Result<Program, Error> {
-    // The first pass only counts the constants: they lie at the start of the frame, before all else.
+    // The first pass only counts the constants. The second pass needs their number, because the variables lie after
+    // them in the frame.
     let first = Compiler::new(module, info, source, 0).run(entry)?;
     Compiler::new(module, info, source, first.constants.len()).run(entry)
 }
@@ -50,12 +51,12 @@ pub(crate) fn compile(
 /// The value of an expression.
 #[derive(Debug, Clone, Copy)]
 enum Value {
-    /// The first of its slots.
+    /// A value in consecutive slots: the index of the first slot.
     Slots(u32),
     Pointer(Pointer),
 }
 
-/// Where a global variable lies.
+/// The memory and the offset of a global variable.
 #[derive(Debug, Clone, Copy)]
 struct Global {
     root: Root,
@@ -63,16 +64,17 @@ struct Global {
     name: u32,
 }
 
-/// A loop or a switch, which `break` can leave.
+/// A loop or a switch that `break` can leave.
 #[derive(Debug)]
 struct Breakable {
     is_loop: bool,
-    /// Jumps to the end, and jumps to `continuing`. Their targets are set when these are known.
+    /// `breaks` are the jumps to the end, `continues` are the jumps to the `continuing` block: indices of instructions.
+    /// The compiler sets their targets later, when it knows them.
     breaks: Vec<usize>,
     continues: Vec<usize>,
 }
 
-/// A function that is inlined at one call.
+/// The compiler's state for a function that it inlines at one call.
 struct Frame<'a> {
     function: &'a Function,
     info: &'a FunctionInfo,
@@ -94,7 +96,7 @@ struct Compiler<'a> {
     source: &'a Source,
     types: Types<'a>,
     program: Program,
-    /// The slot of each constant, by its words.
+    /// The first slot of each constant. The key is the constant's words.
     constants: HashMap<Vec<u32>, u32>,
     /// The next free slot.
     top: u32,
@@ -104,7 +106,7 @@ struct Compiler<'a> {
     call: u32,
     sites: HashMap<(Option<std::ops::Range<usize>>, u32), u32>,
     blocks: HashMap<*const naga::Block, u32>,
-    /// The source of the code that is being compiled.
+    /// The source position of the code that is being compiled.
     span: Span,
     /// The counters of all loops around the code that is being compiled.
     loops: Vec<u32>,
@@ -146,7 +148,7 @@ impl<'a> Compiler<'a> {
                 ),
             });
         }
-        // Every frame starts with the built-in values and the constants.
+        // Checks the size of what every frame starts with: the built-in values and the constants.
         self.reserve(0, "the frame")?;
         self.bind(info)?;
         let arguments = self.entry_arguments(entry)?;
@@ -157,7 +159,7 @@ impl<'a> Compiler<'a> {
         Ok(self.program)
     }
 
-    /// Assigns a place to each global variable that the entry point uses.
+    /// Assigns memory to each global variable that the entry point uses.
     fn bind(&mut self, info: &FunctionInfo) -> Result<(), Error> {
         let used = self.module.global_variables.iter();
         let mut used: Vec<_> = used
@@ -249,7 +251,7 @@ impl<'a> Compiler<'a> {
     fn binding(&self, variable: &GlobalVariable, kind: BindingKind, layout: Layout) -> Binding {
         let context: GlobalCtx<'_> = self.module.to_ctx();
         let at = variable.binding.as_ref();
-        // naga's size leaves out an array of unknown length at the end of a struct.
+        // naga's size of a struct does not include an array of unknown length at its end: add one element.
         let with_element = layout.elements().map(|(at, stride)| at + stride);
         let size = || self.types.inner(variable.ty).size(context).into();
         Binding {
@@ -263,7 +265,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The arguments of the entry point, from the built-in values.
+    /// Returns the slots of the entry point's arguments, which are built-in values.
     fn entry_arguments(&mut self, entry: &EntryPoint) -> Result<Vec<Value>, Error> {
         let mut arguments = Vec::new();
         for argument in &entry.function.arguments {
@@ -336,7 +338,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Reserves slots for a value.
+    /// Reserves `count` slots for a value, and returns the first.
     fn allocate(&mut self, count: u32) -> Result<u32, Error> {
         self.reserve(count, "a value")
     }
@@ -368,7 +370,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The index of the next instruction.
+    /// Returns the index of the instruction that will be emitted next.
     fn here(&self) -> u32 {
         u32::try_from(self.program.code.len()).unwrap_or(u32::MAX)
     }
@@ -394,7 +396,8 @@ impl<'a> Compiler<'a> {
         index
     }
 
-    /// The index of a source block. All calls of its function share it.
+    /// Returns the index of a source block in the program's list of blocks. All calls of a function share the blocks of
+    /// its body.
     fn block_index(&mut self, block: &naga::Block, span: Span, what: &'static str) -> u32 {
         let next = u32::try_from(self.program.blocks.len()).unwrap_or(u32::MAX);
         let index = *self.blocks.entry(std::ptr::from_ref(block)).or_insert(next);
@@ -413,7 +416,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The type of an expression.
+    /// Returns the type of an expression.
     fn inner(&self, frame: &Frame<'a>, expression: Handle<Expression>) -> &'a TypeInner {
         frame.info[expression].ty.inner_with(&self.module.types)
     }

@@ -1,10 +1,10 @@
-//! Why a shader cannot be interpreted.
+//! The reasons why a shader cannot be interpreted.
 
-/// Why a shader was not interpreted. No finding was made.
+/// The reason why a shader was not interpreted. There are no findings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text is not valid WGSL: naga's message, with file, line and column.
+    /// The text is not valid WGSL. Contains naga's message, with file, line and column.
     #[error("{0}")]
     Wgsl(String),
     /// The shader has no such entry point.
@@ -31,12 +31,12 @@ pub enum Error {
         /// The construct, by its WGSL name.
         what: String,
     },
-    /// What is bound does not fit the shader's declaration, or nothing is bound.
+    /// The bound buffer does not fit the shader's declaration, or no buffer is bound.
     #[error("@group({group}) @binding({binding}) {name}: {ty}: {message}")]
     Binding {
-        /// `@group`.
+        /// The number of the binding's `@group`.
         group: u32,
-        /// `@binding`.
+        /// The number of the binding's `@binding`.
         binding: u32,
         /// Name of the variable.
         name: String,
@@ -45,7 +45,7 @@ pub enum Error {
         /// What is wrong and how to correct it.
         message: String,
     },
-    /// A setting has no valid meaning.
+    /// The value of a setting is invalid. The text says why.
     #[error("{0}")]
     Setting(String),
 }

@@ -1,10 +1,10 @@
-//! Where the numbers of a variable lie, and the WGSL path to each.
+//! The position of each number in a variable, and its path in WGSL (`[3].position.x`).
 
 use std::fmt::{self, Display, Formatter};
 
 use half::f16;
 
-/// The type of a number.
+/// The type of a number in a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scalar {
@@ -16,12 +16,12 @@ pub enum Scalar {
     I32,
     /// `u32`.
     U32,
-    /// `bool`, which cannot lie in a buffer.
+    /// `bool`. It cannot occur in a buffer.
     Bool,
 }
 
 impl Scalar {
-    /// Size in a buffer, in bytes.
+    /// Returns the size of a number in a buffer, in bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
@@ -30,10 +30,10 @@ impl Scalar {
         }
     }
 
-    /// The number with these bits, as text. An `f16` lies in the low 16 bits.
+    /// Returns the number with these bits, as text. An `f16` is in the low 16 bits.
     #[must_use]
     pub fn text(self, bits: u32) -> String {
-        // Only the low 16 bits count.
+        // An `f16` is in the low 16 bits.
         #[allow(clippy::cast_possible_truncation)]
         match self {
             Self::F32 => format!("{:?}", f32::from_bits(bits)),
@@ -57,8 +57,8 @@ impl Display for Scalar {
     }
 }
 
-/// The positions of a variable's numbers: byte offsets for a variable that is bound to a buffer. Workgroup memory
-/// has no layout in bytes: there, positions count scalars.
+/// The position of each number in a variable. For a variable that is bound to a buffer, a position is a byte offset.
+/// For a variable in workgroup memory, which has no layout in bytes, it is a number of scalars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout(pub(crate) Part);
 
@@ -74,7 +74,7 @@ pub(crate) enum Part {
     /// An array, or the columns of a matrix.
     Array {
         element: Box<Part>,
-        /// `None` is an array of unknown length: as many elements as are bound.
+        /// The number of elements. `None` for an array of unknown length: the bound range decides.
         count: Option<u64>,
         stride: u64,
     },
@@ -89,20 +89,21 @@ pub(crate) struct Member {
 }
 
 impl Layout {
-    /// The first number at position `at` or later: its position and type. It may lie beyond the bound range.
+    /// Returns the position and type of the first number at or after position `at`. It may lie beyond the bound range.
     #[must_use]
     pub fn number(&self, at: u64) -> Option<(u64, Scalar)> {
         self.0.number(at)
     }
 
-    /// All numbers in the first `bytes` bytes: position and type of each.
+    /// Iterates over the numbers in the first `bytes` bytes. Yields the position and type of each.
     pub fn numbers(&self, bytes: u64) -> impl Iterator<Item = (u64, Scalar)> {
         let within = move |&(at, scalar): &(u64, Scalar)| at + scalar.bytes() <= bytes;
         let next = |&(at, scalar): &(u64, Scalar)| self.number(at + scalar.bytes());
         std::iter::successors(self.number(0), next).take_while(within)
     }
 
-    /// The path of the number at position `at`, to append to the variable's name: `[3].position.x`.
+    /// Returns the path of the number at position `at`, such as `[3].position.x`. The variable's name and the path make
+    /// a WGSL expression.
     #[must_use]
     pub fn path(&self, at: u64) -> String {
         let mut path = String::new();
@@ -110,8 +111,8 @@ impl Layout {
         path
     }
 
-    /// Where the elements of the array of unknown length begin, and their stride; `None` if the variable's length is
-    /// fixed.
+    /// Returns the position of the first element of the array of unknown length, and the stride between its elements.
+    /// Returns `None` if the variable has a fixed length.
     #[must_use]
     pub fn elements(&self) -> Option<(u64, u64)> {
         self.0.elements()
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
     use crate::Shader;
 
-    /// The layout of a binding of type `ty`.
+    /// Returns the layout of a binding of type `ty`.
     fn layout(ty: &str) -> Layout {
         let text = format!(
             "enable f16;

@@ -1,5 +1,5 @@
-//! Finds bugs in a WGSL compute shader without a GPU: data races, barriers that not all invocations reach, accesses
-//! out of bounds, and reads of memory that nobody wrote.
+//! Finds bugs in a WGSL compute shader without a GPU: data races, barriers that not all invocations reach, accesses out
+//! of bounds, and reads of unwritten memory.
 //!
 //! The crate interprets an entry point invocation by invocation, over buffers that the caller supplies, and checks
 //! every access to memory that invocations share.

@@ -1,5 +1,5 @@
-//! Runs a [`Program`], one workgroup after the other. Each invocation runs up to the next barrier, then the next
-//! invocation does.
+//! Runs a [`Program`], one workgroup after the other. In a workgroup, the invocations take turns: each runs up to its
+//! next barrier or its end.
 
 mod access;
 mod atomic;
@@ -21,13 +21,13 @@ use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
 use findings::Findings;
 
-/// The content of workgroup memory that is not set to zero: a NaN.
+/// The initial word of workgroup memory that is not set to zero. As an `f32`, it is a NaN.
 const POISON: u32 = u32::MAX;
 
-/// The same for a variable that contains a `bool`, where only 0 and 1 are valid.
+/// [`POISON`] for a variable that contains a `bool`, where only 0 and 1 are valid.
 const POISONED_BOOL: u32 = 1;
 
-/// The range of a buffer that a variable is bound to, in words.
+/// The range of a buffer that is bound to a variable, in 32-bit words.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Range {
     pub(crate) buffer: usize,
@@ -35,20 +35,21 @@ pub(crate) struct Range {
     pub(crate) words: usize,
 }
 
-/// The recorded accesses of a buffer.
+/// The recorded accesses to a buffer.
 #[derive(Debug, Default)]
 struct Shadow {
-    /// One for each word, or for each half word where the program has `f16` in buffers. Empty where nothing is
-    /// written.
+    /// The plain accesses to each word, or to each half word if any buffer contains `f16`. Empty if the shader cannot
+    /// write the buffer.
     cells: Vec<Cell>,
-    /// As many as `cells` where both atomic and plain accesses are possible, else empty.
+    /// The atomic accesses to each of these locations. Empty if the shader cannot access them both by atomic and by
+    /// plain operations.
     atomics: Vec<AtomicCell>,
 }
 
 /// The state of an invocation.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// The next instruction, or the barrier at which it waits.
+    /// The index of the next instruction, or of the barrier at which the invocation waits.
     place: usize,
     iterations: u64,
     has_ended: bool,
@@ -59,7 +60,7 @@ struct State {
 enum Stop {
     Barrier,
     End,
-    /// It used up its loop budget.
+    /// The invocation exceeded its loop budget.
     Budget,
 }
 
@@ -67,12 +68,12 @@ pub(crate) struct Machine<'a> {
     program: &'a Program,
     findings: Findings<'a>,
     settings: &'a Settings,
-    /// The source of random rounding errors, for [`Rounding::Granted`].
+    /// The random number generator for [`Rounding::Granted`].
     random: Option<Rng>,
     workgroups: [u32; 3],
     /// The bound range of each variable of the program.
     ranges: Vec<Range>,
-    /// The number of elements for each of the program's indices.
+    /// For each of the program's indices: the number of elements of the indexed array.
     lengths: Vec<u32>,
     shadows: Vec<Shadow>,
     buffers: Vec<Buffer>,
@@ -81,13 +82,13 @@ pub(crate) struct Machine<'a> {
     /// The frames of all invocations, one after the other.
     frames: Vec<u32>,
     states: Vec<State>,
-    /// The last interval that began.
+    /// The number of the current interval (see [`shadow`](crate::shadow)).
     clock: u32,
     storage: Now,
     shared: Now,
     reached: Vec<bool>,
     operations: u64,
-    /// Whether all invocations of this run have ended normally.
+    /// Whether every invocation of this run has ended without an exceeded budget or a divergence.
     is_whole: bool,
 }
 
@@ -100,7 +101,7 @@ impl<'a> Machine<'a> {
         buffers: &[Buffer],
     ) -> Self {
         let program = &compiled.program;
-        // The compiler limits this number.
+        // This always fits: the compiler limits the number of invocations.
         let invocations = usize::try_from(program.invocations()).unwrap_or(usize::MAX);
         let start = Now {
             interval: 0,
@@ -137,8 +138,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs the dispatch in one order, from these contents of the buffers. Returns the contents afterwards, and
-    /// whether all invocations ended normally.
+    /// Runs the dispatch in one order, starting from these buffer contents. Returns the contents afterwards and
+    /// `is_whole`.
     pub(crate) fn run(
         &mut self,
         order: Order,
@@ -162,8 +163,8 @@ impl<'a> Machine<'a> {
         if order == Order::Backward {
             invocations.reverse();
         }
-        // Visits every workgroup once without storing a list: a constant step, coprime to the number of workgroups,
-        // modulo that number.
+        // Visits every workgroup once without storing a list: each visit adds a constant step, modulo the number of
+        // workgroups. The step is coprime to that number.
         let (first, step) = match (order, &mut random) {
             (Order::Backward, _) => (total.saturating_sub(1), total.saturating_sub(1)),
             (_, Some(random)) if total > 1 => {
@@ -177,7 +178,7 @@ impl<'a> Machine<'a> {
         for count in 0..u64::from(total) {
             let at = (u64::from(first) + count * u64::from(step)) % u64::from(total);
             let workgroup = u32::try_from(at).unwrap_or(u32::MAX);
-            // If one invocation exceeds its budget, the other workgroups would probably take as long.
+            // After an exceeded budget, end the run: other workgroups would probably take as long.
             if !self.workgroup(workgroup, &mut invocations, random.as_mut())? {
                 break;
             }
@@ -185,7 +186,8 @@ impl<'a> Machine<'a> {
         Ok((std::mem::take(&mut self.buffers), self.is_whole))
     }
 
-    /// Begins a new interval. A number that is used twice would hide races, or report wrong ones.
+    /// Begins a new interval. If the number of intervals exceeds 32 bits, this is an error: a repeated number would
+    /// hide races, or report races that do not exist.
     fn tick(&mut self) -> Result<(), Error> {
         let next = self.clock.checked_add(1).ok_or_else(|| {
             let [x, y, z] = self.workgroups;
@@ -201,7 +203,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Reports where a result differs from the first order's result.
+    /// Reports each variable whose contents differ between the first order and another order.
     pub(crate) fn compare(&mut self, orders: [Order; 2], first: &[Buffer], other: &[Buffer]) {
         for (index, variable) in self.program.variables.iter().enumerate() {
             let Range {
@@ -240,7 +242,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs all invocations of a workgroup, from barrier to barrier. Returns false if one exceeded its loop budget.
+    /// Runs all invocations of a workgroup, from barrier to barrier. Returns false if an invocation exceeded its loop
+    /// budget.
     fn workgroup(
         &mut self,
         workgroup: u32,
@@ -309,8 +312,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Lets all invocations continue if they wait at the same barrier; reports a divergence and returns false if
-    /// not.
+    /// If all invocations wait at the same barrier, lets them continue and returns true. Otherwise reports a divergence
+    /// and returns false.
     fn meet(&mut self, waiting: usize) -> Result<bool, Error> {
         let Some(first) = self.states.iter().position(|state| !state.has_ended) else {
             return Ok(false);
@@ -359,7 +362,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The first number that differs in a word of a variable: its position, type and bits.
+/// Returns the first number that differs between two values of a word: its position, its type, and the bits of both.
 fn differing(layout: &Layout, at: u64, values: [u32; 2]) -> (u64, Scalar, [u32; 2]) {
     match layout.number(at) {
         Some((first, Scalar::F16)) if first == at && values[0] << 16 == values[1] << 16 => {
@@ -369,17 +372,17 @@ fn differing(layout: &Layout, at: u64, values: [u32; 2]) -> (u64, Scalar, [u32; 
             (first, Scalar::F16, values.map(|word| word >> 16))
         }
         Some((first, scalar)) if first == at => (at, scalar, values),
-        // The padding between numbers can only be written through another binding.
+        // The word is padding between numbers. Another binding of the same buffer wrote it.
         _ => (at, Scalar::U32, values),
     }
 }
 
-/// The greatest common divisor.
+/// Returns the greatest common divisor.
 fn divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
 
-/// The coordinates of item `index` in a grid with these counts in x, y and z.
+/// Returns the coordinates of item `index` in a grid with `counts` items in x, y and z.
 pub(crate) fn position(index: u32, counts: [u32; 3]) -> [u32; 3] {
     let [x, y, _] = counts.map(|count| count.max(1));
     [index % x, index / x % y, index / x / y]
@@ -416,7 +419,7 @@ mod tests {
     use super::*;
     use crate::shader::Shader;
 
-    /// Dispatches two workgroups with a barrier each, in two orders, starting from this interval.
+    /// Dispatches two workgroups with one barrier each, in two orders. The first interval has the number `clock` + 1.
     fn run_from(clock: u32) -> Result<(), Error> {
         let text = "@compute @workgroup_size(2) fn main() { workgroupBarrier(); }";
         let kernel = Shader::parse("a.wgsl", text)?.kernel("main", &[])?;
@@ -432,7 +435,8 @@ mod tests {
 
     #[test]
     fn intervals_do_not_begin_anew() {
-        // Twice: one order, two workgroups and two barriers.
+        // Each of the two orders needs five intervals: one for the order, two for the workgroups and two for the
+        // barriers.
         let needed = 10;
         assert_eq!(run_from(u32::MAX - needed), Ok(()));
         let told = run_from(u32::MAX - needed + 1)

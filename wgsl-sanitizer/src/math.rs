@@ -28,7 +28,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// Rounds a result in single precision to this type.
+    /// Rounds a single precision result to this type. Returns the content of its slot.
     #[inline]
     pub(crate) fn round(self, value: f32) -> u32 {
         match self {
@@ -37,7 +37,7 @@ impl Number {
         }
     }
 
-    /// Rounds a result in double precision to this type.
+    /// Rounds a double precision result to this type. Returns the content of its slot.
     #[inline]
     fn round_wide(self, value: f64) -> u32 {
         #[allow(clippy::cast_possible_truncation)]
@@ -49,10 +49,11 @@ impl Number {
     }
 }
 
-/// Rounds to odd: if `value` is not a single precision number, the result is its neighbor whose last bit is set.
+/// Rounds `value` to odd: if single precision cannot represent it exactly, the result is its neighbor whose last bit is
+/// 1.
 ///
-/// A value just above or below the middle of two `f16` then stays on its side, so rounding it again gives the
-/// nearest `f16`.
+/// A value just above or below the middle between two `f16` then stays on its side of the middle. Rounding the result
+/// again, to `f16`, therefore gives the `f16` nearest to `value`.
 fn to_odd(value: f64, nearest: f32) -> f32 {
     let back = f64::from(nearest);
     if back == value {
@@ -62,12 +63,12 @@ fn to_odd(value: f64, nearest: f32) -> f32 {
     f32::from_bits((nearest.to_bits() - u32::from(is_away_from_zero)) | 1)
 }
 
-/// Functions that naga has and WGSL does not.
+/// Returns whether naga has a function that WGSL does not have.
 pub(crate) fn unsupported(function: F) -> bool {
     matches!(function, F::Outer | F::Inverse)
 }
 
-/// Whether component i of the result depends only on the components i of the arguments.
+/// Returns whether component i of the result depends only on component i of each argument.
 pub(crate) fn is_by_component(function: F) -> bool {
     !matches!(
         function,
@@ -106,7 +107,7 @@ pub(crate) fn is_by_component(function: F) -> bool {
     )
 }
 
-/// One component of the result. Missing arguments are 0.
+/// Computes one component of the result, from the bits of that component of each argument. Missing arguments are 0.
 #[inline]
 pub(crate) fn component(function: F, number: Number, arguments: [u32; 4]) -> u32 {
     match number {
@@ -116,13 +117,13 @@ pub(crate) fn component(function: F, number: Number, arguments: [u32; 4]) -> u32
     }
 }
 
-/// The most common functions come first.
+/// The `match` begins with the most common functions, for speed.
 #[inline]
 fn float(function: F, number: Number, bits: [u32; 4]) -> u32 {
     let [x, y, z, _] = bits.map(f32::from_bits);
     let value = match function {
-        // The product of two `f16` is exact in double precision. Its sum with a third is exact too, where it lies
-        // near the middle of two `f16`.
+        // The product of two `f16` is exact in double precision. The sum of the product and a third `f16` is also exact
+        // when it lies near the middle between two `f16`, where an error would change the rounding.
         F::Fma if number == Number::F16 => {
             return number.round_wide(f64::from(x) * f64::from(y) + f64::from(z));
         }
@@ -154,14 +155,14 @@ fn float(function: F, number: Number, bits: [u32; 4]) -> u32 {
     number.round(value)
 }
 
-/// A NaN gives `low`. If `low` exceeds `high`, the result is `high`.
+/// Clamps `x` to the range from `low` to `high`. A NaN gives `low`. If `low` exceeds `high`, the result is `high`.
 #[inline]
 fn clamp(x: f32, low: f32, high: f32) -> f32 {
     x.max(low).min(high)
 }
 
-/// With an exponent of ±1000, every number except 0 leaves the range of single precision, and none leaves that of
-/// double.
+/// Computes x · 2^exponent. The exponent is clamped to ±1000: there, every result except 0 is already outside the range
+/// of single precision, but still inside the range of double precision.
 fn ldexp(x: f32, exponent: i32) -> f64 {
     let exponent = i64::from(exponent.clamp(-1000, 1000));
     let power = f64::from_bits((exponent + 1023).cast_unsigned() << 52);
@@ -174,7 +175,7 @@ fn wide(function: F, x: f64, y: f64) -> f64 {
         F::Exp2 => x.exp2(),
         F::Log => x.ln(),
         F::Log2 => x.log2(),
-        // This is WGSL's definition: a power of a negative number is NaN.
+        // WGSL defines `pow` this way, so a power of a negative number is NaN.
         F::Pow => (y * x.log2()).exp2(),
         F::InverseSqrt => 1.0 / x.sqrt(),
         F::Tanh => x.tanh(),

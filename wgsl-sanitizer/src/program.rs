@@ -1,13 +1,13 @@
 //! The interpreter's program: an entry point as a list of instructions on slots.
 //!
-//! A *slot* is 32 bits of an invocation's frame. A scalar takes one slot. Vectors, matrices, arrays and structs
-//! store their scalars in consecutive slots, without padding. An `f16` is stored as the `f32` with the same value.
-//! Functions are inlined, which works because WGSL has no recursion. So an instruction also identifies the calls
-//! that lead to it.
+//! A *slot* is 32 bits of an invocation's frame. A scalar takes one slot. Vectors, matrices, arrays and structs store
+//! their scalars in consecutive slots, without padding. An `f16` is stored as the `f32` with the same value. Functions
+//! are inlined, which is possible because WGSL has no recursion. Each instruction therefore belongs to one chain of
+//! calls.
 //!
-//! A pointer is known at compile time, except for indices that are not constant. Their contribution is computed into
-//! three slots: the offset, or [`BAD`] if an index was out of bounds, followed by that index and the length it
-//! exceeded.
+//! The compiler knows a pointer except for its non-constant indices. The program computes the offset that they add,
+//! into three slots: the offset, or [`BAD`] if an index was out of bounds; that index; and the length of the indexed
+//! value.
 
 mod atomic;
 
@@ -22,14 +22,14 @@ use crate::shader::Binding;
 use crate::source::Source;
 pub(crate) use atomic::{Atomic, AtomicOperation, AtomicUpdate};
 
-/// The offset of a pointer with an index out of bounds.
+/// In place of an offset: an index of the pointer was out of bounds.
 pub(crate) const BAD: u32 = u32::MAX;
-/// The same as [`BAD`], for an index of a signed type.
+/// [`BAD`] for an index of a signed type.
 pub(crate) const BAD_SIGNED: u32 = u32::MAX - 1;
-/// No slot.
+/// In place of a slot or an index: there is none.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Slots of the built-in values, at the start of the frame.
+/// The slots of the built-in values. They are the first slots of the frame.
 pub(crate) mod builtin {
     pub(crate) const LOCAL_ID: u32 = 0;
     pub(crate) const LOCAL_INDEX: u32 = 3;
@@ -39,7 +39,7 @@ pub(crate) mod builtin {
     pub(crate) const COUNT: u32 = 13;
 }
 
-/// A unary operation, on each component.
+/// A unary operation, which is applied to each component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unary {
     NegateFloat,
@@ -53,7 +53,7 @@ pub(crate) enum Unary {
     HalfToSigned,
     HalfToUnsigned,
     FloatToBool,
-    /// Reports a value that is out of the range of `f16`.
+    /// Converts to `f16`, and reports a value that is outside the range of `f16`.
     FloatToHalf,
     SignedToFloat,
     UnsignedToFloat,
@@ -63,7 +63,7 @@ pub(crate) enum Unary {
     IsInf,
 }
 
-/// A binary operation, on each component.
+/// A binary operation, which is applied to each component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binary {
     AddFloat,
@@ -116,10 +116,11 @@ impl Binary {
     }
 }
 
-/// Operands of type `u32` are slots, unless their comment says otherwise.
+/// An instruction. Operands of type `u32` are indices of slots, unless a comment says otherwise. `count` is a number of
+/// slots. Memory is accessed at the constant offset `at` plus the offset in slot `dynamic`, if that is not [`NONE`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Instruction {
-    /// `to` is the index of an instruction, in all jumps.
+    /// In a jump, `to` is the index of the target instruction.
     Jump {
         to: u32,
     },
@@ -131,25 +132,26 @@ pub(crate) enum Instruction {
         condition: u32,
         to: u32,
     },
-    /// `table` is an index into [`Program::switches`].
+    /// Jumps to the case of a `switch`. `table` is an index into [`Program::switches`].
     Switch {
         selector: u32,
         table: u32,
     },
-    /// Sets a loop's counter to zero, where the loop begins or ends.
+    /// Sets a loop's iteration counter to zero. Emitted where the loop begins and where it ends.
     ResetLoop {
         counter: u32,
     },
-    /// Starts the next iteration of a loop.
+    /// Adds 1 to a loop's iteration counter, and jumps to the start of the loop's body.
     Repeat {
         counter: u32,
         to: u32,
     },
-    /// Enters a block of the source.
+    /// Records that a block of the source was reached: `block` is an index into [`Program::blocks`].
     Enter {
         block: u32,
     },
-    /// `loops` is an index into [`Program::loops`]: the counters of all loops around the barrier.
+    /// Waits for the workgroup's other invocations. `loops` is an index into [`Program::loops`]: the counters of all
+    /// loops around the barrier.
     Barrier {
         storage: bool,
         workgroup: bool,
@@ -171,7 +173,7 @@ pub(crate) enum Instruction {
         to: u32,
         count: u32,
     },
-    /// Copies the components whose condition is true.
+    /// Copies each component whose condition is true. If `each` is false, one condition applies to all components.
     TakeIf {
         count: u8,
         each: bool,
@@ -188,13 +190,13 @@ pub(crate) enum Instruction {
     Binary {
         operation: Binary,
         count: u8,
-        /// Whether the numbers are `f16`. Another instruction rounds the result.
+        /// Whether the operands are `f16`. The result is in single precision; the next instruction rounds it to `f16`.
         is_half: bool,
         to: u32,
         left: u32,
         right: u32,
     },
-    /// A product of matrices: the rows of `left` and the columns of `right` have `inner` scalars.
+    /// Multiplies matrices. Each row of `left` and each column of `right` has `inner` scalars.
     Product {
         rows: u8,
         inner: u8,
@@ -203,7 +205,7 @@ pub(crate) enum Instruction {
         left: u32,
         right: u32,
     },
-    /// [`Product`](Self::Product) for `f16`. An extra field there would make every instruction longer.
+    /// [`Product`](Self::Product) for `f16`. One more field in `Product` would make every instruction larger.
     ProductHalves {
         rows: u8,
         inner: u8,
@@ -222,18 +224,18 @@ pub(crate) enum Instruction {
         to: u32,
         from: u32,
     },
-    /// `call` is an index into [`Program::calls`].
+    /// Calls a built-in function. `call` is an index into [`Program::calls`].
     Call {
         call: u32,
         to: u32,
     },
-    /// `pick` is an index into [`Program::picks`].
+    /// Copies an element of a value. `pick` is an index into [`Program::picks`].
     Pick {
         pick: u32,
         to: u32,
     },
 
-    /// `index` is an index into [`Program::indices`].
+    /// Adds a non-constant index to a pointer's offset. `index` is an index into [`Program::indices`].
     Index {
         index: u32,
         to: u32,
@@ -262,8 +264,8 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// `at` and the dynamic offset are in bytes, `count` in words; `variable` is an index into
-    /// [`Program::variables`].
+    /// `count` is a number of 32-bit words. For buffers, `variable` is an index into [`Program::variables`], and
+    /// offsets are in bytes.
     LoadBuffer {
         count: u8,
         variable: u16,
@@ -278,7 +280,7 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// [`LoadBuffer`](Self::LoadBuffer) for `count` numbers of 16 bits.
+    /// [`LoadBuffer`](Self::LoadBuffer) for `count` numbers of 16 bits each.
     LoadHalves {
         count: u8,
         variable: u16,
@@ -293,25 +295,26 @@ pub(crate) enum Instruction {
         at: u32,
         dynamic: u32,
     },
-    /// Counts as a write of a whole vector of `count` slots: a write of one component may write the others too.
+    /// Records a write to `count` slots: a vector. Emitted before a write to one component, because a GPU may then
+    /// write the whole vector.
     TouchWorkgroup {
         count: u16,
         at: u32,
         dynamic: u32,
     },
-    /// [`TouchWorkgroup`](Self::TouchWorkgroup) for a buffer, with `count` in bytes.
+    /// [`TouchWorkgroup`](Self::TouchWorkgroup) for a buffer. Here, `count` is in bytes.
     TouchBuffer {
         count: u8,
         variable: u16,
         at: u32,
         dynamic: u32,
     },
-    /// `atomic` is an index into [`Program::atomics`].
+    /// Runs an atomic operation. `atomic` is an index into [`Program::atomics`].
     Atomic {
         atomic: u32,
         to: u32,
     },
-    /// The length of an array; `length` is an index into [`Program::lengths`].
+    /// Computes the length of an array. `length` is an index into [`Program::lengths`].
     Length {
         length: u32,
         to: u32,
@@ -323,43 +326,43 @@ pub(crate) enum Instruction {
 pub(crate) struct Call {
     pub(crate) function: MathFunction,
     pub(crate) number: Number,
-    /// Slots of the result.
+    /// The number of slots of the result.
     pub(crate) count: u32,
-    /// Whether component i of the result depends only on the components i of the arguments.
+    /// Whether component i of the result depends only on component i of each argument.
     pub(crate) by_component: bool,
     pub(crate) columns: usize,
-    /// Slot and count of each argument.
+    /// For each argument: its first slot, and its number of slots.
     pub(crate) arguments: Vec<(u32, u32)>,
 }
 
-/// An element of a value, by an index that is not constant.
+/// Selects an element of a value by an index that is not constant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pick {
     pub(crate) from: u32,
     pub(crate) index: u32,
     pub(crate) is_signed: bool,
-    /// The number of elements, and the slots of each.
+    /// `length` is the number of elements, `size` the number of slots per element.
     pub(crate) length: u32,
     pub(crate) size: u32,
 }
 
-/// An index that is not constant, and what it adds to an offset.
+/// An index that is not constant. It adds `index · stride` to an offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Index {
-    /// The offset so far, or [`NONE`].
+    /// The slot of the offset that earlier indices gave, or [`NONE`] for the first index.
     pub(crate) from: u32,
     pub(crate) index: u32,
     pub(crate) is_signed: bool,
-    /// In bytes for buffers, in slots elsewhere.
+    /// The distance between elements: in bytes for buffers, otherwise in slots.
     pub(crate) stride: u32,
     pub(crate) length: Length,
 }
 
-/// How many elements an array has.
+/// The number of elements of an array.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Length {
     Fixed(u32),
-    /// As many elements as fit in the bound range, from byte `at` on.
+    /// As many elements as fit in the bound range of `variable`, from byte `at` on.
     Bound {
         variable: u16,
         at: u32,
@@ -372,40 +375,40 @@ pub(crate) enum Length {
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) space: Space,
-    /// For a buffer: an index into [`Program::bindings`].
+    /// For a buffer: an index into [`Program::bindings`]. `None` for workgroup memory.
     pub(crate) binding: Option<usize>,
     /// For workgroup memory: its first slot.
     pub(crate) slot: u32,
-    /// Whether the shader may write it.
+    /// Whether the shader can write the variable.
     pub(crate) is_writable: bool,
 }
 
-/// A variable, as messages name it.
+/// A variable's name in messages, with its address space and layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
     pub(crate) text: Cow<'static, str>,
     pub(crate) space: Space,
-    /// For variables that invocations share.
+    /// The layout; `None` for a variable that only one invocation can access.
     pub(crate) layout: Option<Layout>,
 }
 
 impl Name {
-    /// The location at `at`, as a WGSL expression. `at` is in bytes for a buffer, in slots for workgroup memory.
+    /// Returns the WGSL expression for the location at offset `at` (bytes for a buffer, slots for workgroup memory).
     pub(crate) fn location(&self, at: u64) -> String {
         let path = self.layout.as_ref().map(|layout| layout.path(at));
         format!("{}{}", self.text, path.unwrap_or_default())
     }
 }
 
-/// A call of a function.
+/// The place in the source of a call that was inlined.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallSite {
     pub(crate) span: Span,
-    /// The call that contains this one: an index into [`Program::call_sites`], or [`NONE`].
+    /// The call of the function that contains this call: an index into [`Program::call_sites`], or [`NONE`].
     pub(crate) outer: u32,
 }
 
-/// The source of an instruction.
+/// The place in the source of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Site {
     pub(crate) span: Span,
@@ -417,11 +420,11 @@ pub(crate) struct Site {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Program {
     pub(crate) code: Vec<Instruction>,
-    /// For each instruction, an index into [`sites`](Self::sites).
+    /// For each instruction: an index into [`sites`](Self::sites).
     pub(crate) site_of: Vec<u32>,
     pub(crate) sites: Vec<Site>,
     pub(crate) names: Vec<Name>,
-    /// For each instruction, an index into [`call_sites`](Self::call_sites), or [`NONE`] in the entry point itself.
+    /// For each instruction: an index into [`call_sites`](Self::call_sites), or [`NONE`] in the entry point itself.
     pub(crate) call_of: Vec<u32>,
     pub(crate) call_sites: Vec<CallSite>,
     pub(crate) switches: Vec<(Vec<(u32, u32)>, u32)>,
@@ -434,27 +437,27 @@ pub(crate) struct Program {
     pub(crate) variables: Vec<Variable>,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) blocks: Vec<Block>,
-    /// Values of the constants, which start at slot [`builtin::COUNT`].
+    /// The words of the constants. They are in the frame from slot [`builtin::COUNT`] on.
     pub(crate) constants: Vec<u32>,
-    /// Slots of an invocation's frame, and of workgroup memory.
+    /// Numbers of slots: of an invocation's frame (`frame`), and of workgroup memory (`workgroup_slots`).
     pub(crate) frame: u32,
     pub(crate) workgroup_slots: u32,
-    /// Slots of the variables in workgroup memory that contain a `bool`.
+    /// The ranges of slots of the workgroup variables that contain a `bool`.
     pub(crate) bools: Vec<std::ops::Range<u32>>,
     pub(crate) workgroup_size: [u32; 3],
-    /// Whether buffers contain 16-bit numbers.
+    /// Whether any buffer contains `f16`.
     pub(crate) has_halves: bool,
     pub(crate) entry: String,
 }
 
 impl Program {
-    /// Invocations of a workgroup.
+    /// Returns the number of invocations per workgroup.
     pub(crate) fn invocations(&self) -> u64 {
         product(self.workgroup_size)
     }
 }
 
-/// The product of three counts in x, y and z.
+/// Returns the product of three counts in x, y and z.
 pub(crate) fn product(counts: [u32; 3]) -> u64 {
     counts
         .into_iter()
@@ -462,7 +465,7 @@ pub(crate) fn product(counts: [u32; 3]) -> u64 {
         .fold(1, u64::saturating_mul)
 }
 
-/// A compiled entry point with its source.
+/// A compiled entry point with its source text.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) program: Program,

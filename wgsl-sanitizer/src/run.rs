@@ -1,4 +1,4 @@
-//! Runs a dispatch and reports on it.
+//! Runs a dispatch in each order, and reports its problems.
 
 use crate::buffer::Buffer;
 use crate::error::Error;
@@ -8,15 +8,17 @@ use crate::report::Report;
 use crate::settings::{Bound, Dispatch, Rounding, Settings};
 use crate::shader::Kernel;
 
-/// The most workgroups in one dimension (WebGPU's limit), and in all (the interpreter's limit).
+/// The maximum number of workgroups in one dimension (WebGPU's limit), and in total (the interpreter's limit).
 const MOST_WORKGROUPS: u32 = 65_535;
 const MOST_IN_ALL: u32 = 1 << 24;
 
-/// The most bytes at one binding: an offset then fits in 32 bits, below the values that mark it as out of bounds.
+/// The maximum size of a bound range, in bytes. Every offset then fits in 32 bits, and is less than the two values that
+/// mark an index out of bounds.
 const MOST_BYTES: u64 = 1 << 31;
 
-/// Interprets a dispatch once in each order of [`Settings::orders`], and reports what is wrong. Every run starts
-/// from the given contents of the buffers; afterwards the buffers hold the result of the first order.
+/// Interprets a dispatch once in each order of [`Settings::orders`], and reports the problems that it finds. Every run
+/// starts from the given contents of `buffers`. At the end, `buffers` has the contents after the run in the first
+/// order.
 ///
 /// # Errors
 /// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, lies outside its
@@ -51,7 +53,7 @@ pub fn sanitize(
     let (result, is_whole) = machine.run(first, buffers)?;
     for &order in others {
         let (other, is_other_whole) = machine.run(order, buffers)?;
-        // A run that ended early has only a part of its result, and random rounding makes results differ in any
+        // A run that ended early has written only a part of its results. With random rounding, results differ in any
         // case.
         if is_whole && is_other_whole && settings.rounding == Rounding::Nearest {
             machine.compare([first, order], &result, &other);
@@ -61,7 +63,7 @@ pub fn sanitize(
     Ok(machine.report())
 }
 
-/// The bound range of each variable of a program.
+/// Returns the bound range of each variable of a program, after checking it.
 fn ranges(program: &Program, dispatch: &Dispatch, buffers: &[Buffer]) -> Result<Vec<Range>, Error> {
     let variables = program.variables.iter();
     let range = |binding: Option<usize>| {

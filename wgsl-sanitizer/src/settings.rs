@@ -1,17 +1,17 @@
-//! What is run, and with which settings.
+//! Dispatches, bindings and settings.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use fastrand::Rng;
 
-/// A binding, and the buffer that is bound to it.
+/// A buffer, or a range of it, that is bound to a binding of the shader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bound {
-    /// `@group`.
+    /// The number of the binding's `@group`.
     pub group: u32,
-    /// `@binding`.
+    /// The number of the binding's `@binding`.
     pub binding: u32,
     /// Index of the buffer, in the buffers that [`sanitize`](crate::sanitize) takes.
     pub buffer: usize,
@@ -19,20 +19,21 @@ pub struct Bound {
     pub bytes: Option<Range<u64>>,
 }
 
-/// One dispatch: its number of workgroups, and its bindings.
+/// A dispatch: its number of workgroups, and its bindings.
 ///
-/// Two bindings may share a buffer. A race is found across both.
+/// Two bindings may share a buffer. A race between an access through one binding and an access through the other is
+/// found too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dispatch {
-    /// Workgroups in x, y and z.
+    /// Number of workgroups in x, y and z.
     pub workgroups: [u32; 3],
-    /// Buffers that are bound.
+    /// The bound buffers.
     pub bindings: Vec<Bound>,
 }
 
 impl Dispatch {
-    /// A dispatch of this many workgroups in x, y and z, with nothing bound.
+    /// Creates a dispatch of this many workgroups in x, y and z, without bindings.
     #[must_use]
     pub const fn new(workgroups: [u32; 3]) -> Self {
         Self {
@@ -41,13 +42,13 @@ impl Dispatch {
         }
     }
 
-    /// Binds a whole buffer, by its index among the buffers.
+    /// Binds a whole buffer. `buffer` is its index in the buffers that [`sanitize`](crate::sanitize) takes.
     #[must_use]
     pub fn bind(self, group: u32, binding: u32, buffer: usize) -> Self {
         self.bound(group, binding, buffer, None)
     }
 
-    /// Binds a range of a buffer, in bytes. Both ends must be multiples of 4.
+    /// Binds a range of a buffer, in bytes. Both ends of the range must be multiples of 4.
     #[must_use]
     pub fn bind_range(self, group: u32, binding: u32, buffer: usize, bytes: Range<u64>) -> Self {
         self.bound(group, binding, buffer, Some(bytes))
@@ -64,15 +65,15 @@ impl Dispatch {
     }
 }
 
-/// The order in which workgroups run, and in which the invocations of a workgroup run between two barriers.
+/// The order in which the interpreter runs the workgroups, and the invocations of a workgroup between two barriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Order {
-    /// From the first to the last.
+    /// In ascending order of their indices.
     Forward,
-    /// From the last to the first.
+    /// In descending order of their indices.
     Backward,
-    /// A random order with this seed; the invocations are shuffled again after each barrier.
+    /// In a random order with this seed. The invocations are shuffled again after each barrier.
     Random(u64),
 }
 
@@ -90,28 +91,30 @@ impl Display for Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rounding {
-    /// To nearest, as in IEEE 754. Built-in functions are as exact as `f32` allows.
+    /// Results are rounded to the nearest number, as in IEEE 754. Built-in functions are computed as exactly as `f32`
+    /// allows.
     Nearest,
     /// Each result has a random error within the accuracy that WGSL requires of the operation (section "Floating
     /// Point Accuracy" of its specification). The value is the seed. Results that differ between several such runs
     /// may differ between two devices: this is stochastic arithmetic, by Vignes (1993) and Parker (1997).
     ///
-    /// A sum, a difference or a product is the exact result if the type can represent it, and otherwise one of the
-    /// two nearest numbers. The same holds for each sum and product inside `dot`, `fma` and products of matrices.
-    /// Another built-in function of several steps, such as `mix`, gets one error for the whole result, in units in
-    /// the last place of the result. Conversions round to nearest. A finite result never becomes infinite.
+    /// A sum, a difference or a product is the exact result if the type can represent it. Otherwise it is one of the
+    /// two neighbors of the exact result. The same holds for each sum and product inside `dot`, `fma` and products of
+    /// matrices. Every other built-in function of several steps, such as `mix`, gets one error for the whole result,
+    /// measured in units in the last place of that result. Conversions round to nearest. A finite result never becomes
+    /// infinite.
     ///
-    /// Every order starts again from the seed, but its random numbers go to other invocations. Its results therefore
-    /// differ from the first order's by rounding alone, so they are not compared.
+    /// Every order starts with the same seed, but the invocations then get different random numbers. The results of two
+    /// orders would therefore differ because of the rounding, so the interpreter does not compare them.
     Granted(u64),
 }
 
 /// The result of a comparison of floats when an operand is NaN.
 ///
 /// In IEEE 754, every such comparison is false, except `!=`. WGSL lets a compiler assume that there is no NaN and no
-/// infinity (section "Floating Point Evaluation"), so a device may take such a comparison either way: `select(x,
-/// 0.0, x <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. A result that is the same in all
-/// [`ways`](Self::ways) depends on no such comparison. A kernel that must recognize a NaN has to test its bits.
+/// infinity (section "Floating Point Evaluation"), so a device may take such a comparison either way: `select(x, 0.0, x
+/// <= 0.0)` may become `max(x, 0.0)`, which is 0 where `x` is NaN. If a result is the same with all settings of
+/// [`ways`](Self::ways), it depends on no such comparison. A kernel that must recognize a NaN has to test its bits.
 ///
 /// The setting applies to every comparison, including `!=`, and to the comparisons that define `min`, `max`,
 /// `clamp`, `saturate`, `sign`, `step`, `smoothstep`, `faceForward`, `refract` and `bool(x)`. For example, `max(x,
@@ -144,33 +147,35 @@ pub enum Rounding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NanComparisons {
-    /// As in IEEE 754; `min`, `max` and `clamp` prefer the operand that is not NaN.
+    /// As in IEEE 754. If one operand of `min`, `max` or `clamp` is NaN, the result is the other operand.
     Ieee754,
     /// Every comparison with NaN is true.
     AllTrue,
     /// Every comparison with NaN is false.
     AllFalse,
-    /// All true or all false at each place of the source, by this seed: a compiler decides each place on its own. A
-    /// kernel that needs two comparisons may be right when both have the same result, and wrong when their results
-    /// differ.
+    /// At each place in the source, all comparisons with NaN are true or all are false. The seed decides for each
+    /// place, as a compiler may decide differently for each place. With this setting, a kernel with two comparisons is
+    /// also tested with different results of the two.
     ByPlace(u64),
 }
 
 impl NanComparisons {
-    /// Settings to try in turn: IEEE 754, all true, all false, and by place with the seeds 0 to `seeds` − 1.
+    /// Iterates over settings to try one after the other: [`Ieee754`](Self::Ieee754), [`AllTrue`](Self::AllTrue),
+    /// [`AllFalse`](Self::AllFalse), and [`ByPlace`](Self::ByPlace) with the seeds 0 to `seeds` − 1.
     pub fn ways(seeds: u64) -> impl Iterator<Item = Self> {
         let alike = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
         alike.into_iter().chain((0..seeds).map(Self::ByPlace))
     }
 
-    /// The result of a comparison with NaN at the instruction `place`; `None` means as in IEEE 754.
+    /// Returns the result of a comparison with NaN at the instruction with index `place`. `None` means as in IEEE 754.
     #[inline]
     pub(crate) fn outcome(self, place: usize) -> Option<bool> {
         match self {
             Self::Ieee754 => None,
             Self::AllTrue => Some(true),
             Self::AllFalse => Some(false),
-            // Neighboring seeds start similar random streams: spread the seed's bits, and skip the first number.
+            // Consecutive seeds begin with similar random numbers. So spread the bits of the seed, and skip the first
+            // number.
             Self::ByPlace(seed) => {
                 let place = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let mut random = Rng::with_seed(seed.rotate_left(32) ^ place);
@@ -185,18 +190,19 @@ impl NanComparisons {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Whether workgroup memory starts as zeros, as in WebGPU. Set it to false where a program turns this off
-    /// (`zero_initialize_workgroup_memory: false` in wgpu): a read before the first write is then reported. Default:
-    /// true.
+    /// Whether workgroup memory is zero at the start of a workgroup, as in WebGPU. Set this to false if the program
+    /// turns the zeros off (`zero_initialize_workgroup_memory: false` in wgpu): a read before the first write is then
+    /// reported. Default: true.
     pub zero_workgroup_memory: bool,
-    /// Orders of the invocations; the dispatch is run once in each. Default: forward, backward and `random:0`.
+    /// Orders of the invocations. The dispatch is run once in each order. Default: forward, backward and random with
+    /// seed 0.
     pub orders: Vec<Order>,
-    /// The most loop iterations of one invocation, over all its loops. An invocation that exceeds them is reported,
-    /// and the run ends. Default: 1,000,000.
+    /// The maximum number of loop iterations of an invocation, summed over all its loops. An invocation that exceeds
+    /// this number is reported, and the run ends. Default: 1,000,000.
     pub loop_budget: u64,
     /// How floats are rounded. Default: to nearest.
     pub rounding: Rounding,
-    /// The result of comparisons with NaN. Default: as in IEEE 754.
+    /// The results of comparisons with NaN. Default: as in IEEE 754.
     pub nan_comparisons: NanComparisons,
 }
 
@@ -213,7 +219,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Sets whether workgroup memory starts as zeros.
+    /// Sets whether workgroup memory is zero at the start of a workgroup.
     #[must_use]
     pub fn zero_workgroup_memory(self, zero_workgroup_memory: bool) -> Self {
         Self {
@@ -222,7 +228,7 @@ impl Settings {
         }
     }
 
-    /// Sets the orders.
+    /// Sets the orders of the invocations.
     #[must_use]
     pub fn orders(self, orders: impl IntoIterator<Item = Order>) -> Self {
         Self {
@@ -231,7 +237,7 @@ impl Settings {
         }
     }
 
-    /// Sets the most loop iterations of an invocation.
+    /// Sets the maximum number of loop iterations of an invocation.
     #[must_use]
     pub fn loop_budget(self, loop_budget: u64) -> Self {
         Self {
@@ -246,7 +252,7 @@ impl Settings {
         Self { rounding, ..self }
     }
 
-    /// Sets the result of comparisons with NaN.
+    /// Sets the results of comparisons with NaN.
     #[must_use]
     pub fn nan_comparisons(self, nan_comparisons: NanComparisons) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! From WGSL text to a kernel that can be interpreted.
+//! Parses WGSL text, and compiles its entry points for the interpreter.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// Parses a text. The file name is used in messages.
+    /// Parses the text of a shader. Messages contain the file name `file`.
     ///
     /// # Errors
     /// [`Error::Wgsl`] when the text is not valid WGSL.
@@ -31,8 +31,8 @@ impl Shader {
         Self::join(&[(file, source)])
     }
 
-    /// Parses a shader that is split over several files: pairs of name and text, joined in their order. Findings
-    /// name the file, and count lines within it.
+    /// Parses a shader that is split over several files. `files` are pairs of a file name and its text; the texts are
+    /// joined in this order. Findings give the file name, and the line number in that file.
     ///
     /// # Errors
     /// [`Error::Wgsl`] when the joined text is not valid WGSL.
@@ -50,7 +50,7 @@ impl Shader {
                 &error.emit_to_string_with_path(text, &source.names()),
             ))
         })?;
-        // The interpreter itself checks that all invocations reach a barrier.
+        // naga's check that all invocations reach a barrier is off: the interpreter checks this itself.
         let flags = ValidationFlags::all() - ValidationFlags::CONTROL_FLOW_UNIFORMITY;
         let info = Validator::new(flags, Capabilities::all())
             .validate(&module)
@@ -69,19 +69,19 @@ impl Shader {
         })
     }
 
-    /// Names of the compute entry points.
+    /// Iterates over the names of the compute entry points.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         let entries = self.module.entry_points.iter();
         let entries = entries.filter(|entry| entry.stage == ShaderStage::Compute);
         entries.map(|entry| &*entry.name)
     }
 
-    /// Compiles an entry point with values for its `override` constants. A constant is given by its name, or by its
+    /// Compiles an entry point with values for its `override` constants. The text of a constant is its name, or its
     /// number if it has an `@id`.
     ///
     /// # Errors
-    /// [`Error::Entry`] for an unknown entry point, [`Error::Constant`] for wrong constants, and
-    /// [`Error::Unsupported`] for constructs that the interpreter does not support.
+    /// [`Error::Entry`] for an unknown entry point, [`Error::Constant`] for a missing, unknown or invalid constant, and
+    /// [`Error::Unsupported`] for a construct that the interpreter does not support.
     pub fn kernel(&self, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
         if !self.entries().any(|name| name == entry) {
             return Err(Error::Entry {
@@ -113,7 +113,8 @@ impl Shader {
     }
 }
 
-/// A message of naga. If the text comes from several files, the place in its own file is put in front.
+/// Returns a message of naga. If the shader has several files, the message starts with the place in the right file,
+/// because naga only knows the joined text.
 fn told(source: &Source, span: naga::Span, message: &str) -> String {
     let place = source.place(span);
     if span.is_defined() && source.is_joined() {
@@ -123,15 +124,15 @@ fn told(source: &Source, span: naga::Span, message: &str) -> String {
     }
 }
 
-/// How a shader may use a binding.
+/// The address space and access mode of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindingKind {
-    /// `var<uniform>`.
+    /// A uniform buffer, `var<uniform>`.
     Uniform,
-    /// `var<storage, read>`.
+    /// A storage buffer that the shader only reads, `var<storage, read>`.
     Read,
-    /// `var<storage, read_write>`.
+    /// A storage buffer that the shader reads and writes, `var<storage, read_write>`.
     ReadWrite,
 }
 
@@ -139,46 +140,47 @@ pub enum BindingKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Binding {
-    /// `@group`.
+    /// The number of the binding's `@group`.
     pub group: u32,
-    /// `@binding`.
+    /// The number of the binding's `@binding`.
     pub binding: u32,
     /// Name of the variable.
     pub name: String,
-    /// How the shader may use it.
+    /// Address space and access mode.
     pub kind: BindingKind,
     /// Type of the variable, in WGSL.
     pub ty: String,
-    /// Where the variable's numbers lie, in bytes.
+    /// The positions of the variable's numbers, in bytes.
     pub layout: Layout,
-    /// The fewest bytes that may be bound. An array of unknown length counts as one element.
+    /// The minimum size of the bound range, in bytes. An array of unknown length counts as one element.
     pub least_bytes: u64,
 }
 
-/// An entry point, compiled for the interpreter. Cloning is cheap.
+/// An entry point that is compiled for the interpreter. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Kernel(pub(crate) Arc<Compiled>);
 
 impl Kernel {
-    /// Name of the entry point.
+    /// Returns the name of the entry point.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.0.program.entry
     }
 
-    /// `@workgroup_size`.
+    /// Returns the `@workgroup_size` in x, y and z.
     #[must_use]
     pub fn workgroup_size(&self) -> [u32; 3] {
         self.0.program.workgroup_size
     }
 
-    /// The bindings that the entry point uses, directly or through functions, sorted by group and number.
+    /// Returns the bindings that the entry point uses, directly or in functions that it calls. They are sorted by group
+    /// and then by binding number.
     #[must_use]
     pub fn bindings(&self) -> &[Binding] {
         &self.0.program.bindings
     }
 
-    /// The basic blocks of the entry point, and of the functions that it calls.
+    /// Returns the basic blocks of the entry point and of the functions that it calls.
     #[must_use]
     pub fn blocks(&self) -> &[Block] {
         &self.0.program.blocks

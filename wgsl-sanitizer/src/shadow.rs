@@ -1,27 +1,28 @@
-//! The history of each location of shared memory: its last writer and two readers.
+//! The access history of each location in shared memory: the last writer and two readers. Races are found with it.
 //!
-//! Time is counted in *intervals*. A clock advances by one whenever a workgroup starts and whenever one passes a
-//! barrier. Within a workgroup, each `workgroupBarrier` ends an interval for workgroup memory, and each
-//! `storageBarrier` ends one for storage. Two accesses are ordered if the same invocation makes both, or if they lie
-//! in different intervals of one workgroup. Nothing orders the workgroups of a dispatch.
+//! Time is counted in *intervals*. A clock advances by one whenever a workgroup starts and whenever a workgroup passes
+//! a barrier. Workgroup memory and storage have separate current intervals: a `workgroupBarrier` starts a new interval
+//! for workgroup memory, and a `storageBarrier` starts one for storage. Two accesses are ordered if the same invocation
+//! makes both, or if they lie in different intervals of one workgroup. Nothing orders the workgroups of a dispatch.
 //!
-//! A location therefore needs a constant number of words, however many accesses it sees. This is the idea of
-//! `HiRace` (Jacobson, Burtscher and Gopalakrishnan, arXiv 2401.04701). One writer is enough: a second writer that
-//! is not ordered with it is already a race. Two readers are enough: any writer differs from at least one of them. A
-//! reader of another workgroup is kept once it is seen, because nothing orders a later writer with it.
+//! The history of a location therefore has constant size, however many accesses there are. This is the idea of `HiRace`
+//! (Jacobson, Burtscher and Gopalakrishnan, arXiv 2401.04701). One writer is enough, because a second writer that is
+//! not ordered with the first is already a race. Two readers by different invocations are enough, because a later
+//! writer differs from at least one of them. The history keeps a reader from an earlier workgroup, because nothing
+//! orders it with a later writer.
 
-/// The bits of [`Entry::who`] for the instruction's place. The other bits are the invocation's index in its
-/// workgroup.
+/// Number of bits of [`Entry::who`] for the index of the instruction. The other bits are for the index of the
+/// invocation in its workgroup.
 const PLACE_BITS: u32 = 22;
 
-/// The most instructions of a program, and the most invocations of a workgroup, that fit in [`Entry::who`].
+/// The maximum number of instructions of a program, and of invocations of a workgroup, that fit in [`Entry::who`].
 pub(crate) const MOST_INSTRUCTIONS: usize = 1 << PLACE_BITS;
 pub(crate) const MOST_INVOCATIONS: u32 = 1 << (u32::BITS - PLACE_BITS);
 
 /// An access: the invocation, the instruction and the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
-    /// 0 means no access.
+    /// The interval of the access. 0 means that there was no access.
     interval: u32,
     who: u32,
 }
@@ -47,20 +48,20 @@ impl Entry {
     }
 }
 
-/// The current interval, with the bounds that decide which past accesses count.
+/// The current interval, with the bounds that decide which past accesses can race with a current one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     /// The current interval.
     pub(crate) interval: u32,
     /// The first interval of this workgroup.
     pub(crate) workgroup: u32,
-    /// The first interval that counts: the first of this dispatch for storage, of this workgroup for workgroup
-    /// memory.
+    /// The first interval whose accesses count. For storage, it is the first interval of this run; for workgroup
+    /// memory, the first interval of this workgroup.
     pub(crate) floor: u32,
 }
 
 impl Now {
-    /// Whether nothing orders `past` with a current access by `invocation`.
+    /// Returns whether `past` and a current access by `invocation` are unordered.
     #[inline]
     fn conflicts(self, past: Entry, invocation: u32) -> bool {
         past.interval >= self.floor
@@ -69,7 +70,8 @@ impl Now {
     }
 }
 
-/// Two accesses of one kind, by different workgroups or invocations if there were any.
+/// Two past accesses of one kind (read or write). They are by different workgroups or invocations, if such accesses
+/// have occurred.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pair {
     last: Entry,
@@ -99,7 +101,7 @@ impl Pair {
     }
 }
 
-/// The plain accesses of a location.
+/// The history of the plain (not atomic) accesses to a location.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cell {
     writer: Entry,
@@ -107,7 +109,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Records a read. Returns an earlier write that is not ordered with it.
+    /// Records a read. If an earlier write races with it, returns that write.
     #[inline]
     pub(crate) fn read(&mut self, now: Now, entry: Entry) -> Option<Entry> {
         self.readers.note(now, entry);
@@ -115,7 +117,7 @@ impl Cell {
         now.conflicts(writer, entry.invocation()).then_some(writer)
     }
 
-    /// Records a write. Returns an earlier access that is not ordered with it, and whether that access is a write.
+    /// Records a write. If an earlier access races with it, returns that access, and whether it is a write.
     #[inline]
     pub(crate) fn write(&mut self, now: Now, entry: Entry) -> Option<(Entry, bool)> {
         let found = self.conflict_of_write(now, entry.invocation());
@@ -123,7 +125,8 @@ impl Cell {
         found
     }
 
-    /// The access that races with a write, without recording the write. Atomic writes use it.
+    /// Returns an access that races with a write, and whether it is a write. Does not record the write itself, so
+    /// atomic writes use this function.
     #[inline]
     pub(crate) fn conflict_of_write(&self, now: Now, invocation: u32) -> Option<(Entry, bool)> {
         if now.conflicts(self.writer, invocation) {
@@ -133,27 +136,27 @@ impl Cell {
         reader.map(|reader| (reader, false))
     }
 
-    /// The write that races with a read, without recording the read. Atomic reads use it.
+    /// Returns the write that races with a read. Does not record the read itself, so atomic reads use this function.
     #[inline]
     pub(crate) fn conflict_of_read(&self, now: Now, invocation: u32) -> Option<Entry> {
         let writer = self.writer;
         now.conflicts(writer, invocation).then_some(writer)
     }
 
-    /// Whether the location was written since the floor.
+    /// Returns whether the location was written in or after the interval [`Now::floor`].
     #[inline]
     pub(crate) fn is_written(&self, now: Now) -> bool {
         self.writer.interval >= now.floor
     }
 
-    /// Records a write without looking for a race.
+    /// Records a write without checking for a race.
     #[inline]
     pub(crate) fn mark(&mut self, entry: Entry) {
         self.writer = entry;
     }
 }
 
-/// Atomic accesses of a location that also has plain accesses.
+/// The history of the atomic accesses to a location that can also have plain accesses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AtomicCell {
     reads: Pair,
@@ -169,12 +172,12 @@ impl AtomicCell {
         }
     }
 
-    /// The atomic write that races with a plain read.
+    /// Returns the atomic write that races with a plain read.
     pub(crate) fn conflict_of_read(&self, now: Now, invocation: u32) -> Option<Entry> {
         self.writes.conflict(now, invocation)
     }
 
-    /// The atomic access that races with a plain write, and whether that access is a write.
+    /// Returns the atomic access that races with a plain write, and whether that access is a write.
     pub(crate) fn conflict_of_write(&self, now: Now, invocation: u32) -> Option<(Entry, bool)> {
         let write = self.writes.conflict(now, invocation);
         let read = || self.reads.conflict(now, invocation);
@@ -192,7 +195,7 @@ mod tests {
     const INVOCATIONS: u32 = 3;
     const INTERVALS: u32 = 3;
 
-    /// An access, with all that the definition of a race needs.
+    /// An access, with everything that the definition of a race refers to.
     #[derive(Clone, Copy)]
     struct Past {
         interval: u32,
@@ -201,7 +204,7 @@ mod tests {
         is_write: bool,
     }
 
-    /// Whether an access races with any access before it, by the definition.
+    /// Returns whether an access races with any earlier access, by the definition of a race.
     fn by_definition(past: &[Past], one: Past) -> bool {
         past.iter().any(|other| {
             (other.is_write || one.is_write)
@@ -210,7 +213,7 @@ mod tests {
         })
     }
 
-    /// On random histories of a location, a cell reports the first race.
+    /// For random histories of a location, [`Cell`] reports the first race.
     #[test]
     fn constant_state_finds_the_first_race_of_every_history() {
         let mut random = fastrand::Rng::with_seed(1);

@@ -1,12 +1,12 @@
-//! Joins source files, and finds the file and line of a place in the joined text.
+//! Joins source files. Finds the file and line of a position in the joined text.
 
 use crate::report::Place;
 
-/// The texts of files, joined in order.
+/// The texts of the source files, joined in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) text: String,
-    /// Name of each file, and the offset where it begins in the text.
+    /// For each file: its name, and the byte offset in the joined text where it begins.
     files: Vec<(String, usize)>,
 }
 
@@ -24,18 +24,19 @@ impl Source {
         }
     }
 
-    /// The names of all files, joined with ` + `.
+    /// Returns the names of all files, joined with ` + `.
     pub(crate) fn names(&self) -> String {
         let names = self.files.iter().map(|(name, _)| &**name);
         names.collect::<Vec<_>>().join(" + ")
     }
 
-    /// Whether there are several files.
+    /// Returns whether there are several files.
     pub(crate) fn is_joined(&self) -> bool {
         self.files.len() > 1
     }
 
-    /// The place of a span. A span that naga left undefined gives the first line of the first file.
+    /// Returns the place of a span in its file. For a span that naga left undefined, this is the first line of the
+    /// first file.
     pub(crate) fn place(&self, span: naga::Span) -> Place {
         let range = span.to_range().unwrap_or_default();
         let start = self.boundary(range.start);
@@ -60,8 +61,8 @@ impl Source {
         }
     }
 
-    /// The end of a call. naga's span of a built-in function covers its name only; this adds the arguments if they
-    /// end on the same line.
+    /// Returns the end of a call. naga's span of a call of a built-in function covers only the function's name. This
+    /// function extends it over the arguments if they end on the same line.
     fn end_of_call(&self, end: usize) -> usize {
         let rest = self.text[end..].lines().next().unwrap_or("");
         let mut depth = 0;

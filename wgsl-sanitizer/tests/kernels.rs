@@ -1,4 +1,4 @@
-//! A table of kernels with the exact findings of each: no false alarm, and no missed problem.
+//! A table of kernels and their exact findings. A false alarm or a missed problem fails the test.
 
 mod kernels {
     pub(crate) mod table;
@@ -59,7 +59,7 @@ fn the_table_has_enough_of_each() {
     }
 }
 
-/// The panic message of a table with this first line.
+/// Returns the panic message when the first line of a kernel in the table is `line`.
 fn mistake(line: &str) -> String {
     let source = format!(
         "{line}

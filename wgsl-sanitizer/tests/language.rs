@@ -1,4 +1,4 @@
-//! Kernels that compute something with each construct of the language. The results must equal those of the same
+//! Kernels that together use each construct of the language. Their results must equal the results of the same
 //! computation in Rust.
 
 mod language {
@@ -11,7 +11,7 @@ mod language {
 
     use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
-    /// Bindings of the kernels, and a function that appends results.
+    /// The text before each kernel: its bindings, and functions such as `u` and `f4` that append results to `out`.
     const BEFORE: &str = "
         @group(0) @binding(0) var<storage, read> x: array<u32>;
         @group(0) @binding(1) var<storage, read_write> out: array<u32>;
@@ -28,7 +28,7 @@ mod language {
         fn u4(value: vec4u) { u(value.x); u(value.y); u(value.z); u(value.w); }
         ";
 
-    /// The results, as bits.
+    /// The expected results, as bits.
     #[derive(Default)]
     pub(crate) struct Told(Vec<u32>);
 
@@ -63,8 +63,8 @@ mod language {
         values.iter().map(|value| value.cast_unsigned()).collect()
     }
 
-    /// Runs `main` of a text with these words in `x`. The appended results must be the expected ones, without any
-    /// finding.
+    /// Runs `main` of the shader `text` with these words in `x`. The results must equal the expected ones, and there
+    /// must be no findings.
     pub(crate) fn check(text: &str, x: &[u32], told: &Told) {
         let source = match text.trim_start().strip_prefix("enable f16;") {
             Some(rest) => format!("enable f16;{BEFORE}{rest}"),

@@ -1,4 +1,4 @@
-//! Comparisons with NaN, as in IEEE 754 and as WGSL allows a device to take them.
+//! Comparisons with NaN: as in IEEE 754, and with other results that WGSL allows.
 
 use wgsl_sanitizer::{
     Buffer, Dispatch, Error, NanComparisons, Rounding, Settings, Shader, sanitize,
@@ -6,8 +6,8 @@ use wgsl_sanitizer::{
 
 const NAN: f32 = f32::NAN;
 
-/// The value of an expression of `n`, a NaN, and `one`, 1: as in IEEE 754, with comparisons true, and with them
-/// false.
+/// Computes an expression of `n`, which is a NaN, and `one`, which is 1. Returns three values: with comparisons with
+/// NaN as in IEEE 754, always true, and always false.
 fn values(expression: &str, settings: &Settings) -> Result<[f32; 3], Error> {
     let mut values = [0.0; 3];
     for (value, comparisons) in values.iter_mut().zip(NanComparisons::ways(0)) {
@@ -37,11 +37,11 @@ fn value_of(expression: &str, settings: &Settings) -> Result<f32, Error> {
     Ok(buffers[1].f32s()[0])
 }
 
-/// The values as in IEEE 754, with all comparisons true, and with all false.
+/// Checks the three values that [`values`] returns for each expression.
 fn check(cases: &[(&str, [f32; 3])]) -> Result<(), Error> {
     for (expression, expected) in cases {
         let found = values(expression, &Settings::default())?;
-        // Any NaN equals any other.
+        // Any NaN equals any other NaN.
         let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
         assert!(
             found.iter().zip(expected).all(is_same),
@@ -96,7 +96,8 @@ fn functions_that_are_defined_by_comparisons() -> Result<(), Error> {
     ])
 }
 
-/// Integers with the bits of a NaN, numbers, and functions that do not compare.
+/// The setting does not affect integers with the bits of a NaN, numbers that are not NaN, and functions that do not
+/// compare.
 #[test]
 fn all_else_is_as_it_was() -> Result<(), Error> {
     check(&[
@@ -118,7 +119,7 @@ fn all_else_is_as_it_was() -> Result<(), Error> {
     ])
 }
 
-/// Random rounding and the setting for NaN work together.
+/// Random rounding and the setting for NaN can be combined.
 #[test]
 fn they_go_with_rounding() -> Result<(), Error> {
     let settings = Settings::default().rounding(Rounding::Granted(3));
@@ -133,7 +134,8 @@ fn they_go_with_rounding() -> Result<(), Error> {
     Ok(())
 }
 
-/// With three comparisons, every combination of choices occurs. A choice depends on the place, not on the order.
+/// With three comparisons in a kernel, every combination of results occurs for some seed. The result depends on the
+/// comparison's place in the source, not on the order of the invocations.
 #[test]
 fn places_are_chosen_apart() -> Result<(), Error> {
     let three = "select(0.0, 1.0, n > one) + select(0.0, 2.0, n < one) + select(4.0, 0.0, max(n, one) == 1.0)";

@@ -10,7 +10,7 @@ mod program {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    /// A new folder for each test, with these files.
+    /// A folder with files. Each test has its own.
     pub(crate) struct Folder(PathBuf);
 
     pub(crate) struct Ended {
@@ -58,7 +58,7 @@ mod program {
             }
         }
 
-        /// Runs the program with a mistake, and returns its message.
+        /// Runs the program with arguments that contain a mistake, and returns its error message.
         pub(crate) fn mistake(&self, arguments: &str) -> String {
             let ended = self.run(arguments);
             assert_eq!(

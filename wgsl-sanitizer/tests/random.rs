@@ -1,12 +1,12 @@
-//! Random accesses of shared memory: the findings are compared with all pairs of accesses.
+//! Random accesses to shared memory. The findings must be the races that a comparison of all pairs of accesses gives.
 
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use wgsl_sanitizer::{Buffer, Dispatch, Kernel, Order, Problem, Settings, Shader, sanitize};
 
-/// Each invocation follows its list in `todo`: each step is one access, followed by a barrier of some kind or by
-/// none. `plain` and `atomic` are bound to the same buffer.
+/// Each invocation follows its list in `todo`. A step is one access, and then a barrier of one of the kinds, or no
+/// barrier. `plain` and `atomic` are bound to the same buffer.
 const SHADER: &str = "
 @group(0) @binding(0) var<storage, read> todo: array<u32>;
 @group(0) @binding(1) var<storage, read_write> plain: array<u32>;
@@ -39,20 +39,20 @@ fn main(@builtin(global_invocation_id) global: vec3u, @builtin(num_workgroups) g
 }
 ";
 
-/// The line of the first case; the other cases follow.
+/// The line of the first `case` of the `switch`. The other cases follow, one per line.
 const FIRST_LINE: u32 = 15;
 const KINDS: u32 = 6;
 const SIZE: usize = 4;
 
-/// An access: the invocation, the case of [`SHADER`], the location, and the barriers of each kind that it had
-/// passed.
+/// An access: the invocation, the case of [`SHADER`], the location, and how many barriers of each kind the invocation
+/// had passed before.
 #[derive(Clone, Copy)]
 struct Access {
     workgroup: usize,
     invocation: usize,
     kind: u32,
     at: u32,
-    /// Barriers for workgroup memory, and for storage.
+    /// The number of barriers passed: for workgroup memory, and for storage.
     barriers: [usize; 2],
 }
 
@@ -87,9 +87,9 @@ impl Access {
     }
 }
 
-/// A random dispatch: the contents of `todo`, and all its accesses.
+/// Draws a random dispatch. Returns the contents of `todo`, and all accesses of the dispatch.
 fn draw(rng: &mut Rng, workgroups: usize, steps: usize) -> (Vec<u32>, Vec<Access>) {
-    // From few accesses, which often do not meet, to many.
+    // In tenths: the fraction of steps with an access. With few accesses, races are rare.
     let share = rng.u32(1..10);
     let barriers: Vec<u32> = (0..steps).map(|_| rng.u32(0..4)).collect();
     let mut todo = Vec::new();
@@ -122,7 +122,7 @@ fn draw(rng: &mut Rng, workgroups: usize, steps: usize) -> (Vec<u32>, Vec<Access
     (todo, accesses)
 }
 
-/// The kinds of two accesses that race, the smaller one first.
+/// Returns the pairs of cases of [`SHADER`] whose accesses race, the smaller case first in each pair.
 fn pairs(accesses: &[Access]) -> BTreeSet<[u32; 2]> {
     let others = accesses.iter().enumerate().flat_map(|(at, one)| {
         let rest = accesses[at + 1..].iter().filter(|other| one.races(**other));
@@ -173,7 +173,8 @@ fn races_are_those_of_all_pairs_of_accesses() -> Result<(), wgsl_sanitizer::Erro
                 wrong.is_empty(),
                 "round {round}, {order:?}: {wrong:?} are no race"
             );
-            // One finding per kind of memory is enough, because one race may hide another.
+            // For each kind of memory, it is enough to find one of the expected races, because one race may hide
+            // another.
             for is_of_memory in [
                 |pair: &&[u32; 2]| pair[0] < 2,
                 |pair: &&[u32; 2]| pair[0] >= 2,

@@ -1,4 +1,4 @@
-//! The README is right: its commands print what it says, and its files are valid.
+//! Tests that the README is right: its commands print the output that it shows, and its files are valid.
 
 #![cfg(feature = "cli")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const README: &str = include_str!("../README.md");
 
-/// The code block in this language.
+/// Returns the README's code block in this language.
 fn block(language: &str) -> &'static str {
     let (_, rest) = README
         .split_once(&format!("```{language}\n"))
@@ -78,7 +78,7 @@ fn the_licenses_are_those_of_the_workspace() {
         ("LICENSE-APACHE", include_str!("../LICENSE-APACHE")),
     ] {
         let above = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-        // The published crate does not have the workspace's files.
+        // The published crate does not contain the workspace's files, so there is nothing to compare.
         if let Ok(above) = std::fs::read_to_string(above) {
             assert_eq!(above, text, "{name}");
         }

@@ -1,4 +1,4 @@
-//! Shaders that are refused, and the messages.
+//! Shaders, bindings and settings that are refused, and their error messages.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Error, Kernel, Order, Settings, Shader, sanitize};
 
@@ -7,7 +7,7 @@ fn kernel(text: &str, constants: &[(&str, f64)]) -> Result<Kernel, Error> {
     Shader::parse("a.wgsl", text)?.kernel("main", constants)
 }
 
-/// The message of a text that does not compile.
+/// Returns the error message for a shader that does not compile.
 fn refused(text: &str) -> String {
     match kernel(text, &[]) {
         Ok(_) => panic!("it is compiled"),
@@ -123,7 +123,7 @@ fn workgroups_that_are_too_large() {
     );
 }
 
-/// The message of a kernel with constants, or nothing.
+/// Returns the error message for a kernel with these `override` constants, or an empty text if it compiles.
 fn with_constants(constants: &[(&str, f64)]) -> String {
     let text = "override n: u32; override m: u32 = 2; @id(7) override k: f32 = 1.0;
         var<private> x: f32;
@@ -194,7 +194,7 @@ fn bindings() {
         bound(&one.clone().bind_range(1, 3, 1, 0..260)),
         "@group(1) @binding(3) y: array<vec2<f32>>: bytes 0..260 are bound of buffer 1, which has 256"
     );
-    // The reversed range is intended.
+    // The range is reversed on purpose.
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 8..4;
     assert_eq!(
@@ -268,7 +268,7 @@ fn memory_of_more_than_a_gibibyte() {
         "a.wgsl:1:1: `p` of 400000000 bytes, beside 52 others, in each of 1024 invocations, more than 1073741824 in \
          all, is not supported"
     );
-    // 2²⁸ slots for 1024 invocations are 2¹⁸ for each, of which built-in values take 13.
+    // 2²⁸ slots for 1024 invocations are 2¹⁸ slots for each. The built-in values take 13 of them.
     let most = (1 << 18) - 13;
     let told = refused(&private("1024", most + 1));
     assert!(
@@ -302,7 +302,7 @@ fn workgroup_memory_of_more_than_64_mebibytes() {
 #[test]
 fn buffers_of_more_than_two_gibibytes() -> Result<(), Error> {
     let kernel = kernel(BINDINGS, &[])?;
-    // Zeros that nothing accesses take no memory.
+    // The operating system allocates no memory for zeros that nothing accesses.
     let mut buffers = [Buffer::zeros(12), Buffer::zeros((1 << 29) + 1)];
     let dispatch = Dispatch::new([1, 1, 1]).bind(0, 0, 0).bind(1, 3, 1);
     let report = sanitize(&kernel, &dispatch, &mut buffers, &Settings::default());
@@ -326,7 +326,7 @@ fn constants_of_more_than_64_mebibytes() {
         "a.wgsl:3:11: a constant of 134217728 bytes, beside 0 others of `main`, more than 67108864 in all, is not \
          supported"
     );
-    // Zeros are made where they are used.
+    // Zeros are not stored as a constant but written where they are used.
     let text = main_with(
         "const z = array<u32, 16777217>();",
         "  var a = z; a[1] = 2u;",

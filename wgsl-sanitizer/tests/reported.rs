@@ -1,4 +1,4 @@
-//! The values that WGSL defines for operations that are reported.
+//! Tests the results of operations that are reported as problems: WGSL defines these results.
 
 use wgsl_sanitizer::{Buffer, Dispatch, Error, Problem, Report, Settings, Shader, sanitize};
 

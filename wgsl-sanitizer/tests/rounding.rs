@@ -1,11 +1,11 @@
-//! Random rounding within WGSL's required accuracy.
+//! Random rounding within the accuracy that WGSL requires.
 
 use half::f16;
 use wgsl_sanitizer::{
     Buffer, Dispatch, Error, Order, Report, Rounding, Settings, Shader, sanitize,
 };
 
-/// Runs `main` with these words in `x`. Returns the contents of `y`, which is as long.
+/// Runs `main` with these words in `x`. Returns the report, and the contents of `y`, which is as long as `x`.
 fn run(text: &str, x: &[u32], settings: &Settings) -> Result<(Report, Vec<u32>), Error> {
     let declared = "
         @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -52,7 +52,7 @@ fn a_run_is_what_its_seed_says() -> Result<(), Error> {
     Ok(())
 }
 
-/// The results of several runs with different seeds.
+/// Returns the results of several runs with different seeds.
 fn runs(text: &str, x: &[u32]) -> Result<Vec<Vec<u32>>, Error> {
     let run = |seed| run(text, x, &granted(seed).orders([Order::Forward]));
     (0..16).map(|seed| run(seed).map(|(_, y)| y)).collect()
@@ -94,7 +94,8 @@ fn products_of_vectors_and_matrices_are_moved() -> Result<(), Error> {
         let most = moved
             .iter()
             .fold(0.0_f32, |most, value| most.max(value.abs()));
-        // A product between 1 and 2 is off by one unit in the last place, and the sum of two products is exact.
+        // A product between 1 and 2 has an error of at most one unit in the last place. The sum of the two products is
+        // exact.
         assert!(
             most == f32::EPSILON && moved.contains(&0.0),
             "{sum}: {most}"
@@ -126,7 +127,7 @@ fn halves_stay_halves() -> Result<(), Error> {
             for (&moved, &nearest) in y.iter().zip(&nearest) {
                 let [moved, nearest] = [moved, nearest].map(f32::from_bits);
                 assert_eq!(f32::from(f16::from_f32(moved)), moved, "{text}: {moved}");
-                // The unit's exponent is ten below the number's.
+                // The last bit of an `f16` is 2⁻¹⁰ times the power of two at or below the number.
                 let unit = 2.0_f32.powf(nearest.log2().floor() - 10.0);
                 most = most.max((moved - nearest).abs() / unit);
                 several |= moved != nearest;

@@ -7,12 +7,12 @@ use crate::host::{Failure, Host, Invocation};
 pub(crate) enum Apt {
     /// The user is root.
     AsRoot,
-    /// Through sudo, without a password.
+    /// The user can use sudo without a password.
     BySudo,
 }
 
 impl Apt {
-    /// Finds out how this user may run apt-get; `None` if not at all.
+    /// Returns how this user may run apt-get, or `None` if the user may not run it.
     pub(crate) fn find(host: &impl Host) -> Option<Self> {
         host.output("apt-get", &["--version"])?;
         let is_root = |id: String| id.trim() == "0";
@@ -22,7 +22,7 @@ impl Apt {
         host.output("sudo", &["-n", "true"]).map(|_| Self::BySudo)
     }
 
-    /// Installs packages. `purpose` goes into the message.
+    /// Installs packages. The printed message ends with `purpose`.
     pub(crate) fn install(
         self,
         host: &impl Host,
@@ -34,7 +34,8 @@ impl Apt {
         let update = self.get(&["update"]);
         eprintln!("xtask: $ {update}");
         if let Err(failure) = host.run_or_fail(&update) {
-            // One broken third-party source makes the whole update fail, although our packages may still install.
+            // One broken third-party package source makes the whole update fail, but it may still be possible to
+            // install our packages.
             eprintln!("xtask: {failure}; trying with the current lists of packages");
         }
         let mut args = vec!["install", "-y", "--no-install-recommends"];
@@ -46,9 +47,9 @@ impl Apt {
 
     fn get(self, args: &[&str]) -> Invocation {
         const FRONTEND: &str = "DEBIAN_FRONTEND=noninteractive";
-        // On a machine that has just started, its own automatic upgrade may still hold the lock.
+        // Waits up to 120 s for apt's lock: on a machine that has just started, an automatic upgrade may hold it.
         const PATIENCE: [&str; 2] = ["-o", "DPkg::Lock::Timeout=120"];
-        // `env` sets the variable in both cases, because sudo drops the caller's variables.
+        // Sets the variable through `env`, because sudo drops the caller's environment variables.
         let (program, mut line) = match self {
             Self::AsRoot => ("env", vec![FRONTEND, "apt-get"]),
             Self::BySudo => ("sudo", vec!["-n", "env", FRONTEND, "apt-get"]),

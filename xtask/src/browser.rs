@@ -1,4 +1,5 @@
-//! The tests in a real browser: finds, installs or asks for what they need, and runs them.
+//! Runs the tests in a real browser. Finds the programs that they need, installs them, or asks the user to install
+//! them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +16,7 @@ const TESTS: &str = "web/tests";
 const PLAYWRIGHT: &str = "playwright-core";
 /// The environment variable that names a browser.
 const VARIABLE: &str = "CHROMIUM";
-/// Browsers with WebGPU and SwiftShader, by program name.
+/// The program names of browsers that have WebGPU and SwiftShader.
 const BROWSERS: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -43,8 +44,8 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     check_node(host)?;
     web::build_with_parity(host)?;
     install_playwright(host)?;
-    // The tests compare the page with this example. The options are those of the tests, so that it is built only
-    // once.
+    // The browser tests compare the page with this example program. It is built with the options of the other tests, so
+    // that it is compiled only once.
     let build = [
         &["build"],
         &QUICK[..],
@@ -56,14 +57,15 @@ pub(crate) fn test(host: &impl Host) -> Result<(), Failure> {
     web::run(host, &Invocation::new(host::cargo(host), build))?;
     let files = test_files(&host.root().join(TESTS))
         .map_err(|error| Failure::new(format!("cannot list {TESTS}: {error}")))?;
-    // One file at a time: each has a software GPU that uses all cores.
+    // Runs one test file at a time, because the software GPU of each one uses all cores.
     let options = ["--test", "--test-concurrency=1", "--test-reporter=spec"].map(OsString::from);
     let files = files.into_iter().map(PathBuf::into_os_string);
     let tests = Invocation::new("node", options.into_iter().chain(files));
     web::run(host, &tests.with_var(VARIABLE, browser))
 }
 
-/// The browser that the variable names, or one on the search path, or one that is installed now.
+/// Returns the path of a browser: the browser that the variable names, or one on the search path. If there is none,
+/// installs one.
 fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
     if let Some(named) = host.var(VARIABLE).map(PathBuf::from) {
         return if host.locate(&named).is_file() {
@@ -92,7 +94,7 @@ fn browser(host: &impl Host) -> Result<PathBuf, Failure> {
         .ok_or_else(|| explained("apt-get succeeded, but there is still no Chromium".to_owned()))
 }
 
-/// The first browser on the search path.
+/// Returns the path of a browser on the search path. The first names in [`BROWSERS`] are preferred.
 fn find(host: &impl Host) -> Option<PathBuf> {
     let path = host.var("PATH")?;
     let found = BROWSERS.iter().find_map(|name| {
@@ -126,13 +128,13 @@ fn check_node(host: &impl Host) -> Result<(), Failure> {
     }
 }
 
-/// The major version: 20 for `v20.11.1`.
+/// Returns the major version: 20 for `v20.11.1`.
 fn major(version: &str) -> Option<u32> {
     let (major, _) = version.trim().strip_prefix('v')?.split_once('.')?;
     major.parse().ok()
 }
 
-/// Makes sure that Playwright is installed in its locked version.
+/// Makes sure that Playwright is installed in the version of `package-lock.json`.
 fn install_playwright(host: &impl Host) -> Result<(), Failure> {
     let tests = host.root().join(TESTS);
     let lock = fs::read_to_string(tests.join("package-lock.json"))
@@ -149,14 +151,14 @@ fn install_playwright(host: &impl Host) -> Result<(), Failure> {
     web::run(host, &Invocation::new("npm", install))
 }
 
-/// The first version after `start` in one of npm's files.
+/// Returns the first version number after `start` in a JSON file of npm.
 fn version<'a>(file: &'a str, start: &str) -> Option<&'a str> {
     let (_, behind) = file.split_once(start)?;
     let (_, version) = behind.split_once("\"version\": \"")?;
     Some(version.split_once('"')?.0)
 }
 
-/// The test programs in this directory, sorted, as paths relative to the root.
+/// Returns the paths of the test files in this directory, sorted and relative to the workspace root.
 fn test_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -183,7 +185,7 @@ pub(crate) mod tests {
       "version": "1.65.1",
 "#;
 
-    /// A machine with a checkout, on which everything is installed.
+    /// A fake machine with a checkout, on which everything is installed.
     pub(crate) fn ready() -> io::Result<Fake> {
         let fake = bare()?.file("/usr/bin/chromium")?;
         let installed = "{\n  \"name\": \"playwright-core\",\n  \"version\": \"1.65.1\",\n";
@@ -194,7 +196,7 @@ pub(crate) mod tests {
         Ok(fake)
     }
 
-    /// [`ready`] without a browser and Playwright.
+    /// The machine of [`ready`], but without a browser and without Playwright.
     fn bare() -> io::Result<Fake> {
         let fake = Fake::new("linux")?
             .env("PATH", "/usr/local/bin:/usr/bin")
@@ -203,7 +205,7 @@ pub(crate) mod tests {
             .on_run(|fake, line| u8::from(succeed(fake, line).is_err()));
         let bindgen = "name = \"wasm-bindgen\"\nversion = \"0.2.99\"\n";
         fake.write("Cargo.lock", bindgen)?;
-        // Its comments are blanked in the page.
+        // The build of the page reads the shaders in order to blank their comments.
         fake.write("shaders/add.wgsl", "")?;
         fake.write("web/page/index.html", "")?;
         fake.write("web/tests/package-lock.json", LOCK)?;
@@ -213,7 +215,7 @@ pub(crate) mod tests {
         Ok(fake)
     }
 
-    /// The files that a successful program creates.
+    /// Creates the files that the program of this command line would create.
     fn succeed(fake: &Fake, line: &str) -> io::Result<()> {
         match line {
             line if line.contains("--out-dir") => fake.put("web/dist/wasm/wgrad_web_bg.wasm"),

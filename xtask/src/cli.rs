@@ -1,10 +1,10 @@
-//! The command line.
+//! Parses the command line.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::mutants::Request;
 
-/// Printed on `help`, and after a mistake.
+/// The text that `help` prints. It is also printed after a wrong command line.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask <command>
 
@@ -44,10 +44,10 @@ the same for Python, unless WGRAD_PYTHON names a Python with the packages of
 tests/onnx/requirements.txt. Without Python, `ci` fails, and `test` leaves out the test
 that needs it.";
 
-/// The default port of the page.
+/// The default port on which `serve` serves the page.
 const PORT: u16 = 8080;
 
-/// One command, with its arguments.
+/// A command of xtask, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Print the usage.
@@ -66,12 +66,12 @@ pub(crate) enum Task {
     WebTest,
     /// [`Web`](Self::Web), then serve the page on this port.
     Serve(u16),
-    /// All checks.
+    /// Run all checks.
     Ci,
 }
 
 impl Task {
-    /// Parses the arguments after the program's name.
+    /// Parses the command line arguments, without the program's name.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut args = args.into_iter();
         let Some(name) = args.next() else {
@@ -132,7 +132,7 @@ mod tests {
             parse(&["test", "--test", "parity", "--", "--nocapture"]),
             Ok(Task::Test(expected.to_vec()))
         );
-        // cargo prints the help about tests.
+        // `--help` after `test` is an argument for cargo, which prints the help about tests.
         assert_eq!(
             parse(&["test", "--help"]),
             Ok(Task::Test(vec!["--help".into()]))

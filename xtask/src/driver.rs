@@ -1,4 +1,4 @@
-//! A GPU driver for the tests: found, installed, or asked for.
+//! Finds a GPU driver for the tests, installs one, or asks the user to install one.
 //!
 //! Only Linux needs any of this: macOS has Metal, and Windows has DX12 with the
 //! WARP software adapter. On Linux the tests need the Vulkan loader and at least
@@ -53,7 +53,7 @@ struct Found {
     loader: Option<PathBuf>,
     /// The manifest of one driver; any driver will do.
     manifest: Option<PathBuf>,
-    /// The variable, if one is set, that replaces the loader's usual places for manifests.
+    /// The environment variable that replaces the loader's default directories for manifests, if it is set.
     overridden_by: Option<&'static str>,
 }
 
@@ -72,7 +72,7 @@ impl std::fmt::Display for Found {
 
 impl Found {
     fn look(host: &impl Host) -> Self {
-        // The order is the loader's: the older variable counts only if the newer one is unset.
+        // As in the loader: the older variable, `VK_ICD_FILENAMES`, is used only if the newer one is not set.
         let overridden_by = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
             .into_iter()
             .find(|name| host.var(name).is_some());
@@ -111,9 +111,9 @@ fn find_loader(host: &impl Host) -> Option<PathBuf> {
         })
 }
 
-/// The loader's path in the output of `ldconfig -p`.
+/// Returns the loader's path in the output of `ldconfig -p`.
 fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
-    // A 64-bit system may also have a 32-bit library, which is of no use here.
+    // A 64-bit system may also have a 32-bit library, which the tests cannot load.
     let flag = match arch {
         "x86_64" => "x86-64",
         "aarch64" => "AArch64",
@@ -126,7 +126,7 @@ fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
     })
 }
 
-/// The places where the loader looks for manifests by default.
+/// Returns the paths where the loader looks for manifests by default.
 fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     let home = host.var("HOME").map(PathBuf::from);
     let in_home = |dir: &str| home.as_ref().map(|home| home.join(dir)).into_iter();
@@ -140,7 +140,7 @@ fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     bases.extend(or_else("XDG_DATA_HOME", in_home(".local/share").collect()));
     bases.extend(paths_in(host, "XDG_DATA_DIRS"));
     bases.extend(["/usr/local/share".into(), "/usr/share".into()]);
-    // NixOS.
+    // The directory of drivers on NixOS.
     bases.push("/run/opengl-driver/share".into());
 
     let mut places = paths_in(host, "VK_ADD_DRIVER_FILES");
@@ -148,7 +148,7 @@ fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     places
 }
 
-/// A manifest at `place`, which is a manifest itself or a directory of manifests.
+/// Returns a manifest at the path `place`, which is either a manifest or a directory of manifests.
 fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
     let real = host.locate(place);
     if real.is_file() {
@@ -167,7 +167,7 @@ fn manifest_at(host: &impl Host, place: &Path) -> Option<PathBuf> {
         .find(|path| host.locate(path).is_file())
 }
 
-/// The entries of a variable that holds a list of paths.
+/// Returns the paths in an environment variable that contains a list of paths.
 fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
     // Only Linux uses these variables, so the separator is always a colon.
     host.var(name)
@@ -178,7 +178,7 @@ fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What to do next.
+/// What [`setup`] does next.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     /// Nothing is missing.
@@ -189,11 +189,13 @@ enum Action {
     Explain(String),
 }
 
-/// Calls `apt` only if the answer matters: a refused sudo may send mail to the administrator.
+/// Decides what to do. Calls `apt` only if a package would help, because a refused sudo may send mail to the
+/// administrator.
 fn decide(found: &Found, apt: impl FnOnce() -> Option<Apt>) -> Action {
     match (found.overridden_by, &found.loader, &found.manifest) {
         (_, Some(_), Some(_)) => Action::GoOn,
-        // No package helps: the loader would not look at its manifest.
+        // Installing a package would not help: because of the variable, the loader would not read the package's
+        // manifest.
         (Some(name), _, None) => Action::Explain(format!(
             "{name} is set, but names no driver manifest that exists; unset it, or set it to one (a file, or a \
              directory with .json files)"
@@ -235,7 +237,7 @@ mod tests {
         Fake::new("linux")
     }
 
-    /// A bare machine on which packages can be installed.
+    /// A fake machine without Vulkan, on which packages can be installed.
     fn installable() -> io::Result<Fake> {
         Ok(bare()?.answers(APT, "apt 2.6.1").on_run(|fake, line| {
             let installs = line.contains("apt-get") && line.contains(" install ");
@@ -395,7 +397,7 @@ mod tests {
             let fake = bare()?.answers(line, cache);
             assert_eq!(find_loader(&fake), Some("/odd/libvulkan.so.1".into()));
         }
-        // `libvulkan.so` is for compilation only: programs load `libvulkan.so.1`.
+        // Programs load `libvulkan.so.1`. `libvulkan.so` is used only for compilation.
         assert_eq!(find_loader(&bare()?.file("/usr/lib/libvulkan.so")?), None);
         Ok(())
     }
@@ -443,7 +445,7 @@ mod tests {
                 "{name}"
             );
         }
-        // An empty directory and a file of another type are no drivers.
+        // An empty directory is no driver, and neither is a file that is not a `.json` file.
         let fake = bare()?.file("/usr/share/vulkan/icd.d/readme.txt")?;
         assert_eq!(manifest(&fake), None);
         Ok(())

@@ -1,4 +1,4 @@
-//! A fake machine for tests. Its files lie in a temporary directory.
+//! A fake machine for tests. Its files are in a temporary directory.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::host::{Ended, Host, Invocation, Running};
 use crate::scratch::ScratchDir;
 
-/// The exit code of a program that never ends by itself.
+/// When an effect returns this exit code, the program never ends by itself.
 pub(crate) const ENDLESS: u8 = 255;
 
-/// What a program does to the machine. Returns the exit code.
+/// What a program does: the function takes the machine and the command line, and returns the exit code.
 type Effect = Box<dyn Fn(&Fake, &str) -> u8 + Send + Sync>;
 
-/// A fake machine, empty at first.
+/// A fake machine. At first it has no files.
 pub(crate) struct Fake {
     os: &'static str,
     root: ScratchDir,
@@ -26,7 +26,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// A machine with this operating system, on which every program succeeds.
+    /// Creates a machine with this operating system. Every program that is run on it succeeds.
     pub(crate) fn new(os: &'static str) -> io::Result<Self> {
         Ok(Self {
             os,
@@ -38,7 +38,7 @@ impl Fake {
         })
     }
 
-    /// Adds an empty file at this absolute path.
+    /// Adds an empty file at this absolute path of the machine.
     pub(crate) fn file(self, path: &str) -> io::Result<Self> {
         self.put(path)?;
         Ok(self)
@@ -50,13 +50,14 @@ impl Fake {
         self
     }
 
-    /// Makes this command line of [`Host::output`] succeed with this output. All others fail.
+    /// Makes [`Host::output`] succeed for this command line, with this output. For command lines without an answer, it
+    /// fails.
     pub(crate) fn answers(mut self, line: impl Into<String>, output: &str) -> Self {
         self.outputs.insert(line.into(), output.to_owned());
         self
     }
 
-    /// Sets what happens when a program runs.
+    /// Sets the effect of every program that runs.
     pub(crate) fn on_run(
         mut self,
         effect: impl Fn(&Self, &str) -> u8 + Send + Sync + 'static,
@@ -65,7 +66,7 @@ impl Fake {
         self
     }
 
-    /// Every command line that was run, in order.
+    /// Returns every command line that was run, in order.
     pub(crate) fn ran(&self) -> Vec<String> {
         self.lines().clone()
     }
@@ -74,7 +75,7 @@ impl Fake {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates an empty file at this absolute path.
+    /// Creates an empty file at this absolute path of the machine.
     pub(crate) fn put(&self, path: &str) -> io::Result<()> {
         self.write(path, "")
     }
@@ -142,7 +143,7 @@ impl Host for Fake {
     }
 }
 
-/// A program that was started: it has ended at once.
+/// A program that was started. It ends at once, unless its exit code is [`ENDLESS`].
 struct Started {
     code: u8,
 }

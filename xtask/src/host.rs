@@ -1,4 +1,5 @@
-//! The machine, as the commands see it. It is a trait, so that tests can use a fake machine.
+//! What the commands use of the machine: environment variables, files and programs. It is a trait, so that tests can
+//! use a fake machine.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A failure, with its exit code.
+/// A failure of a command, with the exit code of xtask.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// What went wrong, and if possible how to correct it.
@@ -32,7 +33,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A program to run, as data.
+/// A program to run: its name, arguments and environment variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
     program: OsString,
@@ -41,7 +42,7 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    /// `program` with `args`.
+    /// Creates an invocation of `program` with `args`.
     pub(crate) fn new<A: Into<OsString>>(
         program: impl Into<OsString>,
         args: impl IntoIterator<Item = A>,
@@ -60,7 +61,7 @@ impl Invocation {
     }
 }
 
-/// The command line, as a person would type it.
+/// Displays the command line as a user would type it.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.vars {
@@ -84,7 +85,7 @@ fn quoted(word: &str) -> String {
 
 /// A running program.
 pub(crate) trait Running {
-    /// How the program ended; `None` while it is running.
+    /// Returns how the program ended, or `None` while it is running.
     fn ended(&mut self) -> io::Result<Option<Ended>>;
     /// Kills the program.
     fn kill(&mut self) -> io::Result<()>;
@@ -93,30 +94,30 @@ pub(crate) trait Running {
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It exited with this code.
+    /// The program exited with this code.
     Code(i32),
-    /// A signal ended it.
+    /// A signal ended the program.
     Signal,
 }
 
-/// What the commands need from the machine. Several threads may use it at once.
+/// A machine. Several threads may use it at the same time.
 pub(crate) trait Host: Sync {
-    /// The operating system, as in [`std::env::consts::OS`].
+    /// Returns the operating system, as in [`std::env::consts::OS`].
     fn os(&self) -> &str;
-    /// The processor architecture, as in [`std::env::consts::ARCH`].
+    /// Returns the processor architecture, as in [`std::env::consts::ARCH`].
     fn arch(&self) -> &str;
-    /// The value of an environment variable. An empty value counts as unset.
+    /// Returns the value of an environment variable. An empty value counts as unset.
     fn var(&self, name: &str) -> Option<String>;
-    /// The workspace root, the working directory of programs.
+    /// Returns the workspace root. It is the working directory of all programs.
     fn root(&self) -> PathBuf;
-    /// The real path of this machine's `path`.
+    /// Returns the real path of a path of this machine. (The paths of a fake machine are in a temporary directory.)
     fn locate(&self, path: &Path) -> PathBuf;
-    /// Runs a program without input and without showing its output. Returns its standard output if it succeeds.
+    /// Runs a program without input, and does not show its output. Returns its standard output, or `None` if it fails.
     fn output(&self, program: &str, args: &[&str]) -> Option<String>;
     /// Runs a program in the workspace root with xtask's standard streams. Returns its exit code.
     fn run(&self, invocation: &Invocation) -> io::Result<u8>;
-    /// Starts a program in the workspace root without input. Its standard output goes to a file; its standard error
-    /// goes to another file, or to xtask's if `stderr` is `None`.
+    /// Starts a program in the workspace root, without input. Its standard output is written to the file `stdout`. Its
+    /// standard error is written to the file `stderr`, or to xtask's standard error if `stderr` is `None`.
     fn start(
         &self,
         invocation: &Invocation,
@@ -124,7 +125,7 @@ pub(crate) trait Host: Sync {
         stderr: Option<&Path>,
     ) -> io::Result<Box<dyn Running>>;
 
-    /// [`run`](Host::run) with an error for every exit code except 0.
+    /// Calls [`run`](Host::run), and returns an error for every exit code except 0.
     fn run_or_fail(&self, invocation: &Invocation) -> Result<(), Failure> {
         match self.run(invocation) {
             Ok(0) => Ok(()),
@@ -174,7 +175,8 @@ impl Host for Native {
 
     fn run(&self, invocation: &Invocation) -> io::Result<u8> {
         let status = command(invocation).status()?;
-        // A missing code means that a signal ended the program; a code above 255 occurs on Windows.
+        // Without a code, a signal ended the program. On Windows, a code can exceed 255. In both cases, the result is
+        // 1.
         Ok(status
             .code()
             .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
@@ -207,7 +209,7 @@ impl Running for Child {
     }
 }
 
-/// The command of a program that runs in the workspace root.
+/// Returns the command that runs a program in the workspace root.
 fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
     command
@@ -222,23 +224,23 @@ fn command(invocation: &Invocation) -> Command {
     command
 }
 
-/// Whether `cargo run` set this variable to describe the xtask package.
+/// Returns whether this is a variable that `cargo run` sets to describe the xtask package.
 ///
-/// Some build scripts watch these variables. If they were passed on, a plain `cargo build` and a `cargo xtask` would
-/// rebuild each other's dependencies.
+/// Some build scripts run again when such a variable changes. If xtask passed the variables on, `cargo build` and
+/// `cargo xtask` would each rebuild dependencies after the other has run.
 fn describes_this_package(name: &str) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// The directory of the workspace's manifest: the parent of xtask's.
+/// Returns the directory of the workspace's `Cargo.toml`: the parent of xtask's directory.
 fn workspace_root() -> PathBuf {
-    // The variable is read at run time if cargo sets it: the checkout may have moved since xtask was built.
+    // If cargo sets the variable, reads it at run time, because the checkout may have moved since xtask was compiled.
     let ours = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     ours.parent().map_or(ours.clone(), Path::to_owned)
 }
 
-/// The cargo that started xtask, so that the same toolchain does the work.
+/// Returns the cargo that started xtask, so that all commands use the same toolchain.
 pub(crate) fn cargo(host: &impl Host) -> String {
     host.var("CARGO").unwrap_or_else(|| "cargo".to_owned())
 }
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(wait(printing.as_mut())?, Ended::Code(3));
         assert_eq!(std::fs::read_to_string(&out)?.trim(), "one");
         assert_eq!(std::fs::read_to_string(&err)?.trim(), "two");
-        // A program that would run for ten minutes.
+        // A program that runs for ten minutes unless it is killed.
         let endless = if cfg!(windows) {
             "ping -n 600 127.0.0.1"
         } else {

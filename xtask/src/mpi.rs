@@ -1,4 +1,4 @@
-//! MPI, for the tests of training with several processes: found, installed, or asked for.
+//! Finds MPI for the tests of training with several processes, installs it, or asks the user to install it.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::apt::Apt;
 use crate::host::{Failure, Host};
 
-/// Packages for the compiler wrapper that the `mpi` crate needs, the program that starts processes, and the library
-/// that parses MPI's headers.
+/// Debian packages: the compiler wrapper that the `mpi` crate needs, `mpirun`, and the library that parses MPI's
+/// headers.
 const PACKAGES: [&str; 3] = ["libopenmpi-dev", "openmpi-bin", "libclang-dev"];
 
 /// Instructions for installation by hand.
@@ -35,8 +35,8 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
     find(host).map_err(|why| explained(&format!("apt-get succeeded, but still: {why}")))
 }
 
-/// The arguments that enable the feature `mpi`, if it can be built. All cargo commands use them, so that nothing is
-/// compiled twice.
+/// Returns the arguments that enable the feature `mpi`, or none if it cannot be built. All cargo commands use them, so
+/// that nothing is compiled twice.
 pub(crate) fn features(host: &impl Host) -> &'static [&'static str] {
     match find(host) {
         Ok(()) => &["--features", "wgrad/mpi"],
@@ -44,7 +44,7 @@ pub(crate) fn features(host: &impl Host) -> &'static [&'static str] {
     }
 }
 
-/// Whether MPI is installed, or else what is missing.
+/// Checks that MPI is installed. The error says what is missing.
 fn find(host: &impl Host) -> Result<(), &'static str> {
     if host.os() == "windows" {
         return Err("the feature is not for Windows");
@@ -62,7 +62,7 @@ fn find(host: &impl Host) -> Result<(), &'static str> {
     }
 }
 
-/// Looks where distributions put libclang. On macOS it comes with the command line tools.
+/// Returns whether libclang is in a directory where distributions put it. On macOS, the command line tools contain it.
 fn has_libclang(host: &impl Host) -> bool {
     if host.os() == "macos" || host.var("LIBCLANG_PATH").is_some() {
         return true;

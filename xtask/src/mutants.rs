@@ -1,7 +1,7 @@
 //! Mutation testing: plants single faults in the shaders, and counts those that no test detects.
 //!
-//! A fault is chosen at run time, so planting one compiles nothing. Tests that are built with `--cfg wgrad_faults`
-//! read the faulty shader from a file that an environment variable names (`src/kernel/fault.rs`).
+//! A fault is planted at run time, without compiling anything. Tests that were built with `--cfg wgrad_faults` read the
+//! faulty shader from a file whose path is in an environment variable (`src/kernel/fault.rs`).
 
 mod binaries;
 mod changes;
@@ -30,7 +30,7 @@ pub(crate) use options::{Options, Request};
 use runner::{How, Runner, Verdict};
 use score::{Outcome, Score};
 
-/// Runs the command.
+/// Runs the command `cargo xtask mutants`.
 pub(crate) fn run(host: &impl Host, request: &Request) -> Result<(), Failure> {
     match request {
         Request::Rust(args) => rust::run(host, args),
@@ -62,7 +62,7 @@ fn wgsl(host: &impl Host, options: &Options) -> Result<(), Failure> {
     plant(host, options, &texts, &planted, &equivalent, score)
 }
 
-/// The text of each shader, by its name without `.wgsl`.
+/// Reads the text of each shader. The key is the shader's file name without `.wgsl`.
 fn texts(host: &impl Host) -> Result<BTreeMap<String, String>, Failure> {
     let folder = host.root().join("shaders");
     let read = || -> io::Result<BTreeMap<String, String>> {
@@ -203,7 +203,8 @@ fn look<H: Host>(runner: &mut Runner<'_, H>, count: usize) -> Result<(), Failure
     Ok(())
 }
 
-/// Makes sure that a planted fault reaches the tests: invalid WGSL must be reported as such.
+/// Makes sure that every shader has a test, and that planted faults reach the tests: they must report invalid WGSL as
+/// invalid.
 fn check_hook<H: Host>(
     runner: &Runner<'_, H>,
     texts: &BTreeMap<String, String>,

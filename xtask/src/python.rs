@@ -1,7 +1,8 @@
-//! A Python with ONNX Runtime, in which `tests/onnx.rs` runs exported networks: found, created, or asked for.
+//! Finds or creates a Python with ONNX Runtime, or asks the user for one. With it, `tests/onnx.rs` runs exported
+//! networks.
 //!
-//! It is a virtual environment in `target/python` with the packages of `tests/onnx/requirements.txt`. A copy of that
-//! file in the environment shows that they are installed, so nothing is downloaded again.
+//! The Python is a virtual environment in `target/python` with the packages of `tests/onnx/requirements.txt`. After the
+//! installation, that file is copied into the environment. If the copy equals the file, nothing is downloaded again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +10,17 @@ use std::path::{Path, PathBuf};
 use crate::apt::Apt;
 use crate::host::{Failure, Host, Invocation};
 
-/// The variable that names another Python for the tests.
+/// The environment variable that names another Python for the tests.
 const VARIABLE: &str = "WGRAD_PYTHON";
 const ENVIRONMENT: &str = "target/python";
 const REQUIREMENTS: &str = "tests/onnx/requirements.txt";
-/// The copy of the requirements.
+/// The copy of `requirements.txt` that shows which packages are installed.
 const INSTALLED: &str = "target/python/requirements.txt";
 const PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 /// The oldest Python version that the packages support.
 const OLDEST: (u32, u32) = (3, 11);
-/// Prints the version of a Python that can create environments. On Debian, `ensurepip` is a separate package.
+/// A Python program that prints the version of Python. It fails if Python cannot create environments: on Debian,
+/// `ensurepip` is in a separate package.
 const PROBE: &str = "import ensurepip, sys, venv; print(*sys.version_info[:2])";
 
 /// Instructions for installation by hand.
@@ -55,7 +57,7 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot write {INSTALLED}: {error}")))
 }
 
-/// The environment's Python, whether it exists or not.
+/// Returns the path of the environment's Python, which need not exist.
 fn interpreter(host: &impl Host) -> PathBuf {
     let environment = host.root().join(ENVIRONMENT);
     match host.os() {
@@ -64,7 +66,7 @@ fn interpreter(host: &impl Host) -> PathBuf {
     }
 }
 
-/// A Python that can create the environment. It is installed if necessary.
+/// Returns a Python that can create the environment. Installs it if necessary.
 fn base(host: &impl Host) -> Result<&'static str, Failure> {
     let why = match find(host) {
         Ok(found) => return Ok(found),
@@ -78,7 +80,7 @@ fn base(host: &impl Host) -> Result<&'static str, Failure> {
     find(host).map_err(|why| Failure::new(format!("apt-get succeeded, but still: {why}")))
 }
 
-/// The first suitable Python, or why there is none.
+/// Returns the first suitable Python. The error says why there is none.
 fn find(host: &impl Host) -> Result<&'static str, String> {
     let (major, minor) = OLDEST;
     let mut why = format!("there is no Python {major}.{minor} or newer with venv and pip");
@@ -97,16 +99,17 @@ fn find(host: &impl Host) -> Result<&'static str, String> {
     Err(why)
 }
 
-/// The version: (3, 11) for `3 11`.
+/// Parses a version: (3, 11) for `3 11`.
 fn parsed(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.trim().split_once(' ')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Creates a new environment, with nothing else in it.
+/// Creates a new environment with the required packages. An old environment is deleted first.
 fn install(host: &impl Host, base: &str, python: &Path) -> Result<(), Failure> {
     let make = Invocation::new(base, ["-m", "venv", "--clear", ENVIRONMENT]);
-    // The list is complete. The packages' other dependencies are for features that the tests do not use.
+    // `--no-deps`: the list has all packages that are needed. The other dependencies are for features that the tests do
+    // not use.
     let options =
         "-m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all:";
     let options = options.split(' ').chain(["--requirement", REQUIREMENTS]);
@@ -128,7 +131,7 @@ mod tests {
     const PIP: &str = "-m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: --requirement tests/onnx/requirements.txt";
 
-    /// A machine with the list of requirements, on which environments can be created.
+    /// A fake machine with `requirements.txt`, on which environments can be created.
     fn bare(os: &'static str) -> io::Result<Fake> {
         let fake = Fake::new(os)?.on_run(|fake, line| {
             let made = [
@@ -166,7 +169,7 @@ mod tests {
             assert_eq!(fake.ran(), expected);
             assert!(setup(&fake).is_ok());
             assert_eq!(fake.ran().len(), 2, "it is there");
-            // The list has changed, or the interpreter is missing.
+            // Either `requirements.txt` has changed, or the interpreter is missing.
             fake.write(INSTALLED, "onnxruntime==0.9\n")?;
             assert!(setup(&fake).is_ok());
             assert_eq!(fake.ran().len(), 4);
@@ -215,7 +218,7 @@ mod tests {
         Ok(())
     }
 
-    /// On Debian, `python3` has no `ensurepip`, so the probe fails.
+    /// On Debian, `python3` has no `ensurepip`, so [`PROBE`] fails and root installs the missing package.
     #[test]
     fn root_installs_what_is_missing() -> io::Result<()> {
         let fake = bare("linux")?.answers("apt-get --version", "apt 2.6.1");

@@ -1,16 +1,16 @@
-//! Interprets every shader: runs the tests that do so, with all their shapes.
+//! Interprets every shader by running the tests that interpret shaders, with all their shapes.
 
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::with_driver;
 
-/// The library's name, and the modules whose tests run kernels.
+/// The library's name. [`OF_LIBRARY`] are its modules whose unit tests run kernels.
 const LIBRARY: &str = "wgrad";
 const OF_LIBRARY: [&str; 2] = ["ops::", "steps::"];
 
-/// The test programs that run kernels, or count the blocks that were reached and print a table of them.
+/// The test programs that run kernels, and print a table of the blocks that were reached.
 const PROGRAMS: [&str; 2] = ["parity", "sanitize"];
 
-/// Whether [`run`] runs this test of this program.
+/// Returns whether [`run`] runs this test of this program.
 pub(crate) fn has(program: &str, test: &str) -> bool {
     match program {
         LIBRARY => OF_LIBRARY.iter().any(|module| test.starts_with(module)),
@@ -18,8 +18,8 @@ pub(crate) fn has(program: &str, test: &str) -> bool {
     }
 }
 
-/// Runs the tests, which interpret every plan that is not too long, and compare the results with those of a GPU
-/// driver. Fails if there is any finding.
+/// Runs the tests. They interpret every plan that is not too long, and compare the results with the results of a GPU
+/// driver. Fails if there is a finding.
 pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
     let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
     let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);

@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The next number to try in a name. Numbers are not reused, so a removed directory's name is never given to another
-/// owner.
+/// The number in the name of the next directory. Numbers are not reused, so no directory gets the name of a removed
+/// one.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A new, empty directory that only this user may enter; removed on drop.
+/// A temporary directory that only this user may enter. It is removed on drop.
 #[derive(Debug)]
 pub(crate) struct ScratchDir {
     path: PathBuf,
 }
 
 impl ScratchDir {
-    /// Makes the directory below the system's temporary one.
+    /// Creates an empty directory inside the system's temporary directory.
     pub(crate) fn new() -> io::Result<Self> {
         let parent = std::env::temp_dir();
         for _ in 0..1000 {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("wgrad-xtask-{}-{number}", process::id()));
-            // Creating the directory tests whether the name is free: another program's directory is never used.
+            // If the name is taken, creating the directory fails. So a directory of another program is never used.
             match private_dir().create(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -33,7 +33,7 @@ impl ScratchDir {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// The directory's path.
+    /// Returns the directory's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -41,7 +41,7 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // An error here does no harm: the system clears its temporary directory itself.
+        // An error does no harm here: the system clears its temporary directory.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

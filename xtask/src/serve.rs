@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::host::{Failure, Host};
 use crate::web;
 
-/// The time after which a silent connection is closed.
+/// A connection that sends no data for this time is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes of a request that are read.
+/// The maximum number of bytes of a request that are read.
 const LONGEST_REQUEST: u64 = 16 << 10;
 
-/// Serves the built page to browsers on this machine, until the process is ended.
+/// Serves the built page to browsers on this machine. Does not return: the user ends the process.
 pub(crate) fn serve(host: &impl Host, port: u16) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot listen on port {port}: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(cannot)?;
@@ -28,11 +28,11 @@ pub(crate) fn serve(host: &impl Host, port: u16) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Uses one thread per connection: a browser opens several.
+/// Answers all connections, each in its own thread: a browser opens several at once.
 fn answer_all(listener: &TcpListener, root: &Path) {
     for stream in listener.incoming().flatten() {
         let root = root.to_owned();
-        // An error means that the browser has closed the connection, so nobody needs the message.
+        // If this fails, the browser has closed the connection. The error is of no interest then.
         thread::spawn(move || answer(&stream, &root));
     }
 }
@@ -88,7 +88,7 @@ fn respond(
     stream.write_all(if with_body { body } else { b"" })
 }
 
-/// The file that a request names, relative to the root. `None` if it lies outside the root.
+/// Returns the file that a request names, as a path relative to the root, or `None` if it lies outside the root.
 fn file_of(target: &str) -> Option<PathBuf> {
     let path = target.split(['?', '#']).next()?.strip_prefix('/')?;
     let mut file = PathBuf::from(path);

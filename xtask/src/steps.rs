@@ -13,26 +13,27 @@ use crate::{browser, driver, mpi, python, web};
 /// The Rust target for browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// The oldest Rust that builds the libraries: `rust-version` in their Cargo.toml.
+/// The oldest Rust version that can build the libraries. It equals `rust-version` in their `Cargo.toml`.
 const OLDEST_RUST: &str = "1.89";
 
-/// What the oldest Rust has to build: the libraries with all features that need no other program.
+/// The cargo arguments of the check with the oldest Rust: the libraries, with all features that need no other program.
 const OLDEST_CHECK: &str =
     "check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx";
 
-/// With this variable set, the test that needs ONNX Runtime fails if there is none, instead of being skipped.
+/// If this environment variable is set, the test that needs ONNX Runtime is not skipped without ONNX Runtime but fails.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
-/// Compiles the crate `wgrad` at optimization level 1. The tests spend their time in other crates, in drivers and in
-/// shaders; from level 2 on, each test program compiles the crate's generic functions again.
+/// Arguments that compile the crate `wgrad` at optimization level 1. This is enough, because the tests spend their time
+/// in other crates, in drivers and in shaders. From level 2 on, each test program would compile the crate's generic
+/// functions again.
 pub(crate) const QUICK: [&str; 3] = [
     "--release",
     "--config",
     "profile.release.package.wgrad.opt-level=1",
 ];
 
-/// Runs all tests, with these further arguments. A GPU driver is required; ONNX Runtime and MPI are used where they
-/// can be installed.
+/// Runs `cargo test` with these further arguments, which may select tests. A GPU driver is required. ONNX Runtime and
+/// MPI are used if they are installed or can be installed.
 pub(crate) fn test(host: &impl Host, args: &[OsString]) -> Result<(), Failure> {
     if let Err(failure) = python::setup(host) {
         eprintln!("xtask: {failure}\nxtask: the test that needs ONNX Runtime will skip");
@@ -54,8 +55,8 @@ fn test_all(host: &impl Host) -> Result<(), Failure> {
     with_driver(host, tests.with_var(REQUIRED, "1"))
 }
 
-/// Runs all tests, and builds the browser's modules at the same time. The build uses another directory, so cargo's
-/// lock does not block it, and each of its two modules is linked on one core.
+/// Runs all tests, and builds the browser's modules at the same time. The build uses another directory, so cargo's lock
+/// does not block it. Most of the build is the linking of two modules, which uses one core each.
 fn test_all_and_build_page(host: &impl Host) -> Result<(), Failure> {
     thread::scope(|scope| {
         let page = scope.spawn(|| web::build_with_parity(host));
@@ -77,8 +78,8 @@ pub(crate) fn with_driver(host: &impl Host, mut program: Invocation) -> Result<(
     outcome
 }
 
-/// A temporary runtime directory for programs that use Mesa's software driver. Without one, the driver prints a
-/// warning at each start.
+/// Creates a temporary runtime directory for programs that use Mesa's software driver, unless one is set. Without such
+/// a directory, the driver prints a warning at each start.
 pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failure> {
     if host.os() != "linux" || host.var("XDG_RUNTIME_DIR").is_some() {
         return Ok(None);
@@ -88,11 +89,11 @@ pub(crate) fn runtime_dir(host: &impl Host) -> Result<Option<ScratchDir>, Failur
     Ok(Some(dir))
 }
 
-/// cargo's arguments for a test run with these further arguments.
+/// Returns cargo's arguments for a test run with these further arguments.
 fn test_args(host: &impl Host, args: &[OsString]) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["test".into()];
     all.extend(QUICK.map(Into::into));
-    // `--workspace` would silently override a choice of packages.
+    // Adds `--workspace` only if no package is chosen, because it would silently override the choice.
     if !picks(args) {
         all.push("--workspace".into());
         all.extend(mpi::features(host).iter().map(Into::into));
@@ -101,7 +102,7 @@ fn test_args(host: &impl Host, args: &[OsString]) -> Vec<OsString> {
     all
 }
 
-/// Whether these arguments choose packages.
+/// Returns whether these arguments choose packages.
 fn picks(args: &[OsString]) -> bool {
     let mut of_cargo = args.iter().take_while(|arg| *arg != "--");
     of_cargo.any(picks_package)
@@ -112,12 +113,12 @@ fn picks_package(arg: &OsString) -> bool {
         .is_some_and(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
-/// One check.
+/// A check of `cargo xtask ci`.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
-    /// The program has to succeed.
+    /// This program has to succeed.
     Run(Invocation),
-    /// The libraries alone have to build without a warning with the oldest Rust.
+    /// The oldest Rust has to build the libraries without a warning.
     OldestRust,
     /// The standard library for browsers has to be installed.
     WasmTarget,
@@ -127,8 +128,8 @@ enum Check {
     BrowserTest,
 }
 
-/// All checks, the cheapest first. Lints use the profile of the tests, or of the browser build, so that macros and
-/// build scripts are compiled only once.
+/// Returns the names of all checks and the checks, the cheapest first. The lints use the profile of the tests or of the
+/// browser build, so that macros and build scripts are compiled only once.
 fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     let cargo = &host::cargo(host);
     let run = |line: &str| Check::Run(Invocation::new(cargo, line.split(' ')));
@@ -146,7 +147,7 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
-        // What a user gets without features: the examples and tests have them.
+        // Checks the libraries without features. The examples and tests need the features, so they are left out.
         (
             "lints of the libraries alone",
             run("clippy --release --workspace --lib --no-default-features -- -D warnings"),
@@ -211,7 +212,8 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks the libraries with the oldest Rust. Where it is not installed and cannot be, the installed one checks them.
+/// Checks the libraries with the oldest Rust, and installs it if necessary. If that fails, the installed Rust checks
+/// them instead.
 fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
     let installed = host.output("rustup", &["run", OLDEST_RUST, "rustc", "--version"]);
     let words = ["toolchain", "install", OLDEST_RUST, "--profile", "minimal"];
@@ -237,9 +239,9 @@ fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
     host.run_or_fail(&check)
 }
 
-/// Makes sure that the standard library for browsers is installed.
+/// Makes sure that Rust's standard library for browsers is installed.
 pub(crate) fn add_wasm_target(host: &impl Host) -> Result<(), Failure> {
-    // A toolchain from a Linux distribution may have the target without rustup.
+    // Asks rustc first: a toolchain from a Linux distribution has no rustup, but it may have the target.
     let rustc = host.var("RUSTC").unwrap_or_else(|| "rustc".to_owned());
     let libdir = host.output(&rustc, &["--print", "target-libdir", "--target", WASM]);
     if libdir.is_some_and(|dir| host.locate(Path::new(OsStr::new(dir.trim()))).is_dir()) {
@@ -258,7 +260,7 @@ mod tests {
     use super::*;
     use crate::fake::Fake;
 
-    /// A machine on which the tests can run at once.
+    /// A fake machine on which the tests need no installation.
     fn ready() -> io::Result<Fake> {
         Fake::new("linux")?
             .env("XDG_RUNTIME_DIR", "/run/user/1000")
@@ -270,7 +272,7 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
-    /// cargo's arguments for a test run on a machine without MPI.
+    /// Returns cargo's arguments for a test run on a machine without MPI.
     fn tested(further: &[&str]) -> Vec<OsString> {
         os_strings(&[&["test"], &QUICK[..], further].concat())
     }
@@ -362,7 +364,7 @@ mod tests {
         let before_tests = LIST.len() - 1;
         assert_eq!(ran[..before_tests], list[..before_tests]);
         let behind: Vec<&String> = ran[before_tests..].iter().collect();
-        // The page is built beside the tests.
+        // The page is built while the tests run, so the order of the two commands may vary.
         assert!(behind.contains(&&list[before_tests]), "{behind:?}");
         let builds = behind
             .iter()
@@ -376,7 +378,7 @@ mod tests {
         Ok(())
     }
 
-    /// A command line as it is on a machine with MPI.
+    /// Returns a command line of [`LIST`] as it is on a machine with MPI.
     fn with_mpi(line: &str) -> String {
         let is_of_all = line.contains("--workspace") && !line.contains("--lib");
         if is_of_all {
@@ -386,7 +388,7 @@ mod tests {
         }
     }
 
-    /// All commands before the browser tests, on a machine without MPI.
+    /// All commands of `ci` before the browser tests, on a machine without MPI.
     const LIST: [&str; 10] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",

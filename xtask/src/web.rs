@@ -1,4 +1,4 @@
-//! The page that trains in a browser: built into `web/dist`, which any static host can serve.
+//! Builds the web page that trains in a browser. It is built into `web/dist`, which any static web server can serve.
 
 use std::fs;
 use std::io;
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 use crate::host::{self, Failure, Host, Invocation};
 use crate::steps::{WASM, add_wasm_target};
 
-/// The largest WebAssembly download, in bytes after gzip. Each build prints the actual size.
+/// The maximum size of the page's WebAssembly module, in bytes after gzip. Each build prints the actual size.
 const BUDGET: u64 = 555_000;
 
-/// Where `wasm-bindgen` is installed.
+/// The directory into which `wasm-bindgen` is installed.
 const TOOLS: &str = "target/tools";
 const PAGE: &str = "web/page";
 const SHADERS: &str = "shaders";
-/// The built page.
+/// The directory of the built page.
 pub(crate) const DIST: &str = "web/dist";
 const MODULE: &str = "web/dist/wasm/wgrad_web_bg.wasm";
 
-/// The crate of the page, and the crate of the tests that run in a browser.
+/// The crate of the page. [`PARITY_CRATE`] is the crate of the tests that run in a browser.
 const PAGE_CRATE: &str = "wgrad-web";
 const PARITY_CRATE: &str = "wgrad-parity";
-/// The built module of the tests.
+/// The directory of the built module of the browser tests.
 const PARITY: &str = "target/parity";
 
 /// Builds the page, and installs what the build needs.
@@ -31,8 +31,8 @@ pub(crate) fn build(host: &impl Host) -> Result<(), Failure> {
     make_page(host, &tools)
 }
 
-/// Builds the page and the module of the browser tests. One cargo command compiles both: each is linked on one core,
-/// and separate commands would choose different features of common dependencies.
+/// Builds the page and the module of the browser tests. One cargo command compiles both, for two reasons: the two are
+/// linked in parallel, and separate commands would compile their common dependencies twice, with different features.
 pub(crate) fn build_with_parity(host: &impl Host) -> Result<(), Failure> {
     let tools = Tools::setup(host)?;
     compile(host, &[PAGE_CRATE, PARITY_CRATE])?;
@@ -49,7 +49,7 @@ fn compile(host: &impl Host, packages: &[&str]) -> Result<(), Failure> {
     run(host, &Invocation::new(host::cargo(host), build.split(' ')))
 }
 
-/// Makes the page from its compiled crate.
+/// Creates the page from its compiled crate and its static files.
 fn make_page(host: &impl Host, tools: &Tools) -> Result<(), Failure> {
     let cannot = |error| Failure::new(format!("cannot write {DIST}: {error}"));
     copy_page(&host.root()).map_err(cannot)?;
@@ -59,7 +59,7 @@ fn make_page(host: &impl Host, tools: &Tools) -> Result<(), Failure> {
     check_size(host)
 }
 
-/// The tools that a browser build needs besides cargo.
+/// The tools that a browser build needs in addition to cargo.
 struct Tools {
     bindgen: PathBuf,
 }
@@ -72,7 +72,8 @@ impl Tools {
         })
     }
 
-    /// Makes the module of a compiled crate and its JavaScript, in the directory `out`.
+    /// Runs `wasm-bindgen` on a compiled crate. Writes the WebAssembly module and its JavaScript into the directory
+    /// `out`.
     fn bind(&self, host: &impl Host, package: &str, out: &str) -> Result<(), Failure> {
         let compiled = format!("target/{WASM}/web/{}.wasm", package.replace('-', "_"));
         let bind = "--target web --no-typescript --remove-name-section --remove-producers-section";
@@ -90,7 +91,8 @@ pub(crate) fn run(host: &impl Host, invocation: &Invocation) -> Result<(), Failu
     host.run_or_fail(invocation)
 }
 
-/// The `wasm-bindgen` program in the version of the crate, which accepts no other.
+/// Returns the path of the `wasm-bindgen` program, and installs it if necessary. Its version must equal the version of
+/// the `wasm-bindgen` crate in `Cargo.lock`.
 fn bindgen(host: &impl Host) -> Result<PathBuf, Failure> {
     let lock = fs::read_to_string(host.root().join("Cargo.lock"))
         .map_err(|error| Failure::new(format!("cannot read Cargo.lock: {error}")))?;
@@ -104,14 +106,14 @@ fn bindgen(host: &impl Host) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     eprintln!("xtask: installing wasm-bindgen {version} into {TOOLS}");
-    // A build without optimization takes half the time, and each run then takes half a second.
+    // An unoptimized build takes half the time. Each run of the program then takes half a second, which is acceptable.
     let install = format!("install --debug --version ={version} --root {TOOLS} wasm-bindgen-cli");
     let cargo = host::cargo(host);
     run(host, &Invocation::new(cargo, install.split(' ')))?;
     Ok(path)
 }
 
-/// The version of a package in a lock file.
+/// Returns the version of a package in a lock file.
 fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
     let name = format!("name = \"{package}\"");
     let mut lines = lock.lines().skip_while(|line| *line != name);
@@ -119,7 +121,7 @@ fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
     version.strip_suffix('"')
 }
 
-/// Creates `web/dist` again, with the page's own files.
+/// Deletes and creates `web/dist`, and copies the page's static files into it.
 fn copy_page(root: &Path) -> io::Result<()> {
     let dist = root.join(DIST);
     match fs::remove_dir_all(&dist) {
@@ -133,9 +135,9 @@ fn copy_page(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the comments of the module's shaders by spaces. Comments are a third of their text, and nobody reads
-/// them there. All positions stay the same: the module stays valid, and a driver's messages have the lines and
-/// columns of the source files.
+/// Replaces the comments of the shaders in the module by spaces. Comments are a third of the shaders' text, and the
+/// page does not need them. No byte changes its position, so the module stays valid, and the lines and columns in a
+/// driver's messages are those of the source files.
 fn blank_comments(root: &Path) -> io::Result<()> {
     let path = root.join(MODULE);
     let mut module = fs::read(&path)?;
@@ -152,7 +154,8 @@ fn blank_comments(root: &Path) -> io::Result<()> {
     fs::write(path, module)
 }
 
-/// Replaces comments of WGSL by spaces. All comments end at the end of their line.
+/// Replaces the comments of a WGSL text by spaces. The shaders of the crate have only comments that end at the end of
+/// their line.
 fn blanked(shader: &[u8]) -> Vec<u8> {
     let mut is_comment = false;
     let blank = |(at, &byte): (usize, &u8)| {
@@ -167,7 +170,7 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     windows.position(|window| window == part)
 }
 
-/// Prints the size of the download, and fails if it exceeds the budget.
+/// Prints the size of the module after gzip, and fails if it exceeds [`BUDGET`].
 fn check_size(host: &impl Host) -> Result<(), Failure> {
     let module = host.root().join(MODULE);
     let size_of = |path: &Path| {
@@ -208,7 +211,7 @@ mod tests {
 
     const SHADER: &str = "// y = a + b\nlet y = a / b; // 1/b\n";
 
-    /// A checkout whose page has this many bytes after gzip.
+    /// A fake machine with a checkout whose module has this many bytes after gzip.
     fn checkout(gzipped: usize) -> io::Result<Fake> {
         let fake = Fake::new("linux")?
             .answers("gzip --version", "gzip 1.12")

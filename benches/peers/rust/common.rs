@@ -1,4 +1,4 @@
-//! What the peers in Rust share: options, data, random numbers, matmul timing, the last line.
+//! Code shared by the peers in Rust: options, data, random numbers, timing of matrix products, and the output line.
 
 use std::error::Error;
 use std::fs::File;
@@ -8,18 +8,19 @@ use std::time::Instant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// SGD of jobs 1 and 2.
+/// Learning rate of SGD in jobs 1 and 2.
 pub const RATE: f64 = 0.1;
-/// Adam of job 4, as PyTorch defines it: epsilon is added to the root of the corrected mean.
+/// Settings of Adam in job 4. As in PyTorch, epsilon is added to the root of the bias-corrected second moment.
 pub const ADAM_RATE: f64 = 0.001;
 pub const BETA: [f64; 2] = [0.9, 0.999];
 pub const EPSILON: f64 = 1e-8;
-/// Job 4: the side of an image, of a filter, and of an image after convolution and pooling.
+/// Job 4: width and height of an image, width and height of a filter, number of filters, and width and height of a
+/// feature map after convolution and pooling.
 pub const SIDE: usize = 28;
 pub const KERNEL: usize = 5;
 pub const FILTERS: usize = 30;
 pub const POOLED: usize = (SIDE - KERNEL + 1) / 2;
-/// Steps between two looks at the loss.
+/// Steps between two readbacks of the loss.
 pub const CHUNK: usize = 200;
 
 pub struct Args {
@@ -29,12 +30,12 @@ pub struct Args {
     pub shapes: Vec<String>,
     pub seed: u64,
     pub device: String,
-    /// Whether examples stay in the memory of the host, for drivers that cannot hold all of them.
+    /// Whether the examples stay in host memory, for drivers that cannot hold all of them in device memory.
     pub host_rows: bool,
 }
 
 impl Args {
-    /// Also sets the number of threads, so it must come before everything else.
+    /// Parses the command line. Also sets the number of threads, so it must be called first.
     pub fn parse(default_device: &str) -> Result<Self> {
         let mut args = Self {
             data: None,
@@ -92,7 +93,7 @@ impl Args {
         self.steps.min(if self.job == 1 { 100 } else { 5 })
     }
 
-    /// Indices of all minibatches, uniformly with replacement.
+    /// Example indices of all minibatches, one minibatch after another, drawn uniformly with replacement.
     pub fn indices(&self, steps: usize, examples: usize) -> Vec<u32> {
         let mut rng = Rng(self.seed ^ 0x5eed);
         (0..steps * self.batch())
@@ -100,8 +101,8 @@ impl Args {
             .collect()
     }
 
-    /// Rows, columns and weights, layer after layer: 0.01·N(0, 1). Biases start as 0. The dense layers
-    /// of job 4 follow on its `initial_filters`.
+    /// Rows, columns and initial weights, 0.01·N(0, 1), of each dense layer. Biases start as 0. In job 4, these layers
+    /// follow the convolution, whose weights are `initial_filters`.
     pub fn initial(&self, inputs: usize) -> Vec<(usize, usize, Vec<f32>)> {
         let sizes = match self.job {
             1 => vec![inputs, 50, 10],
@@ -116,14 +117,14 @@ impl Args {
         sizes.windows(2).map(layer).collect()
     }
 
-    /// Shaped (filter, channel, row, column). Their biases start as 0.
+    /// Shape (filters, channels, rows, columns) and initial weights of the convolution. Its biases start as 0.
     pub fn initial_filters(&self) -> ([usize; 4], Vec<f32>) {
         let mut rng = Rng(self.seed ^ 0xf117);
         let weights = (0..FILTERS * KERNEL * KERNEL).map(|_| 0.01 * rng.normal());
         ([FILTERS, 1, KERNEL, KERNEL], weights.collect())
     }
 
-    /// `forward_s` is for as many steps as `train_s`, of which it is the forward part.
+    /// Prints the output line. `forward_s` is the time that only the forward passes of all steps take.
     pub fn report(
         &self,
         peer: &str,
@@ -151,7 +152,7 @@ impl Args {
 pub struct Data {
     pub rows: usize,
     pub width: usize,
-    /// 0…1.
+    /// Pixels of all rows, each from 0 to 1.
     pub x: Vec<f32>,
     pub labels: Vec<u8>,
 }
@@ -170,7 +171,7 @@ impl Data {
         })
     }
 
-    /// Share of the rows whose label is predicted.
+    /// Fraction of the rows whose predicted class is their label.
     pub fn accuracy(&self, predicted: impl Iterator<Item = usize>) -> f64 {
         let pairs = predicted.zip(&self.labels);
         let right = pairs.filter(|&(found, &label)| found == usize::from(label));
@@ -190,7 +191,7 @@ fn read(directory: &Path, name: &str) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// SplitMix64: cheap and good enough for all that is drawn here.
+/// A SplitMix64 generator: fast, and random enough for initial weights and minibatches.
 pub struct Rng(pub u64);
 
 impl Rng {
@@ -206,7 +207,7 @@ impl Rng {
         (((self.bits() >> 32) * bound as u64) >> 32) as u32
     }
 
-    /// Box and Muller.
+    /// A number from N(0, 1), by the method of Box and Muller.
     pub fn normal(&mut self) -> f32 {
         let mut uniform = || ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         let radius = (-2.0 * uniform().ln()).sqrt();
@@ -219,8 +220,9 @@ impl Rng {
     }
 }
 
-/// `make(m, k, n)` gives a function that computes `count` products and waits for the last. A sample
-/// is long enough for the clock; the figure is the median of seven samples.
+/// Measures matrix products of each shape and prints their GFLOP/s, the median of seven samples. `make(m, k, n)`
+/// returns a function that computes `count` products and waits for the last one. `count` is chosen so that a sample
+/// takes at least 43 ms.
 pub fn matmuls<F: FnMut(usize) -> Result<()>>(
     peer: &str,
     shapes: &[String],

@@ -9,7 +9,7 @@ use crate::network::Sequential;
 use crate::ops::{AvgPool2d, Conv2d, Layer, MaxPool2d, MeanSquaredError, Relu};
 use crate::reference::{Float, Targets};
 
-/// Numbers between −1 and 1, without a pattern that matches a window.
+/// Returns numbers between −1 and 1, without a pattern that repeats with the size of a window.
 fn numbers<F: Float>(dims: (usize, usize), seed: usize) -> Array2<F> {
     Array2::from_shape_fn(dims, |(row, column)| {
         let at = (row * 7919 + column * 104_729 + seed * 31) % 9973;
@@ -17,7 +17,7 @@ fn numbers<F: Float>(dims: (usize, usize), seed: usize) -> Array2<F> {
     })
 }
 
-/// Outputs of a network, and all gradients by its parameters.
+/// Returns the outputs of a network, and the gradients with respect to all parameters.
 fn passes<F: Float>(network: &Network<F>, rows: usize) -> Vec<(String, ArrayD<F>)> {
     let x = numbers((rows, network.features()), 1);
     let targets = numbers((rows, network.output().len()), 2);
@@ -53,8 +53,8 @@ fn assert_near<F: Float>(
     }
 }
 
-/// Compares networks of a 1×1 convolution, `conv` and `layer`. The first layer makes `conv` compute a gradient by its
-/// input.
+/// Compares the fast network with its definition, for a network of a 1×1 convolution, `conv` and `layer`. Because of
+/// the first layer, `conv` must compute a gradient with respect to its input.
 fn assert_is_its_definition(
     image: [usize; 3],
     rows: usize,
@@ -68,7 +68,8 @@ fn assert_is_its_definition(
     let what = format!("{} over {rows} × {image:?}", spec.summary().unwrap());
     let expected = passes(&Network::<f64>::by_definition(&spec).unwrap(), rows);
     let double = passes(&Network::<f64>::new(&spec).unwrap(), rows);
-    // Rounding errors of sums of up to some thousand products, none larger than the largest sum.
+    // The tolerances are rounding errors of sums of up to a few thousand products, none of which is larger than the
+    // largest sum.
     assert_near(&what, &double, &expected, 1e-12);
     let single = passes(&Network::<f32>::new(&spec).unwrap(), rows);
     assert_near(&what, &single, &expected, 1e-4);
@@ -95,7 +96,7 @@ fn convolutions_are_their_definitions() {
         assert_is_its_definition(image, rows, layer.clone(), Relu);
         assert_is_its_definition(image, rows, layer.without_bias(), MaxPool2d::new(1));
     }
-    // The columns of an image fill several blocks.
+    // The columns of one image need several blocks.
     let several = Conv2d::new(3, 5).padding(2);
     assert_is_its_definition([16, 24, 24], 2, several, AvgPool2d::global());
 }
@@ -124,7 +125,7 @@ fn pooling_is_its_definition() {
     }
 }
 
-/// With ties, infinities and NaN, the bits are those of the definition.
+/// For ties, infinities and NaN, max pooling gives the bits of its definition.
 #[test]
 fn the_winner_is_that_of_the_definition() {
     let special = [
@@ -139,7 +140,7 @@ fn the_winner_is_that_of_the_definition() {
     for (kernel, stride, padding) in [([2, 2], 2, 0), ([3, 3], 2, 1), ([2, 3], 1, 0)] {
         let pool = MaxPool2d::new(kernel).stride(stride).padding(padding);
         let spec = Sequential::input([2, 6, 7]).layer(pool);
-        // Pooling has no parameters, and a network needs some.
+        // A network needs parameters, and pooling has none.
         let spec = spec.layer(crate::ops::Linear::new(1));
         for period in [1, 2, 3, 5, 7] {
             let x =

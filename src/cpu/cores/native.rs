@@ -1,4 +1,4 @@
-//! Sharing work among threads, on platforms that have them.
+//! Divides work among threads, on platforms that have threads.
 
 use std::cell::Cell;
 use std::num::NonZero;
@@ -8,35 +8,37 @@ use std::{env, thread};
 use super::super::team::Team;
 
 thread_local! {
-    /// Maximum number of threads that share the work handed out by this thread.
+    /// Maximum number of threads among which this thread may divide its work.
     static WIDTH: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// The team of the training that takes a step on this thread.
+    /// The team of the trainer that runs a step on this thread.
     static TEAM: Cell<Option<Team>> = const { Cell::new(None) };
     #[cfg(test)]
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The team for all other work, such as evaluations. A thread that needs it while it is in use works alone.
+/// The team for all other work, such as evaluations. If another thread uses the team at the moment, a thread does all
+/// of its work itself.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
-/// Maximum number of threads that a user may request. The stacks of each thread are mappings, whose number is limited
-/// per process (to 65,530 on Linux), and a thread that starts without one ends the program.
+/// Maximum number of threads that a user may request. Each thread's stack takes memory mappings, and the number of
+/// mappings per process is limited (to 65,530 on Linux). A thread that cannot map its stack ends the program.
 const MOST_ASKED: usize = 1 << 10;
 
-/// Number of threads that share work: one per core, or the value of the environment variable `WGRAD_THREADS`.
+/// Maximum number of threads that share work: the number of cores, or the value of the environment variable
+/// `WGRAD_THREADS`.
 static CORES: LazyLock<usize> = LazyLock::new(|| {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     threads_of(env::var("WGRAD_THREADS").ok().as_deref(), cores)
 });
 
-/// The requested number if it is valid, otherwise the number of cores.
+/// Returns the requested number of threads if it is valid, otherwise the number of cores.
 fn threads_of(asked: Option<&str>, cores: usize) -> usize {
     let asked = asked.and_then(|asked| asked.parse().ok());
     let asked = asked.filter(|&asked| asked > 0);
     asked.map_or(cores, |asked: usize| asked.min(MOST_ASKED))
 }
 
-/// Number of threads that share work, including the one that hands it out.
+/// Maximum number of threads that share work, including the thread that divides it.
 pub(in super::super) fn threads() -> usize {
     #[cfg(test)]
     if let Some(threads) = THREADS.get() {
@@ -55,20 +57,20 @@ pub(in super::super) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R
 }
 
 pub(super) fn width() -> usize {
-    // The width is 1 on a thread that works on a piece.
+    // The width is 1 on a thread that works on a piece: it does not divide the piece further.
     match WIDTH.get() {
         1 => 1,
         width => width.min(threads()),
     }
 }
 
-/// Runs `work`, which may share its own work among at most `width` threads of `team`.
+/// Runs `work`, which may divide its own work among at most `width` threads of `team`.
 pub(in super::super) fn with<R>(
     width: usize,
     team: &mut Option<Team>,
     work: impl FnOnce() -> R,
 ) -> R {
-    /// When dropped, restores the width and the outer team, and returns the inner team to its place.
+    /// When dropped, restores this thread's earlier width and team, and moves `team` back to the caller.
     struct Before<'a>(usize, Option<Team>, &'a mut Option<Team>);
 
     impl Drop for Before<'_> {
@@ -83,7 +85,7 @@ pub(in super::super) fn with<R>(
     work()
 }
 
-/// Calls `work` with every part, on several threads.
+/// Calls `work` with every part, on several threads of this thread's team, or of the team for all other work.
 pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
     let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
     let piece = |at: usize| {
@@ -115,7 +117,7 @@ pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + 
     }
 }
 
-/// Runs the pieces on a team. A piece does not share its own work.
+/// Runs the pieces on a team. The work on a piece is not divided further.
 fn run(team: &mut Team, threads: usize, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
     team.run(threads, pieces, &|at| {
         with(1, &mut None, || piece(at));

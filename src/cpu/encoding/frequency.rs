@@ -4,7 +4,7 @@ use super::Points;
 use crate::reference;
 use crate::reference::Layer;
 
-/// Sines and cosines of single numbers.
+/// The encoding of a number by sines and cosines: see [`crate::ops::Frequency`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waves {
     pub(super) octaves: usize,
@@ -30,14 +30,14 @@ impl Points for Waves {
     }
 }
 
-/// `2ⁿ`, which must be a normal number.
+/// Returns `2ⁿ`, which must be a normal number.
 #[inline(always)]
 fn power_of_two(n: usize) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "an octave, at most 31")]
     f32::from_bits((n as u32 + 127) << 23)
 }
 
-/// `sin(2π·turns)` and `cos(2π·turns)`, as in `shaders/frequency.wgsl`, which explains the polynomials and their error.
+/// Returns `sin(2π·turns)` and `cos(2π·turns)`. `shaders/frequency.wgsl` explains the polynomials and their error.
 #[inline(always)]
 fn wave(turns: f32) -> [f32; 2] {
     let f = turns - turns.round_ties_even();
@@ -46,7 +46,8 @@ fn wave(turns: f32) -> [f32; 2] {
     let z = p * p;
     let sine = p * (6.283_185_5 + z * (-41.341_663 + z * (81.592_545 + z * -75.401_61)));
     let cosine = 1.0 + z * (-19.739_208 + z * (64.939_37 + z * (-85.448_82 + z * 59.424_107)));
-    // The sum has the integer `quarter`, −2 to 2, in its last bits, which select the quarter.
+    // Adding 1.5·2²³ puts the integer `quarter`, −2 to 2, into the last bits. The last two bits select the quarter of
+    // the turn.
     let q = (quarter + 12_582_912.0).to_bits();
     let [a, b] = if q & 1 == 0 {
         [sine, cosine]
@@ -56,8 +57,8 @@ fn wave(turns: f32) -> [f32; 2] {
     if q & 2 == 0 { [a, b] } else { [-a, -b] }
 }
 
-/// Half of `x`, in turns. From 2²⁴ on, `f32` has only even numbers, which are whole turns. These become 0, because
-/// their multiples could overflow; infinity becomes NaN.
+/// Returns half of `x`: the angle `π·x` in turns. From 2²⁴ on, all `f32` are even numbers, for which the angle is a
+/// number of whole turns. For these, returns 0, because their multiples could overflow; for infinity, returns NaN.
 #[inline(always)]
 fn half(x: f32) -> f32 {
     0.5 * if x.abs() < 16_777_216.0 { x } else { 0.0 * x }
@@ -93,7 +94,7 @@ mod tests {
     use super::Waves;
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Numbers of every size, enough for more than one part.
+    /// Returns numbers of every size, enough for more than one part.
     fn numbers() -> Vec<f32> {
         let near = (-9000..9000).map(|at| at as f32 / 1000.0);
         let far = (-60..=126).map(|exponent| 1.37 * f32::powi(2.0, exponent));
@@ -108,8 +109,8 @@ mod tests {
                 let error = 3.0 * ROUNDING * expected.abs() + 1e-15;
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
             }
-            // Each octave has the errors of its waves, of two products and their difference, of π and a product; the
-            // sum adds its own.
+            // For each octave, the bound has the errors of its sine and cosine, of two products and their difference,
+            // of π and of one more product. The sum over the octaves adds its own errors.
             let most = 4.0 * std::f64::consts::PI * f64::from(power).exp2();
             let error = (8.0 + octaves as f64) * ROUNDING * most;
             for (found, expected) in dx.iter().zip(&of_input) {

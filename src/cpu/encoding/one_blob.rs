@@ -5,7 +5,7 @@ use crate::cpu::activation::exp;
 use crate::reference;
 use crate::reference::Layer;
 
-/// Gaussians around single numbers.
+/// The encoding of a number by a Gaussian around it: see [`crate::ops::OneBlob`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blobs {
     pub(super) bins: usize,
@@ -29,7 +29,8 @@ impl Points for Blobs {
     }
 }
 
-/// The distance from a bin's center, in bins, and the Gaussian at that distance. Beyond 15 it is 0.
+/// Returns the distance of `x` from the center of bin `bin`, in bins, clamped to 15 bins, and the Gaussian at that
+/// distance. (At 15 bins, the Gaussian is 0.)
 #[inline(always)]
 fn blob(x: f32, bin: usize, bins: f32) -> [f32; 2] {
     let u = (bins * x - (bin as f32 + 0.5)).clamp(-15.0, 15.0);
@@ -62,7 +63,7 @@ mod tests {
     use super::Blobs;
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Numbers within 0 to 1, just outside, and very far away.
+    /// The numbers are between 0 and 1, just outside this range, and very far away.
     #[test]
     fn blobs_are_as_defined() {
         let near = (-5000..25_000).map(|at| at as f32 / 20_000.0);
@@ -71,14 +72,13 @@ mod tests {
             let [[y, dx], [expected, of_input]] = passes(Blobs { bins }, &x);
             let size = bins as f64;
             for (found, expected) in y.iter().zip(&expected) {
-                // The distance has an error of two roundings of at most 1.5 · bins. Squared, it goes into e^(−u²/2),
-                // whose slope is at most e^(−½). An exponential adds a relative error of 4 roundings, and its exponent
-                // one rounding.
+                // The distance `u` is at most 1.5 · bins and has an error of two roundings. The slope of e^(−u²/2) is
+                // at most e^(−½). The exponential adds a relative error of 4 roundings, and its exponent one rounding.
                 let error = (3.0 * size * 0.61 + 6.0) * ROUNDING;
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
             }
             for (found, expected) in dx.iter().zip(&of_input) {
-                // u·e^(−u²/2) has a slope of at most 1, and its sum over all bins is at most 2.
+                // The slope of u·e^(−u²/2) is at most 1, and the sum of u·e^(−u²/2) over all bins is at most 2.
                 let error = size * (3.0 * size + 14.0 + size) * ROUNDING * 2.0;
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");
             }

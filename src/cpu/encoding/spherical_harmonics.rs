@@ -5,23 +5,23 @@ use multiversion::multiversion;
 use super::Points;
 use crate::reference::{self, Float as _, Layer};
 
-/// Largest number of degrees.
+/// Maximum number of degrees.
 const MOST: usize = 8;
 
-/// Spherical harmonics of directions.
+/// The encoding of a direction by spherical harmonics: see [`crate::ops::SphericalHarmonics`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Harmonics {
     degrees: usize,
-    /// Normalization factors by l and m, as in `shaders/spherical_harmonics.wgsl`.
+    /// Normalization factors, indexed by degree l and order m, as in `shaders/spherical_harmonics.wgsl`.
     norms: [[f32; MOST]; MOST],
 }
 
 impl Harmonics {
-    /// The harmonics of the degrees below `degrees`, which is at most 8.
+    /// Makes the harmonics of the degrees 0 to `degrees` − 1; `degrees` is at most 8.
     pub(super) fn new(degrees: usize) -> Self {
         let mut norms = [[0.0; MOST]; MOST];
         for (l, norms) in norms.iter_mut().enumerate() {
-            // (l − m)!/(l + m)!, updated from each m to the next.
+            // `quotient` is (l − m)!/(l + m)!, updated from each m to the next.
             let mut quotient = 1.0;
             for (m, norm_of) in norms.iter_mut().enumerate().take(l + 1) {
                 let twice = if m == 0 { 1.0 } else { 2.0 };
@@ -54,7 +54,8 @@ impl Points for Harmonics {
     }
 }
 
-/// The derivatives of the Legendre polynomials by l and m, and the real and imaginary parts of the powers of `x + iy`.
+/// The m-th derivatives of the Legendre polynomials of degree l at `z`, as `legendre[l][m]`, and the real and imaginary
+/// parts of the powers of `x + iy`.
 struct Factors {
     legendre: [[f32; MOST + 1]; MOST],
     powers: [[f32; 2]; MOST],
@@ -137,7 +138,7 @@ mod tests {
     use super::{Harmonics, MOST};
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Directions all over the sphere, including its poles.
+    /// Returns directions all over the sphere, including its poles.
     fn directions() -> Vec<f32> {
         let golden = std::f32::consts::PI * (3.0 - 5.0f32.sqrt());
         let spiral = (0..3000).flat_map(|at| {
@@ -153,8 +154,9 @@ mod tests {
     fn harmonics_are_as_defined() {
         for degrees in 1..=MOST {
             let [[y, dx], [expected, of_input]] = passes(Harmonics::new(degrees), &directions());
-            // The recurrence and the powers take up to seven rounds of four operations, on numbers at most a few times
-            // as large as their result. A harmonic is at most √(15/4π), and its slope l + 1 times that.
+            // The recurrence and the powers take up to seven rounds of four operations each, on numbers that are at
+            // most a few times as large as the result. A harmonic is at most √(15/4π), and its slope is at most l + 1
+            // times as large.
             let error = 4.0 * 28.0 * ROUNDING * 1.1;
             for (found, expected) in y.iter().zip(&expected) {
                 assert!((found - expected).abs() <= error, "{found:e} {expected:e}");

@@ -1,13 +1,13 @@
-//! The cell of a level that a position is in, computed in integers as in `shaders/hash_grid_cell.wgsl`.
+//! The grid cell that contains a position, computed in integers as in `shaders/hash_grid_cell.wgsl`.
 
 use crate::ops::hash_grid::Level;
 
-/// The value 1 as a fraction, in units of 2⁻²⁴.
+/// The fraction 1 in fixed point, in units of 2⁻²⁴.
 const ONE: u32 = 1 << 24;
 /// The primes of the hash function.
 const PRIMES: [u32; 3] = [1, 2_654_435_761, 805_459_861];
 
-/// A position clamped to 0…1; `None` if a coordinate is NaN.
+/// Returns a position with coordinates clamped to 0…1; `None` if a coordinate is NaN.
 #[inline(always)]
 pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
     let x: [f32; D] = std::array::from_fn(|d| x[d]);
@@ -15,11 +15,11 @@ pub(super) fn point<const D: usize>(x: &[f32]) -> Option<[f32; D]> {
     is_number.then(|| x.map(|x| x.clamp(0.0, 1.0)))
 }
 
-/// The cell of a position.
+/// The cell of one level that contains a position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell<const D: usize> {
-    /// Rows of the table, one per corner: bit `d` of a corner's index says whether it is the upper one along axis `d`.
-    /// In two dimensions only four are used.
+    /// The row of the table for each corner of the cell. Bit `d` of a corner's index says whether the corner is the
+    /// upper one along axis `d`. In two dimensions, only the first four are used.
     pub(super) entries: [usize; 8],
     /// The position within the cell along each axis, in units of 2⁻²⁴.
     pub(super) fraction: [u32; D],
@@ -40,7 +40,7 @@ impl<const D: usize> Cell<D> {
         let mask = level.entries as u32 - 1;
         let mut entries = [0; 8];
         let mut stride = 1u32;
-        // Before axis `d`: the entries of the corners that are lower ones along `d` and all later axes.
+        // Before the iteration for axis `d`, `entries` has the corners that are lower along `d` and all later axes.
         for d in 0..D {
             let lower = at[d] as u32;
             let factor = if level.is_hashed { PRIMES[d] } else { stride };
@@ -62,14 +62,14 @@ impl<const D: usize> Cell<D> {
         }
     }
 
-    /// For each axis, the shares of a lower and an upper corner.
+    /// Returns, for each axis, the interpolation weights of a lower and of an upper corner.
     #[inline(always)]
     fn shares(&self) -> [[f32; 2]; D] {
         let shares = |fraction: u32| [ONE - fraction, fraction].map(|of| of as f32 / ONE as f32);
         self.fraction.map(shares)
     }
 
-    /// The interpolation weights of the corners.
+    /// Returns the interpolation weight of each corner.
     #[inline(always)]
     pub(super) fn weights(&self) -> [f32; 8] {
         let mut weights = [1.0; 8];
@@ -82,7 +82,7 @@ impl<const D: usize> Cell<D> {
         weights
     }
 
-    /// The derivatives of a corner's weight along each axis, by the position in cells.
+    /// Returns the derivative of a corner's weight along each axis, with respect to the position in units of cells.
     #[inline(always)]
     pub(super) fn slopes(&self, corner: usize) -> [f32; D] {
         let shares = self.shares();
@@ -98,7 +98,8 @@ impl<const D: usize> Cell<D> {
     }
 }
 
-/// Distributes a gradient, an integer in units, over the corners of its cell. The contributions add up to the gradient.
+/// Distributes a gradient, `whole` in fixed point, over the corners of its cell. The contributions add up exactly to
+/// `whole`.
 #[inline(always)]
 pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [i64; 8] {
     let mut parts = [0; 8];
@@ -106,7 +107,7 @@ pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [
     for (d, fraction) in fraction.into_iter().enumerate() {
         for corner in 0..1 << d {
             let product = parts[corner] * i64::from(fraction);
-            // Rounds halves away from 0.
+            // Round halves away from 0.
             let half = i64::from(ONE / 2) + (product >> 63);
             let upper = (product + half) >> 24;
             parts[corner + (1 << d)] = upper;

@@ -9,7 +9,7 @@ use crate::ops::Layer as _;
 use crate::reference::{Backward, Float, Forward, Layer, Mode};
 use crate::shape::Shape;
 
-/// Values spread over a range, the same on every machine.
+/// Returns pseudorandom values in a range, the same on every machine.
 fn spread(dims: [usize; 2], seed: usize, range: [f64; 2]) -> Array2<f32> {
     Array2::from_shape_fn(dims, |(row, column)| {
         let word = (row * dims[1] + column + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -18,7 +18,7 @@ fn spread(dims: [usize; 2], seed: usize, range: [f64; 2]) -> Array2<f32> {
     })
 }
 
-/// Computes `y`, `dx` and `dtable`.
+/// Returns `y`, `dx` and `dtable` of a forward and a backward pass.
 fn passes<F: Float>(layer: &dyn Layer<F>, [x, dy, table]: [&Array2<f32>; 3]) -> [Array2<F>; 3] {
     let [x, dy, table] = [x, dy, table].map(|of| of.mapv(|of| F::from_f64(of.into())));
     let unwritten = |like: &Array2<F>| Array2::from_elem(like.raw_dim(), F::nan());
@@ -46,7 +46,8 @@ fn grid(features: usize) -> ops::HashGrid {
     grid.table_size(1 << 7).base_resolution(4).growth(1.7)
 }
 
-/// The tolerance is the precision lost in `f32`: 2⁻²⁰ of the largest values; for slopes, times the cells per axis.
+/// The tolerance covers the rounding in `f32`: 2⁻²⁰ of the largest value, and for slopes also times the number of cells
+/// per axis.
 #[test]
 fn it_is_its_definition() {
     for dimensions in [2, 3] {
@@ -103,7 +104,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
-/// Times of passes on this machine's cores: `cargo test --release hash_grid -- --ignored --nocapture`.
+/// Measures the time of passes: `cargo test --release hash_grid -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures"]
 fn time_of_a_pass() {

@@ -8,30 +8,32 @@ use super::Network;
 use crate::checkpoint::{self, Opened};
 use crate::error::Error;
 
-/// Only for `f32`, because files hold `f32`.
+/// Only for `f32`, because files store `f32` values.
 impl Network<f32> {
-    /// Serializes the parameters and the state to a safetensors file, which [`crate::Model`] reads, too: see
-    /// [`crate::checkpoint`].
+    /// Serializes the parameters and the layers' state in the safetensors format. [`crate::Model`] can also read the
+    /// result: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when a value is not finite, [`Error::Memory`] when the host has no room for the file.
+    /// [`Error::Checkpoint`] when a parameter or state value is not finite, [`Error::Memory`] when the host has too
+    /// little memory for the file.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         checkpoint::check_saving(self.graph(), 1, 1)?;
         checkpoint::encode(self.graph(), &self.parameters(), &self.state(), None)
     }
 
-    /// Loads the parameters and the state from a safetensors file: see [`crate::Model::set_safetensors`].
+    /// Loads the parameters and the layers' state from the bytes of a safetensors file: see
+    /// [`crate::Model::set_safetensors`].
     ///
     /// # Errors
-    /// As [`crate::Model::set_safetensors`].
+    /// The errors of [`crate::Model::set_safetensors`].
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.set_state(&contents.state_of_layers)
     }
 
-    /// Writes the parameters and the state to a safetensors file. The write is atomic: even after a failure, the file
-    /// is either completely old or completely new.
+    /// Saves the parameters and the layers' state to a safetensors file. The write is atomic: after a failure, the file
+    /// has either its complete old content or its complete new content.
     ///
     /// ```
     /// use wgrad::TwoLayerNet;
@@ -47,18 +49,21 @@ impl Network<f32> {
     /// ```
     ///
     /// # Errors
-    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
+    /// The errors of [`to_safetensors`](Self::to_safetensors), and [`Error::Checkpoint`] when the file cannot be
+    /// written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 
-    /// Builds the network in a safetensors file of this engine or of [`crate::Model`]: layers, parameters and state.
-    /// The state of a training is ignored. [`crate::checkpoint`] says how a file describes its network.
+    /// Builds a network from the bytes of a safetensors file: its layers, parameters and layer state. The file may have
+    /// been saved by this engine or by [`crate::Model`]. The state of a training is ignored. [`crate::checkpoint`] says
+    /// how a file describes its network.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when the file is damaged, holds a value that is not finite, does not describe its network,
-    /// or has a layer from outside this crate; [`Error::Memory`] when the host has no room for the network.
+    /// [`Error::Checkpoint`] when the file is damaged, has a value that is not finite, does not describe its network,
+    /// or has a layer that is not from this crate; [`Error::Memory`] when the host has too little memory for the
+    /// network.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
         let Opened {
             graph, contents, ..
@@ -68,21 +73,23 @@ impl Network<f32> {
         Self::of_values(Passes::fast(graph), &parameters, &state)
     }
 
-    /// Builds the network in a file: see [`from_safetensors`](Self::from_safetensors), and [`save`](Self::save) for an
-    /// example.
+    /// Builds a network from a safetensors file: see [`from_safetensors`](Self::from_safetensors). [`save`](Self::save)
+    /// has an example.
     ///
     /// # Errors
-    /// As [`from_safetensors`](Self::from_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`from_safetensors`](Self::from_safetensors), and [`Error::Checkpoint`] when the file cannot be
+    /// read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         checkpoint::read_whole(path.as_ref(), Self::from_safetensors)
     }
 
-    /// Loads this network's parameters and state from a safetensors file: see
+    /// Loads the parameters and the layers' state from a safetensors file: see
     /// [`set_safetensors`](Self::set_safetensors).
     ///
     /// # Errors
-    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`set_safetensors`](Self::set_safetensors), and [`Error::Checkpoint`] when the file cannot be
+    /// read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.graph());

@@ -85,7 +85,7 @@ fn what_cannot_be_mixed_is_named() {
     assert_eq!(own.parameters(), before);
 }
 
-/// The memory order of a value does not matter.
+/// Parameters may be set from arrays in any memory order.
 #[test]
 fn parameters_are_set_by_name() {
     let mut network = network(1);

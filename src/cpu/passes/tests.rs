@@ -20,7 +20,8 @@ use crate::shape::Shape;
 use crate::testing::Numbers;
 
 const ROWS: usize = 7;
-/// For gradients of about 1, computed from differences of losses: the losses have an error of 1e-15 and steps are 1e-5.
+/// Tolerance for gradients of about 1 that are computed by central differences: the losses have an error of 1e-15, and
+/// the step is 1e-5.
 const TOLERANCE: f64 = 1e-8;
 
 /// A layer in which no two outputs have the same weights.
@@ -31,7 +32,7 @@ fn linear(outputs: usize) -> Linear {
         .bias_init(uniform)
 }
 
-/// Consecutive residual blocks: the operand of a sum is another sum, so that their gradients share an array.
+/// Consecutive residual blocks: one operand of a sum is another sum, so that the gradients of both sums share an array.
 fn residual() -> Sequential {
     let network = Sequential::input(5).layer(linear(6));
     let skip = network.here();
@@ -164,12 +165,12 @@ fn fast_and_single_networks_are_those_by_definition() {
         let found = single
             .gradient(&MeanSquaredError, x.view(), targets)
             .unwrap();
-        // Sums of at most 20 products of numbers below 5, a few sums one after another.
+        // The tolerance: a few layers of sums of at most 20 products of numbers below 5.
         assert_close(case, &found.mapv(f64::from), &expected, 1e-5);
     }
 }
 
-/// Compares with a formula that is written out here and uses no graph.
+/// Compares a network's outputs with a formula that is written out here, without a graph.
 #[test]
 fn values_of_a_graph_are_what_it_says() {
     let network = Network::<f64>::by_definition(&read_three_times()).unwrap();
@@ -217,7 +218,7 @@ fn inputs_are_columns_of_the_features_one_after_another() {
     assert_eq!(activations[0].shape, Shape::from([2, 3]));
     let outputs = &activations.last().unwrap().values;
     assert_eq!(network.predict(x.view()).unwrap(), outputs);
-    // More rows than a pass takes: each row is independent.
+    // More rows than one pass computes: each row must give the same result as by itself.
     let many = random::<f64>(&mut Numbers::new(5), 1_203, 12);
     let all = network.predict(many.view()).unwrap();
     for row in [0, 499, 500, 1_202] {
@@ -254,7 +255,7 @@ fn every_graph_is_trained() {
     }
 }
 
-/// Also in a box.
+/// Checks that `Dropout` has its fast form, also inside a `Box`.
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn dropout_has_its_fast_form() {
@@ -272,9 +273,9 @@ fn dropout_has_its_fast_form() {
     assert_eq!(is_fast, [true, true, false], "{passes:?}");
 }
 
-/// `y = x − m`. In training, `m` is the mean of all elements of the minibatch, and the state follows it; otherwise `m`
-/// is the state. The gradient by `x` is `dy` minus its mean over all rows. The backward pass checks what the forward
-/// pass kept.
+/// `y = x − m`. In training, `m` is the mean of all elements of the minibatch, and the state is a running mean of `m`;
+/// in evaluations, `m` is the state. The gradient with respect to `x` is `dy` minus the mean of `dy` over all rows. The
+/// backward pass checks the values that the forward pass has stored for it.
 #[derive(Debug, Clone)]
 struct Centred;
 

@@ -1,6 +1,7 @@
-//! A first layer of many outputs over bytes that are mostly 0: products of dense matrices in which a block of rows
-//! skips the features that are 0 in all its rows. Digits have ink in similar places: in a block of six random digits,
-//! 56 % of the pixels are 0 in all six; in a block of six neighboring pixels, 66 % of the digits have no ink.
+//! A fast first layer of many outputs for features in bytes that are mostly 0. It computes matrix products in blocks of
+//! six rows, and skips the features that are 0 in all rows of a block. This pays off because digits have ink in similar
+//! places: in a block of six random digits, 56 % of the pixels are 0 in all six. The weight's gradient uses blocks of
+//! six features instead: in a block of six neighboring pixels, 66 % of the digits have no ink.
 
 use std::array;
 
@@ -15,23 +16,25 @@ use crate::data::{Dataset, Sampling};
 use crate::memory::bytes_of;
 use crate::reference::Float;
 
-/// Rows per block, and features per block of the transposed minibatch. Together with the sums of a panel, they fill the
-/// registers of AVX-512 and of AVX2.
+/// Number of rows per block, and of features per block of the transposed minibatch. The sums of a block for one panel
+/// fill the registers of AVX-512 or of AVX2.
 pub(super) const ROWS: usize = 6;
-/// Panels per piece of work: they stay in a second-level cache while the blocks of the other operand pass.
+/// Number of panels per piece of work. A panel is some columns of the other operand of a product. The panels stay in a
+/// second-level cache while they are multiplied by block after block.
 const PANELS: usize = 4;
-/// Blocks per piece of work.
+/// Number of blocks per piece of work.
 pub(super) const BLOCKS: usize = 16;
-/// From this many rows of a minibatch on, copying the weights into panels pays off.
-pub(super) const LEAST: usize = 64;
-/// Maximum number of rows of either operand: longer operands exceed the caches, because each sum passes over all rows.
-pub(super) const MOST: usize = 1 << 12;
-/// Blocks of the data set that are examined, and the largest share of its bytes that may remain for the form to pay
+/// Minimum number of rows of a minibatch for this form. With fewer rows, copying the weights into panels does not pay
 /// off.
+pub(super) const LEAST: usize = 64;
+/// Maximum number of rows of a panel (features, or rows of the minibatch): a longer panel exceeds the caches.
+pub(super) const MOST: usize = 1 << 12;
+/// Number of blocks of the data set that are examined to decide for or against this form.
 const LOOKED_AT: usize = 64;
+/// Maximum fraction of the data set's bytes that the blocks do not skip. Above it, this form does not pay off.
 const MOST_LEFT: f64 = 0.75;
 
-/// The instructions that compute the sums of a block.
+/// The instruction set that computes the sums of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
     #[cfg(target_arch = "x86_64")]
@@ -41,7 +44,8 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// The kernels that the processor supports, the fastest first; none on platforms where none was measured.
+    /// Returns the kernels that the processor supports, the fastest first; none on platforms on which this form was not
+    /// measured.
     pub(super) fn of_processor() -> impl Iterator<Item = Self> {
         let kernels: Vec<Option<Self>> = vec![
             #[cfg(target_arch = "x86_64")]
@@ -56,12 +60,12 @@ impl Kernel {
         kernels.into_iter().flatten()
     }
 
-    /// Columns per panel.
+    /// Number of columns per panel.
     pub(super) fn columns<F>(self) -> usize {
         self.bytes() / size_of::<F>()
     }
 
-    /// Bytes of a row of a panel.
+    /// Size of a row of a panel in bytes.
     fn bytes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -72,7 +76,7 @@ impl Kernel {
     }
 }
 
-/// What is known of a training before memory is allocated.
+/// The sizes from which memory is computed before it is allocated.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sizes {
     pub(super) examples: usize,
@@ -82,7 +86,8 @@ pub(in super::super) struct Sizes {
 }
 
 impl Sizes {
-    /// The sizes, if blocks skip enough of the data set to be faster than a product of dense matrices.
+    /// Returns the sizes if this form is faster than a product of dense matrices: if the sizes are in range, and the
+    /// blocks skip enough of the data set.
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         let kernel = Kernel::of_processor().next()?;
         let inputs = dataset.width();
@@ -98,7 +103,7 @@ impl Sizes {
         })
     }
 
-    /// Bytes of a minibatch of `batch` rows.
+    /// Memory of a minibatch of `batch` rows in bytes.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let [rows, features] = [batch, self.inputs].map(|of| of.div_ceil(ROWS));
         let terms = (rows * self.inputs + features * batch) as u64;
@@ -108,15 +113,15 @@ impl Sizes {
             .saturating_add(bytes_of::<F>(panels as u64))
     }
 
-    /// Columns of all panels together.
+    /// Number of columns of all panels together.
     fn panels<F>(&self) -> usize {
         self.outputs.next_multiple_of(self.kernel.columns::<F>())
     }
 }
 
-/// Estimates the share of a data set's bytes that blocks do not skip: the mean for blocks of rows and for blocks of
-/// features. The examples are drawn as in minibatches, because consecutive rows may be of one class and so have their
-/// zeros in the same places.
+/// Estimates the fraction of a data set's bytes that the blocks do not skip: the mean for blocks of rows and for blocks
+/// of features. The examples are drawn at random as in minibatches, because neighboring rows of a data set may belong
+/// to the same class, and then have more zeros in common.
 fn left(dataset: &Dataset) -> f64 {
     let inputs = dataset.width();
     let mut examples = [0; ROWS * LOOKED_AT];
@@ -136,19 +141,20 @@ fn left(dataset: &Dataset) -> f64 {
     f64::midpoint(of_rows, of_features)
 }
 
-/// One element from each row of a block; at least one of them is nonzero.
+/// The values of one feature in all rows of a block, at least one of which is nonzero. (In blocks of features: the
+/// values of one row for all features of a block.)
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct Term<F> {
     x: [F; ROWS],
-    /// The row of the other operand by which they are multiplied.
+    /// The index of the row of the other operand by which the values are multiplied.
     at: u32,
 }
 
-/// Blocks of rows in sparse form.
+/// All blocks of a minibatch in sparse form.
 #[derive(Debug)]
 struct Terms<F> {
-    /// The terms of each block, with room for `most`.
+    /// The terms of all blocks: `most` elements per block, of which the first `counts[block]` are used.
     terms: Vec<Term<F>>,
     most: usize,
     counts: Vec<usize>,
@@ -172,7 +178,7 @@ impl<F: Float> Terms<F> {
         &self.terms[block * self.most..][..self.counts[block]]
     }
 
-    /// All blocks to be filled, grouped into pieces of work.
+    /// Returns all blocks, to be filled, grouped into pieces of work.
     fn parts(&mut self) -> impl Iterator<Item = impl Iterator<Item = Block<'_, F>>> {
         let most = self.most;
         let parts = self.terms.chunks_mut(BLOCKS * most);
@@ -185,14 +191,14 @@ impl<F: Float> Terms<F> {
     }
 }
 
-/// A block to be filled.
+/// A mutable view of a block, to fill it.
 struct Block<'a, F> {
     terms: &'a mut [Term<F>],
     count: &'a mut usize,
 }
 
 impl<F: Float> Block<'_, F> {
-    /// Fills the block with rows, without the features that are 0 in all of them.
+    /// Fills the block with the features of `rows` that are not 0 in all of them.
     fn put_rows(&mut self, rows: [&[u8]; ROWS], unit: &[F; 256]) {
         const WORD: usize = size_of::<u64>();
         *self.count = 0;
@@ -209,7 +215,7 @@ impl<F: Float> Block<'_, F> {
         }
     }
 
-    /// Adds the term for row `at` of the other operand, unless all bytes are 0.
+    /// Adds a term of these bytes unless all of them are 0. The term is multiplied by row `at` of the other operand.
     fn add(&mut self, bytes: &[u8], unit: &[F; 256], at: u32) {
         if bytes.iter().all(|byte| *byte == 0) {
             return;
@@ -217,20 +223,20 @@ impl<F: Float> Block<'_, F> {
         let term = &mut self.terms[*self.count];
         *self.count += 1;
         term.at = at;
-        // The last block may have fewer features; the sums of the missing ones are never read.
+        // The last block may have fewer features; sums of the missing features are never read.
         for (x, &byte) in term.x.iter_mut().zip(bytes) {
             *x = unit[usize::from(byte)];
         }
     }
 }
 
-/// A minibatch in blocks of rows and, for the gradients, in blocks of features.
+/// A minibatch in blocks of rows and, for the weight's gradient, in blocks of features.
 #[derive(Debug)]
 pub(in super::super) struct Blocks<F> {
     sizes: Sizes,
     rows: Terms<F>,
     features: Terms<F>,
-    /// The other operand of a product, copied panel by panel, so that each panel is contiguous.
+    /// The other operand of a product, copied so that each panel is contiguous in memory.
     panels: Vec<F>,
 }
 
@@ -245,13 +251,13 @@ impl<F: Float> Blocks<F> {
         }
     }
 
-    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
+    /// Copies the examples of a minibatch to this form; `unit` has `byte / 255` for every byte.
     pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
         let is_shared = self.is_shared(examples.len());
         let parts = self.rows.parts().zip(examples.chunks(ROWS * BLOCKS));
         for_each_part(parts, is_shared, |(part, examples)| {
             for (mut block, examples) in part.zip(examples.chunks(ROWS)) {
-                // The last block repeats its first row in place of missing ones; the sums of these are never read.
+                // The last block repeats its first row in place of missing rows, whose sums are never read.
                 let row = |row| {
                     dataset.row(examples[if row < examples.len() { row } else { 0 }] as usize)
                 };
@@ -275,7 +281,7 @@ impl<F: Float> Blocks<F> {
         });
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias; with `relu`, then applies a `Relu`.
+    /// Computes `y = x·w + b`, or `y = x·w` without a bias, for the minibatch `x`; with `relu`, then applies a `Relu`.
     pub(super) fn times(
         &mut self,
         w: &Array2<F>,
@@ -291,18 +297,19 @@ impl<F: Float> Blocks<F> {
         self.products((&self.rows, w.nrows()), (b, relu), y);
     }
 
-    /// `dw = xᵀ·dy`.
+    /// Computes `dw = xᵀ·dy` for the minibatch `x`.
     pub(super) fn transposed_times(&mut self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
         self.pack(&dy);
         self.products((&self.features, dy.nrows()), (None, false), dw.view_mut());
     }
 
-    /// Whether cores share the work on so many rows.
+    /// Whether several cores share the work on `rows` rows.
     fn is_shared(&self, rows: usize) -> bool {
         is_shared(rows.saturating_mul(self.sizes.inputs * self.sizes.outputs))
     }
 
-    /// Copies a matrix panel by panel. What lies after its last column only affects sums that are never read.
+    /// Copies a matrix into panels. In the last panel, the elements after the matrix's last column only affect sums
+    /// that are never read.
     fn pack(&mut self, matrix: &ArrayView2<'_, F>) {
         let (rows, columns) = matrix.dim();
         let matrix = dense(matrix.to_slice());
@@ -319,7 +326,8 @@ impl<F: Float> Blocks<F> {
         });
     }
 
-    /// Multiplies blocks by a packed matrix of this many rows; then adds a bias and applies a `Relu`, if given.
+    /// Multiplies all blocks by the packed matrix. `of` has the blocks and the number of rows of the packed matrix.
+    /// `behind` has an optional bias, which is then added, and whether a `Relu` is then applied.
     fn products(
         &self,
         of: (&Terms<F>, usize),
@@ -366,7 +374,7 @@ impl<F: Float> Blocks<F> {
     }
 }
 
-/// Bytes allocated.
+/// Number of allocated bytes.
 #[cfg(test)]
 impl<F> Blocks<F> {
     pub(super) fn allocated(&self) -> u64 {
@@ -378,7 +386,7 @@ impl<F> Blocks<F> {
     }
 }
 
-/// Cuts a matrix along an axis into pieces of `size` rows or columns; the last may be smaller.
+/// Cuts a matrix along an axis into pieces of `size` rows or columns; the last piece may be smaller.
 fn cut<F>(matrix: ArrayViewMut2<'_, F>, axis: Axis, size: usize) -> Vec<ArrayViewMut2<'_, F>> {
     let mut pieces = Vec::new();
     let mut rest = matrix;
@@ -391,7 +399,7 @@ fn cut<F>(matrix: ArrayViewMut2<'_, F>, axis: Axis, size: usize) -> Vec<ArrayVie
     pieces
 }
 
-/// `sums[row] = Σ_term x[row] · panel[at]`, from the first term to the last.
+/// Computes `sums[row] = Σ_term x[row] · panel[at]`, from the first term to the last.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn sum<F: Float, const COLUMNS: usize>(
     terms: &[Term<F>],
@@ -399,7 +407,7 @@ fn sum<F: Float, const COLUMNS: usize>(
     sums: &mut [[F; COLUMNS]; ROWS],
 ) {
     let panel = panel.as_chunks::<COLUMNS>().0;
-    // A local array, because the compiler keeps it in registers.
+    // Use a local array, because the compiler keeps it in registers.
     let mut local = [[F::zero(); COLUMNS]; ROWS];
     for term in terms {
         let columns = &panel[term.at as usize];
@@ -412,7 +420,7 @@ fn sum<F: Float, const COLUMNS: usize>(
     *sums = local;
 }
 
-/// Writes one row of sums; then adds the bias and applies a `Relu`, if given.
+/// Writes one row of sums to `y`; then adds the bias, if there is one, and with `relu` applies a `Relu`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn finish<F: Float>(sums: &[F], b: Option<&[F]>, relu: bool, y: &mut [F]) {
     y.copy_from_slice(&sums[..y.len()]);

@@ -1,4 +1,5 @@
-//! Separate rows in sparse form, for layers of few outputs.
+//! A fast first layer of few outputs for features in bytes that are mostly 0: a list of the nonzero features for each
+//! row.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,12 +15,13 @@ use crate::memory::bytes_of;
 use crate::parallel;
 use crate::reference::Float;
 
-/// Rows of a data set that one core counts or converts at a time.
+/// Number of rows of a data set that one core counts or converts at a time.
 const ROWS: usize = 1 << 10;
 
-/// Number of parts into which the rows of a minibatch are cut, and also the features, for a number of threads. Every
-/// sum lies within one part, so its bits depend neither on the number of threads nor on which thread takes which part.
-/// (On two cores, more than 2 parts were no faster; each part has a cost in every row.)
+/// Returns the number of parts for a number of threads. In the forward pass the rows of a minibatch are cut into parts,
+/// and for the weight's gradient the features. Every sum is computed within one part, so its bits do not depend on the
+/// number of threads. (On two cores, more than 2 parts were not faster, because each part of the features adds work in
+/// every row.)
 pub(super) fn parts(threads: usize) -> usize {
     match threads {
         0..=3 => threads.clamp(1, 2),
@@ -27,14 +29,16 @@ pub(super) fn parts(threads: usize) -> usize {
     }
 }
 
+/// Maximum number of parts into which the rows of a minibatch, and the features, are cut.
 pub(super) const MOST_PARTS: usize = 8;
 
 /// The nonzero bytes of a data set.
 #[derive(Debug)]
 pub(in super::super) struct SparseRows {
-    /// Number of parts of the features.
+    /// Number of parts into which the features are cut.
     parts: usize,
-    /// Where the entries of each row start in each part of the features; after the last row, where they end.
+    /// For each row and each part of the features, the index of the first entry. After the last row: the number of
+    /// entries.
     starts: Vec<usize>,
     entries: Vec<Entry>,
 }
@@ -46,25 +50,27 @@ struct Entry {
     byte: u8,
 }
 
-/// Above this share of nonzero bytes, or with more weights than fit in a second-level cache, a product of dense
-/// matrices is faster (measured on one core of an AMD EPYC).
+/// Maximum fraction of nonzero bytes. Above it, a product of dense matrices is faster (measured on one core of an AMD
+/// EPYC).
 const MOST_NONZERO: f64 = 0.5;
+/// Maximum number of weights: they fit in a second-level cache. With more, a product of dense matrices is faster.
 pub(super) const MOST_WEIGHTS: usize = 1 << 18;
 
-/// Numbers of nonzero bytes in a data set.
+/// The counts of nonzero bytes in a data set.
 #[derive(Debug)]
 pub(in super::super) struct Nonzero {
     pub(super) examples: usize,
-    /// Number of parts into which the minibatches and the features are cut.
+    /// Number of parts into which minibatches and features are cut.
     pub(super) parts: usize,
-    /// Nonzero bytes in each group of [`ROWS`] rows.
+    /// Number of nonzero bytes in each group of [`ROWS`] rows.
     bytes: Vec<usize>,
-    /// Nonzero bytes of the row that has the most.
+    /// Number of nonzero bytes in the row that has the most.
     of_row: usize,
 }
 
 impl Nonzero {
-    /// Counts the nonzero bytes of a data set; `None` if this form is not faster for a layer of `outputs` outputs.
+    /// Counts the nonzero bytes of a data set. Returns `None` if this form is not faster for a layer of `outputs`
+    /// outputs.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
         if is_large || u16::try_from(dataset.width()).is_err() {
@@ -85,18 +91,18 @@ impl Nonzero {
         (!is_dense).then_some(nonzero)
     }
 
-    /// Nonzero bytes of all rows.
+    /// Number of nonzero bytes in all rows.
     fn entries(&self) -> usize {
         self.bytes.iter().sum()
     }
 
-    /// Bytes that the data set takes in this form.
+    /// Memory of the data set in this form, in bytes.
     pub(super) fn of_examples(&self) -> u64 {
         let rows = bytes_of::<usize>((self.parts * self.examples + 1) as u64);
         rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
     }
 
-    /// Bytes that the data set takes in this form, together with minibatches of `batch` rows.
+    /// Memory of the data set in this form and of a minibatch of `batch` rows, in bytes.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let ends = bytes_of::<usize>((batch as u64).saturating_mul(self.parts as u64));
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
@@ -110,7 +116,7 @@ impl SparseRows {
     /// Converts the rows of a data set to this form.
     pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
         let parts = nonzero.parts;
-        // Zeroed lazily: the thread that fills a piece of memory is the first to touch it.
+        // The operating system zeroes this memory at the first access, which is by the thread that fills it.
         let mut rows = Self {
             parts,
             starts: zeroed_vec(parts * dataset.len() + 1),
@@ -139,7 +145,8 @@ impl SparseRows {
         rows
     }
 
-    /// Where the entries of an example start in each part of the features, and where they end.
+    /// Returns the index of an example's first entry for each part of the features, and then the index after its last
+    /// entry.
     fn starts(&self, example: u32) -> &[usize] {
         &self.starts[self.parts * example as usize..][..=self.parts]
     }
@@ -150,15 +157,16 @@ impl SparseRows {
     }
 }
 
-/// Counts the nonzero bytes of a row: in `u8` first, because many of these are added per instruction.
+/// Counts the nonzero bytes of a row. It adds in `u8` first, because one instruction adds many `u8`.
 fn count_nonzero(row: &[u8]) -> usize {
     let pieces = row.chunks(usize::from(u8::MAX));
     let counts = pieces.map(|piece| piece.iter().map(|byte| u8::from(*byte != 0)).sum::<u8>());
     counts.map(usize::from).sum()
 }
 
-/// Converts rows of `width` features to `entries`; `first` is the index of the first entry within the data set. Writes
-/// to `starts` where the entries of each row start in each of the `parts` parts of the features.
+/// Converts rows of `width` features to `entries`. Writes to `starts`, for each row and each of the `parts` parts of
+/// the features, the index of the first entry within the data set. `first` is the index of `entries[0]` within the data
+/// set.
 fn put(
     rows: &[u8],
     (width, parts): (usize, usize),
@@ -168,7 +176,8 @@ fn put(
 ) {
     const WORD: usize = size_of::<u64>();
     let share = width.div_ceil(parts);
-    // Writes every byte of a word; after a 0, the next byte overwrites it. Branches on bytes would be mispredicted.
+    // Every byte of a word is written, and a 0 is then overwritten by the next byte. A branch on each byte would often
+    // be mispredicted.
     let mut of_row = vec![Entry::zeroed(); width + 1];
     let mut end = 0;
     for (row, starts) in rows.chunks_exact(width).zip(starts.chunks_exact_mut(parts)) {
@@ -193,34 +202,34 @@ fn put(
     }
 }
 
-/// A minibatch of separate rows in sparse form.
+/// A minibatch in which each row is a list of nonzero features.
 #[derive(Debug)]
 pub(in super::super) struct SparseBatch<F> {
     parts: Vec<Part<F>>,
     outputs: usize,
 }
 
-/// Some rows of a minibatch.
+/// One part of the rows of a minibatch.
 #[derive(Debug)]
 struct Part<F> {
-    /// Where the terms of each row end in each part of the features.
+    /// For each row and each part of the features, the index after the last term.
     ends: Vec<usize>,
-    /// Number of parts of the features.
+    /// Number of parts into which the features are cut.
     parts: usize,
     terms: Vec<Term<F>>,
 }
 
-/// A nonzero feature, and where its weights start.
+/// A nonzero feature of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term<F> {
     /// The feature's value.
     x: F,
-    /// Its index times the number of outputs: where its row starts in the layer's weights.
+    /// The feature's index times the number of outputs: the index of its first weight in the layer's weights.
     at: u32,
 }
 
 impl<F: Float> SparseBatch<F> {
-    /// Allocates minibatches of a data set, for a layer of `outputs` outputs.
+    /// Makes an empty minibatch of a data set, for a layer of `outputs` outputs.
     pub(super) fn new(outputs: usize, nonzero: &Nonzero) -> Self {
         let part = |_| Part {
             ends: Vec::new(),
@@ -233,7 +242,7 @@ impl<F: Float> SparseBatch<F> {
         }
     }
 
-    /// Gathers the examples of a minibatch; `unit` is `byte / 255` for every byte.
+    /// Copies the examples of a minibatch to this form; `unit` has `byte / 255` for every byte.
     pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
         let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
         let share = examples.len().div_ceil(self.parts.len());
@@ -243,7 +252,7 @@ impl<F: Float> SparseBatch<F> {
         });
     }
 
-    /// `y = x·w + b`, or `y = x·w` without a bias.
+    /// Computes `y = x·w + b`, or `y = x·w` without a bias, for the minibatch `x`.
     pub(super) fn times(&self, w: &Array2<F>, b: Option<&Array2<F>>, mut y: ArrayViewMut2<'_, F>) {
         // A custom optimizer may leave parameters in any memory order.
         let w = w.as_standard_layout();
@@ -259,7 +268,7 @@ impl<F: Float> SparseBatch<F> {
         });
     }
 
-    /// `dw = xᵀ·dy`.
+    /// Computes `dw = xᵀ·dy` for the minibatch `x`.
     pub(super) fn transposed_times(&self, dy: ArrayView2<'_, F>, dw: &mut Array2<F>) {
         let dy = dense(dy.as_slice());
         let share = dw.nrows().div_ceil(self.parts.len()) * self.outputs;
@@ -284,8 +293,8 @@ impl<F: Float> Part<F> {
             x: unit[usize::from(entry.byte)],
             at: u32::from(entry.feature) * outputs,
         };
-        // First touches one byte of each cache line: the rows are scattered in memory, and loads that nothing depends
-        // on run in parallel.
+        // Load one byte of each cache line first. The rows are scattered in memory, and loads that do not depend on
+        // each other run in parallel.
         let lines = examples
             .iter()
             .flat_map(|&example| rows.row(example).iter().step_by(16));
@@ -309,7 +318,7 @@ impl<F: Float> Part<F> {
         })
     }
 
-    /// The terms of every row within one part of the features.
+    /// Returns the terms of every row within one part of the features.
     fn rows_within(&self, part: usize) -> impl Iterator<Item = &[Term<F>]> {
         let mut row_start = 0;
         let ends = self.ends.chunks_exact(self.parts);
@@ -321,7 +330,7 @@ impl<F: Float> Part<F> {
     }
 }
 
-/// `y = b + Σ byte/255 · w[feature]`.
+/// Computes `y = b + Σ byte/255 · w[feature]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
     let outputs = y.len();
@@ -331,13 +340,14 @@ fn row_times<F: Float>(row: &[Term<F>], w: &[F], b: Option<&[F]>, y: &mut [F]) {
     sum_of_rows(terms, add, b, y);
 }
 
-/// `dw[feature] += byte/255 · dy`; `dw` starts at `first` in the layer's weights.
+/// Computes `dw[feature] += byte/255 · dy`. `dw` is a part of the weight's gradient: its first element has the index
+/// `first`.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     let mut at = 0;
     let outputs = dy.len();
     while at < outputs {
-        // Two more columns, where they exist, cost less here than in a pass of their own.
+        // Two more columns, if there are any, cost less here than in a separate pass.
         at += match outputs - at {
             66.. => add_columns::<F, 64, 2>(row, dy, dw, first, at),
             64.. => add_columns::<F, 64, 0>(row, dy, dw, first, at),
@@ -354,7 +364,7 @@ fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     }
 }
 
-/// Adds `WIDTH + MORE` columns from `at` on, and returns their number.
+/// Adds `WIDTH + MORE` columns of [`add_outer`], from column `at` on. Returns their number.
 #[inline(always)]
 fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
     row: &[Term<F>],
@@ -382,7 +392,7 @@ fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
 
 #[cfg(test)]
 impl<F> SparseBatch<F> {
-    /// Bytes allocated, including the data set.
+    /// Number of allocated bytes, including the data set.
     pub(super) fn memory(&self, rows: &SparseRows) -> u64 {
         let of_part = |part: &Part<F>| {
             bytes_of::<usize>(part.ends.capacity() as u64)

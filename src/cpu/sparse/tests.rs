@@ -14,7 +14,7 @@ use crate::testing::Numbers;
 
 const EXAMPLES: usize = 23;
 
-/// Bytes of which about one in four is nonzero; row 3 is all zeros, and row 5 has almost no zeros.
+/// A data set in which about one byte in four is nonzero; row 3 is all zeros, and row 5 has almost no zeros.
 fn dataset(width: usize) -> Dataset {
     let mut numbers = Numbers::new(width as u64);
     let byte = |at: usize| match (at / width, numbers.below(4)) {
@@ -31,8 +31,8 @@ fn matrix<F: Float>(numbers: &mut Numbers, rows: usize, columns: usize) -> Array
     Array2::from_shape_fn((rows, columns), |_| F::from_f64(numbers.uniform().into()))
 }
 
-/// Both are sums of the same `terms` products in another order. `absolute` is the sum of the products' absolute values.
-/// A pixel and a product are rounded, too.
+/// Compares two sums of the same `terms` products in different orders. `absolute` is the sum of the products' absolute
+/// values. The bound also covers the rounding of pixels and products.
 fn assert_close<F: Float>(
     found: &Array2<F>,
     expected: &Array2<F>,
@@ -92,7 +92,7 @@ fn check<F: Float>(inputs: usize, outputs: usize, examples: &[u32]) {
     });
     for (form, mut sparse) in of_rows.into_iter().chain(of_blocks) {
         let case = format!("{form}: {rows} rows, {inputs} inputs, {outputs} outputs");
-        // Nothing of an earlier minibatch may remain.
+        // Gather another minibatch first, to show that nothing of it remains.
         for examples in [&[5, 5, 5, 5, 5, 5, 5, 5][..], examples] {
             sparse.gather(&dataset, examples, &unit);
         }
@@ -164,7 +164,7 @@ fn what_is_zero_is_left_out_and_nothing_else() {
         for outputs in [
             1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65, 100, 129,
         ] {
-            // Fewer rows than parts; parts of equal size; a smaller last part.
+            // Cases: fewer rows than parts, parts of equal size, a smaller last part.
             for examples in [&[5][..], &[0, 5], &[4, 3, 5, 0, 22, 5, 1]] {
                 check::<f32>(inputs, outputs, examples);
                 check::<f64>(inputs, outputs, examples);
@@ -187,11 +187,11 @@ fn dense_data_and_large_layers_are_for_matrix_products() {
     assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), MOST_WEIGHTS).is_none());
 }
 
-/// More rows and features than one piece of work has, and more columns than one panel has.
+/// There are more rows and features than in one piece of work, and more columns than in one panel.
 #[test]
 fn blocks_are_shared_out_whole() {
     let examples: Vec<u32> = (0..23).cycle().take(BLOCKS * ROWS + 1).collect();
-    // Enough outputs for threads to share the work.
+    // There are enough outputs for threads to share the work.
     for threads in [1, 3] {
         with_threads(threads, || {
             check::<f32>(BLOCKS * ROWS + 7, 450, &examples);
@@ -200,7 +200,7 @@ fn blocks_are_shared_out_whole() {
     }
 }
 
-/// The common zeros of neighbors decide, not the number of zeros.
+/// The number of zeros in common between neighbors decides, not the total number of zeros.
 #[test]
 fn blocks_are_for_rows_that_are_zero_in_the_same_places() {
     const INPUTS: usize = 1024;

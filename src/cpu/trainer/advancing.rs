@@ -1,4 +1,4 @@
-//! Steps whose losses are not returned.
+//! Training steps that do not return their losses.
 
 use std::time::Duration;
 
@@ -12,18 +12,20 @@ use crate::pace::Pace;
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// [`steps`](Self::steps) without returning the losses: [`losses`](Self::losses) has those of the last 16,384
-    /// steps; earlier ones are lost.
+    /// Takes `count` steps like [`steps`](Self::steps), but does not return the losses. [`losses`](Self::losses)
+    /// returns the losses of the latest 16,384 steps; earlier losses are lost.
     ///
     /// # Errors
-    /// As [`steps`](Self::steps); errors of a stream include the losses of at most the last 16,384 steps of this call.
+    /// The errors of [`steps`](Self::steps). An error of a stream includes the losses of this call, at most the latest
+    /// 16,384.
     pub fn advance(&mut self, count: usize) -> Result<(), Error> {
         let first = self.steps_taken();
         self.advance_while_there_are_rows(first, count).map(drop)
     }
 
-    /// Takes as many steps as fit in `time`, at least one, and returns how many. Call it once per frame in a program
-    /// that draws frames. The duration of steps is measured. A stream that ends may give fewer.
+    /// Takes as many steps as fit in `time`, at least one, and returns their number. Call it once per frame in a
+    /// program that draws frames. It measures how long steps take. If the stream ends, it takes fewer steps, perhaps
+    /// none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -45,7 +47,7 @@ impl<F: Float> Trainer<F> {
     /// ```
     ///
     /// # Errors
-    /// As [`steps`](Self::steps).
+    /// The errors of [`steps`](Self::steps).
     pub fn advance_within(&mut self, time: Duration) -> Result<usize, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -67,7 +69,7 @@ impl<F: Float> Trainer<F> {
             pace.record(done, began.elapsed());
             let left = time.saturating_sub(start.elapsed());
             now = match pace.steps_within(left) {
-                // A browser's clock may be too coarse to have advanced.
+                // A browser's clock is coarse: it may not have advanced yet.
                 None if left > Duration::ZERO => now,
                 None => 0,
                 Some(fit) => fit.min(2 * now),
@@ -76,8 +78,8 @@ impl<F: Float> Trainer<F> {
         Ok(taken)
     }
 
-    /// Takes `count` steps, or fewer if a stream ends, and returns how many. An error of a stream gets the losses of
-    /// all steps after the first `first`.
+    /// Takes `count` steps, or fewer if the stream ends; returns their number. `first` is the step count when the
+    /// public call began: an error of a stream gets the losses of all steps since then.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(unused_variables, reason = "errors of a stream have losses")

@@ -1,4 +1,4 @@
-//! The best parameters so far.
+//! A copy of the parameters with the lowest metric so far.
 
 use ndarray::Array2;
 
@@ -16,7 +16,8 @@ impl<F: Float> Trainer<F> {
     /// Keeps a copy of the parameters if `metric` is the lowest so far: see [`crate::Trainer::keep_if_best`].
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the training has diverged, [`Error::Memory`] when the host has no room for the copy.
+    /// [`Error::Diverged`] when the training has diverged, [`Error::Memory`] when the host has too little memory for
+    /// the copy.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -36,18 +37,19 @@ impl<F: Float> Trainer<F> {
         })
     }
 
-    /// Forgets the kept parameters, so that the next ones are kept whatever their metric.
+    /// Forgets the copy of the best parameters. The next [`keep_if_best`](Self::keep_if_best) keeps a copy whatever its
+    /// metric.
     pub fn forget_best(&mut self) {
         self.best.forget();
     }
 
-    /// Metric and step of the kept parameters.
+    /// Metric and step count of the best parameters so far. `None` if no parameters are kept.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
         self.best.place()
     }
 
-    /// Restores the kept parameters and layer state: see [`crate::Trainer::restore_best`].
+    /// Restores the copy of the best parameters and of the layers' state: see [`crate::Trainer::restore_best`].
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameters are kept.

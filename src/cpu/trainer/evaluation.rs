@@ -17,8 +17,8 @@ use crate::probability::probabilities_of;
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// Computes the mean loss and the accuracy over a whole data set. If the parameters have diverged, the loss may be
-    /// infinite or NaN, which is not an error here.
+    /// Computes the mean loss and the accuracy over a whole data set. After a divergence, the loss may be infinite or
+    /// NaN; that is not an error here.
     ///
     /// # Errors
     /// [`Error::Shape`] when the data set does not fit the network.
@@ -53,7 +53,8 @@ impl<F: Float> Trainer<F> {
     /// Returns the network's outputs for every example, (examples, outputs).
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the outputs; otherwise as [`evaluate`](Self::evaluate).
+    /// The errors of [`evaluate`](Self::evaluate), and [`Error::Memory`] when the host has too little memory for the
+    /// outputs.
     pub fn outputs(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let examples = examples.into();
         check_fit(self.network.graph(), &*self.loss, &examples)?;
@@ -64,16 +65,17 @@ impl<F: Float> Trainer<F> {
     /// [`crate::Trainer::probabilities`].
     ///
     /// # Errors
-    /// [`Error::Setting`] when the loss compares values; otherwise as [`outputs`](Self::outputs).
+    /// The errors of [`outputs`](Self::outputs), and [`Error::Setting`] when the loss compares values instead of
+    /// classes or labels.
     pub fn probabilities(&self, examples: impl Into<Examples>) -> Result<Array2<F>, Error> {
         let of_outputs = probabilities_of(self.loss.targets())?;
         Ok(of_outputs(self.outputs(examples)?.view()))
     }
 
-    /// Computes a [`Metric`] of the outputs for a data set.
+    /// Computes a [`Metric`] of the network's outputs over a whole data set.
     ///
     /// # Errors
-    /// As [`Metric::of`] and [`outputs`](Self::outputs).
+    /// The errors of [`Metric::of`] and [`outputs`](Self::outputs).
     pub fn metric(&self, metric: Metric, examples: impl Into<Examples>) -> Result<f64, Error> {
         let examples = examples.into();
         match metric {

@@ -1,4 +1,4 @@
-//! Steps on rows that are passed to each call.
+//! Training steps on rows that the caller passes.
 
 use ndarray::{ArrayView2, s};
 
@@ -26,8 +26,9 @@ fn room<F: Float>(
 }
 
 impl<F: Float> Trainer<F> {
-    /// Takes a step on rows `x` (rows, features) and their targets; returns their mean loss before the update.
-    /// Workspaces for the four most recent row counts are kept, so that the next step on the same count is fast.
+    /// Takes one step on rows `x` (rows, features) and their targets; returns their mean loss before the update. The
+    /// trainer keeps the memory for the four most recent row counts, so that the next step with one of these counts
+    /// allocates nothing.
     ///
     /// ```
     /// use wgrad::ndarray::{Array2, ArrayView2};
@@ -46,16 +47,16 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Count`] or [`Error::Setting`] when rows or targets do not fit the network or the
-    /// loss, [`Error::Memory`] when the host has no room for so many rows, [`Error::Diverged`] as
+    /// loss, [`Error::Memory`] when the host has too little memory for this number of rows, [`Error::Diverged`] as in
     /// [`steps`](Self::steps).
     pub fn step_on(&mut self, x: ArrayView2<'_, F>, targets: Targets<'_, F>) -> Result<F, Error> {
         self.step_on_given(x, targets, None)
     }
 
-    /// [`step_on`](Self::step_on) without returning the loss: [`losses`](Self::losses) has it.
+    /// Takes one step like [`step_on`](Self::step_on), but does not return the loss; [`losses`](Self::losses) does.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on).
+    /// The errors of [`step_on`](Self::step_on).
     pub fn advance_on(
         &mut self,
         x: ArrayView2<'_, F>,
@@ -64,10 +65,11 @@ impl<F: Float> Trainer<F> {
         self.step_on(x, targets).map(drop)
     }
 
-    /// [`step_on_weighted`](Self::step_on_weighted) without returning the loss: [`losses`](Self::losses) has it.
+    /// Takes one step like [`step_on_weighted`](Self::step_on_weighted), but does not return the loss;
+    /// [`losses`](Self::losses) does.
     ///
     /// # Errors
-    /// As [`step_on_weighted`](Self::step_on_weighted).
+    /// The errors of [`step_on_weighted`](Self::step_on_weighted).
     pub fn advance_on_weighted(
         &mut self,
         x: ArrayView2<'_, F>,
@@ -77,12 +79,13 @@ impl<F: Float> Trainer<F> {
         self.step_on_weighted(x, targets, weights).map(drop)
     }
 
-    /// [`step_on`](Self::step_on) with one weight per row, which multiplies the row's loss and its gradient. The mean
-    /// is still over the number of rows: with weights of 1, the step is the same.
+    /// Takes one step like [`step_on`](Self::step_on), with one weight per row that multiplies the row's loss and
+    /// gradient. The weights do not change the divisor of the mean loss, normally the number of rows: with weights of
+    /// 1, the step is that of `step_on`.
     ///
     /// # Errors
-    /// As [`step_on`](Self::step_on), or [`Error::Count`] when the number of weights is not the number of rows, and
-    /// [`Error::Setting`] when a weight is not finite.
+    /// The errors of [`step_on`](Self::step_on), [`Error::Count`] when the number of weights is not the number of rows,
+    /// and [`Error::Setting`] when a weight is not finite.
     pub fn step_on_weighted(
         &mut self,
         x: ArrayView2<'_, F>,
@@ -154,8 +157,8 @@ impl<F: Float> Trainer<F> {
     }
 }
 
-/// Mean of the weighted losses of rows `y`; writes its gradient to `dy`. [`ops::Loss::class_weights`] describes the
-/// losses of single rows.
+/// Returns the mean of the weighted losses of rows `y`, and writes the mean's gradient with respect to `y` to `dy`.
+/// [`ops::Loss::class_weights`] defines the mean for a loss with class weights.
 fn weighted<F: Float>(
     (loss, criterion): (&dyn ops::Loss, &dyn Loss<F>),
     (y, mut dy): (ArrayView2<'_, F>, ndarray::ArrayViewMut2<'_, F>),

@@ -1,4 +1,4 @@
-//! Minibatches of a data set or a stream, in host memory.
+//! Draws the minibatches of a training from a data set or a stream, and computes their losses and gradients.
 
 use std::ops::Range;
 
@@ -21,27 +21,27 @@ use crate::network::Wanted;
 use crate::ops::to_u32;
 use crate::reference::{Float, Loss, Targets};
 
-/// From this many elements of a minibatch on, it is faster if several cores gather it.
+/// Minimum number of elements of a minibatch for which several cores gather it. For fewer, one core is faster.
 const SHARED: usize = 1 << 16;
 
-/// The rows to train on, and the buffers of their minibatches.
+/// The source of minibatches, and the buffers of one minibatch.
 #[derive(Debug)]
 pub(super) struct Minibatches<F> {
     pub(super) rows: Source,
-    /// The nonzero features of the minibatch, where the first layer computes faster with them.
+    /// The minibatch in sparse form, if the first layer is faster with it.
     sparse: Option<Sparse<F>>,
     pub(super) work: Workspace<F>,
-    /// Minibatches whose gradients one step accumulates.
+    /// Number of minibatches per step, whose gradients are accumulated.
     accumulated: usize,
-    /// The minibatches of a step that this process computes; other processes may compute the others.
+    /// The range of a step's minibatches that this process computes. Other processes may compute the others.
     own: Range<usize>,
-    /// Sums of gradients over the minibatches of a step; empty where it has one.
+    /// Sums of gradients over the minibatches of a step; empty if a step has one minibatch.
     sums: Vec<Array2<F>>,
     /// Indices of the examples in all minibatches of a step.
     indices: Vec<u32>,
     /// Classes of one minibatch.
     labels: Vec<u32>,
-    /// Targets of one minibatch, (batch, outputs); without columns where the loss compares classes.
+    /// Target values of one minibatch, (batch, outputs); (batch, 0) if the loss compares classes.
     values: Array2<F>,
     unit: [F; 256],
 }
@@ -57,7 +57,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The data set and its sampling, if this is one.
+    /// The data set and its sampling; `None` for a stream.
     pub(super) fn examples(&self) -> Option<(&Examples, &Sampling)> {
         match self {
             Self::Examples(examples, sampling) => Some((examples, sampling)),
@@ -68,10 +68,11 @@ impl Source {
 }
 
 impl<F: Float> Minibatches<F> {
-    /// Minibatches of `batch` rows of a data set. The optimizer keeps `kept` arrays per parameter.
+    /// Allocates minibatches of `batch` rows of a data set. `kept` is the number of state arrays of the optimizer per
+    /// parameter.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the training.
+    /// [`Error::Memory`] when the host has too little memory for the training.
     pub(super) fn new(
         network: &Network<F>,
         kept: usize,
@@ -80,7 +81,7 @@ impl<F: Float> Minibatches<F> {
         sampling: Sampling,
     ) -> Result<Self, Error> {
         let passes = &network.passes;
-        // The sparse form needs a linear first layer, and bytes that are mostly 0.
+        // The sparse form needs a `Linear` as first layer, and features in bytes that are mostly 0.
         let form = match (&examples, passes.fast_first()) {
             (Examples::Bytes(dataset), Some(first)) => {
                 let outputs = first.spec.output.len();
@@ -105,10 +106,10 @@ impl<F: Float> Minibatches<F> {
         Ok(Self::with(&training, rows, sparse))
     }
 
-    /// Minibatches of a stream. The optimizer keeps `kept` arrays per parameter.
+    /// Allocates minibatches of a stream. `kept` is the number of state arrays of the optimizer per parameter.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the training and a window of the stream.
+    /// [`Error::Memory`] when the host has too little memory for the training and a window of the stream.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn streamed(
         network: &Network<F>,
@@ -134,7 +135,7 @@ impl<F: Float> Minibatches<F> {
         Ok(Self::with(&training, rows, None))
     }
 
-    /// Allocates what `training` has counted.
+    /// Allocates the memory that [`footprint::Training`] has counted.
     fn with(training: &footprint::Training<'_>, rows: Source, sparse: Option<Sparse<F>>) -> Self {
         let passes = training.passes;
         let batch = training.batch;
@@ -153,7 +154,8 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Number of minibatches that are ready; for a data set, any number. A stream may be read for them.
+    /// Returns the number of minibatches that are ready; `usize::MAX` for a data set. If none is ready, first reads the
+    /// next window of the stream.
     pub(super) fn ready(&mut self) -> usize {
         match &mut self.rows {
             Source::Examples(..) => usize::MAX,
@@ -162,12 +164,12 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Rows per minibatch.
+    /// Number of rows per minibatch.
     pub(super) fn batch(&self) -> usize {
         self.labels.len()
     }
 
-    /// Minibatches per step.
+    /// Number of minibatches per step.
     pub(super) fn accumulated(&self) -> usize {
         self.accumulated
     }
@@ -175,8 +177,8 @@ impl<F: Float> Minibatches<F> {
     /// Sets the number of minibatches per step.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the data set or the list of minibatches does not have enough rows, or there is no data
-    /// set; [`Error::Memory`] when the host has no room for the sums of gradients.
+    /// [`Error::Setting`] when the data set or the list of minibatches has too few rows, or when the rows come from a
+    /// stream; [`Error::Memory`] when the host has too little memory for the sums of gradients.
     pub(super) fn accumulate(
         &mut self,
         network: &Network<F>,
@@ -199,14 +201,14 @@ impl<F: Float> Minibatches<F> {
         Ok(())
     }
 
-    /// From now on, computes only these minibatches of each step.
+    /// From now on, computes only the minibatches in the range `own` of each step.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn share(&mut self, own: Range<usize>) {
         self.own = own;
     }
 
-    /// Mean loss of one minibatch of a step; its gradients are in the workspace. A step's shards must be requested in
-    /// order.
+    /// Computes one shard (minibatch of a distributed step). Returns its mean loss, and leaves its gradients in the
+    /// workspace. Must be called for the shards of this process in ascending order.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn shard(
         &mut self,
@@ -226,7 +228,8 @@ impl<F: Float> Minibatches<F> {
         }
     }
 
-    /// Mean loss of a step; its gradients are in the workspace. The minibatch of a stream must be ready.
+    /// Computes all minibatches of a step. Returns the mean loss, and leaves the mean gradients in the workspace. For a
+    /// stream, [`ready`](Self::ready) must have returned at least 1.
     pub(super) fn forward_backward(
         &mut self,
         network: &mut Network<F>,
@@ -255,7 +258,8 @@ impl<F: Float> Minibatches<F> {
         sum * share
     }
 
-    /// Mean loss of one minibatch of a step, `[step, minibatch]`.
+    /// Computes one minibatch of a step, given as `[step, minibatch]`. Returns its mean loss, and leaves its gradients
+    /// in the workspace.
     fn part(&mut self, network: &mut Network<F>, loss: &dyn Loss<F>, step: [u32; 2]) -> F {
         let first = step[1] as usize * self.batch();
         let part = first..first + self.batch();
@@ -325,8 +329,8 @@ impl<F: Float> Minibatches<F> {
     }
 }
 
-/// Fills all inputs of a network with the features of rows. `copy` gets a row, its first column for the input, and the
-/// destination.
+/// Fills all inputs of a network with the features of the rows `indices`. `copy` gets a row index, the input's first
+/// column among the row's features, and the row of the input to write to.
 fn gather<F: Float>(
     network: &Network<F>,
     work: &mut Workspace<F>,
@@ -358,7 +362,7 @@ fn choose(labels: &mut [u32], of_all: &[u32], indices: &[u32]) {
 
 #[cfg(test)]
 impl<F: Float> Minibatches<F> {
-    /// Allocated bytes.
+    /// Number of allocated bytes.
     pub(super) fn allocated(&self) -> u64 {
         use crate::memory::bytes_of;
 

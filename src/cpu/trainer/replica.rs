@@ -1,4 +1,4 @@
-//! The CPU's part of steps that several processes share.
+//! The CPU engine's part of [distributed training](crate::distributed).
 
 use std::any::Any;
 
@@ -13,10 +13,10 @@ use crate::ops::to_u32;
 use crate::reference::Float;
 
 impl Trainer<f32> {
-    /// Distributes the steps from now on among processes: see [`crate::Trainer::distribute`].
+    /// From now on, divides the minibatches of each step among processes: see [`crate::Trainer::distribute`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::distribute`].
+    /// The errors of [`crate::Trainer::distribute`].
     pub fn distribute(&mut self, distribution: Distribution) -> Result<(), Error> {
         let of_data = self
             .minibatches
@@ -79,7 +79,8 @@ impl<F: Float> Replica for Trainer<F> {
         let until = self.steps_taken() + count as u64;
         let taken = self.steps(count);
         if matches!(taken, Err(Error::Diverged { .. })) {
-            // Counts all steps, as a GPU does: it detects a divergence only after the last of them.
+            // Count all requested steps as taken, to agree with a GPU, which detects a divergence only after the last
+            // of them.
             self.updater.count_from(until, self.updater.began());
         }
         Ok(in_f32(&taken?))
@@ -103,7 +104,7 @@ impl<F: Float> Replica for Trainer<F> {
     }
 }
 
-/// The elements of an `f32` matrix, which is the only precision of distributed trainings.
+/// Returns the elements of a matrix as `f32`. Distributed training exists only in `f32`.
 fn numbers<F: Float>(matrix: &mut Array2<F>) -> &mut [f32] {
     let Some(matrix) = (matrix as &mut dyn Any).downcast_mut::<Array2<f32>>() else {
         unreachable!("trainers in f32 alone are distributed");

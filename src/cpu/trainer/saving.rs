@@ -10,7 +10,7 @@ use crate::checkpoint::{self, Changes, Position, Resumed, State};
 use crate::distributed::check_averaged;
 use crate::error::Error;
 
-/// Only for `f32`, because checkpoints hold `f32`.
+/// Only for `f32`, because checkpoints store `f32` values.
 impl Trainer<f32> {
     fn position(&self) -> Position {
         let updater = &self.updater;
@@ -32,20 +32,20 @@ impl Trainer<f32> {
         }
     }
 
-    /// Serializes the parameters and the training state to a safetensors file, which [`crate::Trainer`] reads, too: see
-    /// [`crate::checkpoint`].
+    /// Serializes the parameters and the training state in the safetensors format. [`crate::Trainer`] can also read the
+    /// result: see [`crate::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::NotSaved`] when the training has diverged, [`Error::Checkpoint`] when a value is not finite because the
-    /// training has failed, [`Error::Memory`] when the host has no room for the file, [`Error::Setting`] when the
-    /// processes have not averaged their latest [local steps](crate::distributed::Distribution::local_steps) yet.
+    /// [`Error::NotSaved`] when the training has diverged, [`Error::Checkpoint`] when a value to save is not finite,
+    /// [`Error::Memory`] when the host has too little memory for the file, [`Error::Setting`] when the processes have
+    /// not averaged their latest [local steps](crate::distributed::Distribution::local_steps) yet.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_averaged(self.data_parallel.as_deref())?;
         self.soundness.check_saving(self.steps_taken())?;
         let kept = self.updater.roles().len();
         let graph = self.network.graph();
-        // Room for two more arrays than are made, because blocks of some megabytes fragment an allocator's heaps.
+        // Check for two more copies of the parameters than are made, because large blocks fragment an allocator's heap.
         checkpoint::check_saving(graph, 1 + kept, 1 + kept + 2)?;
         let state: State = self.updater.kept().collect();
         let training = Some((&state, &self.position()));
@@ -54,19 +54,19 @@ impl Trainer<f32> {
         checkpoint::encode(graph, &parameters, &of_layers, training)
     }
 
-    /// Resumes from such a file: see [`crate::Trainer::set_safetensors`].
+    /// Resumes a training from the bytes of a checkpoint: see [`crate::Trainer::set_safetensors`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_safetensors`].
+    /// The errors of [`crate::Trainer::set_safetensors`].
     pub fn set_safetensors(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Resumes from a file whose training differs in the settings that `changes` names: see
-    /// [`crate::Trainer::set_safetensors_with`].
+    /// Resumes from the bytes of a checkpoint whose training had other settings. `changes` names the settings that may
+    /// differ: see [`crate::Trainer::set_safetensors_with`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_safetensors_with`].
+    /// The errors of [`crate::Trainer::set_safetensors_with`].
     pub fn set_safetensors_with(&mut self, bytes: &[u8], changes: Changes) -> Result<(), Error> {
         let roles = self.updater.roles();
         let resumed = Resumed {
@@ -98,21 +98,22 @@ impl Trainer<f32> {
         Ok(())
     }
 
-    /// Loads only the parameters and the layers' state from a file: see [`crate::Trainer::set_weights`].
+    /// Loads only the parameters and the layers' state from the bytes of a file: see [`crate::Trainer::set_weights`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_weights`].
+    /// The errors of [`crate::Trainer::set_weights`].
     pub fn set_weights(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let contents = checkpoint::decode(self.network.graph(), None, bytes)?;
         self.set_parameters(&contents.parameters)?;
         self.network.set_state(&contents.state_of_layers)
     }
 
-    /// Writes the parameters and the training state to a safetensors file. The write is atomic: even after a failure,
-    /// the file is either completely old or completely new.
+    /// Saves the parameters and the training state to a safetensors file. The write is atomic: after a failure, the
+    /// file has either its complete old content or its complete new content.
     ///
     /// # Errors
-    /// As [`to_safetensors`](Self::to_safetensors), or [`Error::Checkpoint`] when the file cannot be written.
+    /// The errors of [`to_safetensors`](Self::to_safetensors), and [`Error::Checkpoint`] when the file cannot be
+    /// written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         if self
@@ -125,20 +126,22 @@ impl Trainer<f32> {
         Ok(checkpoint::write(path.as_ref(), &self.to_safetensors()?)?)
     }
 
-    /// Resumes from a file: see [`crate::Trainer::set_safetensors`].
+    /// Resumes a training from a checkpoint file: see [`crate::Trainer::set_safetensors`].
     ///
     /// # Errors
-    /// As [`set_safetensors`](Self::set_safetensors), or [`Error::Checkpoint`] when the file cannot be read.
+    /// The errors of [`set_safetensors`](Self::set_safetensors), and [`Error::Checkpoint`] when the file cannot be
+    /// read.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let most = checkpoint::largest(self.network.graph());
         checkpoint::read(path.as_ref(), most, |bytes| self.set_safetensors(bytes))
     }
 
-    /// Resumes from a file whose training differs in the settings that `changes` names, for example the learning rate.
+    /// Resumes from a checkpoint file whose training had other settings. `changes` names the settings that may differ,
+    /// for example the learning rate.
     ///
     /// # Errors
-    /// As [`resume`](Self::resume).
+    /// The errors of [`resume`](Self::resume).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn resume_with(&mut self, path: impl AsRef<Path>, changes: Changes) -> Result<(), Error> {
         let most = checkpoint::largest(self.network.graph());

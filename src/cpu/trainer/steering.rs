@@ -1,4 +1,4 @@
-//! Changes to a running training.
+//! Changes of settings during a training.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ impl<F: Float> Trainer<F> {
         &**self.updater.optimizer()
     }
 
-    /// Sets the learning rate before any schedule: see [`crate::Trainer::set_learning_rate`].
+    /// Sets the learning rate, to which a schedule still applies: see [`crate::Trainer::set_learning_rate`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_learning_rate`].
+    /// The errors of [`crate::Trainer::set_learning_rate`].
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<(), Error> {
         self.updater.set_learning_rate(learning_rate)?;
         self.rule_changed();
@@ -31,8 +31,8 @@ impl<F: Float> Trainer<F> {
     /// Replaces the optimizer: see [`crate::Trainer::set_optimizer`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_optimizer`], or [`Error::Memory`] when the host has no room for its state; then nothing
-    /// is changed.
+    /// The errors of [`crate::Trainer::set_optimizer`], and [`Error::Memory`] when the host has too little memory for
+    /// its state; then nothing changes.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(optimizer)?;
         self.rule_changed();
@@ -46,10 +46,10 @@ impl<F: Float> Trainer<F> {
         self.soundness.set_rule(steps, optimizer, multiples);
     }
 
-    /// Assigns parameters to a group, which changes how the optimizer updates them: see [`crate::Trainer::set_group`].
+    /// Assigns parameters to a [`Group`], for example to change their learning rate: see [`crate::Trainer::set_group`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::set_group`], or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
+    /// The errors of [`crate::Trainer::set_group`], and the [`Error::Memory`] of [`unfreeze`](Self::unfreeze).
     pub fn set_group(&mut self, parameters: &str, group: Group) -> Result<(), Error> {
         self.change_groups(|groups| groups.set(parameters, group))
     }
@@ -57,21 +57,21 @@ impl<F: Float> Trainer<F> {
     /// Freezes parameters: see [`crate::Trainer::freeze`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::freeze`], or [`Error::Memory`] as [`unfreeze`](Self::unfreeze).
+    /// The errors of [`crate::Trainer::freeze`], and the [`Error::Memory`] of [`unfreeze`](Self::unfreeze).
     pub fn freeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.change_groups(|groups| groups.freeze(parameters, true))
     }
 
-    /// Trains frozen parameters again: see [`crate::Trainer::unfreeze`].
+    /// From now on, trains frozen parameters again: see [`crate::Trainer::unfreeze`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::unfreeze`], or [`Error::Memory`] when the host has no room for gradients that were not
-    /// computed before; then nothing is changed.
+    /// The errors of [`crate::Trainer::unfreeze`], and [`Error::Memory`] when the host has too little memory for
+    /// gradients that were not computed before; then nothing changes.
     pub fn unfreeze(&mut self, parameters: &str) -> Result<(), Error> {
         self.change_groups(|groups| groups.freeze(parameters, false))
     }
 
-    /// Changes the groups, and which gradients are computed: only those that a trained parameter needs.
+    /// Changes the parameter groups. From then on, only gradients that a trained parameter needs are computed.
     fn change_groups(
         &mut self,
         change: impl FnOnce(&mut Groups) -> Result<(), Error>,
@@ -90,11 +90,12 @@ impl<F: Float> Trainer<F> {
         Ok(())
     }
 
-    /// Makes each step accumulate the gradients of `minibatches` minibatches from now on: see
+    /// From now on, each step accumulates the gradients of `minibatches` minibatches: see
     /// [`crate::Trainer::accumulate`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::accumulate`], or [`Error::Memory`] when the host has no room for the sums of gradients.
+    /// The errors of [`crate::Trainer::accumulate`], and [`Error::Memory`] when the host has too little memory for the
+    /// sums of gradients.
     pub fn accumulate(&mut self, minibatches: usize) -> Result<(), Error> {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
@@ -106,19 +107,20 @@ impl<F: Float> Trainer<F> {
         of_data.accumulate(&self.network, minibatches)
     }
 
-    /// Keeps a moving average of all parameters from now on: see [`crate::Trainer::average`].
+    /// From now on, updates a moving average of all parameters after each step: see [`crate::Trainer::average`].
     ///
     /// # Errors
-    /// As [`crate::Trainer::average`], or [`Error::Memory`] when the host has no room for the average.
+    /// The errors of [`crate::Trainer::average`], and [`Error::Memory`] when the host has too little memory for the
+    /// average.
     pub fn average(&mut self, decay: f32) -> Result<(), Error> {
         self.soundness.check()?;
         self.updater.average(&self.network, decay)
     }
 
-    /// Returns a copy of the moving average, if one is kept.
+    /// Returns a copy of the parameters' moving average. `None` unless [`average`](Self::average) was called.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the host has no room for the copy.
+    /// [`Error::Memory`] when the host has too little memory for the copy.
     pub fn averaged(&self) -> Result<Option<Parameters<F>>, Error> {
         self.updater.averaged(&self.network)
     }

@@ -1,4 +1,4 @@
-//! Steps on rows from a stream.
+//! Training steps on rows from a stream.
 
 use super::minibatches::{Minibatches, Source};
 use super::{Trainer, as_f32, in_f32};
@@ -10,20 +10,22 @@ use crate::ops::{Loss, Optimizer};
 use crate::reference::Float;
 
 impl<F: Float> Trainer<F> {
-    /// Trains `network` on a stream of rows, with minibatches of `batch` rows: for data that does not fit in memory.
+    /// Makes a trainer of `network` on a stream of rows, with minibatches of `batch` rows: for data that does not fit
+    /// in memory.
     ///
-    /// The minibatches and their order are those of [`crate::Trainer::streamed`]. Memory holds the latest block and one
-    /// window; the next window is read when the training on the present one has ended.
+    /// The minibatches and their order are the same as for [`crate::Trainer::streamed`]. Memory holds the latest block
+    /// of rows from the iterator and one window of the [`Stream`]. The next window is read when all minibatches of the
+    /// present window have been used.
     ///
-    /// When the stream ends, [`steps`](Self::steps) returns fewer losses than requested, and from then on none. The
-    /// last rows are not trained on if they fill no minibatch. [`crate::Trainer::streamed`] says how to resume such a
-    /// training from a checkpoint; [`Stream`] has an example.
+    /// When the stream ends, [`steps`](Self::steps) takes fewer steps than requested, and later calls take none. If too
+    /// few rows are left for a minibatch at the end, they are not used. [`crate::Trainer::streamed`] says how to resume
+    /// such a training from a checkpoint; [`Stream`] has an example.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the batch, the window or a setting of the loss or the optimizer is invalid,
-    /// [`Error::Memory`] when the host has no room for the training and a window. Steps return [`Error::Stream`] when
-    /// the iterator fails, and [`Error::Block`] when a block has rows of another layout; all steps of the whole windows
-    /// before that block are taken first.
+    /// [`Error::Setting`] when the batch size, the window, or a setting of the loss or of the optimizer is invalid,
+    /// [`Error::Memory`] when the host has too little memory for the training and a window. Steps return
+    /// [`Error::Stream`] when the iterator fails, and [`Error::Block`] when the rows of a block have another layout.
+    /// Before they return it, they take all steps of the complete windows before that block.
     pub fn streamed(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -37,7 +39,8 @@ impl<F: Float> Trainer<F> {
         Self::with(network, loss, optimizer, Some(minibatches))
     }
 
-    /// Returns the error that interrupted the stream, if one did. `losses` are those of the steps taken by this call.
+    /// Returns an error if the stream was interrupted by one. `losses` are the losses of the steps that this call took;
+    /// the error contains them.
     pub(super) fn fault_of_stream(&mut self, losses: &[F]) -> Result<(), Error> {
         match self.minibatches.as_mut().map(|of| &mut of.rows) {
             Some(Source::Stream(windows)) => windows.fault(|| in_f32(losses)),
@@ -45,7 +48,7 @@ impl<F: Float> Trainer<F> {
         }
     }
 
-    /// Replaces the losses in an error of a stream by those of all steps after the first `first` whose losses are kept.
+    /// Replaces the losses in an error of a stream by the stored losses of all steps since step count `first`.
     pub(super) fn with_losses_since(&self, first: u64, mut error: Error) -> Error {
         if let Error::Stream { losses, .. } | Error::Block { losses, .. } = &mut error {
             let steps = (self.steps_taken() - first).min(self.losses.len() as u64);
@@ -59,13 +62,14 @@ impl<F: Float> Trainer<F> {
         error
     }
 
-    /// Whether the stream has ended and all its minibatches were trained on: see [`crate::Trainer::is_finished`].
+    /// Whether the stream has ended and all its minibatches have been used: see [`crate::Trainer::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.rows_left().is_some()
     }
 
-    /// Number of rows at the end of the stream that fill no minibatch, once it [is finished](Self::is_finished).
+    /// Number of rows at the end of the stream that were too few for a minibatch. `None` until the training [is
+    /// finished](Self::is_finished).
     #[must_use]
     pub fn rows_left(&self) -> Option<usize> {
         match self.minibatches.as_ref().map(|of| &of.rows) {

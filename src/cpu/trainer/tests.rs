@@ -17,15 +17,15 @@ use crate::{Sequential, TwoLayerNet};
 const SAMPLING: Sampling = Sampling::Shuffled { seed: 1 };
 
 impl<F: Float> Trainer<F> {
-    /// Bytes allocated for its steps.
+    /// Number of bytes allocated for the steps.
     fn allocated(&self) -> u64 {
         let minibatches = self.minibatches.as_ref().unwrap();
         bytes_of::<F>((self.updater.numbers()) as u64) + minibatches.allocated()
     }
 }
 
-/// Bytes that `footprint` counts before anything is allocated, except those of an evaluation; with accumulation, also
-/// the bytes that it adds.
+/// Number of bytes that `footprint` counts before anything is allocated: those of the training with gradient
+/// accumulation, but without those of an evaluation.
 fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let minibatches = trainer.minibatches.as_ref().unwrap();
     let (examples, _) = minibatches.rows.examples().unwrap();
@@ -47,7 +47,7 @@ fn counted<F: Float>(trainer: &Trainer<F>, batch: usize) -> u64 {
     let of_one = training.bytes::<F>() - training.of_evaluation::<F>();
     match minibatches.accumulated() {
         1 => of_one,
-        // Both counts contain the indices of one minibatch.
+        // Both counts include the indices of one minibatch.
         several => {
             let of_all = of_accumulation::<F>(training.passes, batch * several);
             of_one + of_all - bytes_of::<u32>(batch as u64)
@@ -112,7 +112,8 @@ fn what_a_training_allocates_is_what_was_counted() {
     }
 }
 
-/// The count assumes that every row has as many nonzero features as the row with the most.
+/// The counted bytes are an upper bound: they assume that every row has as many nonzero features as the row with the
+/// most.
 #[test]
 fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;
@@ -140,7 +141,7 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     }
 }
 
-/// Dense bytes are handled like floats.
+/// Bytes that are not mostly 0 are converted to floats.
 #[test]
 fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     let labels = Labels::from_classes(vec![0, 1], 2).unwrap();
@@ -160,7 +161,7 @@ fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     assert_eq!(counted(&trainer, 2), trainer.allocated());
 }
 
-/// Freezing and unfreezing keeps all buffers in place, except the gradients by values, which are resized.
+/// Freezing and unfreezing must not move any buffer, except the gradients with respect to values, which are resized.
 #[test]
 fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     let mut trainer = Trainer::new(

@@ -1,4 +1,4 @@
-//! The optimizer's state and the moving average, to be saved, averaged over processes and restored.
+//! Access to the optimizer's state and the moving average: for checkpoints, and for averages over processes.
 
 use ndarray::Array2;
 
@@ -8,7 +8,7 @@ use crate::checkpoint::AVERAGE;
 use crate::reference::Float;
 
 impl<F: Float> Updater<F> {
-    /// Names under which a checkpoint stores the state: those of the optimizer, then the average.
+    /// Names under which a checkpoint stores the state: the optimizer's names, then the name of the moving average.
     pub(in crate::cpu) fn roles(&self) -> Vec<&'static str> {
         let average = self.average.as_ref().map(|_| AVERAGE);
         self.optimizer
@@ -19,7 +19,9 @@ impl<F: Float> Updater<F> {
             .collect()
     }
 
-    /// Restores the state from a checkpoint, in the order of [`roles`](Self::roles). State that is absent starts anew.
+    /// Restores the state from a checkpoint. `kept` has one entry per name of [`roles`](Self::roles), in the same
+    /// order. State whose entry is `None` restarts: the optimizer's state at zero, the moving average at the present
+    /// parameters.
     pub(in crate::cpu) fn set_kept(
         &mut self,
         network: &Network<F>,
@@ -41,14 +43,15 @@ impl<F: Float> Updater<F> {
         }
     }
 
-    /// Whether each parameter is trained. Frozen parameters are the same in all processes.
+    /// Whether each parameter is trained, that is, not frozen. Frozen parameters are equal in all processes, so they
+    /// need no averaging.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::cpu) fn is_trained(&self) -> Vec<bool> {
         let groups = self.groups.resolved();
         groups.iter().map(|group| !group.is_frozen()).collect()
     }
 
-    /// The state of all trained parameters: the optimizer's, one parameter after another, then the average.
+    /// The state of all trained parameters: the optimizer's matrices, parameter by parameter, then the moving averages.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::cpu) fn kept_of_trained_mut(&mut self) -> impl Iterator<Item = &mut Array2<F>> {
         let is_trained = self.is_trained();
@@ -61,7 +64,7 @@ impl<F: Float> Updater<F> {
 }
 
 impl Updater<f32> {
-    /// Copies of the state of every parameter, under the names of [`roles`](Self::roles).
+    /// Copies the state of all parameters: for each name of [`roles`](Self::roles), one vector per parameter.
     pub(in crate::cpu) fn kept(&self) -> impl Iterator<Item = (&'static str, Vec<Vec<f32>>)> {
         let values = |kept: &Array2<f32>| kept.iter().copied().collect();
         self.roles().into_iter().enumerate().map(move |(at, role)| {

@@ -4,11 +4,10 @@ use super::super::sampling::saturated;
 use super::super::{CellFault, CellKind};
 use super::missing::{Missing, missing};
 
-/// The most categories per column. An `f32` represents all integers up to this one, as the index of an `Embedding`
-/// must.
+/// The most categories per column. An `Embedding` takes indices as `f32`, which represents all integers up to this one.
 pub(super) const MOST: usize = 1 << 24;
 
-/// The categories of a column, numbered from 0 in their order.
+/// The categories of a column, in order. They are numbered from 0.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Categories {
     names: Vec<String>,
@@ -16,7 +15,7 @@ pub(super) struct Categories {
 }
 
 impl Categories {
-    /// Takes names without repetitions, in this order.
+    /// Creates categories from distinct names, in this order.
     pub(super) fn new(names: Vec<String>) -> Self {
         let numbered = names.iter().zip(0..);
         Self {
@@ -27,7 +26,7 @@ impl Categories {
         }
     }
 
-    /// Sorts the names by number if all are numbers, and otherwise alphabetically.
+    /// Creates categories that are sorted by number if all names are numbers, and otherwise by name.
     pub(super) fn sorted(mut names: Vec<&str>) -> Self {
         let numbers: Option<Vec<f64>> = names.iter().map(|name| name.parse().ok()).collect();
         names.sort_unstable();
@@ -50,7 +49,7 @@ impl Categories {
         self.numbers.get(name).map(|&number| number as usize)
     }
 
-    /// The error for an unknown category.
+    /// Creates the error for an unknown category.
     pub(super) fn unknown(&self, found: &str, is_target: bool) -> CellFault {
         const MOST_LISTED: usize = 10;
         CellFault::Unknown {
@@ -62,7 +61,7 @@ impl Categories {
     }
 }
 
-/// The categories of a feature, and how to treat other fields.
+/// The categories of a feature, and how to treat blanks and unknown categories.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Known {
     pub(super) categories: Categories,
@@ -70,23 +69,24 @@ pub(super) struct Known {
     pub(super) blanks: Blanks,
 }
 
-/// What a blank means in a column of categories.
+/// How to treat a blank in a column of categories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blanks {
     Refused,
-    /// The last category.
+    /// A blank is the last category.
     Category,
-    /// An unknown category.
+    /// A blank is an unknown category.
     Unknown,
 }
 
 impl Known {
-    /// Number of categories, including that of a blank.
+    /// Number of categories. Blanks count as a category if they are one.
     pub(super) fn len(&self) -> usize {
         self.categories.len() + usize::from(self.blanks == Blanks::Category)
     }
 
-    /// The number of the category in a field, given without surrounding blanks; `None` for one of the others.
+    /// Returns the number of the category in a field, which is given without surrounding blanks. `None` for an unknown
+    /// category.
     pub(super) fn number(&self, field: &str, words: &Missing) -> Result<Option<usize>, CellFault> {
         if words.is(field) {
             return match self.blanks {
@@ -119,7 +119,7 @@ impl Known {
     }
 }
 
-/// Name of the feature that flags blanks in a column.
+/// The name of the feature that is 1 for a blank in this column.
 pub(super) fn is_missing(column: &str) -> String {
     format!("{column} is missing")
 }

@@ -1,15 +1,15 @@
-//! Checks that columns fit together, independently of any rows.
+//! Checks that the columns fit together, before any rows are read.
 
 use std::collections::HashSet;
 
 use super::super::ColumnsError;
 use super::{Blank, Columns, Feature, Kind, fitted};
 
-/// The kind of all targets.
+/// The kind that all targets have.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TargetKind<'a> {
     Values,
-    /// A class, with the name of its column.
+    /// A class. The field is the name of its column.
     Class(&'a str),
     Labels,
 }

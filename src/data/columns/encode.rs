@@ -5,18 +5,18 @@ use super::missing::missing;
 use super::scale::Scale;
 use super::{Blank, cell};
 
-/// Converts the fields of one row at a time to features. The fields are in the order of a fixed header.
-/// [`FittedColumns::row`] creates the encoder.
+/// Converts one row at a time from text fields to features. [`FittedColumns::row`] creates the encoder, and fixes the
+/// order of the fields.
 #[derive(Debug, Clone)]
 pub struct RowEncoder {
     columns: FittedColumns,
     name: String,
-    /// The use of each field of a row; `None` for fields to ignore.
+    /// The use of each field of a row; `None` for fields that are ignored.
     uses: Vec<Option<Use>>,
     width: usize,
 }
 
-/// What a field is used for, with its index among the features or targets.
+/// The use of a field: as the feature column or target column with this index.
 #[derive(Debug, Clone, Copy)]
 enum Use {
     Feature(usize),
@@ -41,7 +41,7 @@ impl RowEncoder {
         })
     }
 
-    /// Creates an encoder of targets instead of features: scaled values, the index of a class, or 1 or 0 for a label.
+    /// Creates an encoder of targets. It writes scaled values, the index of a class, or 1 or 0 for each label.
     pub(super) fn of_target(columns: &FittedColumns, of: &Records) -> Result<Self, DataError> {
         let mut uses = vec![None; of.header().len()];
         let names = columns.target().columns();
@@ -56,20 +56,20 @@ impl RowEncoder {
         })
     }
 
-    /// Numbers per encoded row.
+    /// Number of elements per encoded row.
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    /// Writes the features of a row to `to`, without allocating.
+    /// Writes the features of a row to `to`, without allocating memory.
     ///
-    /// `fields` are in the order of the header. Messages call the row `row`. `to` has room for
-    /// [`FittedColumns::features`] numbers.
+    /// The `fields` must be in the order of the header. Error messages show the number `row`. The slice `to` must have
+    /// [`FittedColumns::features`] elements.
     ///
     /// # Errors
     /// [`ColumnsError::Cell`](super::super::ColumnsError::Cell) when a field is not valid for its column,
-    /// [`RowsError::Fields`] when the number of fields differs from the header, and
-    /// [`ColumnsError::Width`](super::super::ColumnsError::Width) when `to` is longer or shorter than the features.
+    /// [`RowsError::Fields`] when the row has more or fewer fields than the header, and
+    /// [`ColumnsError::Width`](super::super::ColumnsError::Width) when `to` has the wrong length.
     pub fn encode<'a>(
         &self,
         fields: impl IntoIterator<Item = &'a str>,

@@ -6,14 +6,14 @@ use super::missing::Missing;
 use super::scale::Scale;
 use super::{Category, Columns, Feature, cell};
 
-/// What is learned from a feature's column.
+/// What [`fit`] learns from the column of a feature.
 enum Learned<'a> {
     Number(Numbers<'a>),
     OneHot(Names<'a>, &'a Category),
     Index(Names<'a>, &'a Category),
 }
 
-/// What is learned from the target columns.
+/// What [`fit`] learns from the target columns.
 enum LearnedTarget<'a> {
     Values(Vec<Numbers<'a>>),
     Class(Names<'a>),

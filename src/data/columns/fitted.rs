@@ -11,14 +11,16 @@ use super::scale::Scale;
 use crate::error::Error;
 use crate::memory;
 
-/// Allowed numbers per category of an index.
+/// Allowed lengths of the embedding vector of a category.
 pub(super) const WIDTHS: std::ops::RangeInclusive<usize> = 1..=65_536;
 
-/// [`Columns`](super::Columns) with the means, deviations and categories of the training part. They convert rows with
-/// these columns to numbers, and network outputs back to units.
+/// [`Columns`](super::Columns) with the means, standard deviations and categories of the training part. They convert
+/// rows of text to features and targets, and network outputs back to the units of the target columns.
 ///
-/// A row begins with its plain features, in the order of the columns: numbers, each with its flag feature for blanks
-/// if it has one, and one-hot categories. Then come the indices, one for each [`index`](super::Columns::index) column.
+/// A row begins with its plain features: the features of all [`number`](super::Columns::number) and
+/// [`one_hot`](super::Columns::one_hot) columns, in the order of the columns. If a number column has a feature that
+/// flags blanks, it follows the number. The row ends with one category index for each
+/// [`index`](super::Columns::index) column.
 ///
 /// Cloning is cheap: clones share their memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +33,13 @@ pub(super) struct Inner {
     pub(super) missing: Missing,
     pub(super) features: Vec<Feature>,
     pub(super) target: Target,
-    /// The classes of the target; empty if it has no classes.
+    /// The classes of the target; empty for other kinds of targets.
     pub(super) classes: Categories,
     pub(super) plain: usize,
     pub(super) width: usize,
 }
 
-/// A column with features, and the position of its first feature in a row.
+/// A feature column, with the index of its first feature in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Feature {
     pub(super) name: String,
@@ -52,27 +54,27 @@ pub(super) enum Kind {
     Index { known: Known, width: usize },
 }
 
-/// The target of a network.
+/// What a network predicts for each row.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Values, scaled to mean 0 and deviation 1 over the training part. One output per value.
+    /// Values, scaled to mean 0 and standard deviation 1 over the training part. The network has one output per value.
     Values {
         /// Names of the columns.
         names: Vec<String>,
-        /// Mean of each column, in its unit.
+        /// Mean of each column over the training part, in the unit of the column.
         means: Vec<f64>,
-        /// Standard deviation of each column, in its unit.
+        /// Standard deviation of each column over the training part, in the unit of the column.
         deviations: Vec<f64>,
     },
-    /// A class, with one output per class.
+    /// A class. The network has one output per class.
     Classes {
         /// Name of the column.
         name: String,
-        /// The classes, in the order of the outputs.
+        /// Names of the classes, in the order of the outputs.
         classes: Vec<String>,
     },
-    /// Yes-or-no answers, as 1 or 0. One output per answer.
+    /// Yes-or-no labels, as 1 or 0. The network has one output per label.
     Labels {
         /// Names of the columns.
         names: Vec<String>,
@@ -89,7 +91,7 @@ impl Target {
         }
     }
 
-    /// The names of the classes, in the order of the outputs, if the target is a class.
+    /// The names of the classes, in the order of the outputs; `None` if the target is not a class.
     ///
     /// ```
     /// use wgrad::Prediction;
@@ -129,7 +131,7 @@ impl Target {
 }
 
 impl FittedColumns {
-    /// Creates the columns and assigns the features their positions in a row.
+    /// Creates the columns, and assigns each feature its index in a row.
     pub(super) fn new(missing: Missing, features: Vec<(String, Kind)>, target: Target) -> Self {
         let features = features.into_iter();
         let mut features: Vec<Feature> = features
@@ -175,14 +177,14 @@ impl FittedColumns {
         self.inner.width
     }
 
-    /// Plain features per row, which come first: all features except the indices.
+    /// Plain features per row: all features except the category indices. They come first in a row.
     #[must_use]
     pub fn plain(&self) -> usize {
         self.inner.plain
     }
 
-    /// The indices of a row, which come last. Each item has the name of the column, the number of indices, and the
-    /// numbers per index that an [`Embedding`](crate::ops::Embedding) should have.
+    /// Describes the category indices, which come last in a row. Each item has the name of the column, the number of
+    /// different indices, and the vector length that the column's [`Embedding`](crate::ops::Embedding) should have.
     pub fn indices(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         let features = self.inner.features.iter();
         features.filter_map(|feature| match &feature.kind {
@@ -206,8 +208,8 @@ impl FittedColumns {
         &self.inner.target
     }
 
-    /// The name of each feature of a row, such as `area`, `age is missing` or `town = Berlin`. An index has the name
-    /// of its column.
+    /// The name of each feature of a row, such as `area`, `age is missing` or `town = Berlin`. A category index has the
+    /// name of its column.
     #[must_use]
     pub fn feature_names(&self) -> Vec<String> {
         let features = || self.inner.features.iter();
@@ -220,8 +222,8 @@ impl FittedColumns {
     ///
     /// # Errors
     /// [`RowsError::NoColumn`](super::super::RowsError::NoColumn) when the header lacks a column,
-    /// [`ColumnsError::Cell`] when a field is not valid for its column (with its line), and [`ColumnsError::Memory`]
-    /// when there is not enough memory for the table.
+    /// [`ColumnsError::Cell`] when a field is not valid for its column (with the row's number), and
+    /// [`ColumnsError::Memory`] when there is not enough memory for the table.
     pub fn table(&self, records: &Records) -> Result<Table, DataError> {
         let target = RowEncoder::of_target(self, records)?;
         let encoder = self.row(records.name(), records.header())?;
@@ -253,11 +255,11 @@ impl FittedColumns {
         Ok(Table::of_finite(name, self.features(), features, targets))
     }
 
-    /// Converts rows to features (rows, features), for prediction. The records need no target, and may have further
-    /// columns, in any order.
+    /// Converts rows to an array of features of shape (rows, features), for prediction. The records need no target
+    /// columns. They may have additional columns, and their columns may be in any order.
     ///
     /// # Errors
-    /// As [`table`](Self::table).
+    /// The errors of [`table`](Self::table).
     pub fn features_of(&self, records: &Records) -> Result<Array2<f32>, DataError> {
         let encoder = self.row(records.name(), records.header())?;
         self.check_memory(records, self.features())?;
@@ -270,8 +272,8 @@ impl FittedColumns {
         Ok(features)
     }
 
-    /// Creates an encoder that converts one row of fields at a time to features. The fields are in the order of
-    /// `header`; messages call the rows `name`.
+    /// Creates an encoder that converts one row at a time to features. The fields of a row are in the order of
+    /// `header`. Error messages call the data `name`.
     ///
     /// ```
     /// use wgrad::data::{Columns, Records, RowNumber};
@@ -286,7 +288,7 @@ impl FittedColumns {
     /// ```
     ///
     /// # Errors
-    /// [`RowsError::NoColumn`](super::super::RowsError::NoColumn) when the header lacks a column of a feature.
+    /// [`RowsError::NoColumn`](super::super::RowsError::NoColumn) when the header lacks a feature column.
     pub fn row(
         &self,
         name: impl Into<String>,
@@ -295,7 +297,7 @@ impl FittedColumns {
         RowEncoder::of_features(self, name.into(), header)
     }
 
-    /// Converts the outputs (rows, outputs) of a network to values in their units.
+    /// Converts network outputs of shape (rows, outputs) to values in the units of the target columns.
     ///
     /// # Errors
     /// [`ColumnsError::Width`] when there are more or fewer outputs than values, and [`ColumnsError::NoValues`] when
@@ -306,7 +308,7 @@ impl FittedColumns {
         Ok(super::numbers::mapped(outputs, &scales, Scale::unscaled))
     }
 
-    /// The scales of the target values. Fails if the target is not values.
+    /// Returns the scales of the target values. Fails if the target is classes or labels.
     pub(super) fn scales_of_values(&self) -> Result<Vec<Scale>, ColumnsError> {
         let found = match self.target() {
             Target::Values {
@@ -356,7 +358,7 @@ impl Feature {
         matches!(self.kind, Kind::Index { .. })
     }
 
-    /// Number of features of the column.
+    /// Number of features that the column has in a row.
     fn width(&self) -> usize {
         match &self.kind {
             Kind::Number { blank, .. } => 1 + usize::from(blank.has_flag()),

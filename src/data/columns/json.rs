@@ -1,4 +1,4 @@
-//! Fitted columns as JSON text, to store in a file with a network.
+//! Converts fitted columns to JSON text and back, so that a file can store them together with a network.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::fitted::{Feature, FittedColumns, Kind, Target, WIDTHS};
 use super::missing::Missing;
 use super::scale::Scale;
 
-/// Version of the text's format. A program reads only the version that it knows.
+/// Version of the JSON format. A program reads only this version.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -37,8 +37,8 @@ enum FeatureText {
     },
 }
 
-/// Numbers are strings with the fewest digits that parse to the same number, because some JSON readers do not round to
-/// the nearest one.
+/// The numbers of a scale, as strings. Each string has the fewest digits that parse to the same number. JSON numbers
+/// are avoided, because some JSON readers do not round to the nearest `f64`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScaleText {
@@ -52,7 +52,7 @@ struct ScaleText {
 enum BlankText {
     Refused,
     Mean,
-    /// The mean, with a flag feature for blanks.
+    /// The mean, and a second feature that is 1 for a blank.
     FlaggedMean,
     Value(String),
 }
@@ -83,7 +83,7 @@ enum TargetText {
 }
 
 impl FittedColumns {
-    /// The complete fitted columns as JSON text, to store beside a network. Equal columns have equal texts.
+    /// Returns the complete fitted columns as JSON text, to store with a network. Equal columns give equal texts.
     ///
     /// ```
     /// use wgrad::data::{Columns, FittedColumns, Records};
@@ -110,11 +110,13 @@ impl FittedColumns {
         serde_json::to_string(&text).expect("a text of fitted columns")
     }
 
-    /// Reads columns from their JSON text, which need not be trusted. The result is as valid as one from
-    /// [`Columns::fit`](super::Columns::fit), and takes memory in proportion to the text.
+    /// Reads fitted columns from the JSON text that [`to_json`](Self::to_json) returns.
+    ///
+    /// The text may come from an untrusted source. It is checked completely, and the memory used is proportional to the
+    /// length of the text.
     ///
     /// # Errors
-    /// [`ColumnsError::Text`], which says what is wrong with the text.
+    /// [`ColumnsError::Text`] when the text is not valid. The error says what is wrong with it.
     pub fn from_json(text: &str) -> Result<Self, DataError> {
         Self::read(text).map_err(|fault| ColumnsError::Text { fault }.into())
     }
@@ -146,7 +148,7 @@ impl FittedColumns {
     }
 }
 
-/// The column names read so far. No two may be equal.
+/// The column names that have been read. All must be different.
 #[derive(Default)]
 struct Names {
     seen: HashSet<String>,
@@ -282,7 +284,7 @@ impl CategoriesText {
     }
 }
 
-/// Categories with nonempty, distinct names.
+/// Creates categories after checking that their names are not empty and all different.
 fn categories(column: &str, names: Vec<String>) -> Result<Categories, String> {
     if names.len() >= categories::MOST {
         return Err(format!("column {column:?}: too many categories"));

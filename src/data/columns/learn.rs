@@ -1,4 +1,4 @@
-//! Learns from single columns, row by row.
+//! Learns the scale or the categories of each column, row by row.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{Blank, Category, Number, fitted};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column<'a> {
     pub(super) name: &'a str,
-    /// Its index in the header.
+    /// Index of the column in the header.
     pub(super) place: usize,
     train: &'a Records,
 }
@@ -36,17 +36,17 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Learns from the next row's field, given without surrounding blanks.
+/// Learns from one column. `add` takes the field of the next row, without surrounding blanks.
 pub(super) trait Learn<'a> {
     fn column(&self) -> Column<'a>;
     fn add(&mut self, field: &'a str, words: &Missing) -> Result<(), CellFault>;
 }
 
-/// Numbers of a feature or a target.
+/// Learns the mean and standard deviation of a feature or target column.
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
     column: Column<'a>,
-    /// What to use for a blank; `None` for a target.
+    /// The replacement for blanks; `None` for a target.
     blank: Option<Blank>,
     spread: Spread,
     /// The first field that contains a number.
@@ -120,7 +120,7 @@ impl<'a> Learn<'a> for Numbers<'a> {
     }
 }
 
-/// Categories of a feature or a target.
+/// Learns the categories of a feature or target column.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     column: Column<'a>,
@@ -141,7 +141,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The categories of a feature.
+    /// Returns the categories of a feature.
     pub(super) fn known(&self, category: &Category) -> Result<Known, ColumnsError> {
         let blanks = match (category.has_blanks, self.blanks) {
             (false, _) => Blanks::Refused,
@@ -208,12 +208,12 @@ impl<'a> Learn<'a> for Names<'a> {
     }
 }
 
-/// Yes-or-no answers of a target.
+/// Counts the yes-or-no answers of a target column.
 #[derive(Debug)]
 pub(super) struct Answers<'a> {
     column: Column<'a>,
     first: &'a str,
-    /// Numbers of rows with no and with yes.
+    /// Number of rows with the answer no, and number of rows with the answer yes.
     rows: [u64; 2],
 }
 

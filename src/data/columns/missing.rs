@@ -24,10 +24,10 @@ impl Missing {
         &self.words
     }
 
-    /// Whether a field, given without surrounding blanks, is missing.
+    /// Whether a field is missing. The field is given without surrounding blanks.
     pub(super) fn is(&self, field: &str) -> bool {
         let equals = |word: &str| field.eq_ignore_ascii_case(word);
-        // Also covers any case and a sign, as C prints NaN.
+        // Also accepts NaN in any case and with a sign, as C programs print it.
         let is_nan = || field.parse::<f64>().is_ok_and(f64::is_nan);
         field.is_empty()
             || is_nan()
@@ -35,7 +35,7 @@ impl Missing {
             || self.words.iter().any(|word| equals(word))
     }
 
-    /// The number in a field, given without surrounding blanks; `None` if the field is missing.
+    /// Parses the number in a field, which is given without surrounding blanks. `None` if the field is missing.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>, CellFault> {
         if self.is(field) {
             return Ok(None);
@@ -49,7 +49,7 @@ impl Missing {
         }
     }
 
-    /// The answer in a field, given without surrounding blanks: yes is `true`.
+    /// Parses the yes-or-no answer in a field, which is given without surrounding blanks. Yes is `true`.
     pub(super) fn label(&self, field: &str) -> Result<bool, CellFault> {
         if self.is(field) {
             return Err(missing(field, CellKind::Label));
@@ -67,7 +67,7 @@ impl Missing {
     }
 }
 
-/// The error for a missing field.
+/// Creates the error for a missing field.
 pub(super) fn missing(field: &str, expected: CellKind) -> CellFault {
     CellFault::Missing {
         found: field.to_owned(),

@@ -1,4 +1,4 @@
-//! Columns of numbers from arrays.
+//! Fitted columns of arrays of numbers, without text.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use super::missing::Missing;
 use super::scale::{Scale, Spread};
 
 impl FittedColumns {
-    /// Learns the scales of columns that are numbers already, from the training part.
+    /// Learns the mean and standard deviation of each column of two arrays, which are the training part.
     ///
-    /// `x` are features (rows, features), and `y` are target values (rows, values). The columns are named `column 0`,
-    /// `column 1`, … and `value 0`, ….
+    /// `x` has the features, of shape (rows, features), and `y` the target values, of shape (rows, values). The columns
+    /// are named `column 0`, `column 1`, … and `value 0`, `value 1`, ….
     ///
     /// ```
     /// use ndarray::array;
@@ -32,9 +32,8 @@ impl FittedColumns {
     /// ```
     ///
     /// # Errors
-    /// [`DataError::Empty`], [`DataError::Count`] and [`DataError::NotFinite`] as
-    /// [`Table::regression`](super::super::Table::regression); [`ColumnsError::Constant`] when a column is the same in
-    /// all rows, and [`ColumnsError::Scale`] when its deviation cannot be computed.
+    /// The errors of [`Table::regression`](super::super::Table::regression); [`ColumnsError::Constant`] when a column
+    /// has the same value in all rows; [`ColumnsError::Scale`] when a standard deviation cannot be computed.
     pub fn of_numbers(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self, DataError> {
         if x.nrows() != y.nrows() {
             return Err(DataError::Count {
@@ -48,12 +47,13 @@ impl FittedColumns {
         Self::of_columns(x, Target::of_values(names, &scales))
     }
 
-    /// Like [`of_numbers`](Self::of_numbers), for rows that each have one of `classes`. Pass the classes of the rows
-    /// to [`Table::classification`](super::super::Table::classification).
+    /// Learns the scales of features `x` like [`of_numbers`](Self::of_numbers), for a target that is a class.
+    /// `classes` are the names of the classes. Pass the class of each row to
+    /// [`Table::classification`](super::super::Table::classification).
     ///
     /// # Errors
-    /// As [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two classes, or when
-    /// two have the same name.
+    /// The errors of [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two classes,
+    /// or when two classes have the same name.
     pub fn of_numbers_with_classes(
         x: ArrayView2<'_, f32>,
         classes: impl IntoIterator<Item: Into<String>>,
@@ -80,11 +80,12 @@ impl FittedColumns {
         Ok(Self::new(words, features.collect(), target))
     }
 
-    /// Scales features `x` (rows, features) from the units of the columns to what a network sees, in the same shape.
+    /// Scales features `x` of shape (rows, features) to network inputs of the same shape.
     ///
     /// # Errors
-    /// [`ColumnsError::Width`] when `x` has more or fewer columns, [`ColumnsError::NotNumbers`] when a column is not a
-    /// plain number, and [`DataError::NotFinite`] when a number is not finite before or after scaling.
+    /// [`ColumnsError::Width`] when `x` has the wrong number of columns; [`ColumnsError::NotNumbers`] when a column is
+    /// categorical or may have blanks; [`DataError::NotFinite`] when a number is infinite or NaN, before or after
+    /// scaling.
     pub fn scale(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         let scales = self.inner().features.iter().map(|feature| {
             let found = match &feature.kind {
@@ -104,11 +105,11 @@ impl FittedColumns {
         scaled("x", x, &scales)
     }
 
-    /// Scales target values `y` (rows, values) from their units to the outputs that a network should give. The inverse
+    /// Scales target values `y` of shape (rows, values) to the outputs that a network should learn. This is the inverse
     /// of [`values`](Self::values).
     ///
     /// # Errors
-    /// As [`scale`](Self::scale), and [`ColumnsError::NoValues`] when classes or labels are predicted.
+    /// The errors of [`scale`](Self::scale), and [`ColumnsError::NoValues`] when the target is classes or labels.
     pub fn scale_values(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>, DataError> {
         scaled("y", y, &self.scales_of_values()?)
     }
@@ -125,7 +126,7 @@ fn scaled(
     Ok(scaled)
 }
 
-/// Applies `by` to each column with its scale.
+/// Returns a copy of `of` in which `by` is applied to each element with the scale of its column.
 pub(super) fn mapped(
     of: ArrayView2<'_, f32>,
     scales: &[Scale],
@@ -138,7 +139,7 @@ pub(super) fn mapped(
     mapped
 }
 
-/// The name and scale of each column of an array. Messages call the array `name`.
+/// Returns the name and scale of each column of an array. Error messages call the array `name`.
 fn scales(
     name: &str,
     what: &'static str,
@@ -181,7 +182,7 @@ fn scale(name: &str, column: &str, of: ArrayView1<'_, f32>) -> Result<Scale, Col
     })
 }
 
-/// Fails unless an array has the expected number of columns.
+/// Fails if the number of columns is not the expected number.
 pub(super) fn check_width(
     what: &'static str,
     expected: usize,

@@ -2,16 +2,16 @@
 
 use super::super::CellFault;
 
-/// The scale of a column: z = (x − mean) / deviation.
+/// The scale of a column. It converts a number x to z = (x − mean) / deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub(super) mean: f64,
-    /// Standard deviation √(Σ (x − mean)² / n), not 0.
+    /// Standard deviation √(Σ (x − mean)² / n), which is not 0.
     pub(super) deviation: f64,
 }
 
 impl Scale {
-    /// Scales a number in `f64`, because a large mean would leave few digits of an `f32`.
+    /// Scales a number. It computes in `f64`: with a large mean, the difference would lose most digits in `f32`.
     pub(super) fn scaled(&self, x: f64) -> f32 {
         let z = (x - self.mean) / self.deviation;
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32")]
@@ -33,7 +33,7 @@ impl Scale {
         }
     }
 
-    /// The number that scales to z.
+    /// Returns the number whose scaled value is z.
     pub(super) fn unscaled(&self, z: f32) -> f32 {
         #[expect(clippy::cast_possible_truncation, reason = "the nearest f32")]
         let x = (f64::from(z) * self.deviation + self.mean) as f32;
@@ -41,13 +41,13 @@ impl Scale {
     }
 }
 
-/// Mean and deviation of a stream of numbers, by Welford's recurrence (1962). It needs no second pass and does not
-/// subtract large sums.
+/// Computes the mean and standard deviation of a sequence of numbers, by Welford's recurrence (1962). It needs no
+/// second pass and loses no precision to the subtraction of large sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     pub(super) count: u64,
     mean: f64,
-    /// Σ (x − mean)².
+    /// Sum of squared deviations: Σ (x − mean)².
     squares: f64,
     pub(super) least: f64,
     pub(super) most: f64,
@@ -78,7 +78,8 @@ impl Spread {
         self.least >= self.most
     }
 
-    /// `None` if an `f64` cannot hold the squares: they overflow, or are 0 although the numbers differ.
+    /// Returns the scale. `None` if the squares do not fit in an `f64`: they overflow, or are 0 although the numbers
+    /// differ.
     pub(super) fn scale(&self) -> Option<Scale> {
         let scale = Scale {
             mean: self.mean,
@@ -89,7 +90,7 @@ impl Spread {
 }
 
 impl Scale {
-    /// Whether this scale can be used.
+    /// Whether the mean is finite and the standard deviation is finite and above 0.
     pub(super) fn is_sound(&self) -> bool {
         self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0
     }

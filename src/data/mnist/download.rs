@@ -20,7 +20,7 @@ pub const MIRRORS: [&str; 2] = [
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 ];
 
-/// The largest accepted gzipped file, in bytes. The largest original has 10 MB.
+/// The largest accepted gzipped file, in bytes. The largest original file has 10 MB.
 const MAX_GZIPPED_BYTES: u64 = 16 << 20;
 
 /// The progress of one file's download.
@@ -31,18 +31,18 @@ pub struct Progress {
     pub file: &'static str,
     /// Bytes received so far; 0 when a mirror begins to answer.
     pub received: u64,
-    /// Bytes of the whole file, if the mirror announced them.
+    /// Size of the whole file in bytes, if the mirror states it.
     pub total: Option<u64>,
 }
 
-/// How long to wait for a mirror.
+/// Time limits for requests to a mirror.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// For a connection, including the name lookup.
+    /// Limit for each of the name lookup and the connection.
     connect: Duration,
-    /// For the next byte.
+    /// Limit for the next bytes.
     stall: Duration,
-    /// For a whole file. This limit ends a mirror that sends only a few bytes at a time.
+    /// Limit for a whole file. It stops a mirror that sends only a few bytes at a time.
     file: Duration,
 }
 
@@ -52,24 +52,24 @@ const PATIENCE: Patience = Patience {
     file: Duration::from_secs(30 * 60),
 };
 
-/// The directory for MNIST in the user's cache, on Linux `~/.cache/wgrad/mnist`.
+/// Returns the directory for MNIST in the user's cache directory: `~/.cache/wgrad/mnist` on Linux.
 ///
-/// `None` when the system has no cache directory. The returned directory need not exist.
+/// `None` if the system has no cache directory. The returned directory may not exist yet.
 #[must_use]
 pub fn cache_dir() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("wgrad").join("mnist"))
 }
 
-/// Finds MNIST on this machine: the directory in the environment variable `MNIST_DIR`, or else [`cache_dir`] if it
-/// holds the four files.
+/// Finds MNIST on this machine. Returns the directory that the environment variable `MNIST_DIR` names, or [`cache_dir`]
+/// if the variable is not set and that directory has the four files.
 ///
-/// This function does not look into the `MNIST_DIR` directory. If something is wrong with it, opening it reports what.
+/// The directory in `MNIST_DIR` is not checked here, so that [`open`](super::open) can report what is wrong with it.
 #[must_use]
 pub fn locate() -> Option<PathBuf> {
     locate_in(env::var_os("MNIST_DIR"), cache_dir())
 }
 
-/// The directory of an environment variable that is set and not empty.
+/// Returns the directory that an environment variable names; `None` if the variable is not set or empty.
 fn named(variable: Option<OsString>) -> Option<PathBuf> {
     variable
         .filter(|named| !named.is_empty())
@@ -85,11 +85,12 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
     })
 }
 
-/// Opens MNIST from the directory that the environment variable `MNIST_DIR` names, or else from [`cache_dir`], into which
-/// its 11 MB are downloaded once.
+/// Opens MNIST, and downloads its 11 MB first if necessary.
 ///
-/// A file in the cache that is missing or broken is downloaded again. Where the system has no cache directory, the files
-/// go into `mnist` in the working directory. [`download`] shows its progress, and takes any directory.
+/// If the environment variable `MNIST_DIR` is set, MNIST is opened from this directory and nothing is downloaded.
+/// Otherwise it is opened from [`cache_dir`], and missing or damaged files are downloaded into it. If the system has no
+/// cache directory, the directory is `mnist` in the working directory. To see the progress or to choose the directory,
+/// use [`download`].
 ///
 /// ```no_run
 /// use wgrad::data::mnist;
@@ -100,13 +101,13 @@ fn locate_in(named: Option<OsString>, cache: Option<PathBuf>) -> Option<PathBuf>
 /// ```
 ///
 /// # Errors
-/// The errors of [`open`](super::open); where `MNIST_DIR` is not set, also the errors of [`download`].
+/// The errors of [`open`](super::open); if `MNIST_DIR` is not set, also the errors of [`download`].
 pub fn open_or_download() -> Result<Split, DataError> {
     if let Some(named) = named(env::var_os("MNIST_DIR")) {
         return super::open(named);
     }
     let directory = cache_dir().unwrap_or_else(|| "mnist".into());
-    // Opening checks the files; a download would check them once more.
+    // Do not call `download` first: it checks files that are already there, and opening them would check them again.
     super::open(&directory).or_else(|_| {
         download(&directory, &mut |_| {})?;
         super::open(&directory)
@@ -115,15 +116,15 @@ pub fn open_or_download() -> Result<Split, DataError> {
 
 /// Downloads the four gzipped files of the original MNIST (11 MB in all) into `directory`.
 ///
-/// The directory is created if necessary. Files already in it are kept if they are the original, plain or gzipped. If
-/// a mirror fails, the next one is asked. A file is stored only after its SHA-256 has been checked, and is stored
+/// The directory is created if necessary. Original files that are already in it, plain or gzipped, are kept. If a
+/// mirror fails, the next one is tried. A file is stored only after its SHA-256 has been checked, and is stored
 /// completely or not at all. The function waits at most 10 s for a connection and 30 s for the next byte. It calls
-/// `progress` after every piece received.
+/// `progress` whenever it has received a part of a file.
 ///
 /// # Errors
-/// [`DataError::Download`] when no mirror delivers a file; [`DataError::Write`] when a file cannot be stored; an error
-/// of [`open`](super::open) when an existing file is neither the original nor a broken download. Such a file is not
-/// changed.
+/// [`DataError::Download`] when no mirror delivers a file; [`DataError::Write`] when a file cannot be stored. If an
+/// existing file is neither the original nor a damaged download, it is not changed, and an error of
+/// [`open`](super::open) is returned.
 ///
 /// ```no_run
 /// use wgrad::data::mnist;
@@ -142,10 +143,11 @@ pub fn download(
     download_from(&MIRRORS, directory, progress)
 }
 
-/// Like [`download`], from other mirrors: `http` or `https` base addresses to which the file names are appended.
+/// Downloads MNIST like [`download`], but from the given mirrors: `http` or `https` base URLs to which the file names
+/// are appended.
 ///
 /// # Errors
-/// As [`download`].
+/// The errors of [`download`].
 pub fn download_from(
     mirrors: &[&str],
     directory: impl AsRef<Path>,
@@ -195,7 +197,8 @@ fn agent(patience: Patience) -> ureq::Agent {
         .new_agent()
 }
 
-/// Whether `directory` already has the original. Also `false` for a broken download, which may be replaced.
+/// Whether `directory` already has the original file. Returns `false` for a damaged download too, because it may be
+/// replaced.
 fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
     let path = match Place::unprefixed(directory).locate(original) {
         Err(DataError::MissingFile { .. }) => return Ok(false),
@@ -205,8 +208,8 @@ fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
         Idx::read(original.kind, path.clone(), |_| {}).and_then(|idx| idx.check_sha256(original));
     match checked {
         Ok(()) => Ok(true),
-        // Keep a well-formed file, whatever its contents: it may be the user's data. Replace a damaged gzip file, and
-        // a file that is named `.gz` but is not gzip.
+        // Never replace a well-formed file: it may be the user's data. Replace a damaged gzip file, and a file whose
+        // name ends in `.gz` but which is not gzip.
         Err(DataError::Gzip { .. }) => Ok(false),
         Err(DataError::NotIdx { .. } | DataError::IdxTruncated { .. })
             if !is_what_its_name_says(&path) =>
@@ -217,7 +220,7 @@ fn is_there(original: &Original, directory: &Path) -> Result<bool, DataError> {
     }
 }
 
-/// Whether the file is gzip, or its name does not say that it is.
+/// Returns `false` only if the name of the file ends in `.gz` but the file is not gzip.
 fn is_what_its_name_says(path: &Path) -> bool {
     let is_called_gzip = path.extension().is_some_and(|extension| extension == "gz");
     let mut start = [0; gzip::MAGIC.len()];

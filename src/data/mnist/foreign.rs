@@ -1,12 +1,12 @@
-//! Recognizes from its first bytes a file that is not the expected IDX file.
+//! Recognizes the kind of a file that is not the expected IDX file, from its first bytes.
 
 use super::idx::Kind;
 use crate::file_kind::{FileKind, Format};
 
-/// Number of first bytes to examine. A tar archive identifies itself at byte 257.
+/// Number of bytes to examine at the beginning of a file. A tar archive identifies itself at byte 257.
 pub(super) const LOOKED_AT: usize = 512;
 
-/// What a file is, and what to do with it.
+/// What an unexpected file is, and how to fix it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Foreign {
     pub(super) what: String,
@@ -23,7 +23,7 @@ const LFS: &str = "the contents were not fetched with the repository: run `git l
 const REVERSED: &str = "IDX stores the most significant byte of a number first: write the file again in that byte \
                         order";
 
-/// Says what a file is that begins with `start` and is not of the kind `kind`.
+/// Describes a file that begins with `start` and is not an IDX file of the expected `kind`.
 pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
     let (what, remedy) = idx(kind, start)
         .or_else(|| other(start))
@@ -35,8 +35,8 @@ pub(super) fn recognise(kind: Kind, start: &[u8]) -> Foreign {
     Foreign { what, remedy }
 }
 
-/// Recognizes an IDX magic number (two zero bytes, the type of the values, the number of dimensions), also with its
-/// four bytes reversed.
+/// Recognizes an IDX magic number (two zero bytes, the type of the values, the number of dimensions), even if its four
+/// bytes are in reverse order.
 fn idx(kind: Kind, start: &[u8]) -> Option<(String, &'static str)> {
     let (code, dimensions, is_reversed) = match *start.first_chunk()? {
         [0, 0, code, dimensions] => (code, dimensions, false),
@@ -64,7 +64,7 @@ fn idx(kind: Kind, start: &[u8]) -> Option<(String, &'static str)> {
     Some((described, remedy))
 }
 
-/// Describes the contents of an IDX file.
+/// Describes the contents of an IDX file from the type code and the number of dimensions in its header.
 pub(super) fn describe(code: u8, dimensions: u8) -> Option<String> {
     let values = match code {
         0x08 => "unsigned bytes",
@@ -82,7 +82,7 @@ pub(super) fn describe(code: u8, dimensions: u8) -> Option<String> {
     }
 }
 
-/// An IDX header with the right magic number but with byte-reversed sizes.
+/// Describes an IDX header with the right magic number but with byte-reversed sizes.
 pub(super) fn reversed_sizes() -> Foreign {
     Foreign {
         what: "a header with the bytes of its sizes reversed".to_owned(),

@@ -1,4 +1,4 @@
-//! Gzip files as they occur in practice: with several members, and padded with zeros.
+//! Reads gzip files, also those that have several members (gzip streams one after another) or are padded with zeros.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -8,7 +8,7 @@ use flate2::bufread::GzDecoder;
 /// The first bytes of every gzip file.
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The source of an [`io::Error`] when bytes other than zeros or gzip follow a complete gzip stream.
+/// The source of the [`io::Error`] for bytes after a complete gzip stream that are neither zeros nor another stream.
 #[derive(Debug)]
 pub(super) struct Tail;
 
@@ -26,11 +26,11 @@ impl fmt::Display for Tail {
 
 impl std::error::Error for Tail {}
 
-/// The unpacked contents of all members of a gzip file. Zeros may follow each member: tapes, block devices and some
-/// mirrors pad files with zeros.
+/// Reads the unpacked contents of all members of a gzip file. Zeros may follow each member, because tapes, block
+/// devices and some mirrors pad files with zeros.
 #[derive(Debug)]
 pub(super) struct Members<R> {
-    /// `None` when everything has been read.
+    /// The decoder of the current member; `None` at the end of the file.
     member: Option<GzDecoder<R>>,
     is_first: bool,
 }
@@ -49,7 +49,7 @@ impl<R: BufRead> Read for Members<R> {
         while let Some(member) = &mut self.member {
             match member.read(into) {
                 Ok(0) if !into.is_empty() => {}
-                // Bytes without a gzip header are not a member.
+                // Bytes without a gzip header are not another member.
                 Err(error)
                     if !self.is_first
                         && error.kind() == io::ErrorKind::InvalidInput
@@ -68,7 +68,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// Skips zeros. Returns the reader at the next member, or `None` at the end of the file.
+/// Skips zeros. Returns the reader, positioned at the next member, or `None` at the end of the file.
 fn after_zeros<R: BufRead>(mut reader: R) -> io::Result<Option<R>> {
     loop {
         let bytes = match reader.fill_buf() {

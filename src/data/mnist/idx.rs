@@ -1,4 +1,4 @@
-//! IDX files, checked in full before use.
+//! Reads IDX files and checks them completely.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,23 +13,23 @@ use super::{COLUMNS, PIXELS, ROWS};
 use crate::data::DataError;
 use crate::data::digest::hash_bytes;
 
-/// The largest unpacked file, in bytes: more than a million images.
+/// Largest allowed size of an unpacked file, in bytes: more than a million images.
 const MAX_BYTES: u64 = 1 << 30;
-/// Unpacked bytes that any gzip file may have, whatever its own size.
+/// Unpacked size that every gzip file may have, in bytes.
 const SMALL: u64 = 64 << 20;
-/// Further unpacked bytes per byte of a gzip file. MNIST unpacks to 5 times its size, and its black-and-white version
-/// to 25 times. A file made to exhaust memory unpacks to 1,000 times its size.
+/// Additional unpacked bytes that are allowed per byte of a gzip file. MNIST unpacks to 5 times its size, and its
+/// black-and-white version to 25 times. A file made to exhaust memory unpacks to 1,000 times its size.
 const RATIO: u64 = 100;
-/// Zeros that may follow the values of an IDX file, because tapes and disks pad their blocks.
+/// Number of zero bytes that may follow the values of an IDX file, because tapes and disks pad their blocks.
 const PADDING: u64 = 1 << 20;
-/// Bytes to reserve before any have been read.
+/// Smallest number of bytes to reserve before reading, unless the file is smaller.
 const FIRST_PIECE: u64 = 1 << 16;
 /// Bytes per read from the disk.
 const READ: usize = 1 << 16;
-/// Unpacked bytes per call of the feed: few enough to be still in the cache of the core.
+/// Unpacked bytes per call of the feed. They are few enough to be still in the core's cache.
 const BLOCK: u64 = 1 << 18;
 
-/// What an IDX file holds.
+/// The contents of an IDX file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Images,
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of the header: the magic number and one big-endian size per dimension.
+    /// Size of the header in bytes: the magic number, and one big-endian `u32` size per dimension.
     fn header(self) -> usize {
         match self {
             Self::Images => 16,
@@ -76,7 +76,7 @@ impl Kind {
     }
 }
 
-/// A file whose contents agree with its header.
+/// An IDX file that has been read and checked.
 #[derive(Debug)]
 pub(super) struct Idx {
     path: PathBuf,
@@ -86,7 +86,7 @@ pub(super) struct Idx {
 }
 
 impl Idx {
-    /// Reads and checks the file at `path`. `fed` receives the pixels or labels in pieces, while they are unpacked.
+    /// Reads and checks the file at `path`. `fed` is called with the pixels or labels, part by part, during unpacking.
     pub(super) fn read(
         kind: Kind,
         path: PathBuf,
@@ -110,7 +110,7 @@ impl Idx {
         })
     }
 
-    /// Number of examples that the header of the file at `path` announces. The file may hold fewer.
+    /// Reads the number of examples that the header of the file at `path` states. The file may contain fewer.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn announced_count(kind: Kind, path: PathBuf) -> Result<u64, DataError> {
         let (file, length) = open(&path)?;
@@ -140,7 +140,7 @@ impl Idx {
         self.body.len() / self.kind.bytes_per_example()
     }
 
-    /// Fails unless the contents are those of `original`.
+    /// Fails if the SHA-256 of the contents is not that of `original`.
     pub(super) fn check_sha256(&self, original: &Original) -> Result<(), DataError> {
         let mut unpacked = Sha256::new().chain_update(&self.header);
         hash_bytes(&mut unpacked, &self.body);
@@ -168,7 +168,7 @@ fn open(path: &Path) -> Result<(impl BufRead + use<>, u64), DataError> {
     }
 }
 
-/// Applies `read` to the unpacked contents of a file of `length` bytes.
+/// Calls `read` with a reader of the unpacked contents of a file of `length` bytes, gzipped or plain.
 fn unpack<R>(
     kind: Kind,
     path: PathBuf,
@@ -199,13 +199,13 @@ fn unpack<R>(
 struct Reader {
     kind: Kind,
     path: PathBuf,
-    /// Bytes of the file on disk, before unpacking.
+    /// Size of the file on disk in bytes, before unpacking.
     length: u64,
     is_gzip: bool,
 }
 
 impl Reader {
-    /// Reads and checks the unpacked contents. Stops soon after the size that the header announces.
+    /// Reads and checks the unpacked contents. Stops soon after the size that the header states.
     fn read(&self, contents: &mut dyn Read, fed: impl FnMut(&[u8])) -> Result<Idx, DataError> {
         let header = self.header(contents)?;
         let expected = self.announced(&header)?;
@@ -223,7 +223,7 @@ impl Reader {
         })
     }
 
-    /// Reads the header, or as much of it as exists. Fails if the magic number is not that of this kind.
+    /// Reads the header, or only a part if the file is shorter. Fails if the magic number is not that of this kind.
     fn header(&self, contents: &mut dyn Read) -> Result<Vec<u8>, DataError> {
         let kind = self.kind;
         let mut header = Vec::new();
@@ -248,8 +248,8 @@ impl Reader {
             .map_err(|error| self.failed(error))
     }
 
-    /// Reads up to `bytes` bytes of the contents. A header may announce any size, so memory is reserved in proportion
-    /// to the bytes that arrive.
+    /// Reads up to `bytes` bytes of the contents. A damaged header may state any size, so memory is reserved step by
+    /// step, in proportion to the bytes that have arrived.
     fn body(
         &self,
         contents: &mut dyn Read,
@@ -276,8 +276,8 @@ impl Reader {
             if end == bytes {
                 return Ok(body);
             }
-            // Double the room each time. Once an eighth has arrived, reserve all: moving that eighth takes little
-            // extra memory.
+            // Double the capacity each time. Once an eighth has arrived, reserve memory for all bytes: copying an
+            // eighth takes little extra memory.
             let rest = bytes - end;
             piece = if end >= bytes / 8 {
                 rest
@@ -287,7 +287,7 @@ impl Reader {
         }
     }
 
-    /// Fails if anything but padding follows.
+    /// Fails if anything except padding follows the last example.
     fn check_end(&self, contents: impl Read, expected: u64) -> Result<(), DataError> {
         let mut contents = contents.take(PADDING + 1);
         let mut rest = [0; 1 << 13];
@@ -309,7 +309,7 @@ impl Reader {
         }
     }
 
-    /// Bytes that the header announces for the whole file, including the header.
+    /// Returns the size of the whole unpacked file, including the header, that the header states, in bytes.
     fn announced(&self, header: &[u8]) -> Result<u64, DataError> {
         let kind = self.kind;
         if header.len() < kind.header() {

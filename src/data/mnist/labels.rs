@@ -9,7 +9,7 @@ use crate::data::DataError;
 /// The labels of MNIST's classes.
 pub(super) const DIGITS: RangeInclusive<u8> = 0..=9;
 
-/// Fails if a label is not among the given ones.
+/// Fails if a label of the training or test part is not in the range `labels`.
 pub(super) fn check(labels: &RangeInclusive<u8>, parts: [&Idx; 2]) -> Result<(), DataError> {
     for part in parts {
         let other = part.body().iter().position(|label| !labels.contains(label));
@@ -25,11 +25,11 @@ pub(super) fn check(labels: &RangeInclusive<u8>, parts: [&Idx; 2]) -> Result<(),
     Ok(())
 }
 
-/// The labels of the classes of a data set whose number of classes is not given.
+/// Finds the range of class labels from the labels that occur in a data set.
 ///
-/// If no label is above 9, these are the labels of MNIST. Otherwise they are all labels up to the largest, starting at
-/// 1 if no label is 0. A single damaged label could add many classes, so each of these labels must occur among the
-/// training examples.
+/// If no label is above 9, returns the labels of MNIST. Otherwise returns all labels from 0 to the largest one, or from
+/// 1 if no label is 0. A single damaged label could add many classes, so each label of the range must then have a
+/// training example.
 pub(super) fn find([train, test]: [&Idx; 2]) -> Result<RangeInclusive<u8>, DataError> {
     let in_train = occurring(train);
     let in_test = occurring(test);
@@ -44,7 +44,7 @@ pub(super) fn find([train, test]: [&Idx; 2]) -> Result<RangeInclusive<u8>, DataE
     if missing.is_empty() {
         return Ok(first..=largest);
     }
-    // A label that only test examples have is a more likely fault than the largest label.
+    // A label that occurs only in the test part is more likely to be damaged than the largest label.
     let strange = test.body().iter().position(absent);
     let (part, example) = match strange {
         Some(example) => (test, example),

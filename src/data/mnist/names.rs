@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::idx::Kind;
 use crate::data::DataError;
 
-/// One of the four files, under the name that the distributors of MNIST use.
+/// One of the four files of the original MNIST.
 #[derive(Debug)]
 pub(super) struct Original {
     /// The name of the gzipped file.
@@ -18,7 +18,7 @@ pub(super) struct Original {
     pub(super) sha256: &'static str,
 }
 
-/// Training images and labels, then test images and labels.
+/// The four files: training images and labels, then test images and labels.
 pub(super) const FILES: [Original; 4] = [
     Original {
         gz_name: "train-images-idx3-ubyte.gz",
@@ -43,13 +43,13 @@ pub(super) const FILES: [Original; 4] = [
 ];
 
 impl Original {
-    /// The name of the plain file.
+    /// The name of the file without `.gz`.
     pub(super) fn name(&self) -> &'static str {
         self.gz_name.strip_suffix(".gz").unwrap_or(self.gz_name)
     }
 
-    /// The names that this file may have in a data set with the given prefix, best first. EMNIST uses `test` where
-    /// MNIST uses `t10k`.
+    /// The names that this file may have in a data set with the given prefix, in order of preference. EMNIST uses
+    /// `test` where MNIST uses `t10k`.
     pub(super) fn spellings(&self, prefix: &str) -> Vec<String> {
         let mut names = vec![self.name().to_owned()];
         if let Some(rest) = self.name().strip_prefix("t10k") {
@@ -72,7 +72,7 @@ impl Original {
     }
 }
 
-/// Subdirectories in which other programs put the files of a data set.
+/// Subdirectories into which other programs put the files of a data set.
 const SUBDIRECTORIES: [&str; 7] = [
     "raw",
     "gzip",
@@ -91,19 +91,19 @@ pub(super) struct Name<'a> {
     pub(super) prefix: &'a str,
     /// Index in [`FILES`].
     pub(super) file: usize,
-    /// Index among the file's spellings. The first spelling is the best.
+    /// Index in [`Original::spellings`]. A lower index is preferred.
     pub(super) spelling: usize,
 }
 
 impl<'a> Name<'a> {
-    /// Parses a file name. `None` if it is not the name of a data set's file.
+    /// Parses a file name. `None` if it is not a name that a file of a data set may have.
     pub(super) fn parse(name: &'a str) -> Option<Self> {
         FILES.iter().enumerate().find_map(|(file, original)| {
             let spellings = original.spellings("");
             spellings.iter().enumerate().find_map(|(spelling, end)| {
                 let before = name.strip_suffix(end.as_str())?;
                 let prefix = match before.strip_suffix('-') {
-                    // Hidden files of the system, such as the `._emnist-…` of macOS.
+                    // Ignore hidden files of the operating system, such as `._emnist-…` of macOS.
                     Some(prefix) if prefix.is_empty() || prefix.starts_with('.') => return None,
                     Some(prefix) => prefix,
                     None if before.is_empty() => before,
@@ -123,7 +123,7 @@ impl<'a> Name<'a> {
 #[derive(Debug)]
 pub(super) struct Place {
     directory: PathBuf,
-    /// The prefix of its file names; may be empty.
+    /// The prefix of the file names; empty if there is none.
     prefix: String,
 }
 
@@ -147,8 +147,8 @@ impl Place {
         }
     }
 
-    /// The only data set in `directory`. If there are several, the one without a prefix, because no path can name that
-    /// one.
+    /// Returns the only data set in `directory`. If there are several, returns the one without a prefix, because a path
+    /// cannot select it by a prefix.
     fn only(directory: &Path, mut prefixes: BTreeSet<String>) -> Result<Self, DataError> {
         if prefixes.len() > 1 && !prefixes.contains("") {
             return Err(DataError::SeveralDataSets {
@@ -162,7 +162,8 @@ impl Place {
         })
     }
 
-    /// The data set with the prefix that ends `path`. `source` is the reason why `path` is not a directory.
+    /// Finds the data set whose prefix is the last component of `path`. `source` is the error that occurred when `path`
+    /// was opened as a directory.
     fn of_prefix(path: &Path, source: io::Error) -> Result<Self, DataError> {
         let parent = path
             .parent()
@@ -205,12 +206,12 @@ impl Place {
         }
     }
 
-    /// The name of the data set: its prefix, or else the name of its directory.
+    /// The name of the data set: its prefix, or the name of its directory if it has no prefix.
     pub(super) fn name(&self) -> String {
         if !self.prefix.is_empty() {
             return self.prefix.clone();
         }
-        // `.` and `..` have no name of their own.
+        // Resolve the paths `.` and `..`, which do not contain the directory's name.
         let real = fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone());
         let name = real.file_name().unwrap_or(real.as_os_str());
         name.to_string_lossy().into_owned()
@@ -228,7 +229,7 @@ impl Place {
         })
     }
 
-    /// Explains why a file is missing: it may have a dead link, a misspelled name, or be in a subdirectory.
+    /// Explains why a file is missing: it may be a dead link, have a misspelled name, or be in a subdirectory.
     fn explain_missing(&self, file: PathBuf) -> DataError {
         let name = file.file_name().and_then(|name| name.to_str());
         let Some(looked_for) = name.and_then(Name::parse) else {
@@ -271,7 +272,7 @@ impl Place {
     }
 }
 
-/// The error for a path that is a dead link.
+/// Returns an error if a path is a link whose target does not exist.
 fn dead_link(path: &Path) -> Option<DataError> {
     let target = fs::read_link(path).ok()?;
     let is_dead =
@@ -282,7 +283,7 @@ fn dead_link(path: &Path) -> Option<DataError> {
     })
 }
 
-/// Finds a file whose name would be right in lower case and with `-` for `_`.
+/// Finds a file whose name would be correct in lower case and with `-` instead of `_`.
 fn misspelled_in(directory: &Path, file: usize) -> Option<PathBuf> {
     let mut found = fs::read_dir(directory).ok()?.filter_map(|entry| {
         let name = entry.ok()?.file_name();

@@ -1,4 +1,4 @@
-//! Runs the `mnist` crate on exactly the input that it expects.
+//! Parses MNIST with the crate `mnist`, on input that is guaranteed to have the size that the crate expects.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::{COLUMNS, ROWS};
 const TRAIN_EXAMPLES: u32 = 60_000;
 const TEST_EXAMPLES: u32 = 10_000;
 
-/// Examples in each of [`FILES`]. The crate reads no other counts.
+/// Number of examples in each of [`FILES`]. The crate `mnist` reads no other numbers of examples.
 pub(super) const COUNTS: [u32; FILES.len()] =
     [TRAIN_EXAMPLES, TRAIN_EXAMPLES, TEST_EXAMPLES, TEST_EXAMPLES];
 
-/// The crate, ready to read.
+/// The crate `mnist` with its input.
 ///
-/// The crate reads plain files by path, and panics on unexpected input. So it is given the paths of four [`Feed`]s of
-/// our own, to which nothing else can write.
+/// The crate reads plain files by path, and panics on unexpected input. So it is given the paths of four [`Feed`]s, to
+/// which only this module can write.
 pub(super) struct Parser {
     ways: Ways,
     has_failed: Arc<AtomicBool>,
 }
 
-/// The input that the crate reads in place of one file: always the expected header and the expected number of bytes.
-/// Dropping a feed writes zeros for the bytes that are missing. If a file turns out to be short or damaged, the caller
+/// The input that the crate reads instead of one file. It always has the expected header and the expected number of
+/// bytes: if bytes are missing when a feed is dropped, it writes zeros. If a file is too short or damaged, the caller
 /// must discard the crate's result.
 pub(super) struct Feed {
     sink: Sink,
@@ -38,11 +38,11 @@ pub(super) struct Feed {
 
 impl Parser {
     /// Creates a parser and its feeds, in the order of [`FILES`]. The crate reads the feeds one after another, so
-    /// writing to a feed may block until those before it are finished.
+    /// writing to a feed may block until the earlier feeds have ended.
     ///
     /// # Errors
-    /// When the system has no directory of a process's open files (Unix), or no room for 55 MB of temporary files
-    /// (other systems).
+    /// On Unix, when the system has no directory that lists a process's open files. On other systems, when temporary
+    /// files cannot be created.
     pub(super) fn start() -> io::Result<(Self, Vec<Feed>)> {
         let (ways, sinks) = Ways::open()?;
         let has_failed = Arc::new(AtomicBool::new(false));
@@ -85,7 +85,7 @@ impl Parser {
 }
 
 impl Feed {
-    /// Writes pixels or labels, which may come in pieces. Ignores bytes beyond the expected number.
+    /// Writes pixels or labels, in one call or in several. Ignores bytes beyond the expected number.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(self.left)];
         self.left -= bytes.len();
@@ -95,7 +95,7 @@ impl Feed {
         }
     }
 
-    /// Ends the feed of a parser that will never read.
+    /// Ends the feed without writing zeros, for a parser that will never read it.
     pub(super) fn abandon(mut self) {
         self.left = 0;
     }
@@ -109,7 +109,7 @@ impl Drop for Feed {
     }
 }
 
-/// The header of a file of this kind with `count` examples.
+/// Returns the header of an IDX file of this kind with `count` examples.
 fn header(kind: Kind, count: u32) -> Vec<u8> {
     let of_image: &[usize] = match kind {
         Kind::Images => &[ROWS, COLUMNS],
@@ -124,7 +124,7 @@ fn header(kind: Kind, count: u32) -> Vec<u8> {
     kind.magic().into_iter().chain(sizes).collect()
 }
 
-/// Pipes, which the crate reads while they are fed. Nothing is written to disk.
+/// Pipes, from which the crate reads while the feeds write. Nothing is written to disk.
 #[cfg(unix)]
 mod ways {
     use std::fs::{self, File};
@@ -143,8 +143,8 @@ mod ways {
     pub(super) struct Ways {
         directory: &'static str,
         names: [String; FILES.len()],
-        /// Kept open so that the crate can open them by path. If the crate panics, they close, and writers do not
-        /// block.
+        /// The reading ends stay open so that the crate can open them by path. If the crate panics, they are closed, so
+        /// that the feeds do not block.
         _readers: Vec<PipeReader>,
     }
 
@@ -167,7 +167,7 @@ mod ways {
             Ok((ways, sinks))
         }
 
-        /// Waits until the crate may read: not at all, with pipes.
+        /// Returns at once: the crate may read from pipes at any time.
         pub(super) fn wait(&self) {}
 
         pub(super) fn directory(&self) -> &str {
@@ -179,13 +179,13 @@ mod ways {
         }
     }
 
-    /// Whether `path` opens this pipe. In a bare `chroot`, the directory of open files is missing.
+    /// Whether `path` opens this pipe. In a bare `chroot`, the directory of open files does not exist.
     fn is_same(pipe: &PipeReader, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let of_pipe = pipe
             .try_clone()
             .and_then(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)).metadata());
-        // Look without opening: opening a path that is not this pipe could block.
+        // Read only the metadata: opening a path that is not this pipe could block.
         let found = fs::metadata(path);
         match (of_pipe, found) {
             (Ok(expected), Ok(found)) => identity(expected) == identity(found),
@@ -212,7 +212,7 @@ mod ways {
     }
 }
 
-/// Files in a directory that other users cannot enter. They are removed on drop.
+/// Temporary files in a directory that other users cannot open. The files are removed on drop.
 #[cfg(not(unix))]
 mod ways {
     use std::fs::File;
@@ -226,7 +226,8 @@ mod ways {
 
     pub(super) struct Ways {
         directory: TempDir,
-        /// Receiving fails when all sinks have been dropped.
+        /// Receives nothing. It reports an error when all sinks have been dropped, which means that all files are
+        /// written.
         fed: Receiver<()>,
     }
 
@@ -262,7 +263,7 @@ mod ways {
             Ok((Self { directory, fed }, sinks))
         }
 
-        /// Waits until the crate may read: until all files have been written.
+        /// Waits until all files have been written. Then the crate may read them.
         pub(super) fn wait(&self) {
             while self.fed.recv().is_ok() {}
         }
@@ -286,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    /// Parses feeds in which each file lacks `short` bytes; a negative number means extra bytes.
+    /// Parses feeds that each get `short` bytes fewer than expected. A negative number means extra bytes.
     fn parse(short: [isize; FILES.len()]) -> Mnist {
         let (parser, feeds) = Parser::start().unwrap();
         thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Copies parts of labeled data.
+//! Copies rows of tables and data sets.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use crate::data::{DataError, Dataset, Labels, RowsError, Table, Targets};
 /// Data whose rows can be copied.
 trait Parts: Sized {
     fn all(&self) -> Rows<'_>;
-    /// Bytes per row, with its target.
+    /// Bytes per row, including its target.
     fn row_bytes(&self) -> usize;
     fn classes(&self) -> Result<&Labels, RowsError>;
-    /// Copies `rows`: at least one index, all in range.
+    /// Copies the rows with the indices `rows`: at least one index, all in range.
     fn copied(&self, name: String, rows: &[usize]) -> Result<Self, DataError>;
 
     fn chosen(&self, rows: &[usize]) -> Result<Self, DataError> {
@@ -84,7 +84,7 @@ impl Parts for Dataset {
     }
 }
 
-/// Copies these rows from `elements`, at `width` elements per row.
+/// Copies the rows with the indices `rows` from `elements`, which has `width` elements per row.
 fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     let mut copied = Vec::with_capacity(rows.len() * width);
     for &row in rows {
@@ -93,7 +93,7 @@ fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     copied
 }
 
-/// Copies of some rows of a table. The name of a copy says how many of how many rows it has.
+/// Methods that copy some rows of a table. The name of a copy has both row counts, such as `kinds, 3 of 6 rows`.
 ///
 /// ```
 /// use ndarray::array;
@@ -110,7 +110,7 @@ fn copied<T: Copy>(elements: &[T], width: usize, rows: &[usize]) -> Vec<T> {
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 impl Table {
-    /// Copies these rows, in this order. A row that is listed twice appears twice.
+    /// Copies the rows with these indices, in this order. An index may occur twice.
     ///
     /// # Errors
     /// [`RowsError::NoneChosen`] when `rows` is empty, [`RowsError::Index`] when an index is [`len`](Self::len) or
@@ -122,13 +122,13 @@ impl Table {
     /// Copies the rows of a range, such as `0..1000`.
     ///
     /// # Errors
-    /// As [`select`](Self::select).
+    /// The errors of [`select`](Self::select).
     pub fn rows(&self, range: Range<usize>) -> Result<Self, DataError> {
         self.chosen(&self.all().cut(range)?)
     }
 
-    /// Splits the rows into two parts, in an order that the seed determines. The first part has `share` of the rows,
-    /// rounded. The same seed gives the same parts on every machine.
+    /// Shuffles the rows and splits them into two parts. The first part has the fraction `share` of the rows, rounded.
+    /// The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no row;
@@ -137,20 +137,22 @@ impl Table {
         both(self, self.all().split(share, seed)?)
     }
 
-    /// A stratified [`split`](Self::split): each part has the classes in the proportions of the whole, as far as the
-    /// numbers of rows allow. The rows of each class are split separately. If a class has two or more rows, both parts
-    /// get at least one; a single row goes to the first part.
+    /// Splits the rows of each class separately, like [`split`](Self::split) (a stratified split).
+    ///
+    /// So the proportions of the classes are about the same in both parts. If a class has two or more rows, each part
+    /// gets at least one of them. A single row goes to the first part.
     ///
     /// # Errors
-    /// As [`split`](Self::split), and [`RowsError::NoClasses`] when the targets of the table are values.
+    /// The errors of [`split`](Self::split), and [`RowsError::NoClasses`] when the targets of the table are values.
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         let group_of = self.classes()?.indices();
         both(self, self.all().split_by(group_of, share, seed)?)
     }
 
-    /// Copies `count` rows of each class, chosen by the seed, so that all classes have the same weight. A class with
-    /// at least `count` rows contributes no row twice. The rows of a smaller class repeat in turn (oversampling). The
-    /// classes alternate.
+    /// Copies `count` random rows of each class, so that all classes have the same number of rows.
+    ///
+    /// If a class has fewer than `count` rows, its rows repeat (oversampling); otherwise no row occurs twice. The
+    /// classes alternate in the copy.
     ///
     /// # Errors
     /// [`RowsError::EmptyClass`] when a class has no row, [`RowsError::NoneChosen`] when `count` is 0,
@@ -161,7 +163,7 @@ impl Table {
     }
 }
 
-/// Copies of some examples of a data set. The name of a copy says how many of how many examples it has.
+/// Methods that copy some examples of a data set. The name of a copy has both counts, such as `digits, 4 of 5 rows`.
 ///
 /// ```
 /// use wgrad::data::synthetic;
@@ -174,7 +176,7 @@ impl Table {
 /// # Ok::<(), wgrad::data::DataError>(())
 /// ```
 impl Dataset {
-    /// Copies these examples, in this order. An example that is listed twice appears twice.
+    /// Copies the examples with these indices, in this order. An index may occur twice.
     ///
     /// # Errors
     /// [`RowsError::NoneChosen`] when `examples` is empty, [`RowsError::Index`] when an index is [`len`](Self::len) or
@@ -186,13 +188,13 @@ impl Dataset {
     /// Copies the examples of a range, such as `0..1000`.
     ///
     /// # Errors
-    /// As [`select`](Self::select).
+    /// The errors of [`select`](Self::select).
     pub fn rows(&self, range: Range<usize>) -> Result<Self, DataError> {
         self.chosen(&self.all().cut(range)?)
     }
 
-    /// Splits the examples into two parts, in an order that the seed determines. The first part has `share` of the
-    /// examples, rounded. The same seed gives the same parts on every machine.
+    /// Shuffles the examples and splits them into two parts. The first part has the fraction `share` of the examples,
+    /// rounded. The same seed gives the same parts on every machine.
     ///
     /// # Errors
     /// [`RowsError::Share`] unless `share` is between 0 and 1; [`RowsError::EmptyPart`] when a part would have no
@@ -201,20 +203,22 @@ impl Dataset {
         both(self, self.all().split(share, seed)?)
     }
 
-    /// A stratified [`split`](Self::split): each part has the classes in the proportions of the whole, as far as the
-    /// numbers of examples allow. The examples of each class are split separately. If a class has two or more
-    /// examples, both parts get at least one; a single example goes to the first part.
+    /// Splits the examples of each class separately, like [`split`](Self::split) (a stratified split).
+    ///
+    /// So the proportions of the classes are about the same in both parts. If a class has two or more examples, each
+    /// part gets at least one of them. A single example goes to the first part.
     ///
     /// # Errors
-    /// As [`split`](Self::split).
+    /// The errors of [`split`](Self::split).
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<[Self; 2], DataError> {
         let group_of = self.classes()?.indices();
         both(self, self.all().split_by(group_of, share, seed)?)
     }
 
-    /// Copies `count` examples of each class, chosen by the seed, so that all classes have the same weight. A class
-    /// with at least `count` examples contributes no example twice. The examples of a smaller class repeat in turn
-    /// (oversampling). The classes alternate.
+    /// Copies `count` random examples of each class, so that all classes have the same number of examples.
+    ///
+    /// If a class has fewer than `count` examples, its examples repeat (oversampling); otherwise no example occurs
+    /// twice. The classes alternate in the copy.
     ///
     /// # Errors
     /// [`RowsError::EmptyClass`] when a class has no example, [`RowsError::NoneChosen`] when `count` is 0, and

@@ -13,9 +13,8 @@ use crate::memory;
 /// Options for reading the text of a CSV file.
 ///
 /// Delimiters separate fields, and line breaks separate rows (RFC 4180). A field in double quotes may contain
-/// delimiters, line breaks and, written as `""`, quotes. A line ends with LF, CRLF or CR. Blank lines and a byte order
-/// mark are skipped. The text must be UTF-8. A quote that is never closed is an error; it does not turn the rest of
-/// the file into one field.
+/// delimiters, line breaks and quotes. Such a quote is written as `""`. A line ends with LF, CRLF or CR. Blank lines
+/// and a byte order mark are skipped. The text must be UTF-8. A quoted field that is never closed is an error.
 ///
 /// ```
 /// use wgrad::data::Csv;
@@ -39,7 +38,7 @@ impl Default for Csv {
 }
 
 impl Csv {
-    /// Creates options for commas between fields, and a header in the first row.
+    /// Creates options for text with commas between fields and a header in the first row.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -55,7 +54,7 @@ impl Csv {
         self
     }
 
-    /// Sets the names of the columns for a file without a header, whose first row is data.
+    /// Sets the names of the columns for a file that has no header row.
     #[must_use]
     pub fn header(mut self, names: impl IntoIterator<Item: Into<String>>) -> Self {
         self.header = Some(names.into_iter().map(Into::into).collect());
@@ -65,8 +64,8 @@ impl Csv {
     /// Reads the rows of a file.
     ///
     /// # Errors
-    /// [`DataError::Read`] when the file cannot be read, [`RowsError::TooLarge`] when there is not enough memory for
-    /// it, and otherwise as [`read`](Self::read).
+    /// [`DataError::Read`] when the file cannot be read; [`RowsError::TooLarge`] when there is not enough memory for
+    /// it; the errors of [`read`](Self::read).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(&self, path: impl AsRef<std::path::Path>) -> Result<Records, DataError> {
         let path = path.as_ref();
@@ -92,14 +91,16 @@ impl Csv {
         self.read_sized(name, file, usize::try_from(bytes).unwrap_or(0))
     }
 
-    /// Reads the rows of a text. Messages call it `name`.
+    /// Reads the rows of a text. Error messages call the text `name`.
     ///
     /// # Errors
     /// [`DataError::Read`] when the input fails, [`RowsError::Delimiter`] when the delimiter is not allowed, and
     /// [`RowsError::NotText`] when the input is another kind of file. [`RowsError::Empty`] without a header,
-    /// [`RowsError::NoRows`] without rows, and [`RowsError::NamedTwice`] when two columns have the same name. With the
-    /// line: [`RowsError::Fields`] when a row is longer or shorter than the header, [`RowsError::TooLong`] when a row
-    /// is too long, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`] and [`RowsError::AfterQuote`].
+    /// [`RowsError::NoRows`] without rows, and [`RowsError::NamedTwice`] when two columns have the same name.
+    ///
+    /// These errors have the number of the line: [`RowsError::Fields`] when a row has more or fewer fields than the
+    /// header, [`RowsError::TooLong`] when a row is too long, [`RowsError::NotUtf8`], [`RowsError::OpenQuote`] and
+    /// [`RowsError::AfterQuote`].
     pub fn read(&self, name: impl Into<String>, input: impl Read) -> Result<Records, DataError> {
         self.read_sized(name.into(), input, 0)
     }
@@ -150,16 +151,16 @@ impl Csv {
     }
 }
 
-/// First bytes from which the kind of a file is recognized.
+/// Number of bytes at the beginning of a file from which its kind is recognized.
 const BEGINNING: u64 = 1 << 12;
-/// U+FEFF in UTF-8. Some programs write it before a text.
+/// U+FEFF in UTF-8. Some programs write it at the beginning of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Fails if the beginning of a file shows that it is a file of another kind than text.
+/// Fails if the beginning of a file shows that the file is not text.
 fn check_text(name: &str, beginning: &[u8]) -> Result<(), RowsError> {
     let is_text = match std::str::from_utf8(beginning) {
         Ok(text) => !text.contains('\0'),
-        // The last character may be cut off at the end of the beginning.
+        // The last character may be cut off, because `beginning` is only a part of the file.
         Err(error) => error.error_len().is_none() && beginning.len() > 3,
     };
     let kind = FileKind::of(beginning).filter(|kind| {
@@ -194,15 +195,15 @@ struct Parser<'a> {
     name: &'a str,
     delimiter: u8,
     state: State,
-    /// Whether the last byte was a carriage return outside quotes. A line feed after it belongs to the same line
-    /// break.
+    /// Whether the previous byte was a carriage return outside quotes. A line feed that follows it belongs to the same
+    /// line break.
     is_after_return: bool,
     line: u64,
     line_of_row: u64,
     line_of_quote: u64,
     has_quotes: bool,
     field: Vec<u8>,
-    /// The fields of the header row, until it is complete.
+    /// The fields of the header row so far; `None` once the header is complete.
     header: Option<Vec<String>>,
     text: Text,
 }
@@ -213,7 +214,7 @@ impl<'a> Parser<'a> {
             None => (Some(Vec::new()), Text::default()),
             Some(header) => (None, Text::with_header(name, header.clone())?),
         };
-        // If this fails, there may still be enough memory: the fields are smaller than the file.
+        // Ignore a failure: the fields are smaller than the file, so there may still be enough memory for them.
         let _ = text.fields.try_reserve_exact(bytes);
         Ok(Self {
             name,
@@ -306,7 +307,7 @@ impl<'a> Parser<'a> {
         Ok(1)
     }
 
-    /// Ends a field at the byte that follows it. A line break also ends the row.
+    /// Ends a field. `byte` is the delimiter or line break after the field. A line break also ends the row.
     fn end(&mut self, byte: u8) -> Result<(), RowsError> {
         self.end_field()?;
         if byte != self.delimiter {
@@ -356,7 +357,7 @@ impl<'a> Parser<'a> {
             .end_row(self.name, RowNumber::Line(self.line_of_row))
     }
 
-    /// The name of the current field's column, or its number if it has no name.
+    /// The quoted name of the current field's column, or the column's number if it has no name.
     fn column(&self) -> String {
         let place = match &self.header {
             Some(header) => header.len(),
@@ -368,7 +369,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Ends the last row, which may lack a line break.
+    /// Ends the last row, even if no line break follows it, and returns all rows.
     fn finish(mut self) -> Result<Text, RowsError> {
         if self.state == State::Quoted {
             return Err(RowsError::OpenQuote {

@@ -18,7 +18,7 @@ const LAYOUT: Layout = Layout {
     targets: TargetKind::Classes,
 };
 
-/// Rows whose numbers all identify the row.
+/// Rows in which every number identifies the row.
 fn rows(first: usize, count: usize) -> Table {
     let features = Array2::from_shape_fn((count, 2), |(row, column)| {
         (first + row) as f32 + column as f32 / 2.0
@@ -28,7 +28,7 @@ fn rows(first: usize, count: usize) -> Table {
     Table::classification("rows", features.view(), labels).unwrap()
 }
 
-/// Consecutive blocks of the given sizes.
+/// Blocks of the given numbers of rows. Rows are numbered consecutively over all blocks.
 fn blocks(sizes: &[usize]) -> Vec<Result<Table, Infallible>> {
     let mut first = 0;
     let block = |&size: &usize| {
@@ -43,7 +43,7 @@ fn windows(sizes: &[usize], window: usize, seed: u64) -> Windows {
     Windows::new(stream, LAYOUT, 5).unwrap()
 }
 
-/// The classes of all minibatches. Takes at most `most` minibatches at a time, and reads `ahead` rows ahead.
+/// Returns the classes of all minibatches. Takes at most `most` minibatches at a time, and reads `ahead` rows ahead.
 fn all(windows: &mut Windows, most: usize, ahead: usize) -> Vec<u32> {
     let mut classes = Vec::new();
     all_into(windows, most, ahead, &mut classes);
@@ -168,7 +168,7 @@ fn rows_are_read_ahead_where_minibatches_need_them() {
     assert_eq!(asked(), 47);
 }
 
-/// Covers a panic in the current window and while reading ahead.
+/// This test covers a panic while the current window is read, and a panic while reading ahead.
 #[test]
 fn an_iterator_that_panics_loses_no_row() {
     let expected = all(&mut windows(&[103], 20, 3), 1, 0);
@@ -196,7 +196,7 @@ fn an_iterator_that_panics_loses_no_row() {
     }
 }
 
-/// Also covers an error that occurs while reading ahead.
+/// This test also covers an error that occurs while reading ahead.
 #[test]
 fn an_error_comes_behind_the_whole_windows_before_it_and_loses_nothing() {
     let expected = all(&mut windows(&[103], 20, 3), 1, 0);

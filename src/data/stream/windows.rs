@@ -1,4 +1,4 @@
-//! The rows of a stream, one window at a time, in training order.
+//! Reads the rows of a stream window by window, and shuffles each window into training order.
 
 use super::{Fault, Layout, Stream};
 use crate::data::sampling::Shuffle;
@@ -6,7 +6,7 @@ use crate::data::{Table, Targets};
 use crate::error::{Error, TargetKind};
 use crate::memory::bytes_of;
 
-/// The windows of a stream: the current one, from which minibatches are taken, and the next, as far as it has been
+/// The current window of a stream, from which minibatches are taken, and the rows of the next window that have been
 /// read ahead.
 #[derive(Debug)]
 pub(crate) struct Windows {
@@ -14,30 +14,32 @@ pub(crate) struct Windows {
     batch: usize,
     /// Rows per window, a multiple of `batch`.
     size: usize,
+    /// Rows of the current window.
     now: Rows,
     /// Indices of the rows of `now` in training order, up to the last whole minibatch. Empty while `now` is being
     /// read.
     order: Vec<u32>,
-    /// Number of rows of `order` that were trained on.
+    /// Number of rows at the beginning of `order` that were used for training.
     taken: usize,
-    /// Number of rows to skip in the next window to be read, because the resumed training was already trained on them.
+    /// Number of rows to skip in the next window, because they were used before the training was resumed.
     skipped: usize,
+    /// Rows of the next window that have been read ahead.
     next: Rows,
-    /// Rows at the end of the stream that do not fill a minibatch; `None` until the end is reached.
+    /// Number of rows at the end of the stream that do not fill a minibatch; `None` until the end is reached.
     rows_left: Option<usize>,
 }
 
-/// Fills windows. If the iterator panics, no rows are lost.
+/// Reads rows into windows. If the iterator panics, no rows are lost.
 #[derive(Debug)]
 struct Reader {
     stream: Stream,
     layout: Layout,
-    /// The last block, and the number of its rows that are in windows already.
+    /// A block that does not fit in the current window, and the number of its rows that are already in a window.
     block: Option<(Table, usize)>,
     fault: Option<Fault>,
 }
 
-/// Rows for minibatches: features, and a class or values per row.
+/// Rows of a window: features, and a class or target values per row.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) features: Vec<f32>,
@@ -46,7 +48,7 @@ pub(crate) struct Rows {
 }
 
 impl Windows {
-    /// Creates windows that consist of minibatches of `batch` rows.
+    /// Creates windows whose size is a multiple of `batch`, the rows per minibatch.
     pub(crate) fn new(stream: Stream, layout: Layout, batch: usize) -> Result<Self, Error> {
         let most = u32::MAX as usize;
         if batch == 0 || batch > most {
@@ -82,7 +84,7 @@ impl Windows {
         self.batch
     }
 
-    /// Describes how rows become minibatches, for comparison with a checkpoint.
+    /// Describes how rows are drawn for minibatches. A checkpoint stores this text.
     pub(crate) fn sampling(&self) -> String {
         let window = self.size;
         let seed = self.reader.stream.seed;
@@ -93,14 +95,14 @@ impl Windows {
         self.reader.layout
     }
 
-    /// Bytes of a window with its `order`.
+    /// Size of a window and its `order`, in bytes.
     pub(crate) fn bytes_of_window(&self) -> u64 {
         let numbers = self.layout().numbers().saturating_add(1) as u64;
         bytes_of::<f32>(numbers.saturating_mul(self.size as u64))
     }
 
-    /// Number of whole minibatches left in the current window. If there are none, reads the next window first. Returns
-    /// 0 at the end of the stream and at a fault.
+    /// Returns the number of whole minibatches left in the current window. If none is left, reads the next window
+    /// first. Returns 0 at the end of the stream and if reading fails.
     pub(crate) fn ready(&mut self) -> usize {
         while self.taken == self.order.len() && self.rows_left.is_none() {
             self.read_window();
@@ -111,13 +113,13 @@ impl Windows {
         self.left()
     }
 
-    /// Number of whole minibatches left in the window that was read last.
+    /// Returns the number of whole minibatches left in the current window.
     fn left(&self) -> usize {
         (self.order.len() - self.taken) / self.batch
     }
 
     fn read_window(&mut self) {
-        // A finished window gives its memory to the next one. A window that a fault interrupted is continued.
+        // Reuse the memory of a finished window. If `order` is empty, an error interrupted the window: continue it.
         if !self.order.is_empty() {
             (self.taken, self.now) = (0, std::mem::take(&mut self.now).cleared());
             self.order.clear();
@@ -147,12 +149,12 @@ impl Windows {
         self.taken = self.rows_to_skip(skipped);
     }
 
-    /// Rounds `rows` of the current window down to whole minibatches.
+    /// Rounds a number of rows of the current window down to whole minibatches.
     fn rows_to_skip(&self, rows: usize) -> usize {
         rows.min(self.order.len()) / self.batch * self.batch
     }
 
-    /// The number of the next minibatch's window, and the number of its rows that were trained on.
+    /// Returns the number of the window that contains the next minibatch, and how many of its rows were already used.
     pub(crate) fn place(&self) -> (u32, usize) {
         let next = self.reader.stream.number;
         if self.taken < self.order.len() {
@@ -162,7 +164,7 @@ impl Windows {
         }
     }
 
-    /// Continues after the first `rows` rows of that window.
+    /// Skips the first `rows` rows of the window that contains the next minibatch.
     pub(crate) fn go_on_behind(&mut self, rows: usize) {
         if self.taken < self.order.len() {
             self.taken = self.rows_to_skip(rows);
@@ -171,9 +173,9 @@ impl Windows {
         }
     }
 
-    /// Reads up to `rows` more rows of the next window if `wanted` minibatches need them. It reads no rows that are
-    /// not needed, because those may never arrive. A fault is kept until all steps of the current window have been
-    /// taken.
+    /// Reads up to `rows` more rows of the next window, if the current window has fewer than `wanted` minibatches left.
+    /// Otherwise reads nothing, because a stream may never deliver rows that are not needed. An error is reported only
+    /// after all steps on the current window have been taken.
     pub(crate) fn read_ahead(&mut self, rows: usize, wanted: usize) {
         if self.order.is_empty() || wanted <= self.left() {
             return;
@@ -184,19 +186,20 @@ impl Windows {
         self.reader.read_into(&mut self.next, until);
     }
 
-    /// The next `count` minibatches, which must be ready: indices of rows, and the rows of the window.
+    /// Returns the next `count` minibatches, which must be [`ready`](Self::ready): the indices of their rows, and the
+    /// rows of the window.
     pub(crate) fn minibatches(&self, count: usize) -> (&[u32], &Rows) {
         let rows = count * self.batch;
         (&self.order[self.taken..][..rows], &self.now)
     }
 
-    /// Records that the next `count` minibatches were trained on.
+    /// Marks the next `count` minibatches as used.
     pub(crate) fn advance(&mut self, count: usize) {
         self.taken += count * self.batch;
     }
 
-    /// Reports a pending fault once, with the losses of the steps before it. Reading then continues with the next
-    /// block.
+    /// Returns a pending error, with the losses of the steps before it, and clears it. Reading then continues with the
+    /// next block.
     pub(crate) fn fault(&mut self, losses: impl FnOnce() -> Vec<f32>) -> Result<(), Error> {
         match self.reader.fault.take() {
             None => Ok(()),
@@ -218,14 +221,14 @@ impl Windows {
         }
     }
 
-    /// Rows that do not fill a minibatch, once all other rows were trained on.
+    /// The number of rows at the end of the stream that do not fill a minibatch; `None` until all other rows were used.
     pub(crate) fn rows_left(&self) -> Option<usize> {
         self.rows_left.filter(|_| self.taken == self.order.len())
     }
 }
 
 impl Reader {
-    /// Reads until `rows` has `until` rows. Returns whether it has.
+    /// Reads until `rows` has `until` rows. Returns `false` if the stream ends or an error occurs before.
     fn read_into(&mut self, rows: &mut Rows, until: usize) -> bool {
         let layout = self.layout;
         while self.fault.is_none() {
@@ -271,7 +274,7 @@ impl Rows {
         self
     }
 
-    /// Reserves memory for `rows` rows in all, and no more.
+    /// Reserves memory for a total of exactly `rows` rows.
     pub(crate) fn reserve(&mut self, layout: Layout, rows: usize) {
         let more = |rows: usize, of_row: usize, has: usize| (rows * of_row).saturating_sub(has);
         let features = more(rows, layout.width, self.features.len());
@@ -304,7 +307,7 @@ impl Rows {
         }
     }
 
-    /// Appends one row of `of`.
+    /// Appends the row with index `row` of `of`.
     pub(crate) fn push(&mut self, layout: Layout, of: &Self, row: usize) {
         let part = |columns: usize| row * columns..(row + 1) * columns;
         self.features

@@ -1,4 +1,4 @@
-//! The ten digits as people write them: pen strokes, several ways for each digit.
+//! Tables of pen strokes: several ways of writing each of the ten digits.
 
 /// A position on the paper, in pixels from the center of the image: x to the right, y down.
 pub(super) type Point = [f32; 2];

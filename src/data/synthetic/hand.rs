@@ -1,7 +1,7 @@
-//! Writes the digits: random choices within the habits of a hand.
+//! Draws a digit with random variations of shape, position and pen.
 //!
 //! This module uses only integers and `+ - * /` on `f32`. It avoids sine, logarithm and other functions whose last bit
-//! depends on the platform, so the images are the same everywhere.
+//! depends on the platform, so the images are the same on all platforms.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -9,39 +9,39 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::glyphs::{GLYPHS, Point, WAYS};
 use super::pen::{Canvas, Dot};
 
-// How much the hands differ. Together, these constants determine how hard the digits are. `tests/synthetic.rs` checks
-// the accuracy of a linear classifier and of a small network.
+// These ranges determine how hard the digits are to classify. `tests/synthetic.rs` checks the accuracy of a linear
+// classifier and of a small network. A pair is the smallest and the largest value.
 
-/// Largest displacement of a digit's points, in pixels, for the steadiest and the shakiest hand.
+/// Range of the largest displacement of a digit's points, in pixels. It is drawn once per digit.
 const WOBBLE: (f32, f32) = (1.0, 3.0);
-/// Radius of the finest and the broadest pen, in pixels.
+/// Range of the pen's radius, in pixels.
 const RADIUS: (f32, f32) = (0.9, 1.9);
-/// Width over which ink fades to black at the edge of a stroke, in pixels.
+/// Range of the width over which ink fades to black at the edge of a stroke, in pixels.
 const SOFTNESS: (f32, f32) = (1.0, 2.0);
-/// Brightness of the palest and the strongest ink.
+/// Range of the ink's brightness, as a fraction of white.
 const BRIGHTNESS: (f32, f32) = (0.75, 1.0);
 /// Largest fraction of a pixel's ink that the grain of the paper removes.
 const GRAIN: f32 = 0.15;
-/// Largest variation of the pen's radius along a stroke, as a fraction.
+/// Largest change of the pen's radius along a stroke, as a fraction of the radius.
 const PRESSURE: f32 = 0.3;
 /// Tangent of half the largest rotation angle.
 const TURN: f32 = 0.32;
 /// Tangent of the largest slant.
 const SLANT: f32 = 0.6;
-/// Mean size of a digit, as a fraction of the size in the table, and its largest variation.
+/// Not a range: mean size of a digit, as a fraction of its size in the table, and largest deviation from the mean.
 const SIZE: (f32, f32) = (0.95, 0.2);
-/// Largest variation of a digit's width relative to its height, as a fraction.
+/// Largest change of a digit's width relative to its height, as a fraction.
 const STRETCH: f32 = 0.25;
 /// Largest shift of a digit along each axis, in pixels.
 const SHIFT: f32 = 3.2;
 
-/// The writer of one example, with a random generator of its own.
+/// Draws one example, with its own random generator.
 pub(super) struct Hand {
     rng: ChaCha8Rng,
 }
 
 impl Hand {
-    /// The hand that writes example `stream` of `seed`.
+    /// Creates the generator for one example: the stream with number `stream` of `seed`.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -66,12 +66,12 @@ impl Hand {
         u32::from(digit)
     }
 
-    /// Computes the points of the pen for a stroke of the table.
+    /// Computes the pen's positions and radii for a stroke of the table.
     fn trace(&mut self, stroke: &[Point], habit: &Habit, dots: &mut Vec<Dot>) {
         for (index, &point) in stroke.iter().enumerate() {
             let corner = index > 0 && stroke[index - 1] == point;
             let closes = index + 1 == stroke.len() && stroke[0] == point;
-            // Points that are equal in the table stay equal. Otherwise corners and rings would come apart.
+            // Points that are equal in the table must stay equal. Otherwise corners and rings would have gaps.
             let dot = match (dots.first(), dots.last()) {
                 (_, Some(&last)) if corner => last,
                 (Some(&first), _) if closes => first,
@@ -89,7 +89,7 @@ impl Hand {
         }
     }
 
-    /// Converts ink to bytes: paler for a light hand, and slightly uneven.
+    /// Converts ink to bytes, with a random brightness for the image and a random loss of ink for each pixel.
     #[expect(clippy::cast_possible_truncation, reason = "at most 255")]
     fn expose(&mut self, canvas: &Canvas, image: &mut [u8]) {
         let white = 255.0 * self.within(BRIGHTNESS);
@@ -100,7 +100,7 @@ impl Hand {
         }
     }
 
-    /// Chooses how this hand writes this digit.
+    /// Draws the random variations of the digit.
     fn habit(&mut self) -> Habit {
         // The half-angle's tangent gives sine and cosine without trigonometric functions.
         let half = TURN * self.bell();
@@ -139,9 +139,9 @@ impl Hand {
     }
 }
 
-/// How a hand writes one digit.
+/// The random variations of one digit.
 struct Habit {
-    /// With `y` and `shift`, the affine map from the coordinates of the table to those of the image.
+    /// Together with `y` and `shift`, the affine map from coordinates of the table to coordinates of the image.
     x: [f32; 2],
     y: [f32; 2],
     shift: [f32; 2],

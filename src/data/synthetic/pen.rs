@@ -1,4 +1,4 @@
-//! Draws strokes: a smooth curve through points, with ink by distance from the curve.
+//! Draws strokes. A stroke is a smooth curve through points. The ink of a pixel depends on its distance from the curve.
 
 use super::glyphs::Point;
 
@@ -11,23 +11,23 @@ pub(super) const PIXELS: usize = SIDE * SIDE;
 /// The center of the image in pixel coordinates, in which the centers of pixels are integers.
 const MIDDLE: f32 = 13.5;
 
-/// Straight pieces between two neighboring points of a curve.
+/// Straight lines that approximate the curve between two neighboring points.
 const PIECES: u8 = 5;
 
-/// A point of the pen's path, with the radius of the pen there.
+/// A point of the pen's path, with the radius of the pen at this point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dot {
     pub(super) at: Point,
     pub(super) radius: f32,
 }
 
-/// An image being drawn: for every pixel, the depth of its center inside the ink.
+/// An image that is being drawn. For every pixel, it stores how deep the pixel's center is inside the ink.
 ///
-/// Depth is in pixels, and negative outside the ink. Overlapping strokes take the larger depth, so their ink does not
-/// add up.
+/// Depth is in pixels, and negative outside the ink. Where strokes overlap, the larger depth counts, so that their ink
+/// does not add up.
 pub(super) struct Canvas {
     depth: [f32; PIXELS],
-    /// Pixels farther than this outside the ink stay untouched.
+    /// Distance outside the ink, in pixels, up to which a pixel still gets some ink.
     reach: f32,
 }
 
@@ -39,8 +39,8 @@ impl Canvas {
         }
     }
 
-    /// Draws one stroke: a Catmull-Rom curve through `dots`, with a corner at equal neighbors. If the first and the
-    /// last dot are equal, the curve closes smoothly.
+    /// Draws one stroke: a Catmull-Rom curve through `dots`. Two equal neighboring dots make a corner. If the first and
+    /// the last dot are equal, the curve closes smoothly.
     pub(super) fn stroke(&mut self, dots: &[Dot]) {
         let spans = dots.len() - 1;
         let ring = dots[0] == dots[spans];
@@ -103,7 +103,7 @@ impl Canvas {
         }
     }
 
-    /// The ink of every pixel, from 0 to 1: full inside a stroke, fading to 0 across its edge.
+    /// The ink of every pixel, from 0 to 1. It is 1 inside a stroke and decreases to 0 across the edge.
     pub(super) fn ink(&self) -> impl Iterator<Item = f32> {
         let softness = 2.0 * self.reach;
         self.depth.iter().map(move |depth| {
@@ -113,7 +113,7 @@ impl Canvas {
     }
 }
 
-/// The curve between `points[1]` and `points[2]` at `t` in 0..=1.
+/// Returns the point at `t` in 0..=1 of the curve from `points[1]` to `points[2]`.
 fn catmull_rom(points: [f32; 4], t: f32) -> f32 {
     let [before, from, to, after] = points;
     let linear = to - before;

@@ -4,7 +4,7 @@ use super::RowNumber;
 use super::words::{counted, excerpt, listed, quoted};
 use crate::error::memory::readable;
 
-/// Errors of [`Columns`](crate::data::Columns), or of the fields in them.
+/// Errors of [`Columns`](crate::data::Columns) and of the fields in these columns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ColumnsError {
@@ -13,14 +13,14 @@ pub enum ColumnsError {
     Cell {
         /// Name of the file.
         name: String,
-        /// The row.
+        /// Number of the row.
         row: RowNumber,
         /// Name of the column.
         column: String,
         /// What is wrong with the field.
         fault: CellFault,
     },
-    /// A column has the same value in all rows of the training part, so it carries no information.
+    /// A column has the same value in all rows of the training part, so a network can learn nothing from it.
     #[error(
         "column \"{column}\" is {} in all {rows} rows of {name}: expected different values in the part to train on, \
          found one; such a column carries no information: leave it out",
@@ -33,10 +33,10 @@ pub enum ColumnsError {
         column: String,
         /// The value.
         found: String,
-        /// Number of rows that have it.
+        /// Number of rows with this value.
         rows: u64,
     },
-    /// A column has no numbers in the training part.
+    /// A column of numbers is blank in all rows of the training part.
     #[error(
         "column \"{column}\" is missing in all rows of {name}: expected numbers in some, found none; leave it out"
     )]
@@ -46,7 +46,8 @@ pub enum ColumnsError {
         /// Name of the column.
         column: String,
     },
-    /// Every category of a column is rarer than requested.
+    /// Every category of a column occurs in fewer rows than [`Category::at_least`](crate::data::Category::at_least)
+    /// requires.
     #[error(
         "column \"{column}\" of {name}: expected categories that are in {at_least} rows or more, found none; lower \
          `at_least`, or leave the column out"
@@ -56,10 +57,10 @@ pub enum ColumnsError {
         name: String,
         /// Name of the column.
         column: String,
-        /// Rows that a category must have at least.
+        /// Smallest number of rows in which a category must occur.
         at_least: u64,
     },
-    /// The standard deviation of a column cannot be computed.
+    /// The standard deviation of a column cannot be computed: the squares of its numbers do not fit in an `f64`.
     #[error(
         "column \"{column}\" of {name} lies between {least:e} and {most:e}: expected numbers whose squares fit in an \
          `f64`, found others; use another unit, or the logarithm"
@@ -69,12 +70,12 @@ pub enum ColumnsError {
         name: String,
         /// Name of the column.
         column: String,
-        /// The smallest number.
+        /// The smallest number of the column.
         least: f64,
-        /// The largest number.
+        /// The largest number of the column.
         most: f64,
     },
-    /// A column has too many categories for an `f32` index.
+    /// A column has more categories than an `f32` index can distinguish.
     #[error(
         "column \"{column}\" of {name}: expected at most {most} categories, found {found}; leave out the rare ones \
          with `at_least`"
@@ -84,12 +85,12 @@ pub enum ColumnsError {
         name: String,
         /// Name of the column.
         column: String,
-        /// Largest allowed number.
+        /// Largest allowed number of categories.
         most: usize,
         /// Number of categories found.
         found: usize,
     },
-    /// A column is used twice.
+    /// The same column is used for two features or targets.
     #[error(
         "column \"{column}\" is named twice: expected one use of each column, found two; leave one out"
     )]
@@ -114,37 +115,37 @@ pub enum ColumnsError {
          `Columns::number`, `Columns::one_hot` or `Columns::index`"
     )]
     NoFeatures,
-    /// The targets are of different kinds.
+    /// One network cannot predict both of two target columns.
     #[error(
         "one network cannot predict both columns \"{first}\" and \"{second}\": expected only values, only labels, or a \
          single class, found {found}; choose one of the columns, or make a network for each"
     )]
     Targets {
-        /// Name of the first target.
+        /// Name of the first target column.
         first: String,
-        /// Name of a target that cannot be combined with it.
+        /// Name of a target column that cannot be combined with the first.
         second: String,
-        /// Their kinds, for example `a value and a class`.
+        /// The kinds of both targets, for example `a value and a class`.
         found: String,
     },
-    /// A setting of a column is out of range.
+    /// A setting of a column is outside of its allowed range.
     #[error("column \"{column}\": expected {expected}, found {found}; change this setting")]
     Setting {
         /// Name of the column.
         column: String,
-        /// The valid values.
+        /// The allowed values.
         expected: &'static str,
-        /// The given value.
+        /// The actual value.
         found: String,
     },
-    /// An array has the wrong number of columns, or the buffer for a row has the wrong length.
+    /// An array has the wrong number of columns, or the slice for the features of a row has the wrong length.
     #[error("{what}: expected {}, found {found}; give one for each", counted(*expected, "column"))]
     Width {
-        /// Name of the array or buffer.
+        /// Name of the array or slice.
         what: &'static str,
-        /// Expected number of columns.
+        /// Expected number of columns or elements.
         expected: usize,
-        /// Number of columns found.
+        /// Actual number of columns or elements.
         found: usize,
     },
     /// There are fewer than two class names, or they are not distinct.
@@ -154,10 +155,10 @@ pub enum ColumnsError {
         found.len()
     )]
     Classes {
-        /// The names.
+        /// The given class names.
         found: Vec<String>,
     },
-    /// A matrix cannot be scaled, because a column is not a plain number.
+    /// An array of numbers cannot be scaled, because a column is categorical or may have blanks.
     #[error(
         "column \"{column}\" is not a plain number: expected only columns of numbers without blanks to scale a matrix, \
          found {found}; encode rows of text with `FittedColumns::features_of`"
@@ -165,19 +166,19 @@ pub enum ColumnsError {
     NotNumbers {
         /// Name of the first such column.
         column: String,
-        /// The kind of the column.
+        /// What the column contains, for example `a category`.
         found: &'static str,
     },
-    /// The target has no values to convert to units.
+    /// Outputs cannot be converted to the units of the target, because the target is not numeric.
     #[error(
         "the columns predict {found}: expected values, which have units, found none; read {found} with the names in \
          `FittedColumns::target`"
     )]
     NoValues {
-        /// `classes` or `labels`.
+        /// The kind of the target: `classes` or `labels`.
         found: &'static str,
     },
-    /// A text does not describe fitted columns.
+    /// A text is not the JSON of [`FittedColumns`](crate::data::FittedColumns).
     #[error(
         "cannot read the columns: expected the JSON text that `FittedColumns::to_json` returns, found another text \
          ({fault}); save the columns again"
@@ -192,7 +193,7 @@ pub enum ColumnsError {
         counted(*width, "feature"), readable(*needed), readable(*available), one_hot_remedy(widest.as_ref())
     )]
     Memory {
-        /// Name of the rows.
+        /// Name of the data.
         name: String,
         /// Number of rows.
         rows: usize,
@@ -202,9 +203,9 @@ pub enum ColumnsError {
         needed: u64,
         /// Bytes available.
         available: u64,
-        /// The limit that applies.
+        /// What limits the memory.
         limit: &'static str,
-        /// The one-hot column with the most features, and their number.
+        /// Name of the one-hot column with the most features, and its number of features.
         widest: Option<(String, usize)>,
     },
 }
@@ -213,7 +214,7 @@ pub enum ColumnsError {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CellFault {
-    /// The field is missing: it is blank, or a word that means missing.
+    /// The field is missing: it is blank, or it holds a word that means a missing field, such as `NA`.
     Missing {
         /// The contents of the field.
         found: String,
@@ -239,18 +240,18 @@ pub enum CellFault {
         /// Standard deviation of the column.
         deviation: f64,
     },
-    /// The field is neither yes nor no.
+    /// The field is none of 0, 1, `no`, `yes`, `false` and `true`.
     NotALabel {
         /// The contents of the field.
         found: String,
     },
-    /// The field is a category that the training part does not have.
+    /// The field holds a category that does not occur in the training part.
     Unknown {
         /// The contents of the field.
         found: String,
         /// The first known categories.
         known: Box<[String]>,
-        /// Number of known categories.
+        /// Number of all known categories.
         of: u32,
         /// Whether the column is a target.
         is_target: bool,
@@ -274,7 +275,7 @@ pub enum CellKind {
 }
 
 impl CellKind {
-    /// The name of the kind, and what to do when a field is missing.
+    /// Returns the kind in words, and a remedy for a missing field.
     fn words(self) -> (&'static str, &'static str) {
         let to_be_predicted = "the column is a target: leave the row out with `Records::filter`";
         match self {

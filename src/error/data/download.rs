@@ -1,4 +1,4 @@
-//! Why a download failed.
+//! The reasons why a download failed.
 
 use super::DataError;
 
@@ -7,14 +7,14 @@ use super::DataError;
 #[non_exhaustive]
 #[error("{url}: {reason}")]
 pub struct DownloadAttempt {
-    /// The requested address.
+    /// The requested URL.
     pub url: String,
     /// Why the mirror did not deliver the file.
     #[source]
     pub reason: DownloadFailure,
 }
 
-/// Why a mirror did not deliver a file.
+/// The reason why a mirror did not deliver a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadFailure {
@@ -30,10 +30,10 @@ pub enum DownloadFailure {
         /// The error of the HTTP client.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server sent more bytes than any of the files has.
+    /// The server sent more bytes than the largest of the files has.
     #[error("expected at most {maximum} bytes, found more")]
     TooLarge {
-        /// The most bytes accepted.
+        /// Largest accepted size, in bytes.
         maximum: u64,
     },
     /// The received file is malformed.
@@ -42,12 +42,12 @@ pub enum DownloadFailure {
         /// What is wrong with the file.
         source: Box<DataError>,
     },
-    /// The received file is well-formed but not the original.
+    /// The received file is well-formed, but it is not the original MNIST file.
     #[error("expected contents of SHA-256 {expected}, found {found}")]
     Checksum {
-        /// SHA-256 of the unpacked original, in hexadecimal.
+        /// SHA-256 of the unpacked original file, in hexadecimal.
         expected: &'static str,
-        /// SHA-256 of the unpacked contents, in hexadecimal.
+        /// SHA-256 of the unpacked contents of the received file, in hexadecimal.
         found: String,
     },
 }

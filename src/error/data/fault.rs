@@ -14,17 +14,17 @@ use super::{ColumnsError, NotOneHot, RowsError};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Two parts of a data set have different numbers of examples.
+    /// The features and the targets of a data set have different numbers of rows.
     #[error("{what}: expected {expected}, found {found}; each example needs its own")]
     Count {
         /// What was counted.
         what: String,
-        /// Expected number.
+        /// Expected count.
         expected: usize,
-        /// Number found.
+        /// Actual count.
         found: usize,
     },
-    /// The number of feature bytes does not match the numbers of examples and features.
+    /// The number of feature bytes is not the number of examples times the number of features.
     #[error(
         "data set \"{name}\": {examples} examples of {width} features need {} bytes, found {found}",
         examples.saturating_mul(*width)
@@ -32,14 +32,14 @@ pub enum DataError {
     FeatureBytes {
         /// Name of the data set.
         name: String,
-        /// Number of examples, which is the number of labels.
+        /// Number of examples, which is given by the number of labels.
         examples: usize,
-        /// Features per example, at one byte each.
+        /// Features per example. Each feature takes one byte.
         width: usize,
         /// Number of bytes found.
         found: usize,
     },
-    /// A label is not the index of a class.
+    /// A label is not a class index: it is not below the number of classes.
     #[error(
         "label {found} of example {example} is out of range: expected a number below {classes}, the number of classes; \
          number the classes from 0, or correct their number"
@@ -49,7 +49,7 @@ pub enum DataError {
         example: usize,
         /// Number of classes.
         classes: usize,
-        /// The label.
+        /// The invalid label.
         found: u32,
     },
     /// There is not enough memory for the examples.
@@ -60,14 +60,14 @@ pub enum DataError {
         /// Number of examples requested.
         examples: usize,
     },
-    /// A row is not one-hot: a single 1, and otherwise 0.
+    /// The label of an example is not one-hot. A one-hot label has a single 1 and is 0 elsewhere.
     #[error(
         "the one-hot label of example {example} must hold a single 1 and zeros elsewhere, but {fault}"
     )]
     OneHot {
         /// Index of the example.
         example: usize,
-        /// What is wrong with the row.
+        /// What is wrong with the label.
         fault: NotOneHot,
     },
     /// The data set has no examples, features or classes.
@@ -85,13 +85,13 @@ pub enum DataError {
         name: String,
         /// `feature` or `target`.
         what: &'static str,
-        /// Column, counted from 0.
+        /// Index of the column, counted from 0.
         column: usize,
-        /// First row in which this column is not finite, counted from 0.
+        /// Index of the first row in which this column is infinite or NaN, counted from 0.
         row: usize,
-        /// The value in that row.
+        /// The value of this column in that row.
         found: f32,
-        /// Number of rows in which this column is not finite.
+        /// Number of rows in which this column is infinite or NaN.
         rows: usize,
         /// Number of rows of the table.
         of: usize,
@@ -103,15 +103,15 @@ pub enum DataError {
         name: String,
         /// `feature` or `target`.
         what: &'static str,
-        /// The columns, counted from 0.
+        /// Indices of the columns, counted from 0.
         columns: Vec<usize>,
-        /// The value of the first such column in the first row.
+        /// The value of the first of these columns in the first row.
         found: f32,
     },
     /// An error of reading or selecting rows.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// An error of columns or of the fields in them.
+    /// An error of columns or of the fields in these columns.
     #[error(transparent)]
     Columns(#[from] ColumnsError),
     /// The directory of a data set cannot be opened.
@@ -122,10 +122,10 @@ pub enum DataError {
     Directory {
         /// The requested directory.
         directory: PathBuf,
-        /// Why it cannot be opened.
+        /// Why the directory cannot be opened.
         source: io::Error,
     },
-    /// A path names neither a directory nor one of the data sets in its parent directory.
+    /// A path is neither a directory nor the prefix of a data set in its parent directory.
     #[error(
         "there is no data set {path}: expected a directory, or the common beginning of four file names in {directory}, \
          found files of {}; name one of them, for example {}",
@@ -137,7 +137,7 @@ pub enum DataError {
         path: PathBuf,
         /// The parent directory of the path.
         directory: PathBuf,
-        /// Prefixes of the data sets in that directory.
+        /// File name prefixes of the data sets in that directory.
         names: Vec<String>,
     },
     /// The directory holds several data sets.
@@ -147,9 +147,9 @@ pub enum DataError {
         one_of(directory, names)
     )]
     SeveralDataSets {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
-        /// Prefixes of the data sets in it.
+        /// File name prefixes of the data sets in the directory.
         names: Vec<String>,
     },
     /// The files in memory belong to several data sets.
@@ -159,7 +159,7 @@ pub enum DataError {
         data_sets(names)
     )]
     MixedFiles {
-        /// Prefixes of two of the data sets; empty for files without a prefix.
+        /// File name prefixes of two of the data sets. A prefix is empty if the file names have none.
         names: [String; 2],
     },
     /// One of the four files of a data set is missing.
@@ -169,10 +169,10 @@ pub enum DataError {
          `mnist::download` (feature `download`) fetch the original MNIST"
     )]
     MissingFile {
-        /// Path of the missing file, under its plain name.
+        /// Path of the missing file, with its MNIST name and without `.gz`.
         file: PathBuf,
     },
-    /// The name of a file in memory is not one of the four names.
+    /// The name of a file in memory is not one of the four file names of a data set.
     #[error(
         "{file} is not a file of a data set: expected the four IDX files of MNIST or of a data set in its format \
          (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, \
@@ -207,18 +207,18 @@ pub enum DataError {
         data_set.display()
     )]
     OneOfFour {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The path that names the data set.
+        /// The path to use instead: it selects the data set of this file.
         data_set: PathBuf,
     },
-    /// A file or directory is a dead link.
+    /// A file or directory is a symbolic link whose target does not exist.
     #[error(
         "{link} is a broken link: expected something at {target}, found nothing; repair the link, or put there what it \
          should lead to"
     )]
     DeadLink {
-        /// The link.
+        /// Path of the link.
         link: PathBuf,
         /// Target of the link.
         target: PathBuf,
@@ -247,9 +247,9 @@ pub enum DataError {
         "cannot read {file}: expected a readable file, found: {source}; check its path, its permissions and the disk"
     )]
     Read {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why it cannot be read.
+        /// Why the file cannot be read.
         source: io::Error,
     },
     /// A gzip file is truncated or damaged.
@@ -257,46 +257,46 @@ pub enum DataError {
         "{file} is a truncated or damaged gzip file: expected a complete stream, found: {source}; fetch it again"
     )]
     Gzip {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// The error of the decoder.
         source: io::Error,
     },
-    /// Bytes other than zeros or gzip follow a complete gzip stream.
+    /// A complete gzip stream is followed by bytes that are neither zeros nor another gzip stream.
     #[error(
         "{file} goes on after the end of its gzip stream: expected nothing more, or zeros, found other bytes; unpack \
          it with `gunzip`, which ignores these bytes, or fetch it again"
     )]
     GzipTail {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
     },
-    /// A gzip file announces more bytes than images unpack to. It is damaged, or made to exhaust memory.
+    /// A gzip file claims to unpack to more bytes than images can. The file is damaged, or made to exhaust memory.
     #[error(
         "{file} has {zipped} bytes, but announces {announced} bytes unpacked: expected at most 64 MiB and 100 times \
          its size, which pictures never reach, found more; fetch it again, or unpack it with `gunzip` if this is \
          intended"
     )]
     GzipRatio {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// Size of the gzip file in bytes.
         zipped: u64,
-        /// Unpacked bytes that the IDX header announces.
+        /// Unpacked size that the IDX header states, in bytes.
         announced: u64,
     },
-    /// A file is not the expected IDX file: it is another IDX file, or not IDX.
+    /// A file is not the expected IDX file: it is another IDX file, or not an IDX file.
     #[error(
         "{file} is not the IDX file its name says: expected {expected}, found {found}; {remedy}"
     )]
     NotIdx {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// The expected contents, for example `labels (unsigned bytes in 1 dimension)`.
         expected: &'static str,
         /// What the file is, for example `a PNG picture` or `32-bit floats in 3 dimensions`.
         found: String,
-        /// What to do about it.
+        /// How to fix it.
         remedy: &'static str,
     },
     /// The images of an IDX file do not have MNIST's size.
@@ -306,7 +306,7 @@ pub enum DataError {
         expected.0, expected.1, found.0, found.1
     )]
     IdxDimensions {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// Rows and columns of an MNIST image.
         expected: (usize, usize),
@@ -318,77 +318,77 @@ pub enum DataError {
         "{file} is empty: expected at least one example, found a header that announces 0 examples; fetch or make it again"
     )]
     IdxEmpty {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
     },
-    /// An IDX file announces more data than allowed.
+    /// The header of an IDX file states a larger size than allowed.
     #[error(
         "{file} is too large: expected at most {maximum} bytes unpacked, found a header that announces {found}; use \
          a smaller part of the data set"
     )]
     IdxTooLarge {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// Largest allowed unpacked size, in bytes.
         maximum: u64,
-        /// Bytes that the header announces.
+        /// Unpacked size that the header states, in bytes.
         found: u64,
     },
-    /// An IDX file ends before the data that its header announces.
+    /// An IDX file is shorter than its header states.
     #[error(
         "{file} is truncated: expected {expected} bytes unpacked, found {found}; delete it and fetch it again"
     )]
     IdxTruncated {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Bytes that the header announces, including the header.
+        /// File size that the header implies, including the header, in bytes.
         expected: u64,
-        /// Bytes found.
+        /// Actual size, in bytes.
         found: u64,
     },
-    /// An IDX file continues after the data that its header announces.
+    /// An IDX file is longer than its header states.
     #[error(
         "{file} goes on after its last example: expected {expected} bytes unpacked, as its header says, and after them \
          at most some zeros, found more; delete it and fetch it again"
     )]
     IdxTrailing {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Bytes that the header announces, including the header.
+        /// File size that the header implies, including the header, in bytes.
         expected: u64,
     },
-    /// The numbers of images and labels differ.
+    /// Two IDX files have different numbers of images and labels.
     #[error(
         "{labels_file} and {images_file} do not belong together: expected a label for each of \
          {images} images, found {labels} labels; take both files from the same data set"
     )]
     IdxCount {
-        /// The file of labels.
+        /// Path of the file of labels.
         labels_file: PathBuf,
-        /// The file of images.
+        /// Path of the file of images.
         images_file: PathBuf,
         /// Number of images.
         images: usize,
         /// Number of labels.
         labels: usize,
     },
-    /// A file contains a label that is not among the given labels.
+    /// A file contains a label outside of the range that the caller gave.
     #[error(
         "{file} holds a label that was not named: expected labels from {} to {}, found {found} at example \
          {example}; name all labels of the data set, or fetch the file again",
         labels.start(), labels.end()
     )]
     IdxLabel {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The given labels.
+        /// The range of labels that the caller gave.
         labels: RangeInclusive<u8>,
         /// Index of the example.
         example: usize,
-        /// The label.
+        /// The label of the example.
         found: u8,
     },
-    /// The labels imply classes without training examples: a label is damaged, or examples are missing.
+    /// Some labels up to the largest one have no training examples: a label is damaged, or examples are missing.
     #[error(
         "{file} holds a label that may be damaged: expected labels up to 9, or training examples of every label from \
          {} to {}, found {found} at example {example}, and no training example of {}; fetch the file again, or name \
@@ -396,13 +396,13 @@ pub enum DataError {
         labels.start(), labels.end(), ranges(missing)
     )]
     IdxClasses {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Index of the example.
+        /// Index of the example whose label may be damaged.
         example: usize,
-        /// Its label.
+        /// The label of that example.
         found: u8,
-        /// The labels from the smallest to the largest class.
+        /// The labels of all classes, from the smallest to the largest.
         labels: RangeInclusive<u8>,
         /// Labels without training examples.
         missing: Vec<u8>,
@@ -413,11 +413,11 @@ pub enum DataError {
          data set is intended, use `mnist::open_unverified`; otherwise delete the file and fetch the original"
     )]
     Checksum {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// SHA-256 of the unpacked original, in hexadecimal.
+        /// SHA-256 of the unpacked original file, in hexadecimal.
         expected: &'static str,
-        /// SHA-256 of the unpacked contents, in hexadecimal.
+        /// SHA-256 of the unpacked contents of this file, in hexadecimal.
         found: String,
     },
     /// A downloaded file could not be stored.
@@ -427,9 +427,9 @@ pub enum DataError {
          permissions and free space, or choose another directory"
     )]
     Write {
-        /// The file or directory.
+        /// Path of the file or directory.
         file: PathBuf,
-        /// Why it cannot be written.
+        /// Why the file or directory cannot be written.
         source: io::Error,
     },
     /// No mirror delivered a file.
@@ -440,9 +440,9 @@ pub enum DataError {
         attempts.len(), listed(attempts)
     )]
     Download {
-        /// The path under which to store the file.
+        /// The path at which the file was to be stored.
         file: PathBuf,
-        /// The failure of each mirror, in the order in which they were asked.
+        /// The failed request to each mirror, in order.
         attempts: Vec<DownloadAttempt>,
     },
 }

@@ -13,18 +13,18 @@ pub enum NotOneHot {
         /// The value.
         found: f32,
     },
-    /// The label has probabilities: it is smoothed or soft.
+    /// The values are probabilities: the label is smoothed or soft.
     Soft {
-        /// The first class whose probability is neither 0 nor 1.
+        /// Index of the first class whose probability is neither 0 nor 1.
         class: usize,
-        /// Its probability.
+        /// The probability of that class.
         found: f32,
     },
     /// No value is 1.
     NoClass,
     /// More than one value is 1.
     Classes {
-        /// The first two classes whose value is 1.
+        /// Indices of the first two classes whose value is 1.
         found: [usize; 2],
     },
 }

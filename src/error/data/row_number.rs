@@ -4,9 +4,9 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowNumber {
-    /// The line of a file on which the row begins, counted from 1.
+    /// For a row of a file: the line on which the row begins, counted from 1.
     Line(u64),
-    /// The index of a row that is not in a file, counted from 0.
+    /// For a row that is not from a file: its index, counted from 0.
     Row(u64),
 }
 

@@ -4,7 +4,7 @@ use crate::error::memory::readable;
 
 /// Errors of reading rows from text and of selecting rows.
 ///
-/// In these errors, columns are numbered from 1, as users count the unnamed columns of a file.
+/// Column numbers in these errors start at 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RowsError {
@@ -26,7 +26,7 @@ pub enum RowsError {
     NoRows {
         /// Name of the file.
         name: String,
-        /// Its header.
+        /// The header of the file.
         header: Vec<String>,
     },
     /// Two columns have the same name.
@@ -39,12 +39,12 @@ pub enum RowsError {
     NamedTwice {
         /// Name of the file.
         name: String,
-        /// Name of both columns.
+        /// The name that both columns have.
         column: String,
-        /// Their numbers, counted from 1.
+        /// Numbers of the two columns, counted from 1.
         places: [usize; 2],
     },
-    /// A row is longer or shorter than the header.
+    /// A row has more or fewer fields than the header.
     #[error(
         "{name}, {row}: expected {}, as in the header, found {found}; {}",
         counted(*expected, "field"),
@@ -53,7 +53,7 @@ pub enum RowsError {
     Fields {
         /// Name of the file.
         name: String,
-        /// The row.
+        /// Number of the row.
         row: RowNumber,
         /// Number of fields in the header.
         expected: usize,
@@ -68,9 +68,9 @@ pub enum RowsError {
     NotUtf8 {
         /// Name of the file.
         name: String,
-        /// The row.
+        /// Number of the row.
         row: RowNumber,
-        /// Name of the column if the header could be read, otherwise its number, counted from 1.
+        /// Name of the column in quotes; its number, counted from 1, if it has no name.
         column: String,
     },
     /// The file is not text.
@@ -94,7 +94,7 @@ pub enum RowsError {
         name: String,
         /// The line of the opening quote.
         row: RowNumber,
-        /// Name or number of the column.
+        /// Name of the column in quotes; its number, counted from 1, if it has no name.
         column: String,
     },
     /// Text follows the closing quote of a field.
@@ -107,7 +107,7 @@ pub enum RowsError {
         name: String,
         /// The line of the closing quote.
         row: RowNumber,
-        /// Name or number of the column.
+        /// Name of the column in quotes; its number, counted from 1, if it has no name.
         column: String,
         /// The first character after the quote.
         found: char,
@@ -120,7 +120,7 @@ pub enum RowsError {
     TooLong {
         /// Name of the file.
         name: String,
-        /// The row.
+        /// Number of the row.
         row: RowNumber,
     },
     /// The file does not fit in memory.
@@ -136,17 +136,17 @@ pub enum RowsError {
         bytes: u64,
         /// Bytes of memory available.
         available: u64,
-        /// The limit that applies.
+        /// What limits the memory.
         limit: &'static str,
     },
-    /// The delimiter is not allowed.
+    /// The requested delimiter is not allowed.
     #[error(
         "delimiter {:?}: expected an ASCII character other than a quote and a line break, such as ',', ';' or a tab, \
          found another one; use the character that separates the fields of the file",
         *found as char
     )]
     Delimiter {
-        /// The requested byte.
+        /// The requested delimiter.
         found: u8,
     },
     /// The header does not have the requested column.
@@ -154,7 +154,7 @@ pub enum RowsError {
     NoColumn {
         /// Name of the file.
         name: String,
-        /// Name of the column.
+        /// The requested name.
         column: String,
         /// The names in the header.
         header: Vec<String>,
@@ -182,17 +182,17 @@ pub enum RowsError {
         /// Number of rows.
         rows: usize,
     },
-    /// The share is not between 0 and 1.
+    /// The fraction of rows for the first part is not between 0 and 1.
     #[error(
         "share of {name} in the first part: expected more than 0 and less than 1, such as 0.8, found {found}"
     )]
     Share {
         /// Name of the data.
         name: String,
-        /// The share.
+        /// The requested fraction.
         found: f64,
     },
-    /// The share leaves one of the two parts empty.
+    /// The fraction of rows for the first part leaves one of the two parts empty.
     #[error(
         "{share} of the {} of {name} is {first}, which leaves none for the {} part: expected rows in both; use another \
          share, or more rows",
@@ -202,14 +202,14 @@ pub enum RowsError {
     EmptyPart {
         /// Name of the data.
         name: String,
-        /// The share.
+        /// The requested fraction.
         share: f64,
         /// Number of rows.
         rows: usize,
         /// Number of rows that the first part would have.
         first: usize,
     },
-    /// Rows cannot be selected by class, because the targets are values.
+    /// Rows cannot be selected by class, because the targets are values and not classes.
     #[error(
         "{name} has values and no classes: expected a class for each row, to choose rows by class; choose rows in \
          another way, such as with `split`"
@@ -252,10 +252,10 @@ fn ordinal(place: usize) -> String {
     format!("{place}{ending}")
 }
 
-/// The message about a missing column, with the name that was probably meant, if there is one.
+/// The message about a missing column. It suggests a similar name from the header, if there is one.
 fn no_column(name: &str, column: &str, header: &[String]) -> String {
     let remedy = match (nearest(column, header), header) {
-        // Check this before similar names: with the wrong delimiter, the only name is the whole header.
+        // Check this before similar names: with the wrong delimiter, the whole header line is read as one name.
         (_, [one]) if one.contains([';', '\t', '|']) => {
             let delimiter = one.chars().find(|c| [';', '\t', '|'].contains(c));
             format!(

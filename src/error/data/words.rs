@@ -1,10 +1,10 @@
-//! Lists and numbers in messages.
+//! Wording of lists and numbers in messages.
 
 use std::path::Path;
 
 use crate::error::joined;
 
-/// A quoted text from a file. A long text is cut off.
+/// Quotes a text from a file. A long text is cut off after 40 characters.
 pub(super) fn excerpt(text: &str) -> String {
     const MOST: usize = 40;
     match text.char_indices().nth(MOST) {
@@ -13,12 +13,12 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
-/// Quoted names of columns.
+/// Quotes and joins the names of columns. A long list is shortened.
 pub(super) fn quoted(names: &[String]) -> String {
     shortened(names.iter().map(|name| excerpt(name)).collect())
 }
 
-/// The given texts of `of` texts, and the number of the others.
+/// Quotes and joins `texts`, the first of `of` texts, and adds the number of the other texts.
 pub(super) fn listed(texts: &[String], of: usize) -> String {
     let mut items: Vec<String> = texts.iter().map(|text| excerpt(text)).collect();
     if of > items.len() {
@@ -27,7 +27,7 @@ pub(super) fn listed(texts: &[String], of: usize) -> String {
     joined(&items)
 }
 
-/// A count with its noun, such as `1 row` or `2 rows`.
+/// Formats a count with its noun, such as `1 row` or `2 rows`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
@@ -35,8 +35,8 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// The name that was probably meant: the nearest one by edit distance, ignoring case. `None` if more than about a
-/// third of the letters differ.
+/// Returns the name that the user probably meant: the name with the smallest edit distance, ignoring case. `None` if
+/// more than about a third of the letters differ.
 pub(super) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let distances = names.iter().map(|other| (distance(name, other), other));
     let (distance, found) = distances.min_by_key(|(distance, _)| *distance)?;
@@ -63,7 +63,7 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// The first items, and the number of the others.
+/// Joins the first items, and adds the number of the other items.
 fn shortened(mut items: Vec<String>) -> String {
     const MOST: usize = 8;
     if items.len() > MOST + 1 {
@@ -73,7 +73,7 @@ fn shortened(mut items: Vec<String>) -> String {
     joined(&items)
 }
 
-/// Names of data sets. The name of a data set without a prefix is empty.
+/// Joins the names of data sets. An empty name stands for a data set whose file names have no prefix.
 pub(super) fn data_sets(names: &[String]) -> String {
     let named = names.iter().map(|name| match name.as_str() {
         "" => "one without a prefix".to_owned(),
@@ -82,13 +82,13 @@ pub(super) fn data_sets(names: &[String]) -> String {
     shortened(named.collect())
 }
 
-/// An example path that selects one of the data sets in a directory.
+/// Returns an example path that selects one of the data sets in a directory.
 pub(super) fn one_of(directory: &Path, names: &[String]) -> String {
     let first = names.first().map_or("NAME", String::as_str);
     directory.join(first).display().to_string()
 }
 
-/// Ascending labels, with runs abbreviated: `3, 5 to 9 and 12`.
+/// Formats ascending labels, with consecutive labels as ranges: `3, 5 to 9 and 12`.
 pub(super) fn ranges(labels: &[u8]) -> String {
     let runs = labels.chunk_by(|label, next| label.checked_add(1) == Some(*next));
     let shown = runs.filter_map(|run| match run {
@@ -99,7 +99,8 @@ pub(super) fn ranges(labels: &[u8]) -> String {
     shortened(shown.collect())
 }
 
-/// The message about a column that is not finite in `rows` of `of` rows, with the first such row and its value.
+/// The message about a column that is infinite or NaN in `rows` of `of` rows. `row` is the first such row, and `found`
+/// is the value there.
 pub(super) fn not_finite(
     what: &str,
     name: &str,
@@ -119,7 +120,7 @@ pub(super) fn not_finite(
     )
 }
 
-/// The message about columns that are not finite in any row.
+/// The message about columns that are infinite or NaN in every row.
 pub(super) fn columns_not_finite(what: &str, name: &str, columns: &[usize], found: f32) -> String {
     let listed = shortened(columns.iter().map(usize::to_string).collect());
     let (noun, hold, them) = match columns {

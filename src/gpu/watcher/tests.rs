@@ -38,7 +38,7 @@ fn post(gpu: &Gpu) -> Arc<Post> {
     Arc::clone(&gpu.shared.watcher.post)
 }
 
-/// Whether the thread exists: then it holds the third reference.
+/// Whether the thread exists. If it does, it holds the third reference to `post`.
 fn has_thread(post: &Arc<Post>) -> bool {
     Arc::strong_count(post) == 3
 }
@@ -81,7 +81,7 @@ fn the_thread_keeps_no_device() {
     assert!(becomes(|| Arc::strong_count(&post) == 1));
 }
 
-/// A caller that blocks waits in its own thread: here the held lock keeps the watcher thread from being started.
+/// A blocking call waits in its own thread. This test holds the lock, so the watcher thread could not be started.
 #[test]
 fn calls_that_block_need_no_other_thread() {
     let gpu = Gpu::new().unwrap();

@@ -1,4 +1,5 @@
-//! Processes under a memory limit: an operation that needs too much returns an error, and never ends the process.
+//! Runs processes under a memory limit: an operation that needs too much memory returns an error and does not end the
+//! process.
 
 use std::hint::black_box;
 use std::process::Command;
@@ -11,9 +12,9 @@ use crate::error::Error;
 use crate::ops::{Adam, Linear, MeanSquaredError, Relu, Sgd, SoftmaxCrossEntropy, Tanh};
 use crate::{Sequential, Targets, cpu};
 
-/// Set in a process that trains under a limit; the number of hidden units.
+/// Environment variable for a process that trains under a limit: the number of hidden units.
 const HIDDEN: &str = "WGRAD_TEST_HIDDEN";
-/// Set in a process that changes a training under a limit.
+/// Environment variable for a process that changes a training under a limit.
 const STEERED: &str = "WGRAD_TEST_STEERED";
 
 fn spec(hidden: usize) -> Sequential {
@@ -23,7 +24,7 @@ fn spec(hidden: usize) -> Sequential {
     spec.layer(Linear::new(hidden)).layer(Linear::new(10))
 }
 
-/// Trains, evaluates, predicts and saves. Fails if there is not enough memory.
+/// Trains, evaluates, predicts and saves. Returns an error if there is not enough memory.
 fn train(hidden: usize) -> Result<(), Error> {
     let digits = synthetic::digits_of(1, 40, 40)?;
     let sampling = Sampling::Shuffled { seed: 1 };
@@ -48,7 +49,7 @@ fn train(hidden: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Address space of this process, in KiB.
+/// Size of this process's address space in KiB.
 fn addresses() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let taken = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -56,7 +57,7 @@ fn addresses() -> u64 {
     taken.unwrap().parse().unwrap()
 }
 
-/// Does nothing unless another test has started this process.
+/// This test does nothing unless another test has started this process.
 #[test]
 fn trains_under_a_limit() {
     let Some(hidden) = env::var_os(HIDDEN) else {
@@ -70,12 +71,13 @@ fn trains_under_a_limit() {
     }
 }
 
-/// The output of a training process whose address space is limited to `limit` KiB.
+/// Returns the output of a training process whose address space is limited to `limit` KiB.
 fn under(limit: u64, hidden: usize) -> String {
     told(limit, "trains_under_a_limit", (HIDDEN, hidden as u64))
 }
 
-/// The output of a process that runs one test, with a variable set and its address space limited to `limit` KiB.
+/// Returns the output of a process that runs one test, with one environment variable set and its address space limited
+/// to `limit` KiB.
 fn told(limit: u64, test: &str, (variable, value): (&str, u64)) -> String {
     let output = Command::new("bash")
         .args([
@@ -86,7 +88,7 @@ fn told(limit: u64, test: &str, (variable, value): (&str, u64)) -> String {
         .arg(limit.to_string())
         .arg(format!("memory::tests::limited::{test}"))
         .env(variable, value.to_string())
-        // A backtrace could need more memory than there is.
+        // A backtrace might need more memory than is left.
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
@@ -113,7 +115,7 @@ fn a_training_that_its_limit_cannot_hold_is_refused_at_once() {
     }
 }
 
-/// The limits range from far too little to enough. Training with Adam keeps four numbers for each of 4.67 million
+/// The limits range from far too little to enough. A training with Adam stores four numbers for each of 4.67 million
 /// parameters, 75 MB in all. A checkpoint needs this amount twice.
 #[test]
 fn no_limit_ends_a_process() {
@@ -125,8 +127,8 @@ fn no_limit_ends_a_process() {
     assert!(count("saved") >= 1, "{told:?}");
 }
 
-/// If a training leaves room for one heap and little more, the heap of the first worker thread could leave nothing for
-/// the next thread.
+/// If a training leaves memory for little more than one heap, the heap of the first worker thread might leave too
+/// little for the next thread.
 #[test]
 fn threads_start_where_each_has_room() {
     let told = under(16_000_000, 1_800);
@@ -138,7 +140,7 @@ fn threads_start_where_each_has_room() {
     assert!(trained.count() >= 8, "{told:?}");
 }
 
-/// Takes all memory that the allocator grants, except for `left` MiB in one piece.
+/// Allocates all memory that the allocator grants, except for `left` MiB in one piece.
 fn all_but(left: usize) -> Vec<Vec<u8>> {
     let room = |bytes| {
         let mut room: Vec<u8> = Vec::new();
@@ -158,7 +160,7 @@ fn all_but(left: usize) -> Vec<Vec<u8>> {
     taken
 }
 
-/// Repeats an attempt with more and more room until it succeeds. It must fail at least once before.
+/// Repeats an attempt with more and more free memory until it succeeds. It must fail at least once before.
 fn until_there_is_room(what: &str, mut attempt: impl FnMut() -> Result<(), Error>) {
     let mut refused = 0;
     for left in (12..300).step_by(6) {
@@ -178,7 +180,7 @@ fn until_there_is_room(what: &str, mut attempt: impl FnMut() -> Result<(), Error
     panic!("{what}: never done");
 }
 
-/// A trainer with one minibatch of `count` rows: the intermediate values are large, and the network is small.
+/// A trainer with one minibatch of `count` rows: its intermediate values are large, but its network is small.
 fn with_rows(count: usize) -> Result<cpu::Trainer, Error> {
     let spec = Sequential::input(1)
         .layer(Linear::new(64))
@@ -199,7 +201,7 @@ fn with_rows(count: usize) -> Result<cpu::Trainer, Error> {
     )
 }
 
-/// Does nothing unless another test has started this process.
+/// This test does nothing unless another test has started this process.
 #[test]
 fn steers_under_a_limit() -> Result<(), Error> {
     if env::var_os(STEERED).is_none() {
@@ -231,7 +233,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
         refused
     });
     {
-        // The memory of the current state is reused for its replacement.
+        // The replacement reuses the memory of the current state.
         let _taken = all_but(10);
         trainer.average(0.8)?;
         assert!(trainer.keep_if_best(0.5)?);
@@ -242,7 +244,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
         assert!(matches!(online, Err(Error::Memory { .. })));
     }
 
-    // 12.8 MB for each value of 64 numbers per row, and for each of the two gradients with respect to such values.
+    // 12.8 MB for each intermediate value of 64 numbers per row, and for each of the two gradients of such values.
     let mut trainer = with_rows(50_000)?;
     trainer.steps(1)?;
     {
@@ -276,7 +278,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
     Ok(())
 }
 
-/// Each operation is tried with too little room first, and then with enough.
+/// Each operation is tried with too little free memory first, and then with enough.
 #[test]
 fn steering_without_room_changes_nothing_and_ends_no_process() {
     let told = told(1_500_000, "steers_under_a_limit", (STEERED, 1));

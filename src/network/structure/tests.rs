@@ -9,7 +9,8 @@ use crate::ops::{
     LayerNorm, LeakyRelu, Linear, MaxPool2d, OneBlob, Relu, Sigmoid, SphericalHarmonics, Tanh,
 };
 
-/// Has every layer of the crate, several inputs, a sum, a concatenation, names, and a layer that is used again.
+/// A network with every layer of the crate, several inputs, a sum, a concatenation, names, and a layer that is used
+/// again.
 fn everything() -> Sequential {
     let shared: Arc<dyn Layer> = Arc::new(Linear::new(12));
     Sequential::input([3, 12, 10])
@@ -133,7 +134,7 @@ fn what_is_no_network_is_told_and_nothing_panics() {
             other => panic!("{case}: {other:?}"),
         }
     }
-    // Pooling has no dilation; shapes alone would accept it.
+    // Pooling has no dilation. A check of the shapes would not reject it.
     let dilated =
         r#"{"MaxPool2d":{"kernel":[2,2],"stride":[2,2],"padding":[0,0],"dilation":[2,2]}}"#;
     let dilated = text("[[1,9,9]]", &layer(dilated, 0), "");
@@ -143,7 +144,7 @@ fn what_is_no_network_is_told_and_nothing_panics() {
     assert!(matches!(fault, StructureFault::Layer(name) if name == "Swish"));
 }
 
-/// Invalid settings are reported when shapes are computed. They lead to no allocation.
+/// Invalid settings are reported when shapes are computed, before memory is allocated.
 #[test]
 fn settings_that_make_no_sense_are_told_by_the_layer() {
     let huge = usize::MAX;
@@ -166,11 +167,11 @@ fn settings_that_make_no_sense_are_told_by_the_layer() {
     let wide = format!(
         r#"{{"inputs":[[{huge},{huge}],[{huge}]],"values":[{{"layer":{{"is":{{"Linear":{{"outputs":{huge},"bias":true}}}},"of":0}}}},{{"layer":{{"is":"Flatten","of":1}}}},{{"concat":[2,3]}}]}}"#
     );
-    // Whether the shapes are valid or not, they are only numbers: computing them must not panic.
+    // Computing shapes must not panic, whether they are valid or not.
     let _ = again(&wide).unwrap().graph();
 }
 
-/// Every repeated use refers to the layer itself, not to the use before it.
+/// Every further use of a layer refers to the layer itself, not to the previous use.
 #[test]
 fn a_long_chain_of_one_layer_is_made_at_once() {
     let first = r#"{"layer":{"is":{"Linear":{"outputs":2,"bias":false}},"of":0}}"#.to_owned();
@@ -185,6 +186,6 @@ fn a_long_chain_of_one_layer_is_made_at_once() {
         (graph.parameters.len(), graph.uses.len()),
         (1, MOST_VALUES - 1)
     );
-    // This takes tens of milliseconds. If each use wrapped the one before, it would take minutes.
+    // This takes tens of milliseconds. If each use wrapped the previous use, it would take minutes.
     assert!(start.elapsed().as_secs() < 20);
 }

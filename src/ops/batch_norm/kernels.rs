@@ -1,4 +1,4 @@
-//! The kernels of batch normalization, as data, and the recording of its passes.
+//! The kernels of batch normalization, and the code that records its passes.
 
 use std::marker::PhantomData;
 
@@ -12,20 +12,20 @@ use crate::ops::{Backward, Forward, Mode, to_u32};
 use crate::plan::{Cost, Recorder};
 use crate::tensor::Tensor;
 
-/// Operations per value in a training forward pass: 1 for the sum, 4 for the deviations, and `NORMALIZE`, the line from
-/// `x` to `y`.
+/// Operations per value in a training step's forward pass: 1 for the sum, 4 for the deviations, and `NORMALIZE` for
+/// computing `y` from `x`.
 pub(super) const FLOPS: u64 = 1 + 4 + NORMALIZE;
 const NORMALIZE: u64 = 4;
 const SUM_GRADIENTS: u64 = 5;
 const BACKWARD_INPUT: u64 = 8;
 
-/// Invocations per workgroup that sums.
+/// Invocations per workgroup of the kernels that sum.
 const INVOCATIONS: usize = 256;
-/// Most channels per workgroup that sums: neighboring features fill a GPU's cache line.
+/// Maximum number of channels per workgroup of these kernels: this many neighboring features fill a GPU's cache line.
 const MOST_WIDTH: usize = 16;
-/// Values per invocation, unless that needs more than [`MOST_PIECES`] pieces.
+/// Values per invocation of these kernels, unless a channel would then have more than [`MOST_PIECES`] pieces.
 const ROUNDS: usize = 16;
-/// Most pieces per channel. One invocation merges them.
+/// Maximum number of pieces per channel. A workgroup sums each piece; then one invocation merges a channel's pieces.
 const MOST_PIECES: usize = 64;
 
 #[repr(C)]
@@ -151,7 +151,7 @@ static INPUT: Kernel<Shape> = Kernel {
     ..SUMMED
 };
 
-/// The channels of a minibatch, and the division of their sums.
+/// The sizes of a minibatch's channels, and how the sums over them are split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Channels {
     values: usize,
@@ -160,7 +160,7 @@ pub(super) struct Channels {
     /// Channels per workgroup.
     width: usize,
     pieces: usize,
-    /// Values per piece.
+    /// Values of a channel per piece.
     piece: usize,
     eps: f32,
 }
@@ -170,7 +170,7 @@ impl Channels {
         let channels = x.row_shape().extents()[0];
         let positions = x.columns() / channels;
         let values = x.rows() * positions;
-        // With many positions, a channel's neighboring positions fill the cache line as well as other channels do.
+        // With many positions, neighboring positions of a single channel fill the cache line.
         let width = if positions < MOST_WIDTH {
             channels.next_power_of_two().min(MOST_WIDTH)
         } else {
@@ -194,7 +194,7 @@ impl Channels {
         self.values * self.channels
     }
 
-    /// The kernels' settings; `share` is the weight of one value in the mean over its channel.
+    /// Returns the kernels' settings. `share` is the weight of one value in its channel's mean.
     fn shape(&self, momentum: f32, share: f32) -> Shape {
         let lanes = INVOCATIONS / self.width;
         let rows = lanes / self.positions;
@@ -207,7 +207,7 @@ impl Channels {
             width: to_u32(self.width),
             pieces: to_u32(self.pieces),
             piece: to_u32(self.piece),
-            // Wraps around only where it leads past the last value, and no walk reads there.
+            // This wraps around only if it leads past the last value, where the kernel does not read.
             hop: to_u32(rows)
                 .wrapping_mul(to_u32(self.channels * self.positions))
                 .wrapping_add(to_u32(shift)),
@@ -221,7 +221,7 @@ impl Channels {
         }
     }
 
-    /// Allocates room for two sums per piece, which no other dispatch reads.
+    /// Allocates a temporary tensor for two sums per piece and channel.
     fn room(&self, recorder: &Recorder<'_>) -> Result<Tensor, Error> {
         let shape = [self.pieces, 2 * self.channels];
         Tensor::zeros(recorder.gpu(), "pieces of batch norm", shape, Element::F32)
@@ -237,7 +237,7 @@ impl Channels {
         passes: u64,
     ) {
         let rounds = (self.piece * self.width / INVOCATIONS) as u64;
-        // Also nine halvings, including the test that ends their loop.
+        // In addition, a workgroup reduces its sums in at most nine iterations, including the loop's final test.
         let cost = Cost::new(flops * self.elements() as u64).iterations(passes * (rounds + 1 + 9));
         let workgroups = (self.channels.div_ceil(self.width) * self.pieces) as u64;
         recorder.dispatch(kernel, self.shape(0.0, 0.0), tensors, workgroups, cost);
@@ -256,7 +256,8 @@ impl Channels {
         recorder.dispatch_each(kernel, shape, tensors, self.channels, cost);
     }
 
-    /// Records the minibatch's mean and inverse deviation, into `kept`, and then the running values.
+    /// Records the kernels that write the minibatch's means and inverse standard deviations into `kept`, and then
+    /// update the running means and variances.
     pub(super) fn measure(
         &self,
         recorder: &mut Recorder<'_>,
@@ -284,7 +285,8 @@ impl Channels {
         Ok(())
     }
 
-    /// Records the copy of the running values into `kept`.
+    /// Records the kernel that writes the running means, and the inverse of the running standard deviations, into
+    /// `kept`.
     pub(super) fn take_running(&self, recorder: &mut Recorder<'_>, pass: Forward<'_>) {
         let tensors = [&pass.state[0], &pass.kept[0], &pass.kept[1], &pass.state[1]];
         let shape = self.shape(0.0, 0.0);
@@ -315,7 +317,8 @@ impl Channels {
         Ok(())
     }
 
-    /// Records the gradient with respect to `x`, if it is needed, from the parameters' gradients.
+    /// Records the gradient with respect to `x`, if it is needed. It reads the gradients with respect to the
+    /// parameters.
     pub(super) fn backward_input(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         let Some(dx) = pass.dx else { return };
         let share = match pass.mode {

@@ -5,8 +5,8 @@ use crate::testing::{
     Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
-/// Blocks of gradients: one and several, shorter and longer than all parts together. The last runs with dispatches
-/// folded into two dimensions.
+/// Sizes of the gradient tensors: one or several, with `MOST_PARTS · ELEMENTS_PER_PART` elements or about that number,
+/// and with fewer and more. The last case runs with dispatches that are folded into two dimensions.
 const SIZES: [&[usize]; 8] = [
     &[1],
     &[255],
@@ -42,15 +42,15 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     });
 
     let factor = f64::from(max_norm) / (norm(gradients) + 1e-6);
-    // Each element's square is rounded, and then rounded again in each addition: within its part, among the 64 sums and
-    // in the tree. The root halves that error, and the root and a division add their own.
+    // Each square is rounded, and each addition is rounded again: within a partial sum, among the 64 invocations' sums,
+    // and in the reduction. The square root halves the error of the sum. The root and a division add their own errors.
     let longest = tensors
         .iter()
         .map(|block| block.len().div_ceil(parts_of(block)));
     let additions = longest.max().unwrap_or(1) + parts.div_ceil(64) + 7;
     let error = (additions as f64 / 2.0 * ROUNDING + 5.0 * ULP) + 3.5 * ULP;
     for (tensor, values) in tensors.iter().zip(gradients) {
-        // A factor below the normal numbers may become 0.
+        // A factor that is subnormal may become 0.
         let lost = |&value: &f32| f64::from(value.abs()) * FLUSHED;
         let scaled = |&value: &f32| f64::from(value) * factor.min(1.0);
         let tolerance = |&value: &f32| {
@@ -101,7 +101,7 @@ fn gradients_whose_squares_overflow_are_clipped() {
     check(&[vec![2e19, -2e19]], 3e38);
 }
 
-/// `torch.nn.utils.clip_grad_norm_` and the reference do the same.
+/// The GPU, `torch.nn.utils.clip_grad_norm_` and the reference agree about such gradients.
 #[test]
 fn gradients_that_are_no_numbers_are_those_of_the_reference() {
     for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
@@ -147,7 +147,7 @@ fn the_reference_clips_millions_of_gradients_and_again_within() {
     f32::rule(&rule).prepare(&mut gradients);
     let squares = gradients[0].iter().map(|&g| f64::from(g).powi(2));
     let norm = squares.sum::<f64>().sqrt();
-    // Each gradient is scaled twice, and each scale and product is rounded.
+    // Each gradient is scaled twice, and each scale factor and each product is rounded.
     assert!(
         (norm / 0.5 - 1.0).abs() < 4.0 * ROUNDING + 1e-8 + 1e-6 / 0.5,
         "{norm}"

@@ -1,4 +1,5 @@
-//! The kernels of a convolution's three products, as data.
+//! The kernels of a convolution's three products: the output, and the gradients with respect to the input and the
+//! weights.
 
 use std::marker::PhantomData;
 
@@ -31,24 +32,24 @@ pub(super) struct Shape {
     padding_width: u32,
     dilation_height: u32,
     dilation_width: u32,
-    /// 1 if the forward pass includes a `Relu` after the layer.
+    /// 1 if the forward pass also applies the `Relu` after the layer, otherwise 0.
     pub(super) relu: u32,
-    /// 1 if the layer has a bias.
+    /// 1 if the layer has a bias, otherwise 0.
     pub(super) bias: u32,
-    /// Number of parts into which the weight gradient's sums over all positions are split.
+    /// Number of parts into which each sum of the gradients with respect to the weights and the bias is split.
     pub(super) parts: u32,
-    /// Positions per part.
+    /// Positions of the kernel, over all images of the minibatch, per part.
     pub(super) share: u32,
     /// First position within each part that this dispatch sums.
     begin: u32,
     /// One past the last position within each part that this dispatch sums.
     end: u32,
-    /// First workgroup of a dispatch.
+    /// Number of the dispatch's first workgroup.
     first: u32,
 }
 
 impl Shape {
-    /// The shape of a layer over so many rows of images.
+    /// Returns the sizes of a layer for a minibatch of `rows` images with the shape `input`.
     pub(super) fn new(
         layer: &Conv2d,
         input: &crate::shape::Shape,
@@ -79,7 +80,7 @@ impl Shape {
         })
     }
 
-    /// Values in one image: pixels of all channels.
+    /// Returns the number of values in one input image: pixels of all channels.
     pub(super) fn input(self) -> usize {
         [self.channels, self.height, self.width]
             .map(|extent| extent as usize)
@@ -87,17 +88,17 @@ impl Shape {
             .product()
     }
 
-    /// Elements of one row of the output.
+    /// Returns the number of elements in one row of the output.
     pub(super) fn output(self) -> usize {
         self.outputs as usize * self.places()
     }
 
-    /// Positions of the kernel on one image.
+    /// Returns the number of positions of the kernel on one image.
     fn places(self) -> usize {
         self.out_height as usize * self.out_width as usize
     }
 
-    /// Weights per output.
+    /// Returns the number of weights per output.
     pub(super) fn weights(self) -> usize {
         [self.channels, self.kernel_height, self.kernel_width]
             .map(|extent| extent as usize)
@@ -105,42 +106,42 @@ impl Shape {
             .product()
     }
 
-    /// Sums per output in the gradients with respect to the weights and the bias.
+    /// Returns the number of sums per output in the gradients with respect to the weights and the bias.
     pub(super) fn sums(self) -> usize {
         self.weights() + self.bias as usize
     }
 }
 
-/// An algorithm as data: its kernels, and the blocks that they compute.
+/// An algorithm: its kernels, and the sizes of the blocks that they compute.
 pub(super) struct Products {
     pub(super) forward: Kernel<Shape>,
-    /// `None` for kernels that only a network's first layer uses.
+    /// `None` if the algorithm is only for a network's first layer.
     pub(super) backward_input: Option<Kernel<Shape>>,
     backward_weight: Kernel<Shape>,
-    /// Positions and columns per workgroup of `forward` and `backward_input`.
+    /// Positions and channels of the product per workgroup of `forward` and `backward_input`.
     block: [usize; 2],
     /// Weights and outputs per block of `backward_weight`.
     weight_block: [usize; 2],
     weight_blocks_per_workgroup: u64,
-    /// Most parts of `backward_weight`.
+    /// Maximum number of parts of `backward_weight`.
     parts: usize,
-    /// [`Cost::iterations`] of sums over a kernel's height and width and this many channels.
+    /// Returns [`Cost::iterations`] of a sum over a kernel's height, its width and this many channels.
     iterations: fn([u64; 3]) -> u64,
-    /// [`Cost::iterations`] of sums over this many positions.
+    /// Returns [`Cost::iterations`] of a sum over this many positions.
     weight_iterations: fn(u64) -> u64,
 }
 
-/// Floats that all parts of a gradient take together, unless a single part takes more. They are 256 tiles of 64×32,
-/// about twice the multiprocessors of a large GPU, and 2 MiB.
+/// Maximum number of elements in all parts of a gradient together, unless a single part has more. These are 2 MiB, or
+/// 256 tiles of 64×32: about two tiles for each multiprocessor of a large GPU.
 const PARTS_ELEMENTS: usize = 1 << 19;
-/// Fewest positions for which another part is worth its addition.
+/// Minimum number of positions per part. With fewer, the split saves less time than the addition of the part takes.
 const LEAST_SHARE: usize = 32;
-/// Positions of a part per dispatch. This keeps the loops short enough for a software driver.
+/// Maximum number of positions of a part per dispatch. It keeps the loops short enough for a software driver.
 const SHARE_OF_DISPATCH: u32 = 1 << 14;
 
 impl Products {
-    /// Records a product whose sums run over the kernel and `depth` channels. The third tensor is the product: images
-    /// with `columns` channels.
+    /// Records a product whose sums run over the kernel and `depth` channels. The third tensor receives the product:
+    /// images with `columns` channels.
     pub(super) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -164,7 +165,8 @@ impl Products {
         recorder.dispatch_in_parts(kernel, part, tensors, workgroups, cost);
     }
 
-    /// Splits the weight gradient's sums into parts. The split depends on the layer and the number of rows alone.
+    /// Returns the sizes, with the weight gradient's sums split into parts. The split depends only on the layer and the
+    /// number of rows.
     pub(super) fn in_parts(&self, shape: Shape) -> Shape {
         let elements = shape.outputs as usize * shape.sums();
         let places = shape.rows as usize * shape.places();
@@ -177,8 +179,8 @@ impl Products {
         }
     }
 
-    /// Records the parts of the gradients with respect to the weights and the bias, from `x` and `dy`. Each part has
-    /// its own row of the third tensor.
+    /// Records the parts of the gradients with respect to the weights and the bias, from `x` and `dy`. Each part is
+    /// written to a row of the third tensor.
     pub(super) fn record_parts(
         &self,
         recorder: &mut Recorder<'_>,
@@ -212,7 +214,7 @@ impl Products {
     }
 }
 
-/// Shape of the tensor of all parts, (parts, sums).
+/// Returns the shape of the tensor of all parts: (parts, sums).
 pub(super) fn parts_shape(shape: Shape) -> [usize; 2] {
     [shape.parts as usize, shape.outputs as usize * shape.sums()]
 }

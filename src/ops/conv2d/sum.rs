@@ -19,10 +19,10 @@ struct Parts {
     weights: u32,
 }
 
-/// Sums per workgroup of [`SUM`].
+/// Number of sums that one workgroup of [`SUM`] computes.
 const SUMS_PER_WORKGROUP: u64 = 16;
 
-/// Records the addition of the parts into `dw` and, if there is one, `db`.
+/// Records the kernel that adds up the parts: it writes `dw` and, if the layer has a bias, `db`.
 pub(super) fn record(
     recorder: &mut Recorder<'_>,
     shape: Shape,

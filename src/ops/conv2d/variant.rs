@@ -9,7 +9,7 @@ use crate::ops::{Backward, Forward};
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// How the three products of a convolution are computed. Every variant passes the same parity tests.
+/// How the three products of a convolution are computed. Every variant passes the same tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// `shaders/conv2d_tiles.wgsl` and `conv2d_tiles_weight.wgsl`: tiles of 64×32 in workgroup memory.
@@ -26,14 +26,14 @@ impl Variant {
     /// The variants for an `x` of floats.
     pub const OF_FLOATS: [Self; 3] = [Self::Tiles, Self::Registers, Self::Vectors];
 
-    /// Chooses how to compute the products of a layer whose input is `x`.
+    /// Returns the variant for a layer whose input is `x`.
     ///
     /// | adapter | `x` | variant | because |
     /// |---|---|---|---|
-    /// | hardware | floats | `Tiles` | measured on an H200: 7.5 TFLOP/s forward and 5.1 by the weights in the book's first layer, of which `dw` is 512 parts, so that its 30×25 weights are as many workgroups instead of one |
-    /// | lavapipe | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads bring 256 products |
-    /// | lavapipe | bytes | `Bytes` | the same, without a minibatch of floats |
-    /// | SwiftShader | floats | `Vectors` | measured: the book's first layer in 68 and 63 ms, where `Registers` take 361 and 307; over bytes it took 97 and 97 |
+    /// | hardware | floats | `Tiles` | measured on an H200 for 30 kernels of 5×5 on 28×28 pixels: 7.5 TFLOP/s for the output and 5.1 for the gradient with respect to the weights, which is split into 512 parts, so that 512 workgroups compute its 30×25 elements instead of one |
+    /// | lavapipe | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads serve 256 products |
+    /// | lavapipe | bytes | `Bytes` | like `Registers`, and the minibatch need not be converted to floats |
+    /// | SwiftShader | floats | `Vectors` | measured for the same layer: 68 and 63 ms, where `Registers` takes 361 and 307 ms; over packed bytes it took 97 and 97 ms |
     ///
     /// # Panics
     /// If `x` holds bytes and the device has no kernel for them. This is a bug in the caller, which must ask
@@ -52,7 +52,8 @@ impl Variant {
         }
     }
 
-    /// The device's variant for an `x` of bytes. Hardware and SwiftShader have none.
+    /// Returns the device's variant for an `x` of packed bytes, or `None` if it has none, like hardware and
+    /// SwiftShader.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         (gpu.software_driver() == Some(SoftwareDriver::Lavapipe)).then_some(Self::Bytes)
     }
@@ -69,8 +70,8 @@ impl Variant {
     /// Records `y`, the convolution of `x`.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if there is no room for the
-    /// zeros that replace a missing bias.
+    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if the GPU has no memory for
+    /// the zeros that replace a missing bias.
     ///
     /// # Panics
     /// If the tensors do not fit the layer, which is a bug in the caller.
@@ -86,10 +87,11 @@ impl Variant {
     /// Records `max(y, 0)`: a layer followed by a `Relu`.
     ///
     /// # Errors
-    /// The same as those of [`forward`](Self::forward).
+    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if the GPU has no memory for
+    /// the zeros that replace a missing bias.
     ///
     /// # Panics
-    /// The same as [`forward`](Self::forward).
+    /// If the tensors do not fit the layer, which is a bug in the caller.
     pub fn forward_relu(
         self,
         recorder: &mut Recorder<'_>,
@@ -126,7 +128,8 @@ impl Variant {
     /// Records the gradients with respect to the weights and the bias, and with respect to `x` if it is needed.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if there is no room for the parts of the gradient with respect to the weights.
+    /// [`Error::Setting`] if the layer does not accept such images, [`Error::OutOfMemory`] if the GPU has no memory for
+    /// the parts of the gradient with respect to the weights.
     ///
     /// # Panics
     /// If the tensors do not fit the layer, which is a bug in the caller.
@@ -167,7 +170,7 @@ impl Variant {
     }
 }
 
-/// The sizes of a layer over images. Checks `x`, `w` and `y` against them.
+/// Returns the sizes of a layer for the images in `x`. Checks that the tensors have these sizes.
 fn checked(
     layer: &Conv2d,
     input: &crate::shape::Shape,

@@ -17,7 +17,7 @@ fn dataset(examples: usize, width: usize) -> Dataset {
     Dataset::new("random bytes", width, features, labels).unwrap()
 }
 
-/// Number of indices before the gathered ones.
+/// Number of indices before those that are gathered.
 const FIRST: usize = 3;
 
 fn behind_others(indices: &[u32]) -> Vec<u32> {
@@ -31,7 +31,7 @@ fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
     );
     let dataset = dataset(examples, width);
     let bench = Bench::new(gpu);
-    // The words that `upload` packs, between guard bands.
+    // Copies the words that `upload` packed into tensors between guard bands.
     let uploaded = Resident::upload(gpu, &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
         bench.input_u32(label, tensor.dims(), &bench.read_u32(tensor))
@@ -99,7 +99,7 @@ fn rows_of_every_width_and_number_are_those_asked_for() {
             let mut indices: Vec<u32> = (0..rows)
                 .map(|_| u32::try_from(numbers.below(37)).unwrap())
                 .collect();
-            // The last example is included: nothing follows its padding.
+            // The indices include the last example, whose padding is the end of the tensor.
             indices[rows - 1] = 36;
             check(gpu(), 37, width, &indices);
         }
@@ -112,7 +112,7 @@ fn one_example_may_be_asked_for_again_and_again() {
     check(gpu(), 5, 784, &[4, 4, 0, 4]);
 }
 
-/// Seven workgroups of one row each.
+/// The dispatch needs seven workgroups of one row each.
 #[test]
 fn rows_are_folded_where_a_device_takes_few_workgroups() {
     check(folding_gpu(), 5, 7, &[0, 4, 1, 3, 2, 4, 0]);
@@ -198,13 +198,13 @@ fn rows_of_floats_are_copied_bit_by_bit() {
     }
 }
 
-/// Seven workgroups of one row each.
+/// The dispatch needs seven workgroups of one row each.
 #[test]
 fn rows_of_floats_are_folded_into_two_dimensions() {
     check_floats(folding_gpu(), 5, [2, 3], &[0, 4, 1, 3, 2, 4, 0]);
 }
 
-/// Seven workgroups of 64 labels each.
+/// The dispatch needs seven workgroups of 64 labels each.
 #[test]
 fn classes_are_folded_into_two_dimensions() {
     const ROWS: usize = 6 * 64 + 1;
@@ -225,7 +225,7 @@ fn classes_are_folded_into_two_dimensions() {
     assert_eq!(bench.read_u32(&found), expected);
 }
 
-/// Each upload takes several pieces: rows that fill words, rows that do not, classes, and values.
+/// Each upload takes several writes: of rows that fill whole words, of rows that do not, of classes, and of values.
 #[test]
 fn what_is_uploaded_in_pieces_is_all_there() {
     const ROWS: usize = 2_200_000;

@@ -1,4 +1,4 @@
-//! The kernels of a multiresolution hash grid, as data, and the recording of its passes.
+//! The kernels of a multiresolution hash grid, and the code that records its passes.
 
 use std::marker::PhantomData;
 
@@ -15,18 +15,19 @@ use crate::tensor::Tensor;
 
 /// Invocations per workgroup.
 const INVOCATIONS: usize = 256;
-/// Most workgroups that search for the largest gradient. Each invocation of a later workgroup reads the result of one
-/// of them.
+/// Maximum number of workgroups that search for the largest gradient. In a later kernel, each invocation of a workgroup
+/// reads the result of one of them.
 const MOST_SLOTS: usize = 256;
-/// Numbers per invocation in that search, unless that needs more than `MOST_SLOTS` workgroups.
+/// Elements per invocation in that search, unless it would then need more than [`MOST_SLOTS`] workgroups.
 const ROUNDS: usize = 16;
-/// Words of workgroup memory for the sums of a level: two words per number.
+/// 32-bit words of workgroup memory for the sums of a level: two words per element.
 const SUMS: usize = 4080;
 /// Rows per workgroup of `SCATTER_SMALL`.
 const ROWS_OF_SMALL: usize = 2048;
-/// Fewest rows for `SCATTER_SMALL`: with fewer, a workgroup has less to add than the level has numbers.
+/// Minimum number of rows for `SCATTER_SMALL`. With fewer, a workgroup has fewer contributions than the level has
+/// elements.
 const LEAST_ROWS_OF_SMALL: usize = 1024;
-/// Numbers per invocation of `FINISH`, which converts sums to floats.
+/// Elements per invocation of `FINISH`, which converts sums to floats.
 const FINISHED: usize = 4;
 /// Integer operations per contribution, approximately.
 const CONTRIBUTION: usize = 20;
@@ -137,20 +138,22 @@ const FINISH: Kernel<Shape> = Kernel {
     ..MEASURE
 };
 
-/// The sums of a backward pass. No other pass reads them.
+/// The temporary tensors of a backward pass.
 struct Sums {
-    /// Bits of the largest gradient of each level: in `found` per searching workgroup, in `largest` over all.
+    /// Bit pattern of the largest absolute gradient of each level: per searching workgroup in `found`, over all
+    /// workgroups in `largest`.
     found: Tensor,
     largest: Tensor,
     low: Tensor,
     high: Tensor,
 }
 
-/// The passes over `rows` rows.
+/// Records the passes over `rows` rows.
 pub(super) struct Pass<'a> {
     levels: &'a Levels,
     rows: usize,
-    /// Number of leading levels whose sums fit a workgroup's memory, or 0 if there are too few rows.
+    /// Number of levels, from the coarsest on, whose sums fit in workgroup memory; 0 if there are too few rows for
+    /// `SCATTER_SMALL`.
     small: usize,
     slots: usize,
 }
@@ -244,7 +247,7 @@ impl<'a> Pass<'a> {
         self.record(recorder, BACKWARD_INPUT, &tensors, workgroups, cost);
     }
 
-    /// Allocates the sums.
+    /// Allocates the temporary tensors of a backward pass.
     fn sums(&self, recorder: &Recorder<'_>) -> Result<Sums, Error> {
         let tensor = |label: &str, shape: [usize; 2]| {
             let label = format!("{label} of a hash grid");
@@ -293,8 +296,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Records the addition of all rows' contributions. Levels whose sums fit a workgroup's memory have their own
-    /// kernel.
+    /// Records the kernels that add all rows' contributions to the sums. Levels whose sums fit in workgroup memory have
+    /// a kernel of their own.
     fn scatter(&self, recorder: &mut Recorder<'_>, tensors: &[&Tensor]) {
         let corners = self.levels.corners();
         let features = self.levels.features;

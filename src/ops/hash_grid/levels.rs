@@ -1,13 +1,14 @@
-//! The levels of a grid, and the units in which their gradients are counted.
+//! The levels of a hash grid, and the integer units of their gradients.
 
 use super::HashGrid;
 use crate::error::Error;
 
-/// Most levels: a kernel's block has room for this many.
+/// Maximum number of levels: the kernels' settings have an array of this length.
 pub(super) const MOST_LEVELS: usize = 32;
-/// Most cells along an axis: positions in units of 2⁻³¹ of a cell are products of 16-bit words.
+/// Maximum number of cells along an axis. It must fit in 16 bits, because the kernels compute positions, in units of
+/// 2⁻³¹ of a cell, as products of 16-bit words.
 const MOST_CELLS: usize = (1 << 16) - 1;
-/// Most numbers in a table: a number's index, and twice the index, fit a word.
+/// Maximum number of elements in a table. An element's index, and twice this index, must fit in 32 bits.
 const MOST_NUMBERS: usize = 1 << 30;
 
 /// One resolution of a grid.
@@ -17,9 +18,9 @@ pub(crate) struct Level {
     pub(crate) first: usize,
     /// Cells along an axis.
     pub(crate) cells: usize,
-    /// Entries of the level.
+    /// Number of the level's entries.
     pub(crate) entries: usize,
-    /// Whether corners share entries by a hash.
+    /// Whether a hash of a corner's coordinates selects its entry, so that several corners share an entry.
     pub(crate) is_hashed: bool,
 }
 
@@ -33,12 +34,14 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
+    /// Computes the levels of a grid for positions with this number of coordinates.
+    ///
     /// # Errors
-    /// [`Error::Setting`] if a level has more cells, or the table more numbers, than the kernels' words can hold.
+    /// [`Error::Setting`] if a level has more cells, or the table has more elements, than the kernels' words can hold.
     pub(super) fn new(grid: &HashGrid, dimensions: usize) -> Result<Self, Error> {
         let mut of = Vec::new();
         let mut first = 0usize;
-        // Repeated multiplication, because a power of floats differs between platforms.
+        // Repeated multiplication, because the result of a floating-point power differs between platforms.
         let mut resolution = grid.base_resolution as f64;
         for level in 0..grid.levels {
             if resolution >= (MOST_CELLS + 1) as f64 {
@@ -89,39 +92,39 @@ impl Levels {
         })
     }
 
-    /// Entries of all levels.
+    /// Returns the number of entries of all levels.
     pub(crate) fn entries(&self) -> usize {
         self.of.iter().map(|level| level.entries).sum()
     }
 
-    /// Corners of a cell.
+    /// Returns the number of corners of a cell.
     pub(crate) fn corners(&self) -> usize {
         1 << self.dimensions
     }
 
-    /// Features per row.
+    /// Returns the number of output features per row.
     pub(crate) fn columns(&self) -> usize {
         self.of.len() * self.features
     }
 
-    /// Operations per row in the forward pass: computing the weight of each corner, and multiplying with it.
+    /// Returns the operations per row in the forward pass: computing the weight of each corner, and multiplying by it.
     pub(super) fn flops(&self) -> u64 {
         (self.of.len() * self.corners() * (self.dimensions + 2 * self.features)) as u64
     }
 
-    /// Numbers of the table.
+    /// Returns the number of elements in the table.
     pub(crate) fn numbers(&self) -> usize {
         self.entries() * self.features
     }
 }
 
-/// Most bits of a contribution to a gradient. Products with it are computed in halves of 16 bits.
+/// Maximum number of bits in one contribution to a gradient. The kernels multiply contributions in halves of 16 bits.
 const BITS: i32 = 30;
 
-/// The exponent of a level's unit. `largest` holds the bits of the level's largest gradient, without its sign. The unit
-/// and its reciprocal are normal numbers.
+/// Returns the exponent of a level's unit: the unit is 2 to this power. `largest` is the bit pattern of the largest
+/// absolute gradient of the level. The unit and its reciprocal are not subnormal.
 pub(crate) fn unit(largest: u32) -> i32 {
-    // The exponent's eight bits.
+    // The eight bits of the exponent.
     let exponent = (largest >> 23).cast_signed();
     (exponent - 126 - BITS).max(-126)
 }
@@ -151,7 +154,7 @@ mod tests {
             level(2241, 120, 1024, true),
         ];
         assert_eq!(levels.of, expected);
-        // 32² is 1,024.
+        // 32² = 1,024: the level's corners exactly fill the table.
         let exact = HashGrid::new()
             .levels(1)
             .table_size(1 << 10)

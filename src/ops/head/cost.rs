@@ -1,4 +1,4 @@
-//! Number of workgroups and cost of a head's dispatches, by counting.
+//! The numbers of workgroups of a fused head's dispatches, and their costs: operations, loop iterations and bytes.
 
 use super::kernels::Form;
 use super::{Head, HeadLayer, HeadPass};
@@ -7,24 +7,25 @@ use crate::gpu::{Gpu, SoftwareDriver};
 use crate::plan::{Cost, SOFTWARE_ITERATIONS};
 use crate::tensor::Tensor;
 
-/// Most workgroups: 8 for each of 128 multiprocessors.
+/// Maximum number of workgroups: 8 for each of 128 multiprocessors.
 const MOST_WORKGROUPS: usize = 1024;
-/// Most elements in all slots together. Moving them should take less time than the rows.
+/// Maximum number of elements in all slots together: moving them should take less time than computing the rows.
 const MOST_SLOTS: usize = 8 << 20;
-/// Most workgroups if each runs on one thread: enough for the cores of a server, and few enough slots to add up.
+/// Maximum number of workgroups on a driver that runs each on one CPU thread, unless its iteration limit requires more:
+/// enough for the cores of a server, and few enough slots to add up.
 const MOST_THREADS: usize = 32;
 
-/// Widest layer, by inputs or outputs, with which a fused head is considered faster on a GPU.
+/// Maximum width (inputs or outputs) of the layers of a head that is expected to be faster when it is fused, on a GPU.
 const MOST_FAST_WIDTH: usize = 64;
 
 impl Head {
-    /// Workgroups for so many rows. The number depends on sizes alone, so that sums have the same order on every device
-    /// with the same form.
+    /// Returns the number of workgroups for this number of rows. It depends only on sizes, so that all devices with the
+    /// same [`Form`] add the terms of a sum in the same order.
     pub(super) fn workgroups(&self, rows: usize) -> usize {
         let blocks = rows.div_ceil(self.block).max(1);
         let most = match self.form {
             Form::Tiles => (MOST_SLOTS / self.slot().max(1)).clamp(1, MOST_WORKGROUPS),
-            // At least as many as keep the longest invocation's loops within half of the driver's iteration limit.
+            // At least enough workgroups that an invocation's loops stay within half of the driver's iteration limit.
             Form::Registers => {
                 let of_block = self.iterations_of_block();
                 let available = (SOFTWARE_ITERATIONS / 2 / of_block.max(1)).max(1);
@@ -33,18 +34,18 @@ impl Head {
             }
         };
         let most = blocks.min(most);
-        // The fewest workgroups that need the same number of rounds.
+        // The smallest number of workgroups for the same number of blocks per workgroup.
         blocks.div_ceil(blocks.div_ceil(most))
     }
 
-    /// Checks whether the head is considered faster in one dispatch.
+    /// Checks whether the head is expected to be faster when it is fused.
     ///
     /// | adapter | widest layer | fused | because |
     /// |---|---|---|---|
-    /// | hardware | any, of one layer | no | it would be as many dispatches in evaluation, and two fewer in a step |
-    /// | hardware | 64 | yes | by counting: of 2→64→64→3 with batch 4,096 a step moves 6 MB in 7 dispatches, layer by layer 15 MB in 14; no GPU has measured it |
-    /// | hardware | 128 | no | estimated: a block has fewer rows, so that a weight that is read is used less often than in a product's tile |
-    /// | lavapipe | any | no | measured: 2→64→64→3 with batch 4,096 takes 34 ms fused, 21 ms layer by layer, whose kernels have no barriers (`cargo bench --bench training -- head`) |
+    /// | hardware | any, of one layer | no | fusion saves no dispatch in an evaluation, and two in a training step |
+    /// | hardware | 64 | yes | estimated: for 2→64→64→3 with a minibatch of 4,096 rows, a training step moves 6 MB in 7 dispatches, instead of 15 MB in 14 layer by layer; not measured on a GPU |
+    /// | hardware | 128 | no | estimated: a block has fewer rows, so a weight that was read is used less often than in a tile of a separate product |
+    /// | lavapipe | any | no | measured: 2→64→64→3 with a minibatch of 4,096 rows takes 34 ms fused and 21 ms layer by layer, where no kernel has barriers (`cargo bench --bench training -- head`) |
     /// | SwiftShader | any | no | not measured |
     pub(crate) fn check_faster(&self, gpu: &Gpu) -> Result<(), Unfused> {
         let slower = |because| Err(Unfused::SlowerHead { because });
@@ -59,11 +60,11 @@ impl Head {
         }
     }
 
-    /// Loop iterations of one invocation for a block of rows, counting loops of constant length as unrolled.
+    /// Returns the loop iterations of one invocation per block of rows. Loops of constant length count as unrolled.
     fn iterations_of_block(&self) -> u64 {
         let kernels = self.form.kernels();
         let invocations = kernels.forward.invocations() as usize;
-        // Includes the test that ends each loop.
+        // Includes the final test of each loop.
         let sums = |tiles: usize, terms: usize| tiles.div_ceil(invocations) * (terms + 2) + 1;
         let of_layer = |layer: &HeadLayer| {
             let [rows, columns] = kernels.tile;
@@ -72,7 +73,7 @@ impl Head {
             let backward = sums(down * layer.inputs.div_ceil(columns), layer.outputs);
             let [inputs, outputs] = kernels.weight_tile;
             let tiles = layer.inputs.div_ceil(inputs) * layer.outputs.div_ceil(outputs);
-            // An activation that is not part of a product, and its derivative.
+            // The loops over an activation and its derivative. A `Relu` is part of the product and needs none.
             let behind = match layer.activation.kind {
                 0 | 1 => 0,
                 _ => 2 * ((self.block * layer.outputs).div_ceil(invocations) + 1),
@@ -80,7 +81,7 @@ impl Head {
             forward + backward + sums(tiles, self.block) + behind + 4
         };
         let layers: usize = self.layers.iter().map(of_layer).sum();
-        // Reading the inputs, and writing the outputs.
+        // The loops that read the inputs and write the outputs.
         let row = self.inputs().max(self.outputs());
         let rows = 2 * ((self.block * row).div_ceil(invocations) + 1);
         let losses = self.block.div_ceil(invocations) * (3 * self.outputs() + 4) + 1;
@@ -92,7 +93,7 @@ impl Head {
         blocks as u64 * (self.iterations_of_block() + 1) + 1
     }
 
-    /// Checks that a software driver lets the loops over so many rows run to their end.
+    /// Checks that the loops over this number of rows stay within a software driver's iteration limit.
     pub(crate) fn check_iterations(&self, gpu: &Gpu, rows: usize) -> Result<(), Unfused> {
         let of_sum = self.cost_of_sum(rows).iterations;
         let needed = self.iterations(rows).max(of_sum);
@@ -104,7 +105,7 @@ impl Head {
         }
     }
 
-    /// Multiplications and additions of one product with each weight.
+    /// Returns the multiplications and additions of one matrix product per layer.
     fn product(&self, rows: usize) -> u64 {
         let weights = self.layers.iter().map(|layer| layer.inputs * layer.outputs);
         2 * rows as u64 * weights.sum::<usize>() as u64

@@ -1,4 +1,4 @@
-//! The kernels of a head as contracts, and the differences between their forms.
+//! The kernels of a fused head, in two families: for GPUs and for lavapipe.
 
 use std::marker::PhantomData;
 
@@ -10,19 +10,19 @@ use crate::fields;
 use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{self, Binding, Contract, Kernel, Trust};
 
-/// The family of shaders that computes a head.
+/// A family of shaders that computes a fused head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// `shaders/head_tiles.wgsl`: values in workgroup memory.
+    /// `shaders/head_tiles.wgsl`: a block's values are in workgroup memory.
     Tiles,
-    /// `shaders/head_registers.wgsl`: values in storage, large tiles in registers, for lavapipe.
+    /// `shaders/head_registers.wgsl`, for lavapipe: a block's values are in a storage buffer, large tiles in registers.
     Registers,
 }
 
-/// The offset of a bias where there is none.
+/// The shaders' offset of a bias that does not exist.
 pub(super) const NO_BIAS: u32 = u32::MAX;
 
-/// A layer as the shaders see it.
+/// A layer's settings, in the layout that the shaders read.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct LayerBlock {
@@ -55,21 +55,21 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Sets the first workgroup of the dispatch.
+    /// Sets the number of the dispatch's first workgroup.
     pub(super) fn from(mut self, first: u32) -> Self {
         self.first = first;
         self
     }
 }
 
-/// The kernels of a form, and the tile sizes that its shader states.
+/// The kernels of a family of shaders, and the tile sizes that its shader uses.
 pub(super) struct Kernels {
     pub(super) train_values: &'static Kernel<Block>,
     pub(super) train_classes: &'static Kernel<Block>,
     pub(super) forward: &'static Kernel<Block>,
-    /// Rows and columns per tile of a product with the rows.
+    /// `[rows, columns]` of a tile of a layer's output, or of the gradient with respect to its input.
     pub(super) tile: [usize; 2],
-    /// Inputs and outputs per tile of a gradient with respect to weights.
+    /// `[inputs, outputs]` of a tile of the gradient with respect to a layer's weights.
     pub(super) weight_tile: [usize; 2],
 }
 
@@ -132,8 +132,8 @@ static TILES: Kernels = Kernels {
     weight_tile: [4, 4],
 };
 
-/// The settings are in a storage buffer. So are those of every kernel for lavapipe whose loops end at a number from
-/// them.
+/// The settings are in a storage buffer. This is so for every lavapipe kernel whose settings determine the length of a
+/// loop.
 const REGISTERS_VALUES: Kernel<Block> = Kernel {
     shader: "head_registers",
     source: concat!(
@@ -192,7 +192,7 @@ static REGISTERS: Kernels = Kernels {
     weight_tile: [8, 8],
 };
 
-/// Elements of a slot per workgroup of [`SUM`].
+/// Number of elements of a slot that one workgroup of [`SUM`] sums over all slots.
 pub(super) const COLUMNS_OF_SUM: usize = 32;
 pub(super) static SUM: Kernel<Block> = Kernel {
     shader: "head_sum",
@@ -205,11 +205,12 @@ pub(super) static SUM: Kernel<Block> = Kernel {
     ..TILES_VALUES
 };
 
-/// Values of a block of rows in workgroup memory: `ROOM` in `shaders/head_tiles.wgsl`.
+/// Capacity of workgroup memory for the values of a block of rows: `ROOM` in `shaders/head_tiles.wgsl`.
 const ROOM: usize = 4096;
-/// Most rows per block: with 64 outputs, they are as many tiles as a workgroup has invocations.
+/// Maximum number of rows per block. With 64 outputs, such a block has one tile for each invocation of a workgroup.
 const MOST_ROWS: usize = 32;
-/// Rows per block in storage: four tiles of 10 rows, so that 64 outputs make four tiles for each of eight invocations.
+/// Rows per block if its values are in a storage buffer: four tiles of 10 rows. With 64 outputs, each of the eight
+/// invocations then has four tiles.
 const ROWS_IN_STORAGE: usize = 40;
 
 impl Form {
@@ -220,8 +221,8 @@ impl Form {
         }
     }
 
-    /// Rows per block for rows with this many values: as many whole tiles as there is room for, or `None` if there is
-    /// no room for one.
+    /// Returns the number of rows per block, for rows with `pitch` values: as many whole tiles as fit, or `None` if not
+    /// even one fits.
     pub(super) fn block(self, pitch: usize) -> Option<usize> {
         match self {
             Self::Registers => Some(ROWS_IN_STORAGE),
@@ -233,7 +234,7 @@ impl Form {
         }
     }
 
-    /// Most values per row.
+    /// Returns the maximum number of values per row.
     pub(super) fn most_columns(self) -> usize {
         ROOM / self.kernels().tile[0]
     }

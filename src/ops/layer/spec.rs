@@ -1,9 +1,9 @@
-//! What a layer declares about itself.
+//! The properties that a layer declares: shapes, parameters, state and saved tensors.
 
 use crate::init::Init;
 use crate::shape::{Shape, TensorShape};
 
-/// A parameter of a layer, or a value of its state: name, shape, and initial values.
+/// A parameter of a layer, or a tensor of its state: its name, shape and initial values.
 ///
 /// ```
 /// use wgrad::Init;
@@ -18,12 +18,12 @@ use crate::shape::{Shape, TensorShape};
 pub struct ParameterSpec {
     /// Name within the layer, for example `weight`.
     pub name: &'static str,
-    /// Shape. Kernels see the first of several extents as rows: see [`TensorShape::of_parameter`].
+    /// Shape. If it has several dimensions, kernels see the first one as the rows: see [`TensorShape::of_parameter`].
     pub shape: Shape,
     /// Initial values.
     pub init: Init,
-    /// Fan-in and fan-out: the number of inputs that an output sums, and the number of outputs that an input
-    /// contributes to. [`Init`] scales by them.
+    /// Fan-in and fan-out: the number of inputs that each output sums, and the number of outputs to which each input
+    /// contributes. [`Init`] scales the initial values by them.
     pub fans: [usize; 2],
     /// How the parameter is stored in a [checkpoint](crate::checkpoint).
     pub layout: Layout,
@@ -32,17 +32,17 @@ pub struct ParameterSpec {
 }
 
 impl ParameterSpec {
-    /// A parameter that is stored in files as it is, and to which weight decay applies. The fans follow from the shape:
-    /// a vector's are its length, twice; a matrix's are its extents, (inputs, outputs). A shape with more extents is
-    /// taken for a convolution kernel, (outputs, channels, covered extents): its fans are channels and outputs, each
-    /// times the number of positions that the kernel covers.
+    /// Creates a parameter that is stored in files in its own shape, and to which weight decay applies. The shape
+    /// determines the fan-in and the fan-out. For a vector, both are its length. A matrix is (fan-in, fan-out). A shape
+    /// with more dimensions is that of a convolution kernel, (outputs, channels, extents of the kernel): the fan-in is
+    /// the channels and the fan-out is the outputs, each times the number of positions that the kernel covers.
     #[must_use]
     pub fn new(name: &'static str, shape: impl Into<Shape>, init: Init) -> Self {
         let shape = shape.into();
         let fans = match *shape.extents() {
             [only] => [only, only],
             [inputs, outputs] => [inputs, outputs],
-            // PyTorch's layout of a convolution kernel: outputs, channels, covered extents.
+            // PyTorch's layout of a convolution kernel: outputs, channels, extents of the kernel.
             [outputs, channels, ref covered @ ..] => {
                 let covered = covered
                     .iter()
@@ -68,7 +68,7 @@ impl ParameterSpec {
         self
     }
 
-    /// Stores the parameter transposed in files. Such a parameter must have two extents.
+    /// Declares that files store the parameter transposed. It must be a matrix.
     #[must_use]
     pub fn transposed(mut self) -> Self {
         self.layout = Layout::Transposed;
@@ -82,7 +82,7 @@ impl ParameterSpec {
         self
     }
 
-    /// Its shape as the shape of a tensor.
+    /// Returns the parameter's shape as the shape of a tensor.
     #[must_use]
     pub fn tensor_shape(&self) -> TensorShape {
         TensorShape::of_parameter(&self.shape)
@@ -93,26 +93,26 @@ impl ParameterSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
-    /// In the parameter's own shape.
+    /// In its own shape.
     AsIs,
-    /// With its two extents exchanged, like the weight of PyTorch's `torch.nn.Linear`.
+    /// Transposed, with rows and columns exchanged, like the weight of PyTorch's `torch.nn.Linear`.
     Transposed,
 }
 
-/// A tensor that a layer keeps from its forward pass for its backward pass.
+/// A tensor that a layer's forward pass saves for its backward pass.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct KeptSpec {
     /// Name within the layer, for example `mean`.
     pub name: &'static str,
-    /// Shape, per row or for the whole minibatch.
+    /// Shape of the value: of each row's value, or of the one value for the whole minibatch.
     pub shape: Shape,
-    /// Whether there is one value of this shape per row.
+    /// Whether the tensor has one value of this shape per row.
     pub is_per_row: bool,
 }
 
 impl KeptSpec {
-    /// One value per row of the minibatch: a tensor of (rows, shape).
+    /// Creates a tensor with one value per row of the minibatch: (rows, shape).
     #[must_use]
     pub fn per_row(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl KeptSpec {
         }
     }
 
-    /// One value for the whole minibatch: a tensor of (1, shape).
+    /// Creates a tensor with one value for the whole minibatch: (1, shape).
     #[must_use]
     pub fn per_batch(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl KeptSpec {
         }
     }
 
-    /// Its tensor's shape in a minibatch of so many rows.
+    /// Returns the tensor's shape for a minibatch of this number of rows.
     #[must_use]
     pub fn tensor_shape(&self, rows: usize) -> TensorShape {
         let rows = if self.is_per_row { rows } else { 1 };
@@ -139,21 +139,21 @@ impl KeptSpec {
     }
 }
 
-/// What a layer does to the magnitude of its inputs. [`Init::Auto`](crate::Init::Auto) chooses the initial weights of
-/// the layer before it accordingly.
+/// How a layer changes the magnitude of its inputs. [`Init::Auto`](crate::Init::Auto) uses this to choose the initial
+/// weights of the layer before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
-    /// None of the other responses.
+    /// Any change that the other variants do not describe.
     Any,
     /// About half of its inputs become 0, or nearly 0, as with [`Relu`](crate::ops::Relu).
     Rectifies,
-    /// Passes its inputs on in another order or form, like [`Dropout`](crate::ops::Dropout). The response of the next
-    /// layer counts.
+    /// Passes its inputs on in another order or form, like [`Dropout`](crate::ops::Dropout). `Init::Auto` then uses the
+    /// response of the next layer.
     PassesOn,
 }
 
-/// Everything that a layer declares about itself, for one shape of its input.
+/// The properties that a layer declares, for one input shape.
 ///
 /// ```
 /// use wgrad::Init;
@@ -169,24 +169,25 @@ pub enum Response {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LayerSpec {
-    /// Shape of the output of one row.
+    /// Shape of one row of the output.
     pub output: Shape,
-    /// Parameters: trained, clipped and saved.
+    /// Parameters: an optimizer trains them, and files store them.
     pub parameters: Vec<ParameterSpec>,
-    /// State: saved, but never given to an optimizer, for example a running mean.
+    /// State, for example running means: files store it, but no optimizer changes it.
     pub state: Vec<ParameterSpec>,
-    /// What the forward pass keeps for the backward pass.
+    /// Tensors that the forward pass saves for the backward pass.
     pub kept: Vec<KeptSpec>,
     /// Floating-point operations of the forward pass of one row.
     pub flops: u64,
-    /// What the layer does to the magnitude of its inputs.
+    /// How the layer changes the magnitude of its inputs.
     pub response: Response,
-    /// If the input consists of indices: the number that all of them are below.
+    /// Number of valid indices, if the input consists of indices: each index is below this number.
     pub indices_below: Option<usize>,
 }
 
 impl LayerSpec {
-    /// A layer with this output and nothing else, with one operation per element of the output.
+    /// Creates the spec of a layer with this output shape, no parameters, no state, no saved tensors, and one operation
+    /// per element of the output.
     #[must_use]
     pub fn new(output: impl Into<Shape>) -> Self {
         let output = output.into();
@@ -208,36 +209,37 @@ impl LayerSpec {
         self
     }
 
-    /// Adds a value of the state.
+    /// Adds a tensor of the state.
     #[must_use]
     pub fn state(mut self, state: ParameterSpec) -> Self {
         self.state.push(state);
         self
     }
 
-    /// Adds a value that is kept for the backward pass.
+    /// Adds a tensor that the forward pass saves for the backward pass.
     #[must_use]
     pub fn kept(mut self, kept: KeptSpec) -> Self {
         self.kept.push(kept);
         self
     }
 
-    /// Sets the number of operations in the forward pass of one row.
+    /// Sets the number of floating-point operations in the forward pass of one row.
     #[must_use]
     pub fn flops(mut self, flops: u64) -> Self {
         self.flops = flops;
         self
     }
 
-    /// Accepts only integers from 0 to `count − 1`, as `f32`: indices, which have no gradient. A network lets such a
-    /// layer read only inputs of the network, and rejects rows from the host that contain anything else there.
+    /// Declares that the input consists of indices: integers from 0 to `count − 1`, stored as `f32`. Indices have no
+    /// gradient, so a network lets such a layer read only inputs of the network. It rejects rows from the host that
+    /// contain any other value in these inputs.
     #[must_use]
     pub fn indices_below(mut self, count: usize) -> Self {
         self.indices_below = Some(count);
         self
     }
 
-    /// Sets the response.
+    /// Sets how the layer changes the magnitude of its inputs.
     #[must_use]
     pub fn response(mut self, response: Response) -> Self {
         self.response = response;

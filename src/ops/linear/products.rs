@@ -1,4 +1,5 @@
-//! The kernels of a linear layer's three products, as data.
+//! The kernels of a linear layer's three products: the output, and the gradients with respect to the input and the
+//! weights.
 
 use std::marker::PhantomData;
 
@@ -16,14 +17,15 @@ pub(super) struct Shape {
     pub(super) rows: u32,
     pub(super) inputs: u32,
     pub(super) outputs: u32,
-    /// 1 if the forward pass includes a `Relu` after the layer.
+    /// 1 if the forward pass also applies the `Relu` after the layer, otherwise 0.
     pub(super) relu: u32,
-    /// First workgroup of a dispatch.
+    /// Number of the dispatch's first workgroup.
     pub(super) first: u32,
 }
 
 impl Shape {
-    /// The shape for a minibatch `x` and weights `w`. Checks the shapes of `x` and `y` against `w`.
+    /// Returns the sizes of a layer with the input `x`, the weights `w` and the output `y`. Checks that `x` and `y` fit
+    /// `w`.
     pub(super) fn new(x: &Tensor, w: &Tensor, y: &Tensor) -> Self {
         let [inputs, outputs] = w.dims();
         let columns = match x.element() {
@@ -45,25 +47,26 @@ impl Shape {
         Self::new(pass.x, &pass.parameters[0], pass.dy)
     }
 
-    /// Multiplications and additions of each of the three products.
+    /// Returns the multiplications and additions of one product. All three products have the same number.
     fn flops(self) -> u64 {
         2 * u64::from(self.rows) * u64::from(self.inputs) * u64::from(self.outputs)
     }
 }
 
-/// An algorithm as data: its kernels, and the block of outputs that a workgroup or invocation computes.
+/// An algorithm: its kernels, and its block sizes. A block is the part of a product that one workgroup or invocation
+/// computes.
 pub(super) struct Products {
     pub(super) forward: Kernel<Shape>,
-    /// Two kernels: without and with the derivative of a `Relu` before the layer. `None` for kernels that only a
-    /// network's first layer uses.
+    /// Two kernels: without and with the derivative of a `Relu` before the layer. `None` if the algorithm is only for a
+    /// network's first layer.
     pub(super) backward_input: Option<[Kernel<Shape>; 2]>,
     pub(super) backward_weight: Kernel<Shape>,
     pub(super) backward_bias: BiasGradient,
     block: [usize; 2],
-    /// Block of the gradient with respect to the weights.
+    /// `[inputs, outputs]` of a block of the gradient with respect to the weights.
     weight_block: [usize; 2],
     blocks_per_workgroup: u64,
-    /// [`Cost::iterations`] for sums of so many terms, assuming that no loop is unrolled.
+    /// Returns [`Cost::iterations`] for sums of this number of terms, assuming that no loop is unrolled.
     iterations: fn(u64) -> u64,
 }
 
@@ -76,8 +79,8 @@ pub(super) enum BiasGradient {
 }
 
 impl Products {
-    /// Products from one source with an entry point for each product, one of which is `forward`. A workgroup computes
-    /// one block, and the only loop is over the terms of a sum.
+    /// Creates an algorithm from one shader that has an entry point for each product; `forward` is the kernel of the
+    /// output. A workgroup computes one block, and the only loop is over the terms of a sum.
     const fn of(forward: Kernel<Shape>, block: [usize; 2]) -> Self {
         Self {
             backward_input: Some([
@@ -110,8 +113,8 @@ impl Products {
         }
     }
 
-    /// Records one product. The third tensor is the product; with `relu`, the cost includes one more operation for each
-    /// of its elements.
+    /// Records one product. The third tensor receives it. If `relu` is set, the cost includes one more operation per
+    /// element of the product.
     pub(super) fn record(
         &self,
         recorder: &mut Recorder<'_>,
@@ -125,7 +128,7 @@ impl Products {
         self.record_workgroups(recorder, kernel, shape, tensors, (depth, workgroups), relu);
     }
 
-    /// Records the gradient with respect to the weights alone, from `x` and `dy`.
+    /// Records only the gradient with respect to the weights, from `x` and `dy`.
     pub(super) fn record_weight(
         &'static self,
         recorder: &mut Recorder<'_>,
@@ -182,7 +185,7 @@ impl Products {
         let tiles = self.workgroups(dw, self.weight_block);
         let of_bias = Cost {
             flops: rows * u64::from(shape.outputs),
-            // Each invocation sums at least eight rows of a column, four of them per iteration.
+            // At least eight invocations share the rows of a column, and each adds four rows per iteration.
             iterations: rows.div_ceil(32) + 18,
             bytes: None,
         };
@@ -196,7 +199,7 @@ impl Products {
         if of_all.flops <= recorder.gpu().flops_per_dispatch() {
             return recorder.dispatch(kernel, shape, tensors, tiles + workgroups, of_all);
         }
-        // The tiles are nearly all of the work, and their dispatch can be split by itself.
+        // The tiles of the weights are nearly all of the work. In a dispatch without the bias, they can be split.
         by_weight(recorder);
         let part = |first| Shape {
             first: first + to_u32(usize::try_from(tiles).unwrap_or(usize::MAX)),
@@ -206,7 +209,7 @@ impl Products {
     }
 }
 
-/// Records the gradient with respect to the bias alone, from `dy`.
+/// Records only the gradient with respect to the bias, from `dy`.
 fn record_bias(recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2]) {
     let cost = Cost {
         flops: u64::from(shape.rows) * u64::from(shape.outputs),
@@ -218,7 +221,7 @@ fn record_bias(recorder: &mut Recorder<'_>, shape: Shape, tensors: [&Tensor; 2])
     recorder.dispatch(&BIAS_ALONE, shape, &tensors, workgroups, cost);
 }
 
-/// Columns of the bias per workgroup.
+/// Columns of the gradient with respect to the bias per workgroup.
 const BIAS_COLUMNS: u32 = 16;
 
 const PRODUCT: &[Binding] = &[
@@ -410,7 +413,7 @@ pub(super) static VECTOR_BYTES: Products = Products {
 };
 
 const BIAS: &[Binding] = &[Binding::read("dy"), Binding::write("db")];
-/// Each invocation sums one column.
+/// Each invocation sums one column of `dy`.
 static BIAS_ALONE: Kernel<Shape> = Kernel {
     entry: "backward_bias",
     bindings: BIAS,

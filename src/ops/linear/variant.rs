@@ -9,12 +9,12 @@ use crate::ops::Backward;
 use crate::plan::Recorder;
 use crate::tensor::Tensor;
 
-/// How the three products of a linear layer are computed. Every variant passes the same parity tests.
+/// How the three products of a linear layer are computed. Every variant passes the same tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// `shaders/linear.wgsl`: tiles of 32×32 in workgroup memory.
     Tiles,
-    /// `shaders/linear_deep.wgsl`: tiles of 8×8, with sums split between groups of invocations.
+    /// `shaders/linear_deep.wgsl`: tiles of 8×8, where groups of invocations share the terms of a sum.
     Deep,
     /// `shaders/linear_medium.wgsl`: tiles of 64×64, with 8×4 sums per invocation.
     Medium,
@@ -40,26 +40,27 @@ impl Variant {
         Self::Registers,
         Self::Vectors,
     ];
-    /// The variants for an `x` of bytes.
+    /// The variants for an `x` of packed bytes.
     pub const OF_BYTES: [Self; 2] = [Self::Bytes, Self::VectorBytes];
 
-    /// Chooses how to compute a product of this shape that has `x` as a factor, or its gradient. `depth` is the number
-    /// of terms in each of its sums.
+    /// Returns the variant for one product of a layer whose input is `x`: either a product with the factor `x`, or the
+    /// gradient with respect to `x`. `product` is its shape, `[rows, columns]`, and `depth` is the number of terms in
+    /// each of its sums.
     ///
-    /// | adapter | `x` | product, the first that fits | variant | because |
+    /// | adapter | `x` | product (the first row that fits applies) | variant | because |
     /// |---|---|---|---|---|
     /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 42 and 43 TFLOP/s at 2048³ and 4096³, where `Medium` has 31 and 32 |
     /// | hardware | floats | 32 tiles of 64×64 or more | `Medium` | measured: 28 TFLOP/s at 1024³ and 7.3 at 448³, where `Large` has 18 and 3.3, `Tiles` 8.6 and 5.2 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.2 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Medium` has 2.2 and 0.2 |
-    /// | hardware | floats | any other | `Tiles` | one load for a multiplication, and many workgroups |
+    /// | hardware | floats | any other | `Tiles` | few loads per multiplication, and many workgroups |
     /// | lavapipe | floats | any | `Registers` | a load costs as much as dozens of multiplications |
-    /// | lavapipe | bytes | any | `Bytes` | one load brings four values of `x` |
-    /// | SwiftShader | floats | any | `Vectors` | measured: the book's first product in 3.8 ms, where `Registers` takes 24: loops stay loops there, and arrays stay in memory |
-    /// | SwiftShader | bytes | any | `VectorBytes` | measured: 3.4 ms, and 3.2 for the gradient by the weights, where `Vectors` takes 4.2 |
+    /// | lavapipe | bytes | any | `Bytes` | one load gives four values of `x` |
+    /// | SwiftShader | floats | any | `Vectors` | measured: 3.8 ms for the first product of 784 → 50 → 10, where `Registers` takes 24 ms: the driver neither unrolls loops nor keeps arrays in registers |
+    /// | SwiftShader | bytes | any | `VectorBytes` | measured: 3.4 ms for the same product, and 3.2 ms for the gradient with respect to the weights, where `Vectors` takes 4.2 ms |
     ///
-    /// A tile that would be less than half used does not count. The measurements are on an H200 through Vulkan;
-    /// ARCHITECTURE.md has the figures for each product. The bounds of `Deep` are derived by counting trips to memory,
-    /// and by comparing the number of workgroups with that GPU's 132 multiprocessors.
+    /// Along each axis, a last tile that would be less than half full does not count. The measurements are from an H200
+    /// through Vulkan; ARCHITECTURE.md has the figures for each product. The thresholds of `Deep` are derived by
+    /// counting memory accesses, and by comparing the number of workgroups with that GPU's 132 multiprocessors.
     ///
     /// # Panics
     /// If `x` holds bytes and the device has no kernel for them. This is a bug in the caller, which must ask
@@ -93,7 +94,7 @@ impl Variant {
         Self::Tiles
     }
 
-    /// The device's variant for an `x` of bytes. Hardware has none.
+    /// Returns the device's variant for an `x` of packed bytes, or `None` if it has none, like all hardware.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         gpu.software_driver().map(|driver| match driver {
             SoftwareDriver::Lavapipe => Self::Bytes,
@@ -131,7 +132,7 @@ impl Variant {
     /// Records `y = max(x·w + b, 0)`: a layer followed by a `Relu`.
     ///
     /// # Panics
-    /// The same as [`forward`](Self::forward).
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn forward_relu(
         self,
         recorder: &mut Recorder<'_>,
@@ -168,11 +169,11 @@ impl Variant {
         self.record_backward(recorder, &pass, false);
     }
 
-    /// Like [`backward`](Self::backward), for a layer after a `Relu` whose output is `x`. `dx` is 0 where `x` is not
-    /// above 0, so that it is the gradient with respect to the `Relu`'s input.
+    /// Records the same gradients as [`backward`](Self::backward), for a layer after a `Relu` whose output is `x`. `dx`
+    /// is the gradient with respect to that `Relu`'s input: it is 0 where `x` is not above 0.
     ///
     /// # Panics
-    /// The same as [`backward`](Self::backward).
+    /// If the shapes do not fit together, which is a bug in the caller.
     pub fn backward_relu(self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         self.record_backward(recorder, &pass, true);
     }
@@ -184,7 +185,7 @@ impl Variant {
         }
     }
 
-    /// Records the gradients with respect to the weights and, if there is one, the bias.
+    /// Records the gradients with respect to the weights and, if the layer has one, the bias.
     pub(super) fn backward_parameters(self, recorder: &mut Recorder<'_>, pass: &Backward<'_>) {
         let shape = Shape::of(pass);
         let products = self.products();

@@ -2,7 +2,7 @@ use super::{count_step, evaluate, evaluate_probabilities, log_step, sum_losses};
 use crate::confusion::{correct_labels, largest};
 use crate::testing::{Bench, Fill, Numbers, ULP, assert_close, gpu, sum_error};
 
-/// Around the 64 invocations that sum, and the book's minibatch.
+/// Numbers of rows: around the workgroup's 64 invocations, and the usual minibatch of 100.
 const ROWS: [usize; 15] = [
     1, 2, 3, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 1000, 1037,
 ];
@@ -26,7 +26,7 @@ fn the_mean_loss_goes_to_the_slot_of_its_step() {
             let losses = bench.input("losses", [1, rows], &values);
             let before = [-7.0; CAPACITY];
             let history = bench.changed("history", [1, CAPACITY], &before);
-            // The seventh and the eighth step: slots 1 and 2 of 5.
+            // The seventh and the eighth step write to slots 1 and 2 of 5.
             let step_count = bench.changed_u32("step_count", [1, 1], &[6]);
             bench.run(&case, 2, |recorder| {
                 log_step(recorder, &losses, &history, &step_count);
@@ -51,7 +51,7 @@ fn evaluation_sums_losses_and_counts_hits() {
         for classes in [1, 2, 3, 10, 65] {
             let case = format!("evaluate {rows} rows of {classes} classes");
             let mut numbers = Numbers::new((rows * 100 + classes) as u64);
-            // Few different logits, so that the largest often occurs twice.
+            // Only four different logits, so that the largest often occurs twice.
             let values: Vec<f32> = (0..rows * classes)
                 .map(|_| numbers.below(4) as f32)
                 .collect();
@@ -83,7 +83,7 @@ fn evaluation_sums_losses_and_counts_hits() {
     }
 }
 
-/// Logits and targets include values at, just above and just below their thresholds.
+/// Logits and targets include values at their thresholds, just above them and just below them.
 #[test]
 fn evaluation_of_probabilities_counts_outputs() {
     let logits = [
@@ -156,7 +156,7 @@ fn losses_without_labels_are_summed() {
     }
 }
 
-/// The class of the largest logit has one definition, the CPU path's.
+/// The GPU must choose the same class as the CPU, also for NaN, infinite, subnormal and equal logits.
 #[test]
 fn the_largest_of_extremes_is_that_of_the_cpu() {
     let extremes = [
@@ -188,7 +188,7 @@ fn the_largest_of_extremes_is_that_of_the_cpu() {
         });
         assert_eq!(bench.read(&totals), [0.0, expected as f32], "class {class}");
     }
-    // NaN is below everything else. Zeros of both signs are equal. Among equals the first counts.
+    // NaN counts as the smallest value. Zeros of both signs are equal. Among equal values, the first one counts.
     for (row, expected) in [
         ([f32::NAN, f32::NEG_INFINITY, f32::NAN], 1),
         ([f32::NAN, f32::NAN, f32::NAN], 0),

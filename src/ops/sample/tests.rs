@@ -7,7 +7,7 @@ use crate::data::Sampling;
 use crate::gpu::Gpu;
 use crate::testing::{Bench, Numbers, folding_gpu, gpu};
 
-/// Indices for seven workgroups, which [`device`] folds into two dimensions.
+/// A number of indices that needs seven workgroups. [`device`] folds their dispatch into two dimensions.
 const FOLDED: usize = 6 * 64 + 1;
 
 fn device(indices: usize) -> &'static Gpu {
@@ -44,7 +44,8 @@ fn check(sampling: &Sampling, examples: usize, batch: usize, steps: impl IntoIte
     }
 }
 
-/// Several minibatches at a time: each is in the row of its step, across the end of the ring and of the counter.
+/// A dispatch draws several minibatches. Each must be in the row that belongs to its step, also where the rows or the
+/// step counter wrap around.
 #[test]
 fn minibatches_ahead_lie_where_their_steps_say() {
     for (examples, batch) in [(1000, 100), (17, 16), (5, 1)] {
@@ -76,7 +77,8 @@ fn minibatches_ahead_lie_where_their_steps_say() {
     }
 }
 
-/// (examples, minibatch): around the powers of four where the permutation changes its size, and around the workgroup.
+/// (examples, rows of a minibatch): around the powers of four, where the permutation changes its size, and around the
+/// workgroup's size.
 const SIZES: [[usize; 2]; 16] = [
     [1, 1],
     [2, 1],
@@ -98,7 +100,7 @@ const SIZES: [[usize; 2]; 16] = [
 
 const SEEDS: [u64; 4] = [0, 42, 1 << 32, u64::MAX];
 
-/// Steps of several epochs, and the last ones that a counter holds.
+/// Steps of several epochs, and the last steps before the counter wraps around.
 fn steps(examples: usize, batch: usize) -> Vec<u32> {
     let epoch = super::to_u32(examples / batch);
     let mut steps = vec![

@@ -14,7 +14,7 @@ use crate::testing::{
 const SIZES: [usize; 11] = [1, 2, 255, 256, 257, 997, 1023, 1024, 1025, 39_760, FOLDED];
 const SLOTS: usize = 5;
 
-/// A number with a bound on how far the `f32` result may be from it.
+/// A value with a bound on the error of its `f32` result.
 #[derive(Clone, Copy)]
 struct Bounded(f64, f64);
 
@@ -28,7 +28,7 @@ impl Bounded {
         )
     }
 
-    /// Multiplies by a factor that is rounded to `f32` if it is not one already.
+    /// Multiplies by a factor, which is rounded to `f32` if it is not one already.
     fn times(self, factor: f64) -> Self {
         let value = self.0 * factor;
         Self(
@@ -43,10 +43,10 @@ impl Bounded {
         Self(value, error + (1.0 + 1e-5) * ROUNDING * value + FLUSHED)
     }
 
-    /// WGSL computes `sqrt` from `inverseSqrt`, 2 ULP, and a division, 2.5 ULP.
+    /// The error of `sqrt` in WGSL is that of `inverseSqrt`, 2 ULP, and of a division, 2.5 ULP.
     fn root(self) -> Self {
         let value = self.0.sqrt();
-        // Below the bound, the computed root may be anything from 0 to the root of value and bound together.
+        // If the error bound exceeds the value, the computed root may be anything from 0 to `√(value + bound)`.
         let error = if self.0 > self.1 {
             value - (self.0 - self.1).sqrt()
         } else {
@@ -64,11 +64,11 @@ impl Bounded {
     }
 }
 
-/// Parameter and state of one element after an update, by the shader's own formula with bounds.
+/// Computes one element's parameter and state after an update, by the shader's formula, with error bounds.
 type Formula = fn(p: f64, gradient: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3];
 
 const DECAY: f32 = 0.25;
-/// Larger than what rounding may leave of a gradient that cancels its decay; otherwise the bound would be useless.
+/// Larger than the rounding error where a gradient cancels its weight decay; otherwise the bounds would be useless.
 const EPSILON: f32 = 1e-4;
 
 fn exact(value: f64) -> Bounded {
@@ -180,18 +180,18 @@ fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
     ]
 }
 
-/// An arena of one tensor, whose memory belongs to a bench.
+/// Returns an arena of one tensor, whose memory belongs to a bench.
 fn arena(tensor: &Tensor) -> Arena {
     Arena::of(vec![tensor.clone()])
 }
 
-/// Compares the GPU, between guard bands, and the reference in `f64` with the formula and its bounds.
+/// Checks the GPU's update, between guard bands, and the reference in `f64` against the formula and its bounds.
 fn check(optimizer: &dyn Optimizer, formula: Formula, elements: usize, fill: Fill, taken: u32) {
     let case = format!("{optimizer:?} of {elements} elements, {fill:?}, step {taken}");
     let mut numbers = Numbers::new(elements as u64);
     let before = numbers.fill(elements, fill);
     let slopes = numbers.fill(elements, fill);
-    // Squares are never negative; a mean may be.
+    // Running sums of squares are never negative; other running means may be.
     let is_square = |name: &str| ["square", "sum"].contains(&name);
     let kept = optimizer.state().iter().map(|name| {
         let values = numbers.fill(elements, Fill::Moderate);
@@ -329,7 +329,7 @@ fn a_function_is_known_by_its_name() {
     assert_ne!(schedule, line("line"));
 }
 
-/// The change is exact to the step: halving a power of two does not round. Adam's corrections stay as they are.
+/// Compares bits, because halving a power of two does not round. Adam's corrections must not change.
 #[test]
 fn a_schedule_changes_the_learning_rate_and_nothing_else() {
     let optimizers: [Box<dyn Optimizer>; 3] = [
@@ -395,7 +395,7 @@ fn settings_that_a_gpu_may_take_for_zero_are_refused() {
     let slope = |slope| LeakyRelu::new(slope).spec(&Shape::from(1));
     assert!(slope(tiny).is_err() && slope(-tiny).is_err());
     assert!(slope(0.0).is_ok() && slope(-0.0).is_ok() && slope(-least).is_ok());
-    // A rate that a schedule makes subnormal is 0, on both engines.
+    // A learning rate that a schedule makes subnormal becomes 0, on both engines.
     let halved = Sgd::new(least).scheduled(Schedule::step(1, 0.5));
     let rate = |step| halved.coefficients(step)[0].to_bits();
     assert_eq!([rate(0), rate(1)], [least.to_bits(), 0]);

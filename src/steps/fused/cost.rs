@@ -1,4 +1,4 @@
-//! Workgroups and costs of the dispatches of a fused step.
+//! Numbers of workgroups and costs for the dispatches of a fused step.
 
 use super::Network;
 use super::kernels::{Algorithm, LayerBlock};
@@ -8,7 +8,7 @@ impl Network {
     pub(super) fn workgroups_of_middle(&self) -> u64 {
         let [rows, words] = [self.mlp.rows, self.mlp.words].map(u64::from);
         match self.algorithm {
-            // Additional workgroups copy the next minibatch, one word per invocation.
+            // The second term: workgroups that copy the next minibatch, one 32-bit word per invocation.
             Algorithm::Tiles => rows.div_ceil(self.mlp.group.into()) + (rows * words).div_ceil(256),
             Algorithm::Registers | Algorithm::Vectors => rows.div_ceil(8),
         }
@@ -17,7 +17,7 @@ impl Network {
     pub(super) fn workgroups_of_forward(&self) -> u64 {
         match self.algorithm {
             Algorithm::Tiles => self.mlp.layer[0].tiles.into(),
-            // One output of a slice per invocation.
+            // Each invocation computes one output for one slice of inputs.
             Algorithm::Registers | Algorithm::Vectors => {
                 (self.parts_len() as u64 / u64::from(self.mlp.rows)).div_ceil(8)
             }
@@ -32,7 +32,7 @@ impl Network {
         (tiles + biases + log).div_ceil(kernels.blocks_per_workgroup as u64)
     }
 
-    /// Bytes of one minibatch as stored in the data set.
+    /// Size in bytes of one minibatch's features, as stored in the data set.
     fn bytes_of_batch(&self) -> u64 {
         4 * u64::from(self.mlp.rows) * u64::from(self.mlp.words)
     }
@@ -63,7 +63,8 @@ impl Network {
         let weights = self.bytes_of_parameters() - 4 * u64::from(first.inputs * first.outputs);
         let kernels = self.algorithm.kernels();
         let slices = u64::from(first.inputs).div_ceil(kernels.first[0] as u64);
-        // `of + 2`: one iteration for each term, and the final tests of this loop and of the loop around it.
+        // Iterations of `count` sums of `of` terms. `of + 2`: one iteration per term, and the final tests of this loop
+        // and of the loop around it.
         let sums = |count: u32, of: u64| u64::from(count).div_ceil(kernels.sums as u64) * (of + 2);
         let of_layer =
             |l: &LayerBlock| sums(l.outputs, l.inputs.into()) + sums(l.inputs, l.outputs.into());
@@ -71,7 +72,7 @@ impl Network {
         let words = u64::from(self.mlp.words);
         let classes = u64::from(self.layers()[self.layers().len() - 1].outputs);
         let softmax = match self.algorithm {
-            // For each class of an invocation: two loops over all classes, four at a time.
+            // For each class that an invocation computes: two loops over all classes, four classes per iteration.
             Algorithm::Tiles => {
                 let lanes = classes.next_power_of_two() * u64::from(self.mlp.group);
                 lanes.div_ceil(256) * (2 * classes.div_ceil(4) + 3)
@@ -104,7 +105,7 @@ impl Network {
 }
 
 impl LayerBlock {
-    /// Multiplications and additions in the product of `rows` rows with this weight.
+    /// Number of multiplications and additions in the product of `rows` rows and this layer's weight.
     fn product(&self, rows: u32) -> u64 {
         2 * u64::from(rows) * u64::from(self.inputs) * u64::from(self.outputs)
     }

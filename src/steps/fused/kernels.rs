@@ -1,4 +1,4 @@
-//! The contracts of the fused kernels, and the differences between the algorithms.
+//! The contracts of the fused kernels, and the tile sizes of the three algorithms.
 
 use std::marker::PhantomData;
 
@@ -11,7 +11,7 @@ use crate::gpu::{Gpu, Shortage};
 use crate::kernel::{Binding, Block, Constant, Contract, Kernel, Scalar, Trust};
 use crate::ops::to_u32;
 
-/// A set of fused shaders.
+/// A set of shaders for the fused step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::steps) enum Algorithm {
     /// `shaders/fused_*.wgsl`: tiles in workgroup memory.
@@ -22,7 +22,7 @@ pub(in crate::steps) enum Algorithm {
     Vectors,
 }
 
-/// A linear layer in the shaders' uniform.
+/// The settings of one linear layer in the shaders' uniform block.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct LayerBlock {
@@ -51,7 +51,7 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// Values of the kernel's constants; none for a kernel without constants.
+    /// Returns the values of the kernel's pipeline constants; an empty vector for a kernel without constants.
     pub(super) fn constants(&self, kernel: &Kernel<Self>) -> Vec<Constant> {
         let outputs = self.layer.iter().map(|layer| layer.outputs);
         let sizes = [self.rows, self.layers, self.group, self.layer[0].inputs];
@@ -63,21 +63,23 @@ impl Mlp {
     }
 }
 
-/// The kernels of an algorithm, and the sizes in which algorithms differ.
+/// The kernels of an algorithm, and its tile sizes.
 pub(super) struct Kernels {
     pub(super) middle: &'static Kernel<Mlp>,
     pub(super) backward_forward: &'static Kernel<Mlp>,
     pub(super) forward: &'static Kernel<Mlp>,
-    /// Inputs and outputs of a block of the first weight; `later` is for the other weights.
+    /// Number of inputs and outputs in a tile of the first layer's weight; `later` is the same for the weights of all
+    /// later layers.
     pub(super) first: [usize; 2],
     pub(super) later: [usize; 2],
     pub(super) biases: usize,
     pub(super) blocks_per_workgroup: usize,
-    /// Fewest sums that an invocation of `middle` computes in the same loop.
+    /// Number of sums that an invocation of `middle` computes in the same loop, at least.
     pub(super) sums: usize,
 }
 
-/// The sizes of a network, with their names in `fused_network.wgsl`; [`Mlp::constants`] provides the values.
+/// The pipeline constants for the sizes of a network, by their names in `fused_network.wgsl`. [`Mlp::constants`]
+/// returns their values.
 const CONSTANTS: [Constant; 4 + MAX_LAYERS] = [
     size("batch"),
     size("layers"),
@@ -158,13 +160,13 @@ static TILES: Kernels = Kernels {
     later: [16, 16],
     biases: 16,
     blocks_per_workgroup: 1,
-    // Each invocation has only a part of a row, but adds up to 16 partial sums.
+    // Each invocation computes only a part of a row, but adds up to 16 partial sums.
     sums: 10,
 };
 
-/// The same contract for a software driver's shader. Its settings are in a storage buffer: for a loop that ends at a
-/// uniform's value, lavapipe (Mesa 22.3) compiles the value in, and recompiles the kernel whenever the pipeline
-/// changes.
+/// Makes the contract of a software driver's shader from that of the GPU's shader. The settings are in a storage buffer
+/// instead of a uniform block. If a loop ends at a value of a uniform block, lavapipe (Mesa 22.3) compiles the value
+/// into the kernel, and recompiles the kernel whenever the pipeline changes.
 const fn for_software(
     kernel: Kernel<Mlp>,
     shader: &'static str,
@@ -273,7 +275,7 @@ impl Kernels {
         }
     }
 
-    /// Number of blocks of a weight, rounded up to whole workgroups.
+    /// Returns the number of tiles of a layer's weight, rounded up to whole workgroups.
     pub(super) fn tiles(&self, inputs: usize, outputs: usize, is_first: bool) -> u32 {
         let [high, wide] = if is_first { self.first } else { self.later };
         let blocks = inputs.div_ceil(high) * outputs.div_ceil(wide);

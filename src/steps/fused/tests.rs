@@ -1,4 +1,5 @@
-//! Tests of the fused kernels between guard bands: they give the same bits as a training, and touch nothing else.
+//! Tests of the fused kernels on buffers with guard bands: they compute the same bits as a training, and access no
+//! memory outside their buffers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +22,8 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::Tiles, Algorithm::Registers, Algo
 const STEPS: u32 = 3;
 const CAPACITY: usize = 4;
 
-/// Inputs, then the outputs of every linear layer: sizes around the edges of tiles and blocks, and the book's network.
+/// Number of inputs, then the number of outputs of every linear layer: sizes just below and above those of tiles and
+/// blocks, and the network 784→50→10.
 const NETWORKS: [&[usize]; 16] = [
     &[1, 1, 2],
     &[3, 2, 2],
@@ -37,13 +39,13 @@ const NETWORKS: [&[usize]; 16] = [
     &[37, 20, 33, 17, 10],
     &[784, 50, 10],
     &[5, 2, 3, 4, 5, 6, 7, 8, 9],
-    // More outputs than a workgroup has invocations, and as many as it has room for.
+    // More outputs than a workgroup has invocations, and the maximum number of outputs.
     &[9, 300, 257, 3],
     &[17, 1790, 10],
 ];
 
-/// Sizes around the row counts of workgroups and slabs. With the last two, workgroups have several rows, and the last
-/// workgroup has fewer.
+/// Minibatch sizes just below and above the numbers of rows that a workgroup and a slab have. With the last two sizes,
+/// workgroups have several rows, and the last workgroup has fewer.
 const BATCHES: [usize; 13] = [1, 2, 7, 8, 9, 49, 50, 51, 100, 101, 201, 601, 1023];
 
 /// Random bytes, many of them 0 or 255.
@@ -64,7 +66,7 @@ fn spec(widths: &[usize]) -> Sequential {
     let linear = |&outputs: &usize| Linear::new(outputs).weight_init(Init::Normal { std: 0.3 });
     let mut spec = Sequential::input(widths[0]).seed(3);
     for (index, outputs) in widths[1..].iter().enumerate() {
-        // Before every fourth layer there is no activation.
+        // Every fourth linear layer has no activation after it.
         spec = match index % 4 {
             0 => spec,
             1 => spec.layer(Relu),
@@ -118,7 +120,7 @@ impl Case {
         }
     }
 
-    /// All parameters, as the kernels see them.
+    /// The buffer of all parameters, as the kernels bind it.
     fn parameters(&self) -> &Tensor {
         &self.model.parameter_arena().blocks()[0]
     }
@@ -129,7 +131,7 @@ const RATE: Sgd = Sgd::new(0.5);
 /// Bits of all parameters and of the losses.
 type State = [Vec<u32>; 2];
 
-/// The state after some steps of a training.
+/// Returns the state after some steps of a training.
 fn in_training(case: &Case, network: &Network) -> State {
     let gpu = case.model.gpu();
     let mut steps = network.record(&case.training()).unwrap();
@@ -140,7 +142,7 @@ fn in_training(case: &Case, network: &Network) -> State {
     [case.parameters(), &case.history].map(|tensor| gpu.read(tensor).unwrap())
 }
 
-/// The state after the same steps between guard bands.
+/// Returns the state after the same steps on buffers with guard bands.
 fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
     let gpu = case.model.gpu();
     let bench = Bench::new(gpu);
@@ -153,7 +155,7 @@ fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]
     }
     let classes = case.dataset.labels().indices();
     let labels: Vec<u32> = list.iter().map(|&i| classes[i as usize]).collect();
-    // The first minibatch; the rest will be overwritten.
+    // Only the first minibatch matters; the rest of the buffer is overwritten.
     let first = list[..rows]
         .iter()
         .flat_map(|&i| &bytes[i as usize * words..][..words]);
@@ -200,7 +202,7 @@ fn fused_steps_in_vectors_stay_within_their_tensors_and_give_the_same_bits() {
 fn check_networks(algorithm: Algorithm) {
     for (index, widths) in NETWORKS.into_iter().enumerate() {
         for (number, batch) in BATCHES.into_iter().enumerate() {
-            // The book's network runs with all batches, the others with every fifth.
+            // The network 784→50→10 runs with all minibatch sizes, the other networks with every fifth.
             if widths[0] != 784 && (index + number) % 5 != 0 {
                 continue;
             }
@@ -219,7 +221,7 @@ fn check_networks(algorithm: Algorithm) {
     }
 }
 
-/// The batch is so long that fewer minibatches than usual are chosen ahead.
+/// The minibatch is so large that fewer minibatches than usual are drawn at once.
 #[test]
 fn a_long_batch_is_fused_too() {
     for algorithm in ALGORITHMS {
@@ -233,7 +235,7 @@ fn a_long_batch_is_fused_too() {
     }
 }
 
-/// Some dispatches are folded into two dimensions; the second is always shorter than the first.
+/// Some dispatches are arranged in two dimensions; the second dimension is always shorter than the first.
 #[test]
 fn folded_dispatches_give_the_same_bits() {
     // With 19 to 224 workgroups, a shader that uses the number of rows as the row length misses the last workgroup.
@@ -395,7 +397,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         ..wgpu::Limits::defaults()
     };
     assert_eq!(refused(limits), [small, None, None]);
-    // The other two algorithms have their settings in a storage buffer.
+    // The other two algorithms have their settings in a storage buffer, so they need one more.
     let few = |kernel, needed| {
         let buffers = "max_storage_buffers_per_shader_stage";
         limit(kernel, "storage buffers", buffers, needed, 6)

@@ -1,5 +1,5 @@
-//! How a test waits in a browser: its WebAssembly is suspended until a promise is fulfilled (WebAssembly JavaScript
-//! Promise Integration). Therefore the tests are the same functions as in native builds.
+//! Waiting in a browser test: the browser suspends the test's WebAssembly until a promise is fulfilled (WebAssembly
+//! JavaScript Promise Integration). So a test can block, and the same test functions run natively and in a browser.
 #![allow(
     unsafe_code,
     reason = "imports and exports that wasm-bindgen must not wrap"
@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 
 #[link(wasm_import_module = "./suspend.js")]
 unsafe extern "C" {
-    /// Returns after the next [`wake`], or at once if `wake` was called since the last `sleep`.
+    /// Blocks until the next call of [`wake`]. Returns at once if `wake` was called since the last call of `sleep`.
     safe fn sleep();
     safe fn wake();
 }
@@ -32,7 +32,7 @@ impl Wake for Alarm {
     }
 }
 
-/// Waits for a future and returns its result.
+/// Blocks until a future is ready, and returns its output.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Arc::new(Alarm).into();
@@ -45,14 +45,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Runs a test. A failing test writes its message to the console and ends the instance.
+/// Runs the test with the index `number`. If the test fails, it writes its message to the console and ends the
+/// WebAssembly instance.
 #[unsafe(no_mangle)]
 extern "C" fn run(number: usize) {
     std::panic::set_hook(Box::new(|panic| error(&panic.to_string())));
     crate::CASES.concat()[number].1();
 }
 
-/// The names of all tests, in the order of their numbers.
+/// Names of all tests, in the order of their indices.
 #[wasm_bindgen]
 #[must_use]
 pub fn names() -> Vec<String> {

@@ -1,7 +1,7 @@
-//! The parts of the crate for the tests in a browser: the source of every kernel, and the tests of `tests/parity`,
-//! which are called by number.
+//! The WebAssembly module for the browser tests. It exports the source of every kernel of `wgrad`, and the tests of
+//! `tests/parity`, which JavaScript calls by their index.
 #![cfg(target_arch = "wasm32")]
-// Clippy allows these in tests by default.
+// Clippy allows these in tests by default, but this crate is no test for Clippy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::type_complexity)]
 
 #[path = "../../../tests/common/bounds.rs"]
@@ -15,13 +15,13 @@ mod norm_bounds;
 pub use browser::names;
 use wasm_bindgen::prelude::*;
 
-/// Name and function of a test.
+/// A test: its name and its function.
 type Case = (&'static str, fn());
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
-/// For every kernel, four strings: its shader's file name, the WGSL, the entry point, and the names of its constants
-/// separated by spaces.
+/// Returns four strings per kernel, one after another: the shader's file name, its WGSL source, the entry point, and
+/// the names of its pipeline constants (`override`), separated by spaces.
 #[wasm_bindgen]
 #[must_use]
 pub fn kernels() -> Vec<String> {

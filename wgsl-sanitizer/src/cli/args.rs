@@ -52,7 +52,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The first option that belongs in the TOML file, if it was given on the command line.
+    /// Returns the name of the first given option that may only be in the TOML file when there is one.
     pub(crate) fn settings(&self) -> Option<&'static str> {
         let given = [
             (self.entry.is_some(), "entry"),
@@ -116,7 +116,7 @@ fn workgroups(text: &str) -> Result<[u32; 3], String> {
     three(&counts)
 }
 
-/// Counts in x, y and z. The trailing ones may be left out.
+/// Completes counts in x, y and z to three numbers. Counts of 1 at the end may be left out.
 pub(super) fn three(counts: &[u32]) -> Result<[u32; 3], String> {
     match *counts {
         _ if counts.contains(&0) => Err("0 workgroups: nothing would be run".to_owned()),
@@ -130,7 +130,7 @@ pub(super) fn three(counts: &[u32]) -> Result<[u32; 3], String> {
     }
 }
 
-/// An order of invocations by its name.
+/// Parses the name of an order of invocations, such as `forward` or `random:0`.
 pub(super) fn order(text: &str) -> Result<Order, String> {
     let seed = text.strip_prefix("random").map(|seed| match seed {
         "" => Ok(0),

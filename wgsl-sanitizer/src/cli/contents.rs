@@ -11,7 +11,7 @@ use super::Mistake;
 use super::list::{List, number};
 use super::names::{Declared, Scalar, numbers_of};
 
-/// `type[count]=contents`.
+/// The parsed text `type[count]=contents`.
 #[derive(Debug, Clone)]
 pub(crate) struct Contents {
     scalar: Option<Scalar>,
@@ -21,7 +21,7 @@ pub(crate) struct Contents {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// With the ends of the range, as the user wrote them.
+    /// Random numbers. The two ends of their range are stored as the user wrote them.
     Random(Option<(String, String)>),
     Zeros,
     Unwritten,
@@ -30,7 +30,7 @@ enum Source {
     File(PathBuf),
 }
 
-/// The most bytes: more are taken for a mistake.
+/// The maximum size of a buffer, in bytes. A larger size is probably a typing error, so it is refused.
 const MOST_BYTES: u64 = 1 << 30;
 
 impl Contents {
@@ -58,13 +58,13 @@ impl Contents {
         })
     }
 
-    /// Parses a text that begins with a type, or with the contents.
+    /// Parses a whole text: `contents` or `type[count]=contents`.
     pub(super) fn parse_all(text: &str) -> Result<Self, String> {
         let (ty, contents) = text.split_once('=').unwrap_or(("", text));
         Self::parse(ty, contents)
     }
 
-    /// Makes the buffer. The binding supplies what the user left out.
+    /// Creates the buffer. A type or count that the user left out comes from the binding's declaration.
     pub(super) fn make(
         &self,
         binding: &Binding,
@@ -115,7 +115,7 @@ impl Contents {
         Ok(Buffer::from_bytes(&contents))
     }
 
-    /// The types of the numbers, if the user gave them.
+    /// Returns the types and the count that the user gave; `None` if the user gave no type.
     fn typed(&self) -> Result<Option<Typed>, String> {
         let scalars = match (&self.source, self.scalar) {
             (Source::List(list), first) if first.is_some() || list.is_typed() => {
@@ -131,7 +131,7 @@ impl Contents {
         Ok(Some(Typed { scalars, count }))
     }
 
-    /// The size in bytes, by the variable's type. A count is a number of elements.
+    /// Returns the buffer's size in bytes, from the variable's type. The user's count is here a number of elements.
     fn bytes_by_layout(&self, binding: &Binding) -> Result<u64, String> {
         let layout = &binding.layout;
         let listed = match &self.source {
@@ -192,9 +192,9 @@ impl Contents {
     }
 }
 
-/// Numbers with types that the user gave, without gaps between them.
+/// Numbers whose types the user gave. They are stored without padding.
 struct Typed {
-    /// The types, which repeat.
+    /// The types of the first numbers. After the last type, the list repeats.
     scalars: Vec<Scalar>,
     count: Option<u64>,
 }
@@ -245,7 +245,7 @@ impl Typed {
         places.take_while(move |&(at, scalar)| at + scalar.bytes() <= bytes)
     }
 
-    /// Checks that the types are those of the variable.
+    /// Checks that the types the user gave equal the types in the variable's declaration.
     fn check(&self, binding: &Binding, bytes: u64) -> Result<(), String> {
         for (at, scalar) in self.places(bytes).take(MOST_CHECKED) {
             if at % scalar.bytes() != 0 {
@@ -257,7 +257,7 @@ impl Typed {
             }
             let declared = binding.layout.number(at).filter(|&(first, _)| first == at);
             let Some((_, declared)) = declared else {
-                // The number lies in a gap between the members of a struct.
+                // The number lies in the padding between two members of a struct.
                 continue;
             };
             if !self.is_raw() && Scalar::from(declared) != scalar {
@@ -273,7 +273,7 @@ impl Typed {
     }
 }
 
-/// The most numbers whose types are compared with the variable's.
+/// Number of leading numbers whose types are compared with the variable's type. The other numbers are not checked.
 const MOST_CHECKED: usize = 1 << 16;
 
 /// Produces the contents, number by number.
@@ -281,7 +281,7 @@ struct Numbers<'a> {
     source: &'a Source,
     rng: Rng,
     index: usize,
-    /// For each type so far, the ends of the range to draw from.
+    /// For each type that has occurred so far: the two ends of the range of random numbers.
     ends: Vec<(Scalar, [f64; 2])>,
 }
 
@@ -350,7 +350,7 @@ impl Source {
     }
 }
 
-/// The number `index`, as a `scalar`.
+/// Returns the bytes of the number `index`, converted to the type `scalar`.
 fn counted(scalar: Scalar, index: u64) -> Vec<u8> {
     // An index that does not fit is rounded for floats and wraps for integers.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
@@ -362,7 +362,7 @@ fn counted(scalar: Scalar, index: u64) -> Vec<u8> {
     }
 }
 
-/// The two ends of a range. For integers, the upper end is excluded.
+/// Parses the two ends of a range of random numbers. For integers, the range excludes the upper end.
 fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], String> {
     let (low, high) = match (range, scalar) {
         (Some((low, high)), _) => (&**low, &**high),
@@ -372,7 +372,7 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
         (None, Scalar::Bytes) => ("0", "256"),
     };
     let [least, most] = [low, high].map(|end| {
-        // The upper end of a range of bytes, 256, is not a byte.
+        // The upper end may be 256, which does not fit in a byte: parse it as `u32`.
         let scalar = if scalar == Scalar::Bytes {
             Scalar::U32
         } else {
@@ -380,7 +380,7 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
         };
         number(scalar, end).map_or(f64::NAN, |number| number.value)
     });
-    // Nothing is less than NaN.
+    // An end that is no number has become NaN above, so the comparison fails.
     let is_range =
         least.partial_cmp(&most) == Some(Ordering::Less) && least.is_finite() && most.is_finite();
     if !is_range || (scalar == Scalar::Bytes && most > 256.0) {
@@ -389,10 +389,10 @@ fn ends(scalar: Scalar, range: Option<&(String, String)>) -> Result<[f64; 2], St
     Ok([least, most])
 }
 
-/// The number at the fraction `part` of the way between two ends.
+/// Returns the bytes of the number `ends[0] + part · (ends[1] − ends[0])`. `part` is in [0, 1).
 fn drawn(scalar: Scalar, ends: [f64; 2], part: f64) -> Vec<u8> {
     let drawn = ends[0] + part * (ends[1] - ends[0]);
-    // The type can represent everything between the ends.
+    // Every number between the ends is in the range of the type.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     match scalar {
         Scalar::F32 => (drawn as f32).to_le_bytes().to_vec(),

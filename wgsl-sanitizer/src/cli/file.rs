@@ -13,7 +13,7 @@ use super::contents::Contents;
 use super::job::{Bind, Run};
 use super::names::Target;
 
-/// The file. Its keys are named after the program's options.
+/// The contents of the TOML file. Its keys have the names of the command-line options.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Text {

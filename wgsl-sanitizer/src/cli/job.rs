@@ -1,4 +1,4 @@
-//! A job, and its interpretation.
+//! A job: dispatches that run one after the other. This module binds their buffers, runs them and prints the reports.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::{Args, Mistake, file};
 #[derive(Debug)]
 pub(super) struct Bind {
     pub(super) target: Target,
-    /// Index of the buffer, and the bound range of its bytes.
+    /// Index of the buffer. The field `bytes` below is the bound range in bytes; `None` binds the whole buffer.
     pub(super) buffer: usize,
     pub(super) bytes: Option<Range<u64>>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Run {
 
 pub(super) const NO_ENTRY: &str = "there is no entry point with @compute";
 
-/// Dispatches over the same buffers, one after the other.
+/// Dispatches that run one after the other on the same buffers.
 pub(super) struct Job {
     pub(super) shader: Shader,
     /// Name and contents of each buffer.
@@ -41,7 +41,7 @@ pub(super) struct Job {
     settings: Settings,
     seed: u64,
     print: Vec<String>,
-    /// The folder that paths of contents are relative to.
+    /// The folder of the TOML file. Paths of files with contents are relative to it.
     folder: PathBuf,
     /// Whether the job comes from a TOML file, where buffers have their own names.
     is_file: bool,
@@ -122,7 +122,7 @@ impl Job {
         })
     }
 
-    /// Interprets all dispatches and prints the reports. Returns whether there are no findings.
+    /// Interprets all dispatches and prints the reports. Returns true if there are no findings.
     pub(super) fn run(&self, lists_blocks: bool) -> Result<bool, Mistake> {
         if self.runs.is_empty() {
             return Err(Mistake::new("there is no [[dispatch]]"));
@@ -130,7 +130,7 @@ impl Job {
         let kernels = self.runs.iter().map(|run| self.kernel(run));
         let kernels: Vec<Kernel> = kernels.collect::<Result<_, _>>()?;
         let mut dispatches = Vec::new();
-        // The first binding of each buffer.
+        // For each buffer: the first binding that uses it.
         let mut uses: Vec<Option<&Binding>> = vec![None; self.buffers.len()];
         for (run, kernel) in self.runs.iter().zip(&kernels) {
             dispatches.push(self.bind(run, kernel, &mut uses)?);
@@ -145,7 +145,7 @@ impl Job {
                 )));
             };
             bindings.push(binding);
-            // Each buffer gets other random numbers.
+            // Each buffer has its own seed, so two buffers get different random numbers.
             let seed = self
                 .seed
                 .wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index));
@@ -203,7 +203,7 @@ impl Job {
         Ok(self.shader.kernel(entry, &constants)?)
     }
 
-    /// Finds the buffer of each binding.
+    /// Finds the buffer of each binding of the kernel, and records each buffer's first binding in `uses`.
     fn bind<'a>(
         &self,
         run: &Run,
@@ -268,7 +268,7 @@ impl Job {
         Ok(dispatch)
     }
 
-    /// An example of an option that binds it.
+    /// Returns an example of how the user can bind a buffer here: an option or a line of the TOML file.
     fn example(&self, binding: &Binding) -> String {
         let layout = &binding.layout;
         let example = |scalar: Scalar| match scalar {
@@ -298,7 +298,7 @@ impl Job {
         format!("\n  {}\n      {example}", Declared(binding))
     }
 
-    /// The buffers to print, named by a buffer or by a binding.
+    /// Returns the indices of the buffers to print. The user names each by the buffer's name or by a binding.
     fn printed(&self, kernels: &[Kernel], dispatches: &[Dispatch]) -> Result<Vec<usize>, Mistake> {
         let find = |name: &String| {
             if let Some(named) = self.buffers.iter().position(|(known, _)| known == name) {
@@ -331,7 +331,7 @@ impl Job {
     }
 }
 
-/// Reads files and joins them.
+/// Reads the shader files and joins them into one shader.
 fn read(paths: &[PathBuf]) -> Result<Shader, Mistake> {
     let mut files = Vec::new();
     for path in paths {

@@ -1,10 +1,10 @@
-//! Contents that list their numbers.
+//! Buffer contents that the user gives as a list of numbers.
 
 use half::f16;
 
 use super::names::Scalar;
 
-/// Numbers. Each may name its type.
+/// A list of numbers, as text. Each number may have a type.
 #[derive(Debug, Clone)]
 pub(crate) struct List(Vec<(Option<Scalar>, String)>);
 
@@ -25,7 +25,7 @@ impl List {
         items.map(Self)
     }
 
-    /// Whether a number names its type.
+    /// Returns whether at least one number has a type.
     pub(super) fn is_typed(&self) -> bool {
         self.0.iter().any(|(ty, _)| ty.is_some())
     }
@@ -34,12 +34,13 @@ impl List {
         self.0.len() as u64
     }
 
-    /// The number at `index`, as this type. The list repeats.
+    /// Parses the number at `index` as this type. An index beyond the list's end starts again at its beginning.
     pub(super) fn number(&self, index: usize, scalar: Scalar) -> Result<Number, String> {
         number(scalar, &self.0[index % self.0.len()].1)
     }
 
-    /// The type of each number: its own, or else the type of the number before it.
+    /// Returns the type of each number. A number without a type has the type of the number before it; If the first
+    /// number has no type, its type is `first`.
     pub(super) fn scalars(&self, first: Option<Scalar>) -> Result<Vec<Scalar>, String> {
         let mut scalar = first;
         let mut scalars = Vec::new();
@@ -55,7 +56,7 @@ impl List {
     }
 }
 
-/// Parses a number of a type.
+/// Parses a number of the type `scalar`.
 pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
     let error = || {
         format!(
@@ -75,7 +76,7 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
         let number = number.and_then(|number| number.checked_mul(sign));
         number.ok_or_else(error)
     };
-    // A number that overflows to infinity is taken for a mistake.
+    // A number that overflows to infinity is probably a typing error, so it is refused.
     let float = |most: f64| {
         let float = text.parse::<f64>().map_err(|_| error());
         float.and_then(|float| {
@@ -86,7 +87,7 @@ pub(super) fn number(scalar: Scalar, text: &str) -> Result<Number, String> {
             }
         })
     };
-    // The bytes are those of the nearest number of the type.
+    // A number that the type cannot represent is rounded to the nearest number of the type.
     #[allow(clippy::cast_possible_truncation)]
     Ok(match scalar {
         Scalar::F32 => Number {

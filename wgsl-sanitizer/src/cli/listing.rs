@@ -1,4 +1,4 @@
-//! Output other than reports: lists of entry points, and contents of buffers.
+//! Prints lists of entry points, and contents of buffers. (Reports are printed elsewhere.)
 
 use wgsl_sanitizer::{Binding, Buffer, Scalar};
 
@@ -6,7 +6,7 @@ use super::Mistake;
 use super::job::{Job, NO_ENTRY, Run};
 use super::names::{Declared, numbers_of};
 
-/// The most numbers in a line.
+/// The maximum number of numbers per printed line, unless a single element has more.
 const IN_A_LINE: usize = 8;
 
 /// Prints the entry points with their bindings.
@@ -57,7 +57,7 @@ pub(super) fn print(name: &str, binding: &Binding, buffer: &Buffer) {
         (at, text.unwrap_or("?".to_owned()))
     });
     let numbers: Vec<(u64, String)> = numbers.collect();
-    // A line breaks only between elements.
+    // Each line has whole elements of the array.
     let each = layout.elements().map_or(1, |elements| {
         let [_, each] = numbers_of(layout, elements);
         usize::try_from(each).unwrap_or(usize::MAX)

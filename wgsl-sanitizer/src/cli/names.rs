@@ -1,4 +1,4 @@
-//! The names of bindings and of types.
+//! How the user names bindings and types.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use wgsl_sanitizer::{Binding, BindingKind, Layout};
 /// A binding, as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// By `@group` and `@binding`.
+    /// By its numbers: `@group` and `@binding`.
     At(u32, u32),
-    /// By the name of the variable.
+    /// By the name of its variable.
     Variable(String),
 }
 
 impl Target {
-    /// Parses a binding, and returns the text after its colon.
+    /// Parses the binding at the start of a text. Also returns the rest of the text, without the colon in front.
     pub(super) fn with_rest(text: &str) -> Result<(Self, &str), String> {
         let text = text.trim();
         let start = text.find('[').unwrap_or(text.len());
@@ -78,7 +78,7 @@ fn is_name(text: &str) -> bool {
         && !text.starts_with(|first: char| first.is_numeric())
 }
 
-/// A binding, to display with its declaration.
+/// Displays a binding as its declaration in WGSL, followed by its size in bytes.
 pub(super) struct Declared<'a>(pub(super) &'a Binding);
 
 impl fmt::Display for Declared<'_> {
@@ -149,7 +149,7 @@ impl From<wgsl_sanitizer::Scalar> for Scalar {
             wgsl_sanitizer::Scalar::F32 => Self::F32,
             wgsl_sanitizer::Scalar::F16 => Self::F16,
             wgsl_sanitizer::Scalar::I32 => Self::I32,
-            // A buffer never has a `bool`.
+            // A `bool` cannot occur in a buffer, so this is `u32`.
             _ => Self::U32,
         }
     }
@@ -162,7 +162,8 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// The number of numbers before the elements of an array of unknown length, and in each element.
+/// Returns how many numbers lie before the first element of an array of unknown length, and how many lie in each
+/// element. `(at, stride)` is the result of [`Layout::elements`].
 pub(super) fn numbers_of(layout: &Layout, (at, stride): (u64, u64)) -> [u64; 2] {
     let [before, with_one] = [at, at + stride].map(|bytes| layout.numbers(bytes).count() as u64);
     [before, with_one - before]

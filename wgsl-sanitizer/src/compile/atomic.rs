@@ -1,4 +1,4 @@
-//! Atomic operations.
+//! Compiles atomic operations.
 
 use naga::{AtomicFunction, Expression, Handle, TypeInner};
 
@@ -64,7 +64,8 @@ impl<'a> Compiler<'a> {
                 AtomicOperation::Update(update)
             }
         };
-        // The first slot takes the old value. The second is for a compare-exchange: whether it stored the new value.
+        // The first slot gets the old value. The second slot is for a compare-exchange: 1 if it stored the new value,
+        // else 0.
         let to = self.allocate(2)?;
         self.atomic(operation, pointer, value, to)?;
         if let Some(result) = result {

@@ -1,4 +1,4 @@
-//! Constants. They lie near the start of each frame.
+//! Compiles constants. Their slots lie after the built-in values at the start of each frame.
 
 use half::f16;
 use naga::{Arena, Expression, Handle, Literal};
@@ -7,14 +7,15 @@ use super::{Compiler, Frame};
 use crate::error::Error;
 use crate::program::{Instruction, builtin};
 
-/// The most slots of a value of zeros that is stored as a constant. A longer one is made where it is used.
+/// The maximum number of slots of an all-zero value that is stored as a constant. For a longer value, each use emits an
+/// instruction that writes the zeros.
 const LONGEST_ZERO: u32 = 64;
 
-/// The most slots of all constants in a program: 64 MiB in each frame.
+/// The maximum number of slots of all constants in a program: 64 MiB in each frame.
 const MOST_CONSTANTS: usize = 1 << 24;
 
 impl<'a> Compiler<'a> {
-    /// The first slot of a constant, which is added if it is new.
+    /// Returns the first slot of a constant. Adds the constant to the program if it is new.
     pub(super) fn constant(&mut self, words: Vec<u32>) -> Result<u32, Error> {
         if let Some(&slot) = self.constants.get(&words) {
             return Ok(slot);
@@ -39,8 +40,8 @@ impl<'a> Compiler<'a> {
         ))
     }
 
-    /// The words of a constant expression with `count` slots. `None` if the expression is not constant, or is too
-    /// long to be stored as a constant.
+    /// Returns the words of a constant expression with `count` slots. Returns `None` if the expression is not constant,
+    /// or too long to be stored as a constant.
     pub(super) fn fold(
         &self,
         frame: &Frame<'a>,
@@ -59,7 +60,7 @@ impl<'a> Compiler<'a> {
             .flatten()
     }
 
-    /// Writes the initial value of a global variable into slots.
+    /// Emits instructions that write the initial value of a global variable into the slots from `at` on.
     pub(super) fn set_global(
         &mut self,
         at: u32,
@@ -79,7 +80,7 @@ impl<'a> Compiler<'a> {
         self.copy(at, from, count)
     }
 
-    /// A constant for which [`fold`](Self::fold) returns `None`.
+    /// Compiles a constant expression for which [`fold`](Self::fold) returns `None`. Returns its first slot.
     pub(super) fn long_constant(
         &mut self,
         frame: &Frame<'a>,
@@ -109,7 +110,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The caller has checked the length of the value.
+    /// Returns the words of a constant expression. The caller has checked its length.
     fn fold_in(
         &self,
         expressions: &Arena<Expression>,
@@ -141,7 +142,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The slot of a literal; `None` for a type that the interpreter does not support.
+/// Returns the word that represents a literal in a slot. Returns `None` for a type that the interpreter does not
+/// support.
 fn word(literal: Literal) -> Option<u32> {
     Some(match literal {
         Literal::F32(value) => value.to_bits(),

@@ -1,4 +1,4 @@
-//! Expressions.
+//! Compiles expressions.
 
 use naga::{Expression, GlobalVariable, Handle, TypeInner};
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::program::{Instruction, Length, NONE, Pick};
 
 impl<'a> Compiler<'a> {
-    /// The value of an expression. It is compiled here unless it has been already.
+    /// Returns the value of an expression. Compiles the expression unless an earlier use has compiled it.
     pub(super) fn value(
         &mut self,
         frame: &mut Frame<'a>,
@@ -29,7 +29,8 @@ impl<'a> Compiler<'a> {
         self.check_type(frame, handle)?;
         let value = self.compute(frame, handle)?;
         self.span = outer;
-        // A long value of zeros is made again at each use: the block of its first use may have ended.
+        // A long all-zero value is written again at each use: its slots may be free once the block of its first use has
+        // ended.
         if !matches!(
             frame.function.expressions[handle],
             Expression::ZeroValue(_) | Expression::Constant(_)
@@ -44,7 +45,7 @@ impl<'a> Compiler<'a> {
         unknown.map_or(Ok(()), |name| Err(self.unsupported(name)))
     }
 
-    /// The first slot of a value that is not a pointer.
+    /// Returns the first slot of an expression's value, which must not be a pointer.
     pub(super) fn slots(
         &mut self,
         frame: &mut Frame<'a>,
@@ -56,7 +57,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The number of slots of an expression's value.
+    /// Returns the number of slots of an expression's value.
     pub(super) fn count(&self, frame: &Frame<'a>, handle: Handle<Expression>) -> u32 {
         self.types.slots(self.inner(frame, handle))
     }
@@ -175,7 +176,7 @@ impl<'a> Compiler<'a> {
         Ok(Value::Slots(slot))
     }
 
-    /// Copies a scalar into `count` new slots.
+    /// Emits an instruction that copies a scalar into `count` new slots. Returns the first of them.
     pub(super) fn splat(&mut self, from: u32, count: u32) -> Result<u32, Error> {
         let to = self.allocate(count)?;
         self.emit(Instruction::Fill { to, from, count })?;

@@ -1,4 +1,4 @@
-//! Operators, conversions and built-in functions.
+//! Compiles operators, conversions and built-in functions.
 
 use naga::{
     BinaryOperator, Expression, Handle, MathFunction, RelationalFunction, ScalarKind, TypeInner,
@@ -41,7 +41,7 @@ impl<'a> Compiler<'a> {
         Ok(to)
     }
 
-    /// Rounds a result in single precision to `f16`, if that is its type.
+    /// If the result's type is `f16`, emits an instruction that rounds it from single precision to `f16`.
     fn round(&mut self, number: Number, at: u32, count: u32) -> Result<(), Error> {
         if number != Number::F16 {
             return Ok(());
@@ -107,7 +107,7 @@ impl<'a> Compiler<'a> {
                     right,
                 },
             })?;
-            // For `f16`, each sum of the product is rounded once, as a GPU may do.
+            // The elements of an `f16` product are summed in single precision and rounded once, as a GPU may do.
             self.round(number, to, count)?;
             return Ok(to);
         }
@@ -251,7 +251,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Rows, inner dimension and columns of a product of two matrices, or of a matrix and a vector.
+/// Returns the number of rows, the inner dimension and the number of columns of a product of two matrices, or of a
+/// matrix and a vector. Returns `None` for other operands.
 fn product(left: &TypeInner, right: &TypeInner) -> Option<[u32; 3]> {
     match (left, right) {
         (
@@ -330,7 +331,7 @@ fn operation(operator: BinaryOperator, number: Number) -> Binary {
     }
 }
 
-/// The number of scalars in a vector or matrix, as `u8`.
+/// Converts the number of scalars in a vector or matrix to `u8`.
 fn short(count: u32) -> u8 {
     u8::try_from(count).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,4 @@
-//! Pointers, and the reads and writes through them.
+//! Compiles pointers, and the reads and writes through them.
 
 use naga::common::DiagnosticDisplay;
 use naga::proc::TypeResolution;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::math::Number;
 use crate::program::{Index, Instruction, Length, NONE};
 
-/// The most scalars that one instruction moves.
+/// The maximum number of scalars that one instruction moves.
 const LONGEST_MOVE: u32 = 240;
 
 /// The memory that a pointer points into.
@@ -18,13 +18,13 @@ const LONGEST_MOVE: u32 = 240;
 pub(super) enum Root {
     /// The invocation's frame.
     Local,
-    /// Workgroup memory.
+    /// Workgroup memory: an index into the program's variables.
     Workgroup(u16),
-    /// A buffer.
+    /// A buffer: an index into the program's variables.
     Buffer(u16),
 }
 
-/// The vector that a pointer's component belongs to.
+/// The whole vector, when a pointer points to one of its components.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole {
     at: u32,
@@ -33,14 +33,14 @@ pub(super) struct Whole {
     scalar: Scalar,
 }
 
-/// A pointer: a constant offset, plus the slot of a computed offset or [`NONE`]. Offsets are in bytes for buffers,
-/// in slots elsewhere.
+/// A pointer. Its offset is the constant `at` plus the offset that the program computes into the slot `dynamic`. If no
+/// offset is computed, `dynamic` is [`NONE`]. Offsets are in bytes for buffers, otherwise in slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pointer {
     pub(super) root: Root,
     pub(super) at: u32,
     pub(super) dynamic: u32,
-    /// The name of the variable, for messages.
+    /// The variable's name for messages: an index into the program's names.
     pub(super) name: u32,
     whole: Option<Whole>,
 }
@@ -61,16 +61,16 @@ impl Pointer {
     }
 }
 
-/// The layout of the parts of what a pointer points to.
+/// The layout of the components, columns or elements of the value that a pointer points to.
 struct Parts {
-    /// The distance from one part to the next.
+    /// The distance from one part to the next, in bytes for buffers, otherwise in slots.
     stride: u32,
-    /// The number of parts; `None` for as many as are bound.
+    /// The number of parts. `None` for an array of unknown length: the bound range decides.
     count: Option<u32>,
 }
 
 impl<'a> Compiler<'a> {
-    /// The type that a pointer points to.
+    /// Returns the type that a pointer points to.
     pub(super) fn pointee(&self, pointer: &TypeInner) -> TypeInner {
         match *pointer {
             TypeInner::Pointer { base, .. } => self.types.inner(base).clone(),
@@ -117,7 +117,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A pointer to an element, whose index lies in a slot.
+    /// Returns a pointer to an element whose index is computed at run time, in the slot `index`.
     pub(super) fn element(
         &mut self,
         pointer: Pointer,
@@ -156,7 +156,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A pointer to a member, or to an element with a constant index.
+    /// Returns a pointer to a member, or to an element with a constant index.
     pub(super) fn part(
         &mut self,
         pointer: Pointer,
@@ -191,7 +191,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The number of slots before part `index` of a value.
+    /// Returns the number of slots before part `index` (a member, element, column or component) of a value.
     pub(super) fn slots_before(&self, inner: &TypeInner, index: u32) -> u32 {
         match *inner {
             TypeInner::Struct { ref members, .. } => {
@@ -206,14 +206,14 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Reads what a pointer points to into new slots.
+    /// Emits instructions that read the value behind a pointer into new slots. Returns the first of them.
     pub(super) fn load(&mut self, pointer: Pointer, pointee: &TypeInner) -> Result<u32, Error> {
         let to = self.allocate(self.types.slots(pointee))?;
         self.transfer(pointer, pointee, to, true)?;
         Ok(to)
     }
 
-    /// Writes slots to what a pointer points to.
+    /// Emits instructions that write the slots from `from` on to the memory behind a pointer.
     pub(super) fn store(
         &mut self,
         pointer: Pointer,
@@ -343,7 +343,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The pointer that an expression evaluates to.
+    /// Returns the pointer that an expression evaluates to.
     pub(super) fn pointer(
         &mut self,
         frame: &mut Frame<'a>,
@@ -355,7 +355,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The slot of an index, and whether it is signed.
+    /// Returns the slot of an index, and whether the index is signed.
     pub(super) fn index(
         &mut self,
         frame: &mut Frame<'a>,
@@ -366,7 +366,7 @@ impl<'a> Compiler<'a> {
         Ok((slot, kind == Some(ScalarKind::Sint)))
     }
 
-    /// The kind of a type's scalars, or an error that names the type.
+    /// Returns the kind of a type's scalars. For an unsupported type, the error names the type.
     pub(super) fn kind(&self, inner: &TypeInner) -> Result<Kind, Error> {
         let Some(scalar) = self.types.scalar(inner) else {
             let ty =
@@ -384,7 +384,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The vector that a part is a component of, if the pointer points to one.
+/// Returns the vector that `pointer` points to, or `None` if it points to another type. Pointers to the vector's
+/// components store it.
 fn whole(pointer: &Pointer, pointee: &TypeInner) -> Option<Whole> {
     match *pointee {
         TypeInner::Vector { size, scalar } => Some(Whole {

@@ -1,4 +1,4 @@
-//! Statements, and the inlining of functions.
+//! Compiles statements, and inlines functions.
 
 use naga::{
     Barrier, Block, Expression, Handle, Span, Statement, SwitchCase, SwitchValue, TypeInner,
@@ -10,7 +10,7 @@ use crate::program::{CallSite, Instruction, NONE};
 use crate::report::Space;
 
 impl<'a> Compiler<'a> {
-    /// Compiles the body of a function. Every `return` jumps to its end.
+    /// Compiles the body of a function. Every `return` becomes a jump to the body's end.
     pub(super) fn function(&mut self, frame: &mut Frame<'a>) -> Result<(), Error> {
         let function = frame.function;
         for (handle, variable) in function.local_variables.iter() {
@@ -40,7 +40,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Sets the target of a jump.
+    /// Sets the target of a jump that was emitted before its target was known.
     fn land(&mut self, jump: usize, target: u32) {
         match &mut self.program.code[jump] {
             Instruction::Jump { to }
@@ -55,7 +55,8 @@ impl<'a> Compiler<'a> {
         Ok(self.program.code.len() - 1)
     }
 
-    /// Compiles a block that is recorded as reached. Its end frees the slots of its values.
+    /// Compiles a block. When the program enters it at run time, the block is recorded as reached. After the block, the
+    /// slots of its values are free again.
     fn block(
         &mut self,
         frame: &mut Frame<'a>,
@@ -71,7 +72,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn enter(&mut self, block: &Block, what: &'static str, span: Span) -> Result<(), Error> {
-        // An `Emit` precedes its statement and belongs to it.
+        // The block's position is that of its first real statement: naga puts an `Emit` in front of a statement for its
+        // operands.
         let is_whole = |statement: &Statement| !matches!(statement, Statement::Emit(_));
         let spans = || block.span_iter().filter(|(_, span)| span.is_defined());
         let first = spans().find(|(statement, _)| is_whole(statement));
@@ -82,7 +84,8 @@ impl<'a> Compiler<'a> {
 
     fn statements(&mut self, frame: &mut Frame<'a>, block: &'a Block) -> Result<(), Error> {
         for (statement, &span) in block.span_iter() {
-            // The `return` that naga adds at the end of a function has no span.
+            // A statement without a span, such as the `return` that naga adds at the end of a function, gets the span
+            // before it.
             if span.is_defined() {
                 self.span = span;
             }
@@ -270,7 +273,8 @@ impl<'a> Compiler<'a> {
         self.emit(Instruction::JumpUnless { condition, to: 0 })?;
         let to_reject = self.program.code.len() - 1;
         if accept.is_empty() {
-            // naga writes a loop's condition this way.
+            // naga translates a loop's condition into an `if` without `accept` statements. It is no block of the
+            // source, so nothing is recorded here.
             self.statements(frame, accept)?;
         } else {
             self.block(frame, accept, "where a condition holds", span)?;
@@ -278,7 +282,8 @@ impl<'a> Compiler<'a> {
         let to_end = self.jump()?;
         let start = self.here();
         self.land(to_reject, start);
-        // The `return` that naga adds to a function's last branches has no span.
+        // The `return` that naga adds at the end of a function's last branches has no span. Such a branch is not in the
+        // source.
         let is_written = reject.span_iter().any(|(_, span)| span.is_defined());
         let what = if is_written {
             "where a condition does not hold"
@@ -320,7 +325,7 @@ impl<'a> Compiler<'a> {
                 SwitchValue::U32(value) => values.push((value, start)),
                 SwitchValue::Default => *default = start,
             }
-            // Cases with a common body are empty, except for the last of them.
+            // Of several cases with a common body, only the last has the body. The others are empty and fall through.
             if case.fall_through && case.body.is_empty() {
                 continue;
             }

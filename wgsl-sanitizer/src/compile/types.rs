@@ -33,7 +33,7 @@ pub(super) fn kind(scalar: Scalar) -> Result<Kind, &'static str> {
     })
 }
 
-/// The public type of a scalar that [`kind`] supports.
+/// Converts a scalar type that [`kind`] supports to the public type.
 fn number_of(scalar: Scalar) -> layout::Scalar {
     match kind(scalar) {
         Ok(Kind::Number(Number::F32)) => layout::Scalar::F32,
@@ -44,17 +44,17 @@ fn number_of(scalar: Scalar) -> layout::Scalar {
     }
 }
 
-/// A piece of a value that has no gaps, neither in slots nor in a buffer.
+/// A part of a value whose scalars are consecutive in the slots and also consecutive in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) byte: u32,
     pub(super) slot: u32,
-    /// The number of scalars.
+    /// The number of scalars in the run.
     pub(super) count: u32,
     pub(super) is_half: bool,
 }
 
-/// The types of a module.
+/// Answers questions about the types of a module.
 #[derive(Clone, Copy)]
 pub(super) struct Types<'a> {
     pub(super) module: &'a Module,
@@ -65,7 +65,7 @@ impl<'a> Types<'a> {
         &self.module.types[ty].inner
     }
 
-    /// The slots of a value. An array of unknown length counts as one element.
+    /// Returns the number of slots of a value. An array of unknown length counts as one element.
     pub(super) fn slots(self, inner: &TypeInner) -> u32 {
         match *inner {
             TypeInner::Scalar(_) | TypeInner::Atomic(_) => 1,
@@ -84,7 +84,8 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The name of a scalar in this type that the interpreter does not support.
+    /// Returns the name of the first part of this type that the interpreter does not support; `None` if it supports the
+    /// whole type.
     pub(super) fn unknown(self, inner: &TypeInner) -> Option<&'static str> {
         match *inner {
             TypeInner::Array { base, .. } => self.unknown(self.inner(base)),
@@ -95,12 +96,12 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The number of elements of an array; 1 if its length is unknown.
+    /// Returns the number of elements of an array; 1 if its length is unknown.
     fn count(self, size: ArraySize) -> u32 {
         self.known_count(size).unwrap_or(1)
     }
 
-    /// The number of elements of an array; `None` if it has as many as are bound.
+    /// Returns the number of elements of an array; `None` if its length is unknown.
     pub(super) fn known_count(self, size: ArraySize) -> Option<u32> {
         match size.resolve(self.module.to_ctx()) {
             Ok(IndexableLength::Known(count)) => Some(count),
@@ -108,12 +109,12 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// Bytes from one column of a matrix to the next.
+    /// Returns the distance from one column of a matrix to the next, in bytes.
     pub(super) fn column_stride(rows: VectorSize, scalar: Scalar) -> u32 {
         Alignment::from(rows) * u32::from(scalar.width)
     }
 
-    /// The scalar type of a scalar, a vector or a matrix.
+    /// Returns the scalar type of a scalar, a vector or a matrix; `None` for other types.
     pub(super) fn scalar(self, inner: &TypeInner) -> Option<Scalar> {
         match *inner {
             TypeInner::Scalar(scalar)
@@ -124,7 +125,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// Where the numbers of a value lie, in bytes or in slots.
+    /// Returns the layout of a value: positions in bytes if `in_bytes`, else in slots.
     pub(super) fn layout(self, inner: &TypeInner, in_bytes: bool) -> Part {
         let width = |scalar: Scalar| if in_bytes { scalar.width.into() } else { 1 };
         let vector = |size: VectorSize, scalar: Scalar| Part::Vector {
@@ -170,12 +171,12 @@ impl<'a> Types<'a> {
                 };
                 Part::Struct(members.iter().map(member).collect())
             }
-            // All other types have been refused.
+            // `bind` has refused all other types.
             _ => Part::Scalar(self.scalar(inner).map_or(layout::Scalar::U32, number_of)),
         }
     }
 
-    /// Appends the pieces of a value that starts at `byte` and at `slot`.
+    /// Appends the runs of a value that starts at `byte` in the buffer and at `slot` in the slots.
     pub(super) fn runs(self, inner: &TypeInner, byte: u32, slot: u32, runs: &mut Vec<Run>) {
         let mut push = |run: Run| match runs.last_mut() {
             Some(last) if follows(last, &run) => last.count += run.count,
@@ -209,7 +210,7 @@ impl<'a> Types<'a> {
                 let mut first = Vec::new();
                 self.runs(base, byte, slot, &mut first);
                 match first[..] {
-                    // An array of words without gaps is one piece.
+                    // An array of 32-bit numbers without padding is one run.
                     [one] if !one.is_half && one.count == slots && stride == 4 * slots => {
                         push(Run {
                             count: one.count * count,

@@ -9,7 +9,7 @@ use crate::error::Error;
 const SLOT: u64 = 4;
 
 impl Compiler<'_> {
-    /// Reserves slots of the frame. Messages use `name` if there are too many.
+    /// Reserves `count` slots of the frame, and returns the first. If there are too many slots, the error names `name`.
     pub(super) fn reserve(&mut self, count: u32, name: &str) -> Result<u32, Error> {
         let at = self.top;
         let invocations = self.program.invocations();

@@ -8,7 +8,7 @@ use crate::shadow::{Entry, Now};
 /// An invocation and the index of its current instruction.
 pub(super) type Here = (u32, usize);
 
-/// An access out of bounds: the index, and the length that it exceeded.
+/// An access out of bounds: the index, and the length of the indexed value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missed {
     pub(super) index: i64,
@@ -27,7 +27,7 @@ impl Missed {
 }
 
 pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
-    // A place always fits in 32 bits: the compiler limits the length of a program.
+    // The index of an instruction always fits in 32 bits: the compiler limits the length of a program.
     Entry::new(
         now.interval,
         invocation,
@@ -36,7 +36,8 @@ pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
 }
 
 impl Machine<'_> {
-    /// The offset in slot `dynamic`, or the index that was out of bounds.
+    /// Returns the offset that was computed into the slot `dynamic`, 0 if there is none, or the index that was out of
+    /// bounds.
     #[inline]
     pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, Missed> {
         if dynamic == NONE {
@@ -75,7 +76,8 @@ impl Machine<'_> {
         frame[to + 2] = length;
     }
 
-    /// Copies an element of a value to `to`; an index out of bounds is reported and gives zeros.
+    /// Copies an element of a value to the slots from `to` on. If the index is out of bounds, reports it and writes
+    /// zeros.
     pub(super) fn pick(&mut self, here: Here, frame: &mut [u32], pick: &Pick, to: u32) {
         let value = frame[pick.index as usize];
         let to = to as usize;
@@ -112,7 +114,7 @@ impl Machine<'_> {
     }
 }
 
-/// The number of elements of an array.
+/// Returns the number of elements of an array.
 pub(super) fn length(ranges: &[Range], length: Length) -> u32 {
     match length {
         Length::Fixed(count) => count,
@@ -128,7 +130,7 @@ pub(super) fn length(ranges: &[Range], length: Length) -> u32 {
     }
 }
 
-/// The kind of a plain access.
+/// Returns the kind of a plain (not atomic) access.
 pub(super) fn plain(is_write: bool) -> Access {
     if is_write {
         Access::Write

@@ -1,4 +1,4 @@
-//! Atomic operations. Two of them never race.
+//! Runs atomic operations. Two atomic operations never race with each other.
 
 use super::Machine;
 use super::access::{Here, entry, plain};

@@ -1,4 +1,5 @@
-//! Collects the findings. Each problem is listed once, with a count of its occurrences.
+//! Collects the findings. A problem that occurs several times at the same places in the source is one finding, with a
+//! count.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use crate::program::{Compiled, Name};
 use crate::report::{Access, Finding, Place, Problem, Side, Space};
 use crate::shadow::Entry;
 
-/// The kind of a problem. It is known before the problem's text is made, because one problem may occur millions of
-/// times.
+/// The kind of a problem. It is compared before the details of the problem are made: the same problem may occur
+/// millions of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Race,
@@ -21,10 +22,11 @@ enum Kind {
     Other(Discriminant<Problem>),
 }
 
-/// Identifies a finding: the kind of its problem, and the sites of both sides.
+/// Identifies a finding: the kind of its problem, and the source positions of both sides (indices into the program's
+/// sites).
 type Key = (Kind, u32, u32);
 
-/// Stands for what has no name.
+/// The name in messages for a value that is in no variable.
 static VALUE: Name = Name {
     text: Cow::Borrowed("a value"),
     space: Space::Function,
@@ -35,7 +37,7 @@ static VALUE: Name = Name {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Met {
     pub(super) entry: Entry,
-    /// Offset of the location: in bytes of the variable, or in slots of workgroup memory.
+    /// Offset of the location from the start of its variable: in bytes for a buffer, in slots for workgroup memory.
     pub(super) offset: u64,
 }
 
@@ -43,10 +45,10 @@ pub(super) struct Findings<'a> {
     compiled: &'a Compiled,
     workgroups: [u32; 3],
     list: Vec<Finding>,
-    /// For each finding, its index in `list`, and the run that found it.
+    /// For each finding: its index in `list`, and the number of the run that found it first.
     known: HashMap<Key, (usize, u32)>,
     run: u32,
-    /// For each workgroup of this run: its first interval, and its index.
+    /// For each workgroup of this run so far: its first interval, and its index.
     starts: Vec<(u32, u32)>,
 }
 
@@ -100,7 +102,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// The variable that an instruction accesses.
+    /// Returns the variable that an instruction accesses.
     fn name(&self, place: usize) -> &'a Name {
         let program = &self.compiled.program;
         let name = program.sites[self.site(place) as usize].name;
@@ -111,14 +113,14 @@ impl<'a> Findings<'a> {
         self.starts.last().map_or(0, |&(_, workgroup)| workgroup)
     }
 
-    /// The workgroup that an interval belongs to.
+    /// Returns the index of the workgroup to which an interval belongs.
     fn workgroup_of(&self, interval: u32) -> u32 {
         let after = self.starts.partition_point(|&(start, _)| start <= interval);
         after.checked_sub(1).map_or(0, |at| self.starts[at].1)
     }
 
-    /// The finding with this key, whose count grows by one in the run that found it. For a new key, the caller must
-    /// push the finding.
+    /// Returns the finding with this key. If the current run is the one that found it first, adds 1 to its count.
+    /// Returns `None` for a new key; the caller must then push the finding.
     fn known(&mut self, key: Key) -> Option<&mut Finding> {
         if let Some(&(at, run)) = self.known.get(&key) {
             let finding = &mut self.list[at];
@@ -139,12 +141,13 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// Adds a problem of one invocation.
+    /// Adds a problem that concerns only one invocation.
     pub(super) fn one(&mut self, here: (u32, usize), problem: Problem) {
         self.at(here, Kind::Other(discriminant(&problem)), |_| problem);
     }
 
-    /// Adds a problem of one invocation. `problem` takes the variable that the invocation accesses.
+    /// Adds a problem that concerns only one invocation. The closure `problem` gets the variable that the invocation
+    /// accesses.
     fn at(&mut self, here: (u32, usize), kind: Kind, problem: impl FnOnce(&Name) -> Problem) {
         let site = self.site(here.1);
         if self.known((kind, site, site)).is_none() {
@@ -181,7 +184,7 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// Adds a problem without a place in the source.
+    /// Adds a problem without a position in the source.
     pub(super) fn whole(&mut self, problem: Problem) {
         let is_known = |finding: &Finding| match (&finding.problem, &problem) {
             (
@@ -227,7 +230,8 @@ impl<'a> Findings<'a> {
         self.push(problem, sides);
     }
 
-    /// Adds a divergence: `here` waits at a barrier, and `there` is elsewhere.
+    /// Adds a divergence. `here` is an invocation that waits at a barrier. `there` is one that waits at another
+    /// barrier, waits in another iteration, or has ended.
     pub(super) fn divergence(&mut self, here: (u32, usize), there: (u32, usize)) {
         let sites = [self.site(here.1), self.site(there.1)];
         if self.known((Kind::Divergence, sites[0], sites[1])).is_none() {

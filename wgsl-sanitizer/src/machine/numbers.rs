@@ -1,4 +1,4 @@
-//! Arithmetic on slots.
+//! Arithmetic on the 32-bit words of slots.
 
 use half::f16;
 
@@ -14,7 +14,7 @@ pub(super) fn is_nan(bits: u32) -> bool {
     float(bits).is_nan()
 }
 
-/// The result, and the problem with the operand if there is one.
+/// Returns the result, and a problem if the operand is invalid for this operation.
 #[inline]
 pub(super) fn unary(operation: Unary, value: u32) -> (u32, Option<Problem>) {
     let result = match operation {
@@ -38,7 +38,7 @@ pub(super) fn unary(operation: Unary, value: u32) -> (u32, Option<Problem>) {
             });
             return (result.to_bits(), problem);
         }
-        // Rounded to nearest, as Rust does.
+        // Rust's `as` rounds to the nearest float.
         #[allow(clippy::cast_precision_loss)]
         Unary::SignedToFloat => (value.cast_signed() as f32).to_bits(),
         #[allow(clippy::cast_precision_loss)]
@@ -55,7 +55,7 @@ fn half(value: f32) -> f32 {
     f16::from_f32(value).into()
 }
 
-// WGSL clamps to the range that both types have. NaN becomes 0.
+// As in WGSL, clamps to the range that both types can represent. NaN becomes 0.
 #[allow(clippy::cast_possible_truncation)]
 fn to_signed(value: f32, [least, most]: [f32; 2]) -> (u32, Option<Problem>) {
     let is_within = (-2_147_483_648.0..2_147_483_648.0).contains(&value);
@@ -68,7 +68,7 @@ fn to_signed(value: f32, [least, most]: [f32; 2]) -> (u32, Option<Problem>) {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
-    // A value between −1 and 0 truncates to 0.
+    // A value between −1 and 0 is within the range: it truncates to 0.
     let is_within = value > -1.0 && value < 4_294_967_296.0;
     let problem = (!is_within).then(|| Problem::Conversion {
         value: value.into(),
@@ -77,7 +77,7 @@ fn to_unsigned(value: f32, most: f32) -> (u32, Option<Problem>) {
     (value.clamp(0.0, most) as u32, problem)
 }
 
-/// The result, and the problem with the operands if there is one.
+/// Returns the result, and a problem if the operands are invalid for this operation.
 #[inline]
 pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>) {
     let x = float(a);
@@ -99,7 +99,7 @@ pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>
         Binary::Add => a.wrapping_add(b),
         Binary::Subtract => a.wrapping_sub(b),
         Binary::Multiply => a.wrapping_mul(b),
-        // In WGSL, x / 0 is x and x % 0 is 0. A quotient that overflows gives the same.
+        // In WGSL, x / 0 is x and x % 0 is 0. If the quotient overflows, the results are also x and 0.
         Binary::DivideSigned => match i.checked_div(j) {
             Some(quotient) => quotient.cast_unsigned(),
             None => return (a, Some(Problem::Division)),
@@ -129,7 +129,7 @@ pub(super) fn binary(operation: Binary, a: u32, b: u32) -> (u32, Option<Problem>
         Binary::And => a & b,
         Binary::Or => a | b,
         Binary::Xor => a ^ b,
-        // WGSL takes the shift amount modulo the width.
+        // WGSL takes the shift amount modulo 32, the width of the operand.
         Binary::ShiftLeft => return (a.wrapping_shl(b), shift(b)),
         Binary::ShiftRightSigned => return (i.wrapping_shr(b).cast_unsigned(), shift(b)),
         Binary::ShiftRightUnsigned => return (a.wrapping_shr(b), shift(b)),

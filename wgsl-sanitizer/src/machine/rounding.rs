@@ -1,4 +1,5 @@
-//! Random rounding errors within WGSL's required accuracy: section "Floating Point Accuracy" of its specification.
+//! Random rounding errors within the accuracy that WGSL requires (section "Floating Point Accuracy" of its
+//! specification).
 
 use fastrand::Rng;
 use half::f16;
@@ -8,10 +9,10 @@ use super::numbers;
 use crate::math::Number;
 use crate::program::{Binary, Call};
 
-/// Adds a random error to the result of a binary operation on these operands.
+/// Adds a random rounding error to the result of a binary operation on these operands.
 ///
-/// A sum, a difference or a product becomes the exact result if the type can represent it, and otherwise one of the
-/// two nearest numbers.
+/// The returned sum, difference or product is the exact result if the type can represent it. Otherwise it is one of the
+/// two neighbors of the exact result, chosen at random.
 pub(super) fn binary(
     random: &mut Rng,
     number: Number,
@@ -27,7 +28,7 @@ pub(super) fn binary(
         // The product is exact in double precision.
         Binary::MultiplyFloat => f64::from(x) * f64::from(y) - f64::from(f32::from_bits(nearest)),
         Binary::DivideFloat => return moved(random, number, nearest, (2.5, 0.0)),
-        // The accuracy of x − y · trunc(x / y).
+        // WGSL requires the accuracy of x − y · trunc(x / y).
         Binary::RemainderFloat => return moved(random, number, nearest, (4.0, 0.0)),
         _ => return result,
     };
@@ -43,14 +44,14 @@ pub(super) fn binary(
     }
 }
 
-/// The exact sum minus a number near it. The sign is always right, and the difference is exact if `near` is the sum
-/// rounded to single precision (`Fast2Sum`, Dekker 1971).
+/// Returns the exact sum x + y minus `near`, a number close to the sum. The sign is always right. The difference is
+/// exact if `near` is the sum rounded to single precision (`Fast2Sum`, Dekker 1971).
 fn rest_of_sum(x: f32, y: f32, near: f32) -> f64 {
     let (big, small) = if x.abs() < y.abs() { (y, x) } else { (x, y) };
     f64::from(small) - (f64::from(near) - f64::from(big))
 }
 
-/// The next number of the type above or below `value`.
+/// Returns the next number of the type above `value` if `is_above`, else below `value`.
 fn beside(number: Number, value: f32, is_above: bool) -> f32 {
     match (number, is_above) {
         (Number::F16, _) => {
@@ -68,10 +69,10 @@ fn beside(number: Number, value: f32, is_above: bool) -> f32 {
     }
 }
 
-/// The result of a component-wise built-in function, with a random error.
+/// Returns the result of a component-wise built-in function, with a random error.
 pub(super) fn component(random: &mut Rng, call: &Call, operands: [u32; 4], result: u32) -> u32 {
     if call.function == F::Fma && matches!(call.number, Number::F32 | Number::F16) {
-        // The accuracy of x · y + z.
+        // WGSL requires the accuracy of x · y + z.
         let [x, y, z, _] = operands;
         let product = arithmetic(random, call.number, Binary::MultiplyFloat, [x, y]);
         return arithmetic(random, call.number, Binary::AddFloat, [product, z]);
@@ -81,7 +82,7 @@ pub(super) fn component(random: &mut Rng, call: &Call, operands: [u32; 4], resul
     })
 }
 
-/// The result of a binary operation on these operands, with a random error.
+/// Returns the result of a binary operation on these operands, with a random rounding error.
 pub(super) fn arithmetic(
     random: &mut Rng,
     number: Number,
@@ -93,7 +94,8 @@ pub(super) fn arithmetic(
     binary(random, number, operation, operands, result)
 }
 
-/// The error that WGSL allows for a built-in function of these arguments: in units in the last place, and absolute.
+/// Returns the error that WGSL allows for a built-in function with these arguments: the part in units in the last place
+/// of the result, and the absolute part. Returns `None` for a function whose result gets no error.
 pub(super) fn of_call(call: &Call, arguments: [u32; 4]) -> Option<(f32, f32)> {
     let is_half = match call.number {
         Number::F32 => false,
@@ -107,10 +109,10 @@ pub(super) fn of_call(call: &Call, arguments: [u32; 4]) -> Option<(f32, f32)> {
         F::Exp | F::Exp2 => (of(3.0, 1.0) + 2.0 * x.abs(), 0.0),
         F::Log | F::Log2 if (0.5..=2.0).contains(&x) => (0.0, of(1.0 / 2_097_152.0, 1.0 / 128.0)),
         F::Log | F::Log2 => (3.0, 0.0),
-        // The accuracy of exp2(y · log2(x)).
+        // WGSL requires the accuracy of exp2(y · log2(x)).
         F::Pow => (7.0 + 2.0 * (y * x.log2()).abs(), 0.0),
         F::InverseSqrt => (2.0, 0.0),
-        // The accuracy of 1 / inverseSqrt(x).
+        // WGSL requires the accuracy of 1 / inverseSqrt(x).
         F::Sqrt | F::Length | F::Distance => (4.5, 0.0),
         F::Normalize => (7.0, 0.0),
         F::Sin | F::Cos | F::Tan => (0.0, of(1.0 / 2048.0, 1.0 / 128.0)),
@@ -126,7 +128,8 @@ pub(super) fn of_call(call: &Call, arguments: [u32; 4]) -> Option<(f32, f32)> {
     })
 }
 
-/// Adds a random part of the allowed error to a result, which stays a finite number of its type.
+/// Adds a random error to a result. The error is uniform between minus and plus the allowed error. If the error would
+/// make the result infinite, no error is added.
 pub(super) fn moved(
     random: &mut Rng,
     number: Number,
@@ -134,7 +137,7 @@ pub(super) fn moved(
     (units, absolute): (f32, f32),
 ) -> u32 {
     let value = f32::from_bits(bits);
-    // Zero stays zero unless the allowed error is absolute.
+    // The unit in the last place of 0 has no meaning, so 0 changes only by an absolute error.
     if !value.is_finite() || value == 0.0 && absolute == 0.0 {
         return bits;
     }
@@ -147,7 +150,7 @@ pub(super) fn moved(
     }
 }
 
-/// A unit in the last place of `value`.
+/// Returns the unit in the last place of `value`: the distance to the next number of the type.
 fn unit(number: Number, value: f32) -> f32 {
     let value = value.abs();
     let above = beside(number, value, true);
@@ -185,7 +188,7 @@ mod tests {
         }
     }
 
-    /// One summand is far smaller than the other: double precision alone would lose the remainder.
+    /// One summand is far smaller than the other. A sum in double precision would lose the smaller one.
     #[test]
     fn sums_that_are_exact_and_not() {
         let mut random = Rng::with_seed(0);
@@ -208,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Each result is one of the two neighbors of the exact result, and both occur.
+    /// Each result is one of the two neighbors of the exact result, and both neighbors occur.
     #[test]
     fn results_are_neighbours_of_the_exact_one() {
         let mut random = Rng::with_seed(1);

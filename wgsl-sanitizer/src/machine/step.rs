@@ -10,11 +10,11 @@ use crate::math::{self, Number};
 use crate::program::{Binary, Call, Instruction, Unary};
 use crate::report::{Access, Problem};
 
-/// The most slots of a built-in function's result.
+/// The maximum number of slots of a built-in function's result.
 const LONGEST_RESULT: usize = 16;
 
 impl Machine<'_> {
-    /// Runs an invocation until it waits or ends.
+    /// Runs an invocation until it waits at a barrier, ends, or exceeds its loop budget.
     pub(super) fn go(&mut self, invocation: u32) -> Stop {
         let size = self.program.frame as usize;
         let start = invocation as usize * size;
@@ -108,7 +108,7 @@ impl Machine<'_> {
                     for at in 0..u32::from(count) {
                         let value = frame[(from + at) as usize];
                         let (mut result, problem) = numbers::unary(operation, value);
-                        // `bool(x)` is `x != 0`.
+                        // WGSL defines `bool(x)` as `x != 0`, so the setting for comparisons with NaN applies.
                         if let (Unary::FloatToBool, Some(outcome), true) = (
                             operation,
                             self.settings.nan_comparisons.outcome(here.1),
@@ -342,7 +342,8 @@ fn reach(variable: u16, at: u32, dynamic: u32, count: u8, width: u32) -> Reach {
     }
 }
 
-/// A product of matrices, column by column. Each sum starts from its first term.
+/// Computes a product of matrices, column by column. Each sum starts from its first product, not from 0, because 0 +
+/// (−0) would lose the sign.
 #[inline]
 fn product(
     frame: &mut [u32],

@@ -1,4 +1,4 @@
-//! Reads and writes of buffers, with their checks.
+//! Reads and writes buffers, and checks each access.
 
 use half::f16;
 
@@ -8,12 +8,12 @@ use super::findings::Met;
 use crate::report::Access;
 use crate::shadow::Entry;
 
-/// The memory that an instruction accesses.
+/// The part of a buffer that an instruction accesses. The constant offset `at` and the computed offset are in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     pub(super) variable: u16,
     pub(super) at: u32,
-    /// The slot of a pointer's computed offset, or [`NONE`](crate::program::NONE).
+    /// The slot of the computed offset, or [`NONE`](crate::program::NONE) if no offset is computed.
     pub(super) dynamic: u32,
     /// The number of scalars.
     pub(super) count: u32,
@@ -21,11 +21,11 @@ pub(super) struct Reach {
     pub(super) width: u32,
 }
 
-/// A range of bytes within bounds.
+/// A range of bytes that is within the bounds of its variable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bytes {
     pub(super) buffer: usize,
-    /// The first byte, as an offset in the buffer and as an offset in the variable.
+    /// The first byte: `start` is its offset in the buffer, `offset` its offset in the variable.
     pub(super) start: usize,
     pub(super) offset: usize,
     pub(super) count: usize,
@@ -42,7 +42,7 @@ impl Bytes {
 }
 
 impl Machine<'_> {
-    /// The bytes of an access, or `None` if it is out of bounds, which is reported.
+    /// Returns the bytes of an access. If the access is out of bounds, reports it and returns `None`.
     #[inline]
     pub(super) fn reach(
         &mut self,
@@ -98,7 +98,7 @@ impl Machine<'_> {
                 let byte = bytes.start + 2 * index;
                 let word = buffer.words[byte / 4];
                 let half = if byte % 4 == 0 { word } else { word >> 16 };
-                // Only the low 16 bits count.
+                // The `f16` is in the low 16 bits.
                 #[allow(clippy::cast_possible_truncation)]
                 let half = f16::from_bits(half as u16);
                 *slot = f32::from(half).to_bits();
@@ -139,9 +139,10 @@ impl Machine<'_> {
         self.note_write(here, bytes);
     }
 
-    /// Records a write of a whole vector of `count` bytes.
+    /// Records a write to all bytes of a vector, without changing them. See
+    /// [`Instruction::TouchWorkgroup`](crate::program::Instruction::TouchWorkgroup).
     pub(super) fn touch_buffer(&mut self, here: Here, frame: &[u32], reach: &Reach) {
-        // The write itself reports an index out of bounds.
+        // The store instruction that follows reports an index out of bounds.
         let Ok(offset) = Self::offset(frame, reach.dynamic) else {
             return;
         };
@@ -160,12 +161,12 @@ impl Machine<'_> {
         }
     }
 
-    /// The size of a location in bytes, as its base-2 logarithm.
+    /// Returns the base-2 logarithm of the size of a location in bytes: 1 for half words, 2 for words.
     fn grain(&self) -> u32 {
         if self.program.has_halves { 1 } else { 2 }
     }
 
-    /// The locations that these bytes belong to.
+    /// Returns the indices of the locations that contain these bytes.
     pub(super) fn cells(&self, bytes: Bytes) -> std::ops::Range<usize> {
         let grain = self.grain();
         bytes.start >> grain..(bytes.start + bytes.count) >> grain

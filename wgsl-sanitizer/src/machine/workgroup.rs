@@ -1,4 +1,4 @@
-//! Reads and writes of workgroup memory, with their checks.
+//! Reads and writes workgroup memory, and checks each access.
 
 use super::Machine;
 use super::access::{Here, entry, plain};
@@ -59,7 +59,8 @@ impl Machine<'_> {
         self.note_workgroup(here, at, count, true);
     }
 
-    /// Records a write of a whole vector.
+    /// Records a write to all components of a vector, without changing them. See
+    /// [`Instruction::TouchWorkgroup`](crate::program::Instruction::TouchWorkgroup).
     pub(super) fn touch_workgroup(
         &mut self,
         here: Here,
@@ -81,7 +82,8 @@ impl Machine<'_> {
             let found = if is_written || cell.is_written(now) {
                 cell.write(now, entry)
             } else {
-                // The vector's other components stay unwritten where reads of unwritten memory are reported.
+                // This component has not been written: only look for a race, so that a later read of it is still
+                // reported as unwritten.
                 cell.conflict_of_write(now, here.0)
             };
             if let Some(found) = found {
@@ -98,7 +100,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The slot's offset from the start of its variable.
+    /// Returns the offset of a slot from the start of its variable, in slots.
     pub(super) fn in_variable(&self, slot: usize) -> u64 {
         let variables = self.program.variables.iter();
         let starts = variables

@@ -5,12 +5,12 @@ use naga::MathFunction as F;
 use super::Number;
 use super::packing::{dot_packed, pack, unpack};
 
-/// A function whose result cannot be computed component by component. `of_nan` is the result of a comparison with
-/// NaN; `None` means as in IEEE 754.
+/// Computes a function whose result cannot be computed component by component. `of_nan` is the result of a comparison
+/// with NaN; `None` means as in IEEE 754.
 ///
-/// A vector is a slice of its components, a matrix a slice of its columns, one after the other. `columns` is the
-/// number of columns of the first argument if that is a matrix, else 1. `modf` and `frexp` return both members of
-/// their struct, one after the other.
+/// A vector is a slice of its components. A matrix is a slice of its scalars, column by column. `columns` is the number
+/// of columns of the first argument if that is a matrix, else 1. `modf` and `frexp` return the two members of their
+/// struct, one after the other.
 pub(crate) fn composite(
     function: F,
     number: Number,
@@ -64,7 +64,8 @@ pub(crate) fn composite(
     }
 }
 
-/// Each step is rounded to single precision, and the result to its type.
+/// The part of [`composite`] for functions of floats. Each step is rounded to single precision, and the result is
+/// rounded to its type.
 fn floats(
     function: F,
     number: Number,
@@ -137,12 +138,12 @@ fn floats(
     }
 }
 
-/// A sum that starts from its first term: a sum from 0 would lose the sign of −0.
+/// Adds the terms, starting from the first term. A sum that starts from 0 would lose the sign of −0.
 fn sum(terms: impl Iterator<Item = f32>) -> f32 {
     terms.reduce(|sum, term| sum + term).unwrap_or(0.0)
 }
 
-/// The length of a vector; the magnitude of a scalar.
+/// Returns the length of a vector, or the magnitude of a scalar (`size` 1).
 fn length(size: usize, component: impl Fn(usize) -> f32) -> f32 {
     match size {
         1 => component(0).abs(),
@@ -150,7 +151,7 @@ fn length(size: usize, component: impl Fn(usize) -> f32) -> f32 {
     }
 }
 
-/// Expands along the first column.
+/// Returns the determinant of a matrix, by expansion along the first column.
 fn determinant(matrix: &[f32], size: usize) -> f32 {
     if size == 1 {
         return matrix[0];
@@ -166,7 +167,7 @@ fn determinant(matrix: &[f32], size: usize) -> f32 {
     }))
 }
 
-/// The fraction, with a magnitude in [1/2, 1), and the exponent of 2.
+/// Splits `value` into a fraction with a magnitude in [1/2, 1) and a power of 2. Returns the fraction and the exponent.
 fn frexp(value: f32) -> (f32, i32) {
     if value == 0.0 || !value.is_finite() {
         return (value, 0);

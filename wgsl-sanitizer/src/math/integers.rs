@@ -15,9 +15,9 @@ pub(super) fn signed(function: F, bits: [u32; 4]) -> u32 {
             (_, 0) => 0,
             (offset, count) => x << (32 - count - offset) >> (32 - count),
         },
-        // The highest bit that differs from the sign.
+        // The highest bit that differs from the sign bit.
         F::FirstLeadingBit => return leading(bits[0] ^ (x >> 31).cast_unsigned()),
-        // The other functions are the same for signed and unsigned integers.
+        // The other functions do the same for signed and unsigned integers.
         _ => return unsigned(function, bits),
     };
     value.cast_unsigned()
@@ -55,12 +55,12 @@ pub(super) fn unsigned(function: F, [x, y, z, w]: [u32; 4]) -> u32 {
     }
 }
 
-/// The index of the highest bit that is set; −1 if none is.
+/// Returns the index of the highest bit that is 1, or −1 if all bits are 0.
 fn leading(x: u32) -> u32 {
     31_u32.wrapping_sub(x.leading_zeros())
 }
 
-/// The offset and the count of a bit field, clamped to 32 bits.
+/// Clamps the offset and the length of a bit field so that the field stays inside 32 bits.
 fn field(offset: u32, count: u32) -> (u32, u32) {
     let offset = offset.min(32);
     (offset, count.min(32 - offset))

@@ -1,11 +1,12 @@
-//! Functions that compare, where a setting decides comparisons with NaN.
+//! Built-in functions that compare numbers, for the setting that decides comparisons with NaN
+//! ([`NanComparisons`](crate::NanComparisons)).
 
 use naga::MathFunction as F;
 
 use super::Number;
 
-/// The result by WGSL's definition of the function, where each comparison with NaN gives `outcome`. `None` if the
-/// function does not compare, or no operand is NaN.
+/// Computes one component by WGSL's definition of the function, where each comparison with NaN gives `outcome`. Returns
+/// `None` if the function does not compare, or if no operand is NaN.
 pub(crate) fn component_of_nan(
     function: F,
     number: Number,
@@ -25,7 +26,7 @@ pub(crate) fn component_of_nan(
         F::Sign if compare.less(0.0, x) => (1.0, [x; 3]),
         F::Sign if compare.less(x, 0.0) => (-1.0, [x; 3]),
         F::Sign => (0.0, [x; 3]),
-        // `x <= y`.
+        // `step(x, y)` is the number 1 if `x <= y`, else 0.
         F::Step => (f32::from(u8::from(outcome)), [x, y, x]),
         F::SmoothStep => {
             let along = (z - x) / (y - x);
@@ -38,7 +39,7 @@ pub(crate) fn component_of_nan(
     is_of_nan.then(|| number.round(value))
 }
 
-/// The result of a comparison with NaN.
+/// Compares two numbers. The field is the result of a comparison with NaN.
 #[derive(Clone, Copy)]
 struct Compare(bool);
 

@@ -1,9 +1,9 @@
-//! Numbers packed into a word, the first in the lowest bits.
+//! Functions on numbers that are packed into a 32-bit word. The first number is in the lowest bits.
 
 use half::f16;
 use naga::MathFunction as F;
 
-/// The dot product of packed bytes. The sum wraps.
+/// Returns the dot product of four packed bytes with four others. The sum wraps at 32 bits.
 pub(super) fn dot_packed(function: F, x: u32, y: u32) -> u32 {
     let bytes = match function {
         F::Dot4I8Packed => signed_bytes,
@@ -73,7 +73,7 @@ fn unsigned_bytes(word: u32) -> [u32; 4] {
     word.to_le_bytes().map(u32::from)
 }
 
-/// ⌊1/2 + largest · min(max(x, least), 1)⌋, exact in double precision.
+/// Returns ⌊1/2 + largest · min(max(x, least), 1)⌋, which is exact in double precision.
 fn scaled(bits: u32, least: f32, largest: f64) -> u32 {
     let value = f32::from_bits(bits).max(least).min(1.0);
     // The value fits in the packed type.
@@ -82,7 +82,7 @@ fn scaled(bits: u32, least: f32, largest: f64) -> u32 {
     number.cast_unsigned()
 }
 
-/// The lowest integer, such as −128, gives −1, like the integer above it.
+/// Unpacks a signed normalized number. The lowest integer, such as −128, gives −1, like the integer above it.
 fn snorm(number: f32, largest: f32) -> u32 {
     (number / largest).max(-1.0).to_bits()
 }

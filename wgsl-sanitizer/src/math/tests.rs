@@ -1,4 +1,5 @@
-//! Tests of each function. Expected results come from the specification, by hand or computed with 300 bits.
+//! Tests of each built-in function. The expected results come from the specification: calculated by hand, or with
+//! numbers of 300 bits.
 
 mod all;
 mod floats;
@@ -12,10 +13,10 @@ use naga::MathFunction as F;
 
 use super::{Number, component, composite};
 
-/// The content of a result's slots before the call.
+/// The content of the result's slots before the call, so that a test notices a slot that is not written.
 const UNWRITTEN: u32 = 0xdead_beef;
 
-/// Pairs of arguments and result.
+/// Pairs of the arguments and the expected result.
 type Cases<'a, T> = &'a [(&'a [T], T)];
 
 fn by_component<T: Copy>(
@@ -43,12 +44,13 @@ fn is_same_float(x: u32, y: u32) -> bool {
     x == y || f32::from_bits(x).is_nan() && f32::from_bits(y).is_nan()
 }
 
-/// Compares `f32` bit by bit. Any NaN matches any other NaN.
+/// Checks a function of `f32`. Results are compared bit by bit; any NaN equals any other NaN.
 fn floats(function: F, cases: Cases<'_, f32>) {
     by_component(function, Number::F32, cases, f32::to_bits, is_same_float);
 }
 
-/// The same for `f16`, stored as `f32`.
+/// Checks a function of `f16`, whose numbers are stored as `f32`. Results are compared bit by bit; any NaN equals any
+/// other NaN.
 fn halves(function: F, cases: Cases<'_, f32>) {
     by_component(function, Number::F16, cases, f32::to_bits, is_same_float);
 }
@@ -62,14 +64,14 @@ fn unsigned(function: F, cases: Cases<'_, u32>) {
     by_component(function, Number::U32, cases, |bits| bits, |x, y| x == y);
 }
 
-/// The result of a function of whole vectors.
+/// Returns the result of a function of whole vectors.
 fn whole<const N: usize>(function: F, number: Number, arguments: &[&[u32]]) -> [u32; N] {
     let mut result = [UNWRITTEN; N];
     composite(function, number, 1, None, arguments, &mut result);
     result
 }
 
-/// The result of a function of whole vectors of floats.
+/// Returns the result of a function of whole vectors of floats.
 fn whole_floats<const N: usize>(function: F, number: Number, arguments: &[&[f32]]) -> [f32; N] {
     let bits: Vec<Vec<u32>> = arguments.iter().map(|values| to_bits(values)).collect();
     let slots: Vec<&[u32]> = bits.iter().map(Vec::as_slice).collect();

@@ -4,13 +4,13 @@ use naga::AtomicFunction;
 
 use crate::report::Access;
 
-/// What an atomic operation does.
+/// The kind of an atomic operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AtomicOperation {
     Load,
     Store,
     Update(AtomicUpdate),
-    /// Stores if the old value equals the value in this slot.
+    /// Stores the new value if the old value equals the value in this slot.
     CompareExchange(u32),
 }
 
@@ -77,11 +77,11 @@ impl AtomicUpdate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Atomic {
     pub(crate) operation: AtomicOperation,
-    /// One of [`Program::variables`]; workgroup memory where that lies there.
+    /// An index into [`Program::variables`]. The variable is in a buffer or in workgroup memory.
     pub(crate) variable: u16,
     pub(crate) at: u32,
     pub(crate) dynamic: u32,
-    /// The operand, or [`NONE`].
+    /// The slot of the operand, or [`NONE`] if the operation has none.
     pub(crate) value: u32,
 }
 

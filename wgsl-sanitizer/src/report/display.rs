@@ -1,4 +1,4 @@
-//! The text of findings.
+//! Formats findings as text.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -36,7 +36,7 @@ impl Display for Space {
     }
 }
 
-/// The name of a variable, or the text "a value".
+/// Displays the name of a variable in backticks. The text "a value" is displayed as it is.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
@@ -132,13 +132,13 @@ impl Finding {
         }
     }
 
-    /// Whether both sides of a race belong to one workgroup.
+    /// Returns whether both sides of a race belong to the same workgroup.
     pub(crate) fn is_within(&self) -> bool {
         let group = |side: &Option<Side>| side.as_ref().map(|side| side.workgroup);
         group(&self.side) == group(&self.other)
     }
 
-    /// Whether the two sides' expressions overlap in the source: no barrier can stand between them.
+    /// Returns whether the expressions of the two sides overlap in the source. No barrier can then stand between them.
     fn is_one_statement(&self) -> bool {
         let (Some(side), Some(other)) = (&self.side, &self.other) else {
             return false;
@@ -154,7 +154,7 @@ impl Finding {
             && two.column < end(one)
     }
 
-    /// The missing order that makes two accesses a race.
+    /// Says which ordering is missing between the two accesses of a race.
     fn missing(&self) -> &'static str {
         match &self.problem {
             _ if !self.is_within() => "nothing orders workgroups of a dispatch",
@@ -167,7 +167,7 @@ impl Finding {
         }
     }
 
-    /// One line on how to correct the problem.
+    /// Returns one line on how to correct the problem.
     fn help(&self) -> &'static str {
         match &self.problem {
             Problem::Race { .. } if !self.is_within() => {
@@ -214,7 +214,7 @@ impl Finding {
         }
     }
 
-    /// What each side did.
+    /// Says what each side did: a text that precedes the side's place in the source.
     fn deeds(&self) -> [String; 2] {
         match &self.problem {
             Problem::Race { access, other, .. } => [format!("{access} by"), format!("{other} by")],
@@ -237,7 +237,7 @@ impl Finding {
     }
 }
 
-/// The starts of calls at which invocations wait.
+/// The names of the WGSL functions at which invocations wait.
 const BARRIERS: [&str; 4] = [
     "workgroupBarrier",
     "storageBarrier",
@@ -324,7 +324,7 @@ fn counted(count: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", grouped(count))
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with a comma after each group of thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

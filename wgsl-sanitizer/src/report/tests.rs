@@ -1,4 +1,4 @@
-//! The text of every finding.
+//! Tests the text of every kind of finding.
 
 use super::{Access, Block, Finding, Order, Place, Problem, Report, Scalar, Side, Space};
 
@@ -43,7 +43,7 @@ fn one(problem: Problem) -> Finding {
     }
 }
 
-/// The place in a message: the lines between the first and the last.
+/// The lines of a message between its first and its last line. They show the place in the source.
 const HERE: &str = "
   --> a.wgsl:3:5
    |  x[i]
@@ -322,7 +322,7 @@ fn a_race_both_within_a_workgroup_and_between_two() {
     }
 }
 
-/// No barrier can stand inside a statement.
+/// No barrier can stand inside a statement, so the message does not suggest one between the two accesses.
 #[test]
 fn a_race_of_a_statement_with_itself() {
     let sides = [Access::Read, Access::Write];

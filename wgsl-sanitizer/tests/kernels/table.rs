@@ -1,16 +1,18 @@
 //! Kernels and their expected findings, read from WGSL files.
 //!
-//! A kernel begins with a line `//# entry key=value …` and ends before the next. Keys:
-//! - `workgroups=4,2`; `zero=off`: workgroup memory is not set to zero; `budget=100` loop iterations;
+//! A kernel begins with a line `//# entry key=value …` and ends before the next such line. The keys are:
+//! - `workgroups=4,2`: the number of workgroups; `zero=off`: workgroup memory is not set to zero; `budget=100`: the
+//!   loop budget, in iterations;
 //! - `const.n=3`: an `override` constant;
 //! - `order=y,z`: the contents of `y` and `z` depend on the order of invocations;
-//! - `x=64`: a buffer of 64 words that hold 0, 1, 2, … in the variable's type (the default); `x=zeros:64`,
-//!   `x=unwritten:64`, `x=1.0,2.5`, `x=7,-1`; `y=@x`: the buffer of `x`; each may be followed by the range of bytes
-//!   that is bound: `x=64[0..128]`.
+//! - `x=64`: binds to `x` a buffer of 64 words with the numbers 0, 1, 2, … in the variable's type (the default). Other
+//!   contents are `x=zeros:64`, `x=unwritten:64`, `x=1.0,2.5` and `x=7,-1`. `y=@x` binds the buffer of `x` to `y`. Each
+//!   may be followed by the bound range, in bytes: `x=64[0..128]`.
 //!
-//! An expected finding stands at the end of its line: `//~ race tile A, B:` is a race on `tile` with the line named
-//! `A`, and names this line `B`. A finding without a second line leaves `A` out; a race without `A` is between two
-//! invocations at this line. Names of lines are capital letters, and are local to a kernel.
+//! An expected finding is a comment at the end of its line. `//~ race tile A, B:` expects a race on `tile` between this
+//! line and the line named `A`, and gives this line the name `B`. A finding that concerns only one line has no `A`; a
+//! race without `A` is between two invocations at this line. Names of lines are capital letters. They are valid inside
+//! one kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -33,12 +35,13 @@ pub(crate) enum Kind {
     Order,
 }
 
-/// A finding, as far as the table describes it.
+/// An expected finding, with the details that the table gives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Expected {
     pub(crate) kind: Kind,
     variable: String,
-    /// The accesses of both sides. For a race, the smaller one comes first; 0 means none.
+    /// The line numbers of both sides. For a race, the smaller number comes first. 0 means that there is no second
+    /// side.
     lines: [u32; 2],
 }
 
@@ -161,7 +164,7 @@ fn parsed<T: std::str::FromStr>(text: &str, word: &str) -> T {
 
 type Mark = (Kind, String, u32, Option<String>);
 
-/// The names of lines, and the findings expected at the ends of lines.
+/// Parses the comments at the ends of lines. Returns the names of lines, and the expected findings.
 fn marks(lines: &[(u32, &str)]) -> (BTreeMap<String, u32>, Vec<Mark>) {
     let mut labels = BTreeMap::new();
     let mut marks = Vec::new();
@@ -258,7 +261,7 @@ impl Row {
         Ok(sanitize(kernel, &dispatch, &mut buffers, &settings)?.findings)
     }
 
-    /// The differences between the findings and the expected ones.
+    /// Returns a message with the differences between the actual and the expected findings; `None` if there are none.
     pub(crate) fn wrong(&self) -> Option<String> {
         let entry = &self.entry;
         let findings = match self.run(&self.settings.orders) {
@@ -278,10 +281,12 @@ impl Row {
         self.wrong_in_one_order()
     }
 
-    /// One order is enough to find a race: the missing order between accesses shows it, not their values.
+    /// Checks that each of several orders, run alone, finds a race if the kernel has one. A race is found by the
+    /// missing order between two accesses, not by their values.
     fn wrong_in_one_order(&self) -> Option<String> {
         let is_race = |one: &Expected| one.kind == Kind::Race;
-        // If a racing value steers the invocations, it may hide another race.
+        // If results depend on the order, a racing value may control a branch, and another race may then not occur in
+        // every order.
         if self.expected.iter().any(|one| one.kind == Kind::Order) {
             return None;
         }
@@ -305,7 +310,7 @@ impl Row {
     }
 }
 
-/// The contents, and the bound range in bytes.
+/// Splits a buffer's text into its contents and its bound range in bytes.
 fn split_range(text: &str) -> (&str, Option<Range<u64>>) {
     let Some((contents, range)) = text.split_once('[') else {
         return (text, None);
@@ -335,7 +340,7 @@ fn buffer(binding: &Binding, contents: &str) -> Buffer {
     }
     if contents.contains([',', '.', '-']) {
         let word = |text: &str| match text.parse::<i64>() {
-            // Two's complement is intended.
+            // Negative numbers become two's complement.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             Ok(number) if !is_float => number as u32,
             _ => match text.parse::<f32>() {

@@ -4,7 +4,8 @@ use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
 use super::{Told, check, floats};
 
-/// The index of each word that a kernel reads, by the WGSL specification (section "Memory Layout").
+/// Checks that each expression in `reads` reads the buffer's word with the given index. The indices follow from the
+/// WGSL specification (section "Memory Layout").
 fn check_layout(declarations: &str, reads: &[(&str, u32)]) {
     let text = format!(
         "{declarations}

@@ -184,7 +184,7 @@ fn packing() {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let packed = |bytes: [f32; 4]| u32::from_le_bytes(bytes.map(|byte| byte as i32 as u8));
     let v = [1.0, -0.5, 0.2, 2.0];
-    // 0.5 · 32,767 lies between two numbers: the greater one is taken.
+    // −0.5 · 32,767 = −16,383.5 is half way between two integers. WGSL rounds it up.
     let half_of = (-16_383_i32).cast_unsigned() << 16 | 32_767;
     let float = u32::from(f16::ONE.to_bits()) | u32::from(f16::from_f32(-0.5).to_bits()) << 16;
     let sum = |byte: i32| byte * byte;

@@ -1,4 +1,4 @@
-//! Vectors.
+//! Vectors: components, swizzles and operators.
 
 use super::{Told, check, floats, signed};
 

@@ -1,8 +1,8 @@
-//! Contents of buffers, as given and as printed.
+//! The contents of buffers: as the user gives them, and as the program prints them.
 
 use super::Folder;
 
-/// The printed contents of a buffer that is given in this way.
+/// Returns the printed contents of a variable of type `ty` whose buffer is given by the text `buffer`.
 fn printed(folder: &Folder, ty: &str, buffer: &str) -> Result<String, String> {
     let text = format!(
         "enable f16; struct S {{ a: u32, b: f32 }} struct T {{ a: u32, b: array<u32> }}
@@ -30,7 +30,7 @@ fn contents() {
         ("array<f32>", "[5]=index", "0.0 1.0 2.0 3.0 4.0"),
         ("array<u32, 3>", "=index", "0 1 2"),
         ("array<vec2<i32>, 2>", "=index", "0 1 2 3"),
-        // The padding in between is left out.
+        // The padding between the vectors is not printed.
         ("array<vec3<f32>>", "[2]=index", "0.0 1.0 2.0 3.0 4.0 5.0"),
         (
             "array<vec3<f32>>",
@@ -49,7 +49,7 @@ fn contents() {
         ("array<u32>", ":bytes=1,2,255,0", "16712193"),
         ("S", "=5,0.5", "5 0.5"),
         ("S", "=u32:5,f32:0.5", "5 0.5"),
-        // The count is of elements without a type, and of numbers with a type.
+        // Without a number type, the count is a number of elements. With a number type, it is a number of numbers.
         ("array<S>", "[2]=5,0.5", "5 0.5 5 0.5"),
         ("array<S>", "[4]=u32:5,f32:0.5", "5 0.5 5 0.5"),
         ("array<S>", "[2]=5,0.5,6", "5 0.5 6 5.0"),
@@ -90,7 +90,7 @@ fn random_contents_lie_in_their_range() {
             .fold((f64::MAX, f64::MIN), |(least, most), &number| {
                 (least.min(number), most.max(number))
             });
-        // 512 draws cover the whole range: the ends, or numbers close to them, occur.
+        // 512 random numbers cover the whole range: some are close to each end.
         let near = (high - low) / 50.0;
         assert!(
             (low..=low + near).contains(&least),

@@ -201,7 +201,7 @@ fn files_are_joined() {
     assert!(ended.out.contains("--> two.wgsl:3:5"), "{}", ended.out);
 }
 
-/// A comment on a file's last line ends with the file.
+/// A comment on the last line of a file does not continue in the next file.
 #[test]
 fn a_file_may_end_without_a_line_feed() {
     let (before, after) = SHIFT.split_at(SHIFT.find("@compute").unwrap_or(0));

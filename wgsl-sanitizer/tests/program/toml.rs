@@ -49,7 +49,8 @@ workgroups = [2, 1, 1]
 bindings = { x = "scaled", "0:2" = "turned" }
 "#;
 
-/// Runs the program from another folder with `plan.toml` in a new one. Returns exit code, output and error output.
+/// Writes `plan.toml` into a new folder, and runs the program on it from another folder. Returns the exit code,
+/// standard output and standard error.
 fn run(name: &str, plan: &str, options: &[&str]) -> (Option<i32>, String, String) {
     let folder = Folder::new(name, &[]);
     folder.write_below("files", &[("shader.wgsl", SHADER), ("plan.toml", plan)]);
@@ -120,7 +121,7 @@ fn what_one_dispatch_left_unwritten_another_reads() {
     assert!(second.contains(title), "{out}");
 }
 
-/// A name that is no variable's can be a buffer's name.
+/// The name of a buffer can be any text. It need not be the name of a variable.
 #[test]
 fn any_name_of_a_buffer_is_printed() {
     let plan = PLAN.replace("turned", "turned-round");

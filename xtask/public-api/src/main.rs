@@ -1,12 +1,13 @@
-//! Keeps the list of wgrad's public API in `docs/public-api.txt`, so that a change of the API shows in review.
+//! Writes and checks `docs/public-api.txt`, the list of wgrad's public API. With this list, every change of the API is
+//! visible in review.
 //!
 //! ```text
 //! cargo run --release -p wgrad-public-api              # writes the list
 //! cargo run --release -p wgrad-public-api -- --check   # fails if it differs from the API
 //! ```
 //!
-//! The list comes from rustdoc's JSON, whose format changes between Rust versions: the check is left out, with the
-//! reason, where the format of the installed Rust is not the one that the `public-api` crate reads.
+//! The list comes from rustdoc's JSON, whose format changes between Rust versions. If the `public-api` crate cannot
+//! read the format of the installed Rust, the check is skipped and the reason is printed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -68,17 +69,18 @@ fn run(checks: bool) -> Result<String, String> {
     ))
 }
 
-/// Lets rustdoc describe the library with its features as JSON.
+/// Runs rustdoc to describe the library, with its features, as JSON. Returns the path of the JSON file.
 fn document(root: &Path) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let line = "rustdoc --release -p wgrad --lib --features download,gemm,onnx -- -Zunstable-options --output-format json";
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    // A directory of its own: other builds would run build scripts again for want of this variable.
+    // Uses a separate target directory: `RUSTC_BOOTSTRAP`, set below, would make other builds in the same directory run
+    // their build scripts again.
     let target = target.join("public-api");
     let mut command = Command::new(cargo);
     command.current_dir(root).args(line.split(' '));
     command.env("CARGO_TARGET_DIR", &target);
-    // With this variable, stable rustdoc writes JSON, too.
+    // With this variable, a stable rustdoc can write JSON.
     command.env("RUSTC_BOOTSTRAP", "1");
     let status = command
         .status()

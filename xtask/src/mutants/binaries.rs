@@ -1,4 +1,4 @@
-//! The tests that look for faults. They are built once; faults are planted at run time.
+//! The tests that can detect planted faults. They are built once; faults are planted at run time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::{fs, io, thread};
 
 use crate::host::{self, Ended, Failure, Host, Invocation};
 
-/// The library's own tests.
+/// The library, whose unit tests are one of the binaries.
 const LIBRARY: &str = "wgrad";
 
-/// Test binaries. The ones that find the most faults per second come first.
+/// The test binaries. Those that detect the most faults per second come first.
 const BINARIES: [&str; 12] = [
     "contract",
     "gradients",
@@ -25,9 +25,9 @@ const BINARIES: [&str; 12] = [
     "device",
 ];
 
-/// Tests that cannot detect a planted fault.
+/// Tests that are left out because they cannot detect a planted fault: binary and test name.
 const LEFT_OUT: [(&str, &str); 1] = [
-    // It compares the kernels' text with the files, and a planted fault is not in the files.
+    // This test compares the kernels' text with the shader files. The files never contain the planted fault.
     (
         "contract",
         "every_entry_point_has_one_contract_and_every_contract_its_file",
@@ -48,7 +48,7 @@ pub(crate) struct Test {
     pub(crate) name: String,
 }
 
-/// All tests that look for faults.
+/// All test binaries and their tests.
 #[derive(Debug)]
 pub(crate) struct Suite {
     pub(crate) binaries: Vec<Binary>,
@@ -56,7 +56,7 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Builds the tests with support for planted faults, in a separate target directory, and lists each binary's
+    /// Builds the tests with support for planted faults, in a separate target directory. Then asks each binary for its
     /// tests.
     pub(crate) fn build(host: &impl Host, scratch: &Path) -> Result<Self, Failure> {
         let build = build_of(host);
@@ -86,14 +86,14 @@ impl Suite {
         Ok(suite)
     }
 
-    /// The command that runs one test alone.
+    /// Returns the command that runs only this test. `test` is an index into `tests`.
     pub(crate) fn invocation(&self, test: usize) -> Invocation {
         let Test { binary, name } = &self.tests[test];
         Invocation::new(&self.binaries[*binary].path, ["--exact", name.as_str()])
             .with_var("RUST_BACKTRACE", "0")
     }
 
-    /// A test's name in tables: `parity::linear::forward`.
+    /// Returns a test's full name, such as `parity::linear::forward`.
     pub(crate) fn name(&self, test: usize) -> String {
         let Test { binary, name } = &self.tests[test];
         format!("{}::{name}", self.binaries[*binary].name)
@@ -107,8 +107,8 @@ fn build_of(host: &impl Host) -> Invocation {
     for word in "test --release --no-run --message-format json-render-diagnostics".split(' ') {
         args.push(word.into());
     }
-    // Building with other flags in the same directory would rebuild everything, both now and in the next ordinary
-    // build.
+    // Uses a separate target directory: in the same directory, other flags would rebuild everything, now and again in
+    // the next ordinary build.
     args.extend(["--target-dir".into(), target.join("mutants").into()]);
     args.extend(["--package".into(), LIBRARY.into(), "--lib".into()]);
     for name in BINARIES.iter().filter(|name| **name != LIBRARY) {
@@ -119,7 +119,7 @@ fn build_of(host: &impl Host) -> Invocation {
     Invocation::new(host::cargo(host), args).with_var("RUSTFLAGS", flags.trim())
 }
 
-/// The output of a program, which has to succeed.
+/// Runs a program, and returns its standard output. Fails if the program fails.
 fn capture(host: &impl Host, invocation: &Invocation, scratch: &Path) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::new(format!("cannot run `{invocation}`: {error}"));
     let path = scratch.join("printed");
@@ -135,7 +135,7 @@ fn capture(host: &impl Host, invocation: &Invocation, scratch: &Path) -> Result<
     }
 }
 
-/// The path of the test program with this name, from cargo's messages.
+/// Finds the path of the test program with this name in cargo's JSON messages.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let target = format!("\"name\":\"{name}\"");
     let mut lines = messages.lines();
@@ -154,7 +154,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::fake::Fake;
 
-    /// A message of cargo.
+    /// Returns a JSON message of cargo for a test program.
     fn message(name: &str, executable: &str) -> String {
         format!(
             "{{\"reason\":\"compiler-artifact\",\"target\":{{\"kind\":[\"test\"],\"name\":\"{name}\"}},\
@@ -162,7 +162,8 @@ pub(crate) mod tests {
         )
     }
 
-    /// cargo's output after it has built everything into `/t`, and the command line that it answers.
+    /// Adds the answers of cargo and of the test programs to a fake machine: cargo has built everything into `/t`, and
+    /// each program lists its tests.
     pub(crate) fn built(fake: Fake) -> Fake {
         let mut printed = message("serde", "null");
         for name in BINARIES {
@@ -171,7 +172,7 @@ pub(crate) mod tests {
         let line = build_of(&fake).to_string();
         let mut fake = fake.answers(line, &printed);
         for name in BINARIES {
-            // Each binary has one test. `contract` has another one, which is left out.
+            // Each binary has one test. `contract` also has a test that is left out.
             let left_out = match name {
                 "contract" => format!("{}: test\n", LEFT_OUT[0].1),
                 _ => String::new(),

@@ -1,4 +1,4 @@
-//! Finds the possible changes of a shader's text, token by token.
+//! Finds all changes of a shader's text that are faults, token by token.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::faults::Kind;
 use super::lex::{Class, Token, tokens};
 
-/// A fault, without the text that describes it.
+/// A fault in a shader's text: the byte range that is replaced, and its replacement.
 pub(crate) struct Change {
     pub(crate) kind: Kind,
     pub(crate) range: Range<usize>,
@@ -15,7 +15,7 @@ pub(crate) struct Change {
     pub(crate) function: String,
 }
 
-/// All changes of a text. Each is one fault.
+/// Returns all faults of a shader's text.
 pub(crate) fn changes(text: &str) -> Vec<Change> {
     Reader::new(text).changes()
 }
@@ -47,7 +47,7 @@ impl<'t> Reader<'t> {
         reader
     }
 
-    /// A token's text; empty after the last token.
+    /// Returns a token's text, or an empty text after the last token.
     fn at(&self, index: usize) -> &'t str {
         let token = self.tokens.get(index);
         token.map_or("", |token| &self.text[token.range.clone()])
@@ -63,12 +63,12 @@ impl<'t> Reader<'t> {
             .is_some_and(|token| token.class == class)
     }
 
-    /// The byte range of the tokens from `first` to `last`.
+    /// Returns the byte range of the tokens from `first` to `last`, both included.
     fn span(&self, first: usize, last: usize) -> Range<usize> {
         self.tokens[first].range.start..self.tokens[last].range.end
     }
 
-    /// The token that closes the bracket at `open`; the last token if none does.
+    /// Returns the index of the token that closes the bracket at `open`, or of the last token if no token closes it.
     fn closing(&self, open: usize) -> usize {
         let mut depth = 0;
         for index in open..self.tokens.len() {
@@ -118,7 +118,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether an operator after this token is a binary operator.
+    /// Returns whether an operand ends with this token. An operator that follows is then a binary operator.
     fn ends_operand(&self, index: usize) -> bool {
         match self.tokens[index].class {
             Class::Integer | Class::Float => true,
@@ -132,7 +132,8 @@ impl<'t> Reader<'t> {
         index > 0 && self.ends_operand(index - 1)
     }
 
-    /// The first token of the declaration or statement that contains a token, or of that part of a loop's head.
+    /// Returns the index of the first token of the declaration or statement that contains a token. Inside parentheses
+    /// or brackets, such as the head of a `for` loop, it is the first token of the part that contains the token.
     fn head(&self, index: usize) -> usize {
         let mut depth = 0;
         for before in (0..index).rev() {
@@ -218,7 +219,7 @@ impl<'t> Reader<'t> {
         if sign == "-" && !self.is_binary(index) {
             return Some((Kind::Arithmetic, ""));
         }
-        // Taking an address and dereferencing are not changed.
+        // The unary `&` (address) and `*` (dereference) are not changed.
         if matches!(sign, "*" | "&") && !self.is_binary(index) {
             return None;
         }
@@ -260,7 +261,7 @@ impl<'t> Reader<'t> {
         })
     }
 
-    /// Replaces an index by the next one: the range of the index, and the new text.
+    /// Returns the fault "an index is one larger": the byte range of the index, and its replacement.
     fn next_element(&self, index: usize) -> Option<(Range<usize>, String)> {
         if self.at(index) != "[" || !self.is_binary(index) {
             return None;
@@ -270,7 +271,7 @@ impl<'t> Reader<'t> {
         let range = self.span(first, last.max(first));
         let inner = &self.text[range.clone()];
         match () {
-            // A number that is one larger is already a fault of its own.
+            // For a literal index, the fault `Integer` already adds 1.
             () if first == last && self.is(first, Class::Integer) => None,
             () if first == last => Some((range.clone(), format!("{inner} + 1"))),
             () => Some((range.clone(), format!("({inner}) + 1"))),
@@ -341,10 +342,10 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The statement that begins at a token, if it can be left out.
+    /// Returns the statement that begins at a token, if leaving it out is a fault.
     fn statement(&self, index: usize) -> Option<(Kind, Range<usize>)> {
         self.function[index]?;
-        // A part of a loop's head is not a statement, and neither is text outside blocks.
+        // Parts of a loop's head are not statements.
         if !matches!(self.before(index), "{" | "}" | ";") || self.is_in_parentheses(index) {
             return None;
         }
@@ -392,7 +393,7 @@ fn split_suffix<'n>(text: &'n str, suffixes: &[char]) -> (&'n str, &'n str) {
     text.split_at(text.trim_end_matches(suffixes).len())
 }
 
-/// The number plus 1 and the number minus 1.
+/// Returns the text of the number plus 1 and of the number minus 1. A result that does not fit in 32 bits is left out.
 fn other_wholes(text: &str) -> Vec<String> {
     let (digits, suffix) = split_suffix(text, &['u', 'i']);
     let hexadecimal = digits.strip_prefix("0x");
@@ -411,7 +412,7 @@ fn other_wholes(text: &str) -> Vec<String> {
     others.into_iter().flatten().map(write).collect()
 }
 
-/// Twice the number; 1 for 0.
+/// Returns the text of twice the number, or of 1 if the number is 0.
 fn twice(text: &str) -> Option<String> {
     let (digits, suffix) = split_suffix(text, &['f', 'h']);
     let value: f64 = digits.parse().ok()?;

@@ -5,10 +5,10 @@ use super::faults::Fault;
 /// Path of the list, relative to the workspace root.
 pub(crate) const FILE: &str = "xtask/src/mutants/equivalent.txt";
 
-/// One entry: all faults in a function that change this line into that line.
+/// An entry of the list. It stands for all faults in `function` that change the line `before` into the line `after`.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
-    /// Line of the entry in the list.
+    /// Line number of the entry in the list.
     line: usize,
     shader: String,
     function: String,
@@ -24,7 +24,7 @@ pub(crate) struct Equivalent {
 }
 
 impl Equivalent {
-    /// Parses the list. Entries have four parts and are separated by empty lines; lines that start with `#` are
+    /// Parses the list. An entry has four lines. Empty lines separate the entries, and lines that start with `#` are
     /// comments.
     ///
     /// ```text
@@ -43,13 +43,13 @@ impl Equivalent {
         })
     }
 
-    /// The reason why a fault changes no result, if the fault is listed.
+    /// Returns the reason why a fault changes no result, or `None` if the fault is not listed.
     pub(crate) fn reason(&self, fault: &Fault) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.is_of(fault));
         entry.map(|entry| &*entry.reason)
     }
 
-    /// The first entry that matches no fault, as a message.
+    /// Returns an error message for the first entry that matches no fault.
     pub(crate) fn stale(&self, faults: &[Fault]) -> Option<String> {
         let is_stale = |entry: &&Entry| !faults.iter().any(|fault| entry.is_of(fault));
         let entry = self.entries.iter().find(is_stale)?;
@@ -109,7 +109,7 @@ mod tests {
         let list = Equivalent::parse(LIST).unwrap_or_default();
         let all = faults("one", SHADER);
         let reasons: Vec<_> = all.iter().map(|fault| list.reason(fault)).collect();
-        // For each function: the statement, `=` and `min`.
+        // Each of the two functions has three faults: in the statement, in `=` and in `min`.
         let equal = "They are equal.";
         let unread = "Nobody reads it.";
         assert_eq!(reasons, [None, None, Some(equal), Some(unread), None, None]);

@@ -1,4 +1,4 @@
-//! All single faults of a shader: places where one token, argument or statement is changed or missing.
+//! Finds all single faults of a shader. A fault changes or removes one token, argument or statement.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,27 +11,27 @@ use super::changes::{Change, changes};
 pub(crate) enum Kind {
     /// A barrier is missing.
     Barrier,
-    /// `<` is `<=`, `==` is `!=`, and the like.
+    /// `<` becomes `<=`, `==` becomes `!=`, and the like.
     Comparison,
-    /// `+` is `-`, `*` is `+`, and the like.
+    /// `+` becomes `-`, `*` becomes `+`, and the like.
     Arithmetic,
-    /// `&&` is `||`, and the other way round.
+    /// `&&` becomes `||`, or `||` becomes `&&`.
     Logic,
-    /// `<<` is `>>`, `&` is `|`, and the like.
+    /// `<<` becomes `>>`, `&` becomes `|`, and the like.
     Bits,
-    /// A whole number is one more, or one less.
+    /// An integer is one larger, or one smaller.
     Integer,
-    /// A number with a fraction is doubled, or 0 becomes 1.
+    /// A float is doubled; 0 becomes 1.
     Float,
     /// A number in a constant's value is changed, as in `Integer` or `Float`.
     Constant,
-    /// `min` is `max`, `exp` is `exp2`, and the like.
+    /// `min` becomes `max`, `exp` becomes `exp2`, and the like.
     Function,
     /// An assignment, a call or a jump is missing.
     Statement,
     /// An index is one larger.
     Index,
-    /// `=` is `+=`, and the like.
+    /// `=` becomes `+=`, and the like.
     Assignment,
     /// The values of a `select` are swapped.
     Select,
@@ -57,7 +57,7 @@ impl Kind {
         Self::Component,
     ];
 
-    /// The name in tables and on the command line.
+    /// Returns the kind's name in tables and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Barrier => "barrier",
@@ -81,7 +81,8 @@ impl Kind {
 /// One fault in a shader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The shader's name and a hash of the fault's text. Changes elsewhere in the file do not change it.
+    /// The shader's name and a hash of the function's name and of `before` and `after`. Edits elsewhere in the shader
+    /// file do not change the id.
     pub(crate) id: String,
     /// File name without `.wgsl`.
     pub(crate) shader: String,
@@ -90,16 +91,16 @@ pub(crate) struct Fault {
     pub(crate) function: String,
     /// Line number, from 1.
     pub(crate) line: usize,
-    /// The line before and after the change. Several lines are joined into one.
+    /// The line without and with the fault. If the fault spans several lines, they are joined into one.
     pub(crate) before: String,
     pub(crate) after: String,
-    /// The byte range that is replaced, and its replacement.
+    /// The byte range in the shader's text that is replaced, and its replacement.
     pub(crate) range: Range<usize>,
     pub(crate) replacement: String,
 }
 
 impl Fault {
-    /// The shader's text with the fault in it.
+    /// Returns the shader's text with the fault.
     pub(crate) fn planted_in(&self, text: &str) -> String {
         let mut faulty = text.to_owned();
         faulty.replace_range(self.range.clone(), &self.replacement);
@@ -120,7 +121,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of a shader, sorted by their places.
+/// Returns all faults of a shader, in the order of the text.
 pub(crate) fn faults(shader: &str, text: &str) -> Vec<Fault> {
     let mut changes = changes(text);
     changes.sort_by_key(|change| (change.range.start, change.range.end));
@@ -145,7 +146,7 @@ pub(crate) fn faults(shader: &str, text: &str) -> Vec<Fault> {
         ];
         let after = in_one_line(&with.concat());
         let key = [&*function, &*before, &*after].join("\n");
-        // Identical lines are distinguished by their order.
+        // Identical lines in a function get different ids: their number is part of the hash.
         let earlier = same.entry(key.clone()).or_insert(0);
         *earlier += 1;
         Fault {
@@ -168,7 +169,7 @@ fn in_one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// FNV-1a hash.
+/// Returns the FNV-1a hash of a text.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

@@ -1,4 +1,4 @@
-//! Splits WGSL into tokens with their places.
+//! Splits WGSL into tokens with their byte ranges.
 
 use std::ops::Range;
 
@@ -21,17 +21,17 @@ pub(crate) enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) class: Class,
-    /// Byte range in the text.
+    /// Byte range of the token in the text.
     pub(crate) range: Range<usize>,
 }
 
-/// Operators of several characters. A longer one precedes its own prefixes.
+/// Operators that may have several characters. An operator comes before its own prefixes, so that the longest is found.
 const SIGNS: [&str; 26] = [
     "<<=", ">>=", "<=", ">=", "==", "!=", "&&", "||", "<<", ">>", "++", "--", "->", "+=", "-=",
     "*=", "/=", "%=", "&=", "|=", "^=", "<", ">", "=", "+", "-",
 ];
 
-/// Whether `<` after this name starts template arguments. No declared name does.
+/// Returns whether `<` after this name starts template arguments. Only predeclared names of WGSL do this.
 fn is_generic(name: &str) -> bool {
     let vector = |name: &str| matches!(name, "vec2" | "vec3" | "vec4");
     let matrix = |name: &str| {
@@ -41,10 +41,10 @@ fn is_generic(name: &str) -> bool {
     matches!(name, "array" | "atomic" | "bitcast" | "ptr" | "var") || vector(name) || matrix(name)
 }
 
-/// The tokens of a text. Comments are dropped.
+/// Returns the tokens of a text, without comments.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
-    // The open brackets.
+    // The brackets that are open at this position.
     let mut open: Vec<char> = Vec::new();
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
@@ -86,7 +86,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// The length of the comment at the start of a text.
+/// Returns the length in bytes of the comment at the start of a text, if there is one.
 fn comment(text: &str) -> Option<usize> {
     if text.starts_with("//") {
         return Some(text.find('\n').unwrap_or(text.len()));
@@ -97,7 +97,7 @@ fn comment(text: &str) -> Option<usize> {
     let mut at = 2;
     let mut depth = 1;
     while depth > 0 {
-        // Block comments nest in WGSL.
+        // WGSL's block comments can be nested.
         match text[at..].find(['*', '/']) {
             None => return Some(text.len()),
             Some(skipped) => at += skipped,
@@ -127,7 +127,7 @@ fn is_fraction(text: &str) -> bool {
     chars.next() == Some('.') && chars.next().is_some_and(|c| c.is_ascii_digit())
 }
 
-/// The class and length of the number at the start of a text.
+/// Returns the class and the length in bytes of the number at the start of a text.
 fn number(text: &str) -> (Class, usize) {
     if text.starts_with("0x") || text.starts_with("0X") {
         return (Class::Integer, prefix(text, is_of_name));

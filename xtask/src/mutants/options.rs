@@ -1,4 +1,4 @@
-//! The arguments of `cargo xtask mutants`.
+//! Parses the arguments of `cargo xtask mutants`.
 
 use std::ffi::OsString;
 
@@ -11,18 +11,18 @@ pub(crate) struct Options {
     pub(crate) sample: Option<usize>,
     /// The seed of the sample.
     pub(crate) seed: u64,
-    /// Only faults in these shaders (without `.wgsl`), of these kinds, with these ids. An empty list does not
-    /// restrict.
+    /// Plant only faults in these shaders (names without `.wgsl`), of these kinds (`kinds`) and with these ids (`ids`).
+    /// An empty list allows all.
     pub(crate) files: Vec<String>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) ids: Vec<String>,
     /// How many tests run at the same time.
     pub(crate) jobs: usize,
-    /// Only print the faults.
+    /// Print the faults, and plant none.
     pub(crate) list: bool,
     /// Also plant the faults that are listed as changing no result.
     pub(crate) equivalent: bool,
-    /// Run only the tests of `cargo xtask sanitize`, and interpret every plan in them.
+    /// Run only the tests of `cargo xtask sanitize`, and interpret every plan that they run.
     pub(crate) sanitizer: bool,
 }
 
@@ -42,12 +42,12 @@ impl Default for Options {
     }
 }
 
-/// The task of the command.
+/// What `cargo xtask mutants` has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Faults in shaders.
+    /// Plant faults in shaders.
     Wgsl(Options),
-    /// Faults in Rust, by cargo-mutants with these arguments.
+    /// Plant faults in Rust, by running cargo-mutants with these arguments.
     Rust(Vec<OsString>),
 }
 
@@ -102,7 +102,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(wrong)
 }
 
-/// The shader's name: `linear` for `linear`, `linear.wgsl` or `shaders/linear.wgsl`.
+/// Returns the shader's name: `linear` for `linear`, `linear.wgsl` or `shaders/linear.wgsl`.
 fn shader(text: &str) -> String {
     let name = text.rsplit(['/', '\\']).next().unwrap_or_default();
     name.strip_suffix(".wgsl").unwrap_or(name).to_owned()
@@ -117,7 +117,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 impl Options {
-    /// The faults that these options select.
+    /// Returns the faults that these options select.
     pub(crate) fn choose(&self, mut faults: Vec<Fault>) -> Result<Vec<Fault>, String> {
         let unknown =
             |what: &str, name: &String| format!("there is no {what} `{name}`: --list prints all");
@@ -144,14 +144,15 @@ impl Options {
     }
 }
 
-/// A sample of `count` faults, spread over shaders and kinds. The faults keep their order.
+/// Returns a random sample of `count` faults that is spread evenly over shaders and kinds. The faults keep their order.
 fn spread(faults: Vec<Fault>, count: usize, seed: u64) -> Vec<Fault> {
     let mut random = Random(seed);
     let mut order: Vec<usize> = (0..faults.len()).collect();
     for last in (1..order.len()).rev() {
         order.swap(last, random.below(last + 1));
     }
-    // Takes the first fault of each shader and kind in random order, then the second of each, and so on.
+    // In the shuffled order, takes the first fault of each pair of shader and kind, then the second fault of each pair,
+    // and so on.
     let mut drawn = std::collections::HashMap::new();
     let mut ranked: Vec<(usize, usize, usize)> = Vec::new();
     for (position, &index) in order.iter().enumerate() {
@@ -183,7 +184,7 @@ impl Random {
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let bits = u128::from(bits ^ (bits >> 31));
-        // The value is below `bound`, so it fits in usize.
+        // The value is less than `bound`, so it fits in `usize`.
         usize::try_from((bits * bound as u128) >> 64).unwrap_or(0)
     }
 }

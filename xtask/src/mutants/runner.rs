@@ -9,34 +9,34 @@ use super::binaries::Suite;
 use super::faults::Fault;
 use crate::host::{Ended, Failure, Host, Invocation, Running};
 
-/// The variable with the path of the faulty shader: see `src/kernel/fault.rs`.
+/// The environment variable with the path of the faulty shader (see `src/kernel/fault.rs`).
 const FAULT: &str = "WGRAD_FAULT";
-/// The variable with the path of a file. A test writes the names of the shaders of its kernels there.
+/// The environment variable with the path of a file to which a test writes the names of the shaders that it uses.
 const MET: &str = "WGRAD_SHADERS_MET";
 /// The exit code of a test whose planted fault is not valid WGSL.
 const INVALID: i32 = 86;
 /// The exit code of a test that fails.
 const FAILED: i32 = 101;
 
-/// The time limit of a test: this multiple of its time without a fault, plus this grace period.
+/// The time limit of a test is `PATIENCE` times its duration without a fault, plus `GRACE`.
 const PATIENCE: u32 = 3;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How a test detected a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
-    /// It failed.
+    /// The test failed.
     Failed,
-    /// The process crashed.
+    /// The test's process crashed.
     Crashed,
-    /// It exceeded its time limit.
+    /// The test exceeded its time limit.
     Hung,
 }
 
 /// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The test with this index detected it.
+    /// The test with this index detected the fault.
     Caught { test: usize, how: How },
     /// All tests passed.
     Lived,
@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
     Invalid,
 }
 
-/// The tests, and what a run without a fault showed about them.
+/// Runs the tests. Knows each test's duration and shaders from a run without a fault.
 #[derive(Debug)]
 pub(crate) struct Runner<'r, H: Host> {
     host: &'r H,
@@ -53,18 +53,18 @@ pub(crate) struct Runner<'r, H: Host> {
     vars: Vec<(&'static str, PathBuf)>,
     jobs: usize,
     grace: Duration,
-    /// One for each test.
+    /// The duration and shaders of each test.
     known: Vec<Known>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Known {
     duration: Duration,
-    /// The shaders of the test's kernels, in which it can detect a fault.
+    /// The names of the shaders that the test uses. It can detect faults only in these.
     shaders: HashSet<String>,
 }
 
-/// Tests that run one after the other, until one does not pass.
+/// A sequence of tests that run one after the other, until a test does not pass.
 struct Lane {
     vars: Vec<(&'static str, PathBuf)>,
     tests: Vec<usize>,
@@ -74,9 +74,9 @@ struct Lane {
 /// How a lane ended.
 #[derive(Default)]
 struct End {
-    /// The duration of its tests.
+    /// The total duration of the lane's tests.
     duration: Duration,
-    /// The test that did not pass.
+    /// The index of the test that did not pass, and the reason. `None` if all tests passed.
     stopped: Option<(usize, Stop)>,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -87,16 +87,16 @@ enum Stop {
     TimeLimit,
 }
 
-/// A running test of a lane.
+/// A lane that is running, with its current test.
 struct Slot {
     /// The lane's index.
     number: usize,
     lane: Lane,
-    /// The test's index in the lane.
+    /// The index in the lane of the current test.
     place: usize,
     running: Box<dyn Running>,
     start: Instant,
-    /// When the lane's first test started.
+    /// The time when the lane's first test started.
     lane_start: Instant,
     limit: Duration,
     stdout: PathBuf,
@@ -104,7 +104,7 @@ struct Slot {
 }
 
 impl<'r, H: Host> Runner<'r, H> {
-    /// A runner that knows nothing about the tests yet.
+    /// Creates a runner. Before it can plant faults, [`look`](Self::look) must run the tests without a fault.
     pub(crate) fn new(host: &'r H, suite: &'r Suite, scratch: &'r Path, jobs: usize) -> Self {
         Self {
             host,
@@ -123,8 +123,8 @@ impl<'r, H: Host> Runner<'r, H> {
         self
     }
 
-    /// Runs every test without a fault, and records its duration and its shaders. Returns the tests' messages about
-    /// what they skip.
+    /// Runs every test without a fault, and records its duration and its shaders. Returns the messages of tests that
+    /// skip something.
     pub(crate) fn look(&mut self) -> Result<Vec<String>, Failure> {
         let count = self.suite.tests.len();
         let met = |test: usize| self.scratch.join(format!("met-{test}"));
@@ -152,7 +152,7 @@ impl<'r, H: Host> Runner<'r, H> {
             for line in stderr.lines().filter(|line| line.starts_with("SKIPPED")) {
                 *skipped.entry(line.to_owned()).or_insert(0) += 1;
             }
-            // A test without kernels writes no file.
+            // A test that uses no shader writes no file.
             let shaders = fs::read_to_string(met(test)).unwrap_or_default();
             known[test] = Known {
                 duration: end.duration,
@@ -170,18 +170,19 @@ impl<'r, H: Host> Runner<'r, H> {
             .collect())
     }
 
-    /// The shaders of all tests.
+    /// Returns the names of all shaders that the tests use.
     pub(crate) fn shaders(&self) -> BTreeSet<&str> {
         let shaders = self.known.iter().flat_map(|known| &known.shaders);
         shaders.map(String::as_str).collect()
     }
 
-    /// The sum of all tests' durations without a fault.
+    /// Returns the sum of all tests' durations without a fault.
     pub(crate) fn duration(&self) -> Duration {
         self.known.iter().map(|known| known.duration).sum()
     }
 
-    /// The tests with kernels of a shader, grouped by binary, the quickest first.
+    /// Returns the tests that use a shader, in the order of the binaries. Within a binary, the fastest test comes
+    /// first.
     fn tests_of(&self, shader: &str) -> Vec<usize> {
         let tests = 0..self.known.len();
         let mut tests: Vec<usize> = tests
@@ -191,7 +192,8 @@ impl<'r, H: Host> Runner<'r, H> {
         tests
     }
 
-    /// Plants each fault in its shader's text, and reports each outcome as soon as it is known.
+    /// Plants each fault in its shader's text, and runs the tests that use the shader. Calls `report` for each fault as
+    /// soon as its outcome is known.
     pub(crate) fn plant(
         &self,
         faults: &[&Fault],
@@ -228,7 +230,8 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// Runs `count` lanes, up to `jobs` at a time, until `done` returns false.
+    /// Runs `count` lanes, at most `jobs` at a time. Stops early when `done`, which is called after each lane, returns
+    /// false.
     fn drive(
         &self,
         count: usize,
@@ -237,7 +240,7 @@ impl<'r, H: Host> Runner<'r, H> {
     ) -> Result<(), Failure> {
         let mut slots = Vec::new();
         let driven = self.fill(&mut slots, count, lane, done);
-        // No test may keep running, even after an error.
+        // Kills the tests that are still running, even after an error.
         let killed: Vec<io::Result<()>> = slots
             .iter_mut()
             .map(|slot: &mut Slot| slot.running.kill())
@@ -246,7 +249,7 @@ impl<'r, H: Host> Runner<'r, H> {
         all.map_err(|error| Failure::new(format!("cannot run a test: {error}")))
     }
 
-    /// The loop of [`drive`](Self::drive). On return, `slots` has the tests that are still running.
+    /// The main loop of [`drive`](Self::drive). On return, `slots` contains the lanes that are still running.
     fn fill(
         &self,
         slots: &mut Vec<Slot>,
@@ -260,7 +263,7 @@ impl<'r, H: Host> Runner<'r, H> {
             while slots.len() < self.jobs && next < count {
                 let lane = lane(next)?;
                 if lane.tests.is_empty() {
-                    // No test has kernels of this shader.
+                    // No test uses this shader.
                     goes_on &= done(next, End::default());
                 } else {
                     let start = Instant::now();
@@ -298,7 +301,7 @@ impl<'r, H: Host> Runner<'r, H> {
                     .map(|(_, path)| path)
                     .chain(files)
                 {
-                    // A test without kernels writes no file.
+                    // A test that uses no shader writes no file.
                     let _ = fs::remove_file(path);
                 }
             }
@@ -331,14 +334,15 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// `None` while the test runs. Then the reason why the lane stops, or `Some(None)` if the test passed.
+    /// Returns `None` while the test is running, `Some(None)` if it passed, and otherwise the reason why the lane
+    /// stops.
     fn stop(&self, slot: &mut Slot) -> io::Result<Option<Option<Stop>>> {
         Ok(match slot.running.ended()? {
             Some(Ended::Code(0)) => Some(None),
             Some(ended) => Some(Some(Stop::Ended(ended))),
             None if slot.lane.limited && slot.start.elapsed() > slot.limit => {
                 slot.running.kill()?;
-                // The machine may be busier now than it was: measure the test again without a fault.
+                // The machine may be busier now than during the first run: measure the test again without a fault.
                 let limit = self.limit(self.time(slot.lane.tests[slot.place])?);
                 if limit <= slot.limit {
                     return Ok(Some(Some(Stop::TimeLimit)));
@@ -354,12 +358,12 @@ impl<'r, H: Host> Runner<'r, H> {
         })
     }
 
-    /// The time limit of a test that takes this long without a fault.
+    /// Returns the time limit of a test with this duration without a fault.
     fn limit(&self, duration: Duration) -> Duration {
         duration * PATIENCE + self.grace
     }
 
-    /// The current duration of a test without a fault.
+    /// Runs a test without a fault, and returns its duration.
     fn time(&self, test: usize) -> io::Result<Duration> {
         let lane = Lane {
             vars: Vec::new(),

@@ -6,10 +6,10 @@ use std::fmt;
 use super::faults::Fault;
 use super::runner::How;
 
-/// The outcome for a fault.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Tests of this binary saw it.
+    /// A test of the binary `by` detected the fault.
     Caught {
         by: &'static str,
         how: How,
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Invalid,
 }
 
-/// Numbers of faults, by outcome.
+/// The number of faults with each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
     caught: usize,
@@ -40,7 +40,7 @@ impl Count {
         } += 1;
     }
 
-    /// The faults that a test could have caught.
+    /// Returns the number of faults that a test could have caught.
     fn planted(self) -> usize {
         self.caught + self.lived
     }
@@ -59,7 +59,7 @@ pub(crate) struct Score {
     all: Count,
     by_shader: BTreeMap<String, Count>,
     by_kind: BTreeMap<&'static str, Count>,
-    /// Faults that a binary's tests caught: in all, by a crash, by a timeout.
+    /// For each test binary: the number of faults that its tests caught in total, by a crash, and by a timeout.
     by_test: BTreeMap<&'static str, [usize; 3]>,
 }
 

@@ -7,7 +7,7 @@ use crate::fake::Fake;
 const SHADER: &str = "fn f() {\n    a = min(b, c);\n}\n";
 const LIST: &str = "one.wgsl f\n- a = min(b, c);\n+ a = max(b, c);\n= They are equal.\n";
 
-/// A machine with one shader and one test of each kind. `judge` decides from the faulty text whether a test fails.
+/// A fake machine with one shader and one test per binary. `judge` returns a test's exit code from the faulty text.
 fn machine(list: &str, judge: impl Fn(&str) -> u8 + Send + Sync + 'static) -> io::Result<Fake> {
     let named = |line: &str, variable: &str| -> Option<PathBuf> {
         let (_, rest) = line.split_once(&format!("{variable}="))?;
@@ -39,7 +39,7 @@ fn wgsl_of(fake: &Fake, line: &str) -> Result<(), String> {
     run(fake, &request).map_err(|failure| failure.message)
 }
 
-/// How many tests were run with a fault, not counting the invalid WGSL.
+/// Returns how many times a test was run with a fault. The run with invalid WGSL does not count.
 fn planted(fake: &Fake) -> usize {
     let ran = fake.ran();
     ran.iter()
@@ -52,7 +52,7 @@ fn planted(fake: &Fake) -> usize {
 fn faults_that_are_seen_or_listed_are_a_success() -> io::Result<()> {
     let fake = machine(LIST, |_| 101)?;
     assert_eq!(wgsl_of(&fake, ""), Ok(()));
-    // The statement and `=` are planted; `min` is listed.
+    // The faults in the statement and in `=` are planted. The fault in `min` is listed, so it is not planted.
     assert_eq!(planted(&fake), 2);
     Ok(())
 }
@@ -75,7 +75,7 @@ fn a_listed_fault_that_is_seen_does_not_belong_there() -> io::Result<()> {
     let expected = "1 faults do not belong in xtask/src/mutants/equivalent.txt";
     assert_eq!(message, expected);
     assert_eq!(planted(&fake), 3);
-    // A fault that no test detects belongs in the list.
+    // A listed fault that no test detects is right in the list.
     let fake = machine(LIST, |text| if text.contains("max") { 0 } else { 101 })?;
     assert_eq!(wgsl_of(&fake, "--equivalent"), Ok(()));
     Ok(())

@@ -11,11 +11,11 @@ use crate::plan::Recorder;
 use crate::tensor::Tensor;
 use crate::testing::{Fill, Numbers, folding_after, gpu};
 
-/// Products by rows, depth and columns, at the bounds of the table and with sizes of real networks.
+/// Tests products of `[rows, depth, columns]`: at the thresholds of the table, and with the sizes of real networks.
 #[test]
 fn hardware_computes_each_product_by_its_shape() {
     let expected = [
-        // The book's network: forward, then its weights' gradients.
+        // 784 → 50 → 10 with a minibatch of 100: both layers forward, then the gradients with respect to their weights.
         ([100, 784, 50], Variant::Deep),
         ([100, 50, 10], Variant::Tiles),
         ([784, 100, 50], Variant::Deep),
@@ -25,12 +25,12 @@ fn hardware_computes_each_product_by_its_shape() {
         ([1024, 10, 1024], Variant::Medium),
         ([1024, 1024, 1024], Variant::Medium),
         ([784, 1024, 1024], Variant::Medium),
-        // Squares.
+        // Products of square matrices.
         ([256, 256, 256], Variant::Deep),
         ([512, 512, 512], Variant::Medium),
         ([2048, 2048, 2048], Variant::Large),
         ([8192, 8192, 8192], Variant::Large),
-        // One below each bound, and at the bound.
+        // One below each threshold, and at the threshold.
         ([1983, 64, 2048], Variant::Medium),
         ([1984, 64, 2048], Variant::Large),
         ([223, 64, 512], Variant::Tiles),
@@ -40,7 +40,7 @@ fn hardware_computes_each_product_by_its_shape() {
         ([256, 64, 256], Variant::Deep),
         ([256, 64, 271], Variant::Deep),
         ([256, 64, 272], Variant::Tiles),
-        // Narrow products: tiles that would be less than half used do not count.
+        // Narrow products. A tile that would be less than half full does not count.
         ([60_000, 784, 10], Variant::Deep),
         ([60_000, 784, 50], Variant::Medium),
         ([60_000, 50, 10], Variant::Tiles),
@@ -52,10 +52,10 @@ fn hardware_computes_each_product_by_its_shape() {
     }
 }
 
-/// Number of passes of a layer.
+/// Number of cases of [`Product::record`].
 const PASSES: usize = 6;
 
-/// A product's tensors on a device.
+/// The tensors of a linear layer on one device, and the variant that computes its products.
 struct Product {
     variant: Variant,
     x: Tensor,
@@ -95,7 +95,7 @@ impl Product {
         product
     }
 
-    /// Records one of [`PASSES`].
+    /// Records one of [`PASSES`] passes, forward or backward.
     fn record(&self, recorder: &mut Recorder<'_>, pass: usize) {
         let variant = self.variant;
         let backward = Backward::new(
@@ -126,7 +126,7 @@ impl Product {
     }
 }
 
-/// With dispatches folded into two dimensions, the second shorter than the first.
+/// Folds the dispatches into two dimensions; the last row of workgroups is shorter than the others.
 #[test]
 fn folded_products_give_the_same_bits() {
     const IN_A_ROW: u32 = 16;

@@ -8,8 +8,8 @@ use crate::reference::{Float, UpdateStep};
 use crate::tensor::{Arena, ArenaSpec, Tensor};
 use crate::testing::{Fill, Numbers, gpu};
 
-/// Parameters with and without weight decay are separate parts. Those without change as with an optimizer without
-/// weight decay, on the GPU and in the reference.
+/// Parameters with and without weight decay are separate parts. The parameters without it must change as they do with
+/// an optimizer without weight decay, on the GPU and in the reference.
 #[test]
 fn weight_decay_is_for_parameters_that_decay() {
     const DECAYING: usize = 300;
@@ -60,7 +60,7 @@ fn weight_decay_is_for_parameters_that_decay() {
     }
 }
 
-/// Parameters after an update: first those without weight decay, then those with it.
+/// Returns the parameters after an update: first those without weight decay, then those with it.
 fn update_two_blocks(optimizer: &dyn Optimizer, sizes: [usize; 2]) -> [Vec<f32>; 2] {
     let gpu = gpu();
     let specs = sizes.map(|size| ArenaSpec::new("p", [1, size]).decays(size == sizes[1]));

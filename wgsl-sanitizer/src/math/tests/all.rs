@@ -1,4 +1,4 @@
-//! All of naga's functions are covered.
+//! Tests that the interpreter handles or refuses every built-in function that naga has.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{Expression, Handle, Module, ScalarKind, TypeInner};
@@ -14,18 +14,20 @@ const SIGNED: &[&str] = &["i32"];
 const UNSIGNED: &[&str] = &["u32"];
 const SIGNED_AND_FLOAT: &[&str] = &["f32", "f16", "i32"];
 
-/// The WGSL calls of a function, or the reason why it has none.
+/// The WGSL calls of a function, or the reason why WGSL has none.
 enum Line {
-    /// `T` stands for each type of number, `V` for `T` and for a vector of it.
+    /// The calls, and the number types. In a call, `T` stands for each number type, and `V` stands for `T` and for a
+    /// vector of `T`.
     Known(&'static str, &'static [&'static str]),
-    /// A call that WGSL does not have, and the reason.
+    /// A call that WGSL does not have, and the reason why it is refused.
     Unsupported(&'static str, &'static str),
 }
 use Line::{Known, Unsupported};
 
 macro_rules! functions {
     ($($name:ident: $line:expr,)*) => {
-        /// The match is exhaustive: a new function in naga stops compilation until it has its line here.
+        /// The `match` is exhaustive. If naga gets a new function, this does not compile until the function has a line
+        /// here.
         fn line(function: F) -> Line {
             match function { $(F::$name => $line),* }
         }
@@ -115,7 +117,7 @@ functions! {
     Unpack4xU8: Known("unpack4xU8(T)", UNSIGNED),
 }
 
-/// A shader with one call of a function. Each argument of the call names its type.
+/// Returns the text of a shader with one call of a function. In `call`, each argument is written as its type.
 fn source(call: &str, shape: &str, number: &str) -> String {
     let Some((word, types)) = call.trim_end_matches(')').split_once('(') else {
         panic!("no call: {call}");
@@ -133,7 +135,7 @@ fn source(call: &str, shape: &str, number: &str) -> String {
     format!("enable f16; fn caller({parameters}) {{ let result = {word}({names}); }}")
 }
 
-/// The number of slots of a type.
+/// Returns the number of slots of a type.
 fn count(module: &Module, inner: &TypeInner) -> usize {
     match *inner {
         TypeInner::Scalar(_) => 1,
@@ -147,7 +149,7 @@ fn count(module: &Module, inner: &TypeInner) -> usize {
     }
 }
 
-/// The number type of an argument's components.
+/// Returns the number type of an argument's components.
 fn number(inner: &TypeInner) -> Number {
     let scalar = inner.scalar().map(|scalar| (scalar.kind, scalar.width));
     match scalar {

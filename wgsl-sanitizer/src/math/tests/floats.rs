@@ -1,5 +1,5 @@
 //! Component-wise functions of floats.
-// A constant of mathematics is right where it is the rounded result.
+// The lint asks for named constants such as `PI`. Here, a literal is the expected rounded result.
 #![allow(clippy::approx_constant)]
 
 use super::{F, Number, component, floats};
@@ -87,7 +87,7 @@ fn comparisons() {
             (&[1.0, NAN], 0.0),
         ],
     );
-    // Zeros of both signs are equal: either may be the result.
+    // +0 and −0 are equal, so either may be the result.
     for function in [F::Min, F::Max] {
         let zeros = [0.0_f32.to_bits(), (-0.0_f32).to_bits(), 0, 0];
         assert_eq!(f32::from_bits(component(function, Number::F32, zeros)), 0.0);
@@ -183,7 +183,7 @@ fn arithmetic() {
             (&[INFINITY], 0.0),
         ],
     );
-    // The product is not rounded: (1 + 2⁻²³)² − (1 + 2⁻²²) = 2⁻⁴⁶.
+    // `fma` does not round its product: (1 + 2⁻²³)² − (1 + 2⁻²²) = 2⁻⁴⁶.
     let next = 1.0 + f32::EPSILON;
     floats(
         F::Fma,
@@ -247,7 +247,7 @@ fn scaling_by_powers_of_two() {
         (0.75, 3, 6.0),
         (-0.5, -1, -0.25),
         (1.0, -149, TINY),
-        // Half of the smallest number is a tie, which rounds to 0 (even).
+        // Half of the smallest number is half way between 0 and that number. It rounds to the even one, 0.
         (1.0, -150, 0.0),
         (1.5, -150, TINY),
         (TINY, 149, 1.0),

@@ -54,11 +54,11 @@ fn halves_are_rounded() {
     );
 }
 
-/// A result that was first rounded to `f32` would be rounded twice, here to the wrong `f16`.
+/// Results are rounded directly to `f16`. With these arguments, rounding to `f32` first would give the wrong `f16`.
 #[test]
 fn halves_are_rounded_once() {
     let cases = [
-        // 1090 · 1924 = 2²¹ + 8: the sum lies just above the middle between 1 and the next `f16`.
+        // 1090 · 1924 = 2²¹ + 8, so the exact sum lies just above the middle between 1 and the next `f16`.
         (
             [1090.0 / 1024.0, 1924.0 / 4_194_304.0, 1.0],
             1.0 + 1.0 / 1024.0,
@@ -67,7 +67,7 @@ fn halves_are_rounded_once() {
             [-1090.0 / 1024.0, 1924.0 / 4_194_304.0, -1.0],
             -1.0 - 1.0 / 1024.0,
         ),
-        // The middle itself rounds to the even `f16`.
+        // The exact middle rounds to the even `f16`.
         ([1.0, 1.0 / 2048.0, 1.0], 1.0),
     ];
     for (arguments, expected) in cases {

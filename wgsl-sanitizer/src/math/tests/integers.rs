@@ -120,7 +120,7 @@ fn bit_fields_are_read() {
             (&[word, 4, 8], 0x67),
             (&[word, 28, 4], 0xf),
             (&[word, 0, 32], word),
-            // Offset and count are clamped to 32 bits.
+            // Offset and count are clamped so that the field ends at bit 31.
             (&[word, 28, 30], 0xf),
             (&[word, 32, 1], 0),
             (&[word, 32, 0], 0),
@@ -155,7 +155,7 @@ fn bit_fields_are_written() {
             (&[word, u32::MAX, 0, 0], word),
             (&[word, 0xabcd, 0, 32], 0xabcd),
             (&[word, 0, 28, 4], 0x0234_5678),
-            // Offset and count are clamped to 32 bits.
+            // Offset and count are clamped so that the field ends at bit 31.
             (&[word, 0, 28, 30], 0x0234_5678),
             (&[word, 0, 32, 1], word),
             (&[word, 0, 99, 99], word),

@@ -66,7 +66,7 @@ fn halves() {
         unpacked(F::Unpack2x16float, 0xfc00_0001),
         [2.0_f32.powi(-24), f32::NEG_INFINITY]
     );
-    // All 16-bit patterns that are not NaN survive.
+    // Every 16-bit pattern that is not a NaN is unchanged after unpacking and packing.
     for bits in 0..=u16::MAX {
         if !f16::from_bits(bits).is_nan() {
             let [value, zero] = unpacked(F::Unpack2x16float, bits.into());
@@ -100,7 +100,7 @@ fn bytes() {
         ),
         [0x807f_807f]
     );
-    // As an unsigned number, −1 is the largest.
+    // The unsigned number with the bits of −1 is the largest.
     assert_eq!(
         integers(F::Pack4xU8Clamp, Number::U32, [1, 255, 256, -1]),
         [0xffff_ff01]

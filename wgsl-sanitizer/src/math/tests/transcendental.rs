@@ -1,5 +1,5 @@
 //! Exponentials, logarithms and trigonometry: each result is the nearest single precision number.
-// A constant of mathematics is right where it is the rounded result.
+// The lint asks for named constants such as `PI`. Here, a literal is the expected rounded result.
 #![allow(clippy::approx_constant)]
 
 use super::{F, floats};
@@ -61,7 +61,8 @@ fn exponentials() {
             (&[-1.0], NAN),
         ],
     );
-    // The definition is exp2(y · log2(x)), so powers of negative numbers are NaN, even integer powers, and so is 0⁰.
+    // WGSL defines `pow` as exp2(y · log2(x)). So 0⁰ is NaN, and every power of a negative number is NaN, even an
+    // integer power.
     floats(
         F::Pow,
         &[

@@ -13,7 +13,7 @@ fn products() {
         whole_floats(F::Dot, F32, &[&[1.0, 2.0, 3.0], &[4.0, -5.0, 6.0]]),
         [12.0]
     );
-    // Summed from the first component on. In the reverse order, the ones would not be lost.
+    // The sum begins with the first component, so the ones are lost. In the reverse order they would not be lost.
     assert_eq!(
         whole_floats(F::Dot, F32, &[&[1e8, 1.0, 1.0, -1e8], &[1.0; 4]]),
         [0.0]
@@ -29,7 +29,7 @@ fn products() {
         whole_floats(F::Dot, F32, &[&[exact, next], &[-1.0, next]]),
         [0.0]
     );
-    // A sum that starts from 0 would have lost the sign.
+    // A sum that starts from 0 would lose the sign of −0.
     let [zero] = whole_floats(F::Dot, F32, &[&[-0.0, -0.0], &[1.0, 1.0]]);
     assert!(zero == 0.0 && zero.is_sign_negative());
     assert_eq!(
@@ -69,7 +69,7 @@ fn lengths() {
         whole_floats(F::Length, F32, &[&[1.0, 2.0, 4.0, 2.0]]),
         [5.0]
     );
-    // The square overflows although the length would not.
+    // The square of the component overflows, although the length itself would be finite.
     assert_eq!(whole_floats(F::Length, F32, &[&[1e30, 0.0]]), [INFINITY]);
     assert_eq!(whole_floats(F::Length, F16, &[&[1.0, 2.0]]), [2.236_328_1]);
     assert_eq!(whole_floats(F::Distance, F32, &[&[1.0], &[3.5]]), [2.5]);
@@ -120,7 +120,7 @@ fn surfaces() {
     let [x, y] = refract([0.6, -0.8], 0.5);
     assert_eq!(x, 0.3);
     assert!((f64::from(y) + 0.91_f64.sqrt()).abs() < 1e-6, "{y}");
-    // Beyond the angle of total reflection: k = 1 − 4 · 0.64 < 0.
+    // Total reflection: k = 1 − 4 · 0.64 < 0.
     assert_eq!(refract([0.8, -0.6], 2.0), [0.0, 0.0]);
 }
 
@@ -183,7 +183,7 @@ fn of_matrix<const N: usize>(
 #[test]
 fn matrices() {
     let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    // Two columns of three rows become three columns of two.
+    // A matrix of two columns with three rows becomes three columns with two rows.
     assert_eq!(
         of_matrix(F::Transpose, F32, 2, &numbers[..6]),
         [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]

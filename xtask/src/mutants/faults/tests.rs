@@ -1,6 +1,6 @@
 use super::*;
 
-/// The changed lines of all faults of a kind in a function with this body.
+/// Returns the changed lines for all faults of a kind in a function with this body.
 fn changed(kind: Kind, body: &str) -> Vec<String> {
     let text = format!("fn f(@builtin(workgroup_id) id: vec3u) {{\n{body}\n}}\n");
     let faults = faults("s", &text).into_iter();

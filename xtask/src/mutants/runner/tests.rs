@@ -9,7 +9,7 @@ use crate::scratch::ScratchDir;
 
 const TEXT: &str = "fn f() {\n    barrier(a);\n    b = c;\n}\n";
 
-/// Three tests in two binaries.
+/// A suite of three tests in two binaries.
 fn suite() -> Suite {
     let binary = |name, path: &str| Binary {
         name,
@@ -28,19 +28,19 @@ fn suite() -> Suite {
     }
 }
 
-/// The path that a variable has in a command line.
+/// Returns the path that an environment variable has in a command line.
 fn named(line: &str, variable: &str) -> Option<PathBuf> {
     let (_, rest) = line.split_once(&format!("{variable}="))?;
     Some(rest.split(' ').next()?.into())
 }
 
-/// The name of the test in a command line.
+/// Returns the name of the test in a command line.
 fn test_of(line: &str) -> &str {
     line.rsplit(' ').next().unwrap_or_default()
 }
 
-/// A machine whose tests use the shader `one`, except the test `quick`. `judge` decides from the test's name and the
-/// faulty text whether it fails.
+/// A fake machine whose tests use the shader `one`, except the test `quick`, which uses `two`. `judge` returns a test's
+/// exit code from the test's name and the faulty text.
 fn machine(judge: impl Fn(&str, &str) -> u8 + Send + Sync + 'static) -> io::Result<Fake> {
     Ok(Fake::new("linux")?.on_run(move |_, line| {
         if let Some(met) = named(line, MET) {
@@ -55,7 +55,7 @@ fn machine(judge: impl Fn(&str, &str) -> u8 + Send + Sync + 'static) -> io::Resu
     }))
 }
 
-/// The outcomes of three faults in `one`, and how many tests were run with them.
+/// Plants the three faults of `one`. Returns their outcomes, and how many times a test was run for them.
 fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> {
     let scratch = ScratchDir::new().map_err(|error| Failure::new(error.to_string()))?;
     let suite = suite();
@@ -76,7 +76,8 @@ fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> 
 
 #[test]
 fn the_first_test_that_sees_a_fault_catches_it() -> io::Result<()> {
-    // Of the three faults, the first test detects one, the second test another, and no test the third.
+    // There are three faults. The first test detects one of them, the second test detects another, and no test detects
+    // the remaining one.
     let judge = |test: &str, text: &str| {
         let is_seen = match test {
             "all" => {
@@ -94,7 +95,7 @@ fn the_first_test_that_sees_a_fault_catches_it() -> io::Result<()> {
             how: How::Failed,
         };
         assert_eq!(verdicts, [caught(1), Verdict::Lived, caught(0)]);
-        // `all` alone, then twice both tests. `quick` has no kernel of this shader.
+        // For one fault only `all` is run, and for the other two faults both tests. `quick` does not use this shader.
         assert_eq!(ran, 5);
     }
     Ok(())
@@ -124,7 +125,7 @@ fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()>
             return u8::from(fs::write(met, "one\n").is_err());
         }
         if named(line, FAULT).is_none() {
-            // Without a fault, the test now takes longer than before.
+            // Now the test takes longer without a fault than in the first run.
             thread::sleep(Duration::from_millis(100));
             return 0;
         }
@@ -139,7 +140,8 @@ fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()>
         how: How::Failed,
     };
     assert_eq!(verdicts, vec![caught; 3]);
-    // The first fault's test runs twice, and once without the fault.
+    // For the first fault, the test runs twice with the fault and once without it. For the other two faults, it runs
+    // once.
     assert_eq!(ran, 5);
     Ok(())
 }
@@ -155,7 +157,7 @@ fn nothing_is_planted_when_a_test_fails_without_a_fault() -> io::Result<()> {
 
 #[test]
 fn a_fault_that_no_test_meets_lives() -> io::Result<()> {
-    // No test records a shader.
+    // On this machine, no test writes the names of its shaders.
     let (verdicts, ran) = verdicts(&Fake::new("linux")?, 1).unwrap_or_default();
     assert_eq!(verdicts, vec![Verdict::Lived; 3]);
     assert_eq!(ran, 0);

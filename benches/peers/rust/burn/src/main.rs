@@ -1,4 +1,5 @@
-//! burn: tensors with automatic differentiation; SGD and Adam by hand, which spares its module machinery.
+//! Runs the jobs with burn. Uses its tensors with automatic differentiation. SGD and Adam are written by hand, so that
+//! the network need not be one of burn's modules.
 
 #[path = "../../common.rs"]
 mod common;
@@ -11,7 +12,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use common::{Args, Data, Result, Rng, ADAM_RATE, BETA, CHUNK, EPSILON, RATE, SIDE};
 
-/// Test images that are evaluated at once: convolved images take much more memory than their pixels.
+/// Test images per evaluated batch. It is small, because the outputs of the convolution take much more memory than the
+/// images.
 const EVALUATED: usize = 100;
 
 fn main() -> Result<()> {
@@ -74,7 +76,7 @@ fn upload(data: &Data, device: &Device) -> Tensor<2> {
 struct Examples {
     data: Data,
     labels: Tensor<1, Int>,
-    /// Absent where minibatches are gathered on the host.
+    /// The images in device memory, (rows, pixels). `None` if minibatches are gathered on the host.
     x: Option<Tensor<2>>,
 }
 
@@ -88,7 +90,8 @@ impl Examples {
         }
     }
 
-    /// The same indices, on the host and on the device.
+    /// Returns images and labels of a minibatch. `chosen` and `indices` are the same indices, on the host and on the
+    /// device.
     fn minibatch(&self, chosen: &[u32], indices: Tensor<1, Int>) -> (Tensor<2>, Tensor<1, Int>) {
         let rows = match &self.x {
             Some(x) => x.clone().select(0, indices.clone()),
@@ -104,7 +107,7 @@ impl Examples {
     }
 }
 
-/// A parameter, and what Adam keeps of its gradients.
+/// A parameter, and Adam's moments of its gradients (`None` for SGD).
 struct Parameter<const D: usize> {
     value: Tensor<D>,
     moments: Option<[Tensor<D>; 2]>,
@@ -119,7 +122,7 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
-    /// After step `taken`, which counts from 1.
+    /// Returns the parameter after step `taken`, counted from 1.
     fn updated(self, gradients: &mut Gradients, taken: i32) -> Self {
         let gradient = self.value.grad_remove(gradients);
         let gradient = gradient.expect("every parameter has a gradient");
@@ -130,7 +133,7 @@ impl<const D: usize> Parameter<D> {
                 let m = m * BETA[0] + gradient.clone() * (1.0 - BETA[0]);
                 let v = v * BETA[1] + gradient.clone() * gradient * (1.0 - BETA[1]);
                 moments = Some([m.clone(), v.clone()]);
-                // Both corrections in two numbers, which spares passes.
+                // Both bias corrections are folded into two scalars, which saves passes over the tensors.
                 let root = (1.0 - BETA[1].powi(taken)).sqrt();
                 let rate = ADAM_RATE * root / (1.0 - BETA[0].powi(taken));
                 m / (v.sqrt() + EPSILON * root) * rate
@@ -143,7 +146,7 @@ impl<const D: usize> Parameter<D> {
     }
 }
 
-/// Filters and their biases, then weights and biases, layer after layer.
+/// Filters and biases of the convolution, if there is one; then weights and biases of each dense layer.
 struct Network {
     filters: Option<(Parameter<4>, Parameter<1>)>,
     dense: Vec<(Parameter<2>, Parameter<2>)>,
@@ -224,9 +227,9 @@ impl Network {
     }
 }
 
-/// The trained network and the mean loss of the last steps.
+/// Trains the network. Returns it, and the mean loss of the last steps (at most `CHUNK`).
 fn run(args: &Args, network: Network, examples: &Examples, steps: usize) -> Result<(Network, f64)> {
-    // Always there between two steps.
+    // `None` only during a step, which takes the network by value.
     let mut network = Some(network);
     let mean = losses(args, examples, steps, |rows, label| {
         let (updated, loss) = network.take().expect("a network").step(rows, label);
@@ -236,14 +239,15 @@ fn run(args: &Args, network: Network, examples: &Examples, steps: usize) -> Resu
     Ok((network.expect("a network"), mean))
 }
 
-/// The forward part of `run`.
+/// Computes only the forward pass and the loss of each step. Returns the mean loss of the last steps.
 fn run_forward(args: &Args, network: &Network, examples: &Examples, steps: usize) -> Result<f64> {
     losses(args, examples, steps, |rows, label| {
         network.loss(rows, label).inner()
     })
 }
 
-/// The mean loss of the last steps, each of which is what `step` makes of a minibatch.
+/// Calls `step` for each minibatch; `step` returns the minibatch's loss. Returns the mean loss of the last steps, and
+/// reads the losses back only once per `CHUNK` steps.
 fn losses(
     args: &Args,
     examples: &Examples,

@@ -1,4 +1,4 @@
-//! candle: tensors with automatic differentiation, its own SGD and Adam.
+//! Runs the jobs with candle. Uses its tensors with automatic differentiation, and its `SGD` and `AdamW`.
 
 #[path = "../../common.rs"]
 mod common;
@@ -9,7 +9,8 @@ use candle_core::{Device, Tensor, Var};
 use candle_nn::{loss::cross_entropy, AdamW, Optimizer, ParamsAdamW, SGD};
 use common::{Args, Data, Result, Rng, ADAM_RATE, BETA, CHUNK, EPSILON, RATE, SIDE};
 
-/// Test images that are evaluated at once: convolved images take much more memory than their pixels.
+/// Test images per evaluated batch. It is small, because the outputs of the convolution take much more memory than the
+/// images.
 const EVALUATED: usize = 1000;
 
 fn main() -> Result<()> {
@@ -63,7 +64,7 @@ fn upload(data: &Data, device: &Device) -> Result<Tensor> {
     )?)
 }
 
-/// Filters and their biases, then weights and biases, layer after layer.
+/// Filters and biases of the convolution, if there is one; then weights and biases of each dense layer.
 struct Network {
     filters: Option<(Var, Var)>,
     dense: Vec<(Var, Var)>,
@@ -110,7 +111,7 @@ impl Network {
     }
 }
 
-/// The mean loss of the last steps.
+/// Trains the network. Returns the mean loss of the last steps (at most `CHUNK`).
 fn run(args: &Args, network: &Network, x: &Tensor, labels: &Tensor, steps: usize) -> Result<f64> {
     let variables = network.variables();
     if args.is_convolutional() {
@@ -132,7 +133,7 @@ fn run(args: &Args, network: &Network, x: &Tensor, labels: &Tensor, steps: usize
     })
 }
 
-/// The forward part of `run`.
+/// Computes only the forward pass and the loss of each step. Returns the mean loss of the last steps.
 fn run_forward(
     args: &Args,
     network: &Network,
@@ -143,7 +144,8 @@ fn run_forward(
     losses(args, network, x, labels, steps, |_| Ok(()))
 }
 
-/// The mean loss of the last steps, each of which ends with `update`.
+/// Computes the loss of each minibatch and calls `update` with it. Returns the mean loss of the last steps, and reads
+/// the losses back only once per `CHUNK` steps.
 fn losses(
     args: &Args,
     network: &Network,
