@@ -8,8 +8,8 @@
 override batch: u32;   // rows of the minibatch
 override layers: u32;  // number of linear layers
 override group: u32;   // rows per workgroup of `middle`, a power of two
-// width_0 is the number of inputs of an example, and width_n the number of outputs of layer n, counted from 1. The
-// width is 0 for layers that do not exist.
+// width_0 is the number of inputs of an example. width_1 to width_8 are the numbers of outputs of layers 0 to 7, and 0
+// for layers that do not exist.
 override width_0: u32;
 override width_1: u32;
 override width_2: u32;

@@ -57,7 +57,7 @@ impl<T> Best<T> {
     pub(crate) fn values(&self) -> Result<&T, Error> {
         let values = self.kept.as_ref().map(|kept| &kept.values);
         values.ok_or_else(|| {
-            let expected = "kept before, by keep_if_best";
+            let expected = "stored by an earlier call of keep_if_best";
             Error::setting("parameters to restore", expected, "none")
         })
     }

@@ -21,7 +21,7 @@ pub(crate) use bounds::{Moved, ROUNDINGS, Worst, moves, parity};
 pub(crate) use kernels::{Kernels, Sanitizing, write_sanitized};
 pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
-pub(crate) use slope::{looked_at, slope};
+pub(crate) use slope::{sampled, slope};
 
 /// Shapes of minibatches as (rows, features): the smallest, odd ones, some near a workgroup of 64, some of several
 /// workgroups.

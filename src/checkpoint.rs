@@ -286,7 +286,7 @@ fn decode_file(
     let state = roles.iter().map(|role| taken.kept(role, begins_anew));
     let state = state.collect::<Result<Vec<_>, _>>()?;
     for (name, view) in &file.tensors {
-        // If only weights are loaded, or the optimizer may change, ignore optimizer state in the file.
+        // If only weights are loaded, or the optimizer may change, ignore other optimizer state in the file.
         let is_left_out = begins_anew && name.starts_with(OPTIMIZER);
         if !taken.known.contains(name) && !is_left_out {
             let name = shown(name);
@@ -308,8 +308,8 @@ fn decode_file(
     })
 }
 
-/// Checks that a file of this crate belongs to this network. If a training resumes, also checks that the file was
-/// written by this version of the crate. A file of another program is accepted, except for resuming.
+/// Checks that a file of this crate belongs to this network. If a training resumes, also checks that the file does not
+/// have the older format. A file of another program is accepted, except for resuming.
 fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), CheckpointError> {
     if !file.is_ours() {
         return if is_resumed {

@@ -229,7 +229,7 @@ fn among(because: &str, place: usize, processes: usize, gpus: usize) -> String {
     };
     match sharing {
         0 | 1 => format!("{because}{which}"),
-        _ => format!("{because}{which}; {sharing} processes share it"),
+        _ => format!("{because}{which}; {sharing} processes share this GPU"),
     }
 }
 
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn processes_are_told_what_they_share() {
         assert_eq!(among("best", 0, 1, 1), "best");
-        assert_eq!(among("best", 1, 2, 1), "best; 2 processes share it");
+        assert_eq!(among("best", 1, 2, 1), "best; 2 processes share this GPU");
         assert_eq!(among("best", 3, 4, 4), "best; number 3 of 4");
         assert_eq!(
             among("best", 4, 6, 4),
-            "best; number 0 of 4; 2 processes share it"
+            "best; number 0 of 4; 2 processes share this GPU"
         );
         assert_eq!(among("best", 3, 6, 4), "best; number 3 of 4");
     }

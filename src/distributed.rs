@@ -144,7 +144,7 @@ pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<
             .take(2)
             .map(|word| format!("{word:08x}"))
             .collect();
-        format!("one whose SHA-256 begins with {beginning}")
+        format!("data whose SHA-256 begins with {beginning}")
     };
     same(what, &all, found)
 }
@@ -154,7 +154,7 @@ pub(crate) fn check_same(world: &dyn World, what: &str, bytes: &[u8]) -> Result<
 ///
 /// # Errors
 /// The errors of [`check_same`].
-pub(crate) fn check_told(world: &dyn World, what: &str, words: &str) -> Result<(), Error> {
+pub(crate) fn check_same_text(world: &dyn World, what: &str, words: &str) -> Result<(), Error> {
     let mut own = [0u8; 256];
     let length = words.len().min(own.len());
     own[..length].copy_from_slice(&words.as_bytes()[..length]);

@@ -35,7 +35,7 @@ pub use data::{DownloadAttempt, DownloadFailure};
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxError;
 #[cfg(not(target_arch = "wasm32"))]
-pub use optimizer_fault::{Followed, OptimizerFault};
+pub use optimizer_fault::{OptimizerFault, UpdateSetting};
 pub use target_kind::TargetKind;
 pub use unfused::Unfused;
 pub(crate) use words::{joined, number};

@@ -39,7 +39,7 @@ fn remedy(error: io::ErrorKind) -> &'static str {
     match error {
         io::ErrorKind::WouldBlock => "Wait for it, or name another file",
         io::ErrorKind::InvalidInput => "Name another file",
-        _ => "Name a file in a directory that exists, can be written to and has room",
+        _ => "Name a file in a directory that exists, is writable and has free space",
     }
 }
 

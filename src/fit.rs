@@ -192,7 +192,8 @@ fn check_indices_of(graph: &Graph, examples: &Examples) -> Result<(), Error> {
         (Examples::Table(table), Some(_)) => check_table(&indices, table),
         (Examples::Bytes(_), Some((_, below, layer))) => {
             let what = format!("features of {}", examples.name());
-            let expected = format!("indices below {below}, for {layer}: make a Table of floats");
+            let expected =
+                format!("indices below {below}, for {layer}: pass them in a Table, as f32");
             Err(Error::setting(
                 what,
                 expected,
@@ -225,7 +226,7 @@ pub(crate) fn check_indices<'a, F: Float>(
             let column = columns.start + at;
             return Err(Error::setting(
                 format!("row {row}, column {column} of {what}"),
-                format!("an integer from 0 and below {below}, an index for {layer}"),
+                format!("an integer from 0 to {}, an index for {layer}", below - 1),
                 of_row[column],
             ));
         }
@@ -407,6 +408,6 @@ pub(crate) fn check_accumulated(
 pub(crate) fn nothing_to_accumulate() -> Error {
     let expected = "from a data set, with a trainer made by Trainer::new: for a stream, use larger minibatches, and \
                     for given rows, give more rows at a time, or use a Pass and an Updater";
-    let found = "from a stream, or rows that are given";
+    let found = "from a stream, or rows that the caller passes";
     Error::setting("minibatches to accumulate", expected, found)
 }

@@ -184,7 +184,7 @@ pub enum Touch {
         count: usize,
     },
     /// Elements after the end of the tensor were changed.
-    Behind {
+    After {
         /// Number of elements that changed.
         count: usize,
     },
@@ -196,7 +196,7 @@ impl fmt::Display for Touch {
             Self::Unwritten { element } => write!(f, "element {element} was not written"),
             Self::Input { count } => write!(f, "{count} elements of the input itself"),
             Self::Before { count } => write!(f, "{count} elements before the start"),
-            Self::Behind { count } => write!(f, "{count} elements after the end"),
+            Self::After { count } => write!(f, "{count} elements after the end"),
         }
     }
 }
@@ -227,7 +227,7 @@ impl Guarded {
         };
         let touches = [
             (before, Touch::Before { count: before }),
-            (behind, Touch::Behind { count: behind }),
+            (behind, Touch::After { count: behind }),
             (of_input, Touch::Input { count: of_input }),
         ];
         for (count, touch) in touches {

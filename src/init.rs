@@ -21,8 +21,9 @@ use crate::shape::Shape;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Init {
-    /// [`HeNormal`](Self::HeNormal) if the next layer is a rectifier, such as [`Relu`](crate::ops::Relu), otherwise
-    /// [`LecunNormal`](Self::LecunNormal). At the start of a training, outputs are then about as large as inputs.
+    /// [`HeNormal`](Self::HeNormal) if a rectifier follows, such as [`Relu`](crate::ops::Relu), otherwise
+    /// [`LecunNormal`](Self::LecunNormal). Layers that only pass values on, such as [`Dropout`](crate::ops::Dropout),
+    /// may come before the rectifier. At the start of a training, outputs are then about as large as inputs.
     Auto,
     /// All 0.
     Zeros,

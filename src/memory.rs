@@ -33,14 +33,14 @@ const SMALL: u64 = 4 << 20;
 
 /// The memory that is still free under one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Room {
+struct FreeMemory {
     bytes: u64,
     limit: &'static str,
     /// Whether the limit applies to the address space, used or not.
     is_of_addresses: bool,
 }
 
-impl Room {
+impl FreeMemory {
     /// Size of the address range to keep free for a heap that glibc may reserve at any time.
     fn heap(&self) -> u64 {
         self.bytes.checked_sub(HEAP).map_or(0, |_| HEAP)
@@ -75,11 +75,11 @@ pub(crate) fn check_part(what: impl FnOnce() -> String, needed: u64) -> Result<(
 fn or_error(
     what: impl FnOnce() -> String,
     needed: u64,
-    shortage: Option<Room>,
+    shortage: Option<FreeMemory>,
 ) -> Result<(), Error> {
     match shortage {
         None => Ok(()),
-        Some(Room { bytes, limit, .. }) => Err(Error::Memory {
+        Some(FreeMemory { bytes, limit, .. }) => Err(Error::Memory {
             what: what(),
             needed,
             available: bytes,
@@ -90,7 +90,7 @@ fn or_error(
 
 /// Returns the narrowest limit that leaves fewer than `needed` bytes while other parts of the program take `beside`
 /// bytes.
-fn shortage(needed: u64, beside: u64) -> Option<Room> {
+fn shortage(needed: u64, beside: u64) -> Option<FreeMemory> {
     if needed < SMALL {
         return probe(needed);
     }
@@ -99,13 +99,13 @@ fn shortage(needed: u64, beside: u64) -> Option<Room> {
 
 /// [`shortage`] for the given limits, without asking for the largest allocation. `can_reserve` asks the allocator.
 fn narrowest(
-    rooms: Vec<Room>,
+    rooms: Vec<FreeMemory>,
     needed: u64,
     beside: u64,
     can_reserve: impl FnOnce(u64) -> bool,
-) -> Option<Room> {
+) -> Option<FreeMemory> {
     let with_others = needed.saturating_add(beside);
-    let are_addresses_taken = |room: &Room| room.is_of_addresses && room.bytes < with_others;
+    let are_addresses_taken = |room: &FreeMemory| room.is_of_addresses && room.bytes < with_others;
     // The allocator may have free addresses that the process has already reserved.
     let has_spare = rooms.iter().any(are_addresses_taken) && can_reserve(with_others);
     let rooms = rooms.into_iter().filter_map(|room| {
@@ -115,7 +115,7 @@ fn narrowest(
             // Page tables never map more than the free memory.
             false => beside + needed.min(room.bytes) / 512,
         };
-        Some(Room {
+        Some(FreeMemory {
             bytes: room.bytes.saturating_sub(kept),
             ..room
         })
@@ -129,7 +129,7 @@ use linux::rooms;
 
 /// On other systems, only the allocator can be asked.
 #[cfg(not(target_os = "linux"))]
-fn rooms() -> Vec<Room> {
+fn rooms() -> Vec<FreeMemory> {
     Vec::new()
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn room_for_threads(most: usize) -> usize {
 
 /// [`room_for_threads`] for the given limits.
 #[cfg(not(target_arch = "wasm32"))]
-fn room_for_threads_in(rooms: &[Room], most: usize) -> usize {
+fn room_for_threads_in(rooms: &[FreeMemory], most: usize) -> usize {
     let of_addresses = rooms.iter().filter(|room| room.is_of_addresses);
     let threads = of_addresses.map(|room| {
         // One heap is kept for the thread that starts the others.
@@ -154,7 +154,7 @@ fn room_for_threads_in(rooms: &[Room], most: usize) -> usize {
 /// Returns the amount that the allocator grants, if this is less than `needed`. The allocator applies limits that
 /// cannot be read anywhere: those of WebAssembly, of 32-bit addresses, and of systems that grant only memory that they
 /// have.
-fn probe(needed: u64) -> Option<Room> {
+fn probe(needed: u64) -> Option<FreeMemory> {
     if can_reserve(needed) {
         return None;
     }
@@ -169,7 +169,7 @@ fn probe(needed: u64) -> Option<Room> {
             refused = middle;
         }
     }
-    Some(Room {
+    Some(FreeMemory {
         bytes: granted,
         limit: ALLOCATOR,
         is_of_addresses: true,

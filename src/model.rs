@@ -24,7 +24,7 @@ use crate::network::{Graph, Parameter, Parameters, Sequential};
 use crate::shape::Shape;
 use crate::tensor::{self, Arena, ArenaSpec, Tensor};
 
-pub(crate) use backward::{Compared, TrainingPass};
+pub(crate) use backward::{LossTensors, TrainingPass};
 pub(crate) use forward::{ForwardPass, TrainingStep};
 pub(crate) use head::{ModelHead, TrainedHead};
 pub use pass::Pass;

@@ -14,7 +14,7 @@ mod structure;
 pub mod summary;
 
 pub use activation::Activation;
-pub(crate) use gradients::{Arrival, BackwardStep, Gradients, Wanted, is_that_of_sum};
+pub(crate) use gradients::{Arrival, BackwardStep, Gradients, Wanted, shares_gradient_of_sum};
 pub(crate) use graph::{Graph, Parameter, Source, Use, find};
 pub(crate) use groups::Groups;
 pub use parameters::Parameters;

@@ -43,7 +43,7 @@ use crate::check::{
     FOLDED, Kernels, SHAPES, Sanitizing, caught, check_memory, check_settings, write_table,
 };
 use crate::error::Error;
-pub use crate::error::{CheckError, Followed, OptimizerFault, Pass, Place};
+pub use crate::error::{CheckError, OptimizerFault, Pass, Place, UpdateSetting};
 use crate::gpu::Gpu;
 use crate::ops::Optimizer;
 use crate::sanitize::{Sanitized, Sanitizer};

@@ -12,7 +12,7 @@
 //! Integers must be equal. For floats, both compute the same formula and may differ by the error that WGSL allows for
 //! each operation. The result does not tell how large that error is. So the dispatch is interpreted [four more
 //! times](RUNS), with a random part of the allowed error added to every operation
-//! ([`Rounding::Granted`](wgsl_sanitizer::Rounding::Granted)). An element may be off by the sum of
+//! ([`Rounding::WithinAccuracy`](wgsl_sanitizer::Rounding::WithinAccuracy)). An element may be off by the sum of
 //!
 //! - [eight times](SPREAD) its largest change in these runs. In one element out of a hundred thousand, all four changes
 //!   are smaller than an eighth of the usual deviation; the next term covers that case.

@@ -224,7 +224,10 @@ impl Soundness {
         let in_groups = if multiples.is_empty() {
             String::new()
         } else {
-            format!("; groups have {} times that", multiples.join(" and "))
+            format!(
+                "; parameter groups multiply it by {}",
+                multiples.join(" and ")
+            )
         };
         let rate = format!("the learning rate (it is {from}{by_schedule}{in_groups})");
         let decay = optimizer.decay();

@@ -43,7 +43,7 @@ use crate::steps::{Batch, Fusion, Minibatches, Parts, Rows, Steps, Training};
 use crate::tensor::{Arena, Tensor};
 use crate::updater::Updater;
 use budget::Budget;
-use given::Room;
+use given::GivenStep;
 use source::{Source, Work, check_host};
 
 /// Trains a [`Model`] by minibatch gradient descent.
@@ -79,10 +79,10 @@ pub struct Trainer {
     data_parallel: Option<Box<DataParallel>>,
     history: Tensor,
     /// Tensors and recorded steps for the four row counts used last: see [`Trainer::step_on`].
-    given: Latest<Room>,
+    given: Latest<GivenStep>,
     /// The step count of the checkpoint that this trainer resumed from. `history` does not contain the losses of those
     /// steps.
-    steps_elsewhere: u64,
+    steps_before_resume: u64,
     soundness: Soundness,
     data_sets: DataSets,
     /// The best parameters so far, and the layers' state that belongs to them.
@@ -243,7 +243,7 @@ impl Trainer {
             #[cfg(not(target_arch = "wasm32"))]
             data_parallel: None,
             given: Latest::default(),
-            steps_elsewhere: 0,
+            steps_before_resume: 0,
             data_sets: DataSets::default(),
             best: Best::default(),
             budget: Budget::default(),
@@ -311,7 +311,7 @@ impl Trainer {
             let from = self.steps_taken();
             let steps = (count - losses.len()).min(HISTORY);
             let behind = count - losses.len() - steps;
-            let taken = self.submit_in_turn(steps, behind).await?;
+            let taken = self.submit_two_in_flight(steps, behind).await?;
             let read = self.read_losses(from, taken).await?;
             let is_sound = self.soundness.judge(from, &read).is_ok();
             losses.extend(read);
@@ -353,7 +353,7 @@ impl Trainer {
         target_arch = "wasm32",
         expect(unused_variables, reason = "a stream reads ahead by it")
     )]
-    async fn submit_in_turn(&mut self, steps: usize, behind: usize) -> Result<usize, Error> {
+    async fn submit_two_in_flight(&mut self, steps: usize, behind: usize) -> Result<usize, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Source::Stream { .. } = self.source {
             return self.submit_streamed(steps, behind).await;

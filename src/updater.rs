@@ -128,7 +128,7 @@ impl Updater {
         if model.parameter_arena().is_same(&self.parameters) {
             return Ok(());
         }
-        let expected = "the model for which the updater was made: its state belongs to the parameters of that model";
+        let expected = "the model that was passed to Updater::new: the optimizer's state belongs to its parameters";
         Err(Error::setting(
             "model of an updater",
             expected,

@@ -105,7 +105,9 @@ impl Mesh {
             let problem = match (found([a, b]), found([b, a])) {
                 (1, 1) => continue,
                 (1, 0) => "has a hole: only one triangle is",
-                (2, 0) => "has triangles that face opposite ways: two go in the same direction",
+                (2, 0) => {
+                    "has triangles that face opposite ways: two of them run in the same direction"
+                }
                 _ => "is not a simple surface: more than two triangles are",
             };
             let [from, to] = [a, b].map(|vertex| self.vertices[vertex]);

@@ -287,13 +287,13 @@ impl Args {
             };
             let is_same = |other: &Path| !is_stream(path) && files::are_same(other, path);
             if let Some((other, _)) = others.iter().find(|(_, other)| is_same(other)) {
-                return wrong(format!("another file than that of {other}"));
+                return wrong(format!("a different file from that of {other}"));
             }
             if option != "--save" && self.resume.as_deref().is_some_and(is_same) {
-                return wrong("another file than that of --resume".to_owned());
+                return wrong("a different file from that of --resume".to_owned());
             }
             if has_name_of_data(path) || data.iter().any(|file| is_same(file)) {
-                return wrong("another file than one of a data set".to_owned());
+                return wrong("a file that does not belong to a data set".to_owned());
             }
             let found = path.extension().and_then(OsStr::to_str);
             if let (Some(ending), Some(found)) = (ending, found)

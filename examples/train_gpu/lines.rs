@@ -168,7 +168,7 @@ impl Lines {
     /// line of the run would have step `next`.
     pub(crate) fn gap(&self, last: usize, next: usize) -> Failure {
         self.output.refusal(
-            format!("its lines end with step {last}, but this run would go on with step {next}"),
+            format!("its last line is for step {last}, but this run starts with step {next}"),
             &format!(
                 "resume a file that was saved after step {last} or before, or name another file"
             ),

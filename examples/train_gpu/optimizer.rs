@@ -69,7 +69,7 @@ const OPTIONS: [(&str, &str); 5] = [
     ("learning rate", "--learning-rate"),
     ("weight decay", "--weight-decay"),
     ("largest norm of the gradient", "--clip-norm"),
-    ("steps of a schedule", "--schedule-every"),
+    ("number of steps of a schedule", "--schedule-every"),
     ("factor of a schedule", "--schedule-factor"),
 ];
 

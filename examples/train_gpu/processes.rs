@@ -146,7 +146,7 @@ impl Processes {
             let all = self.all(own)?;
             if let Some(rank) = all.iter().position(|&of_one| of_one != all[0]) {
                 let name = format!("{option} of process {rank}");
-                let expected = "the same as on process 0, where both have it".to_owned();
+                let expected = "the same value as in process 0".to_owned();
                 return Err(setting(&name, expected, "another"));
             }
         }

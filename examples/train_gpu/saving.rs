@@ -54,7 +54,7 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
         };
         let waited = if was_ended {
             format!(
-                " (nothing came from this pipe in {} s)",
+                " (no process wrote to this pipe for {} s)",
                 OTHER_END.as_secs()
             )
         } else {

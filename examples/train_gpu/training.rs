@@ -179,7 +179,7 @@ impl<'a> Training<'a> {
             }
             // In other processes, print nothing: the first process may have saved the training.
             _ if !self.processes.leads() => String::new(),
-            _ => "; nothing of this training is kept".to_owned(),
+            _ => "; this training was not saved".to_owned(),
         }
     }
 

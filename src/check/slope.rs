@@ -12,7 +12,7 @@ const REST: f64 = 1e-7;
 const ELEMENTS: usize = 256;
 
 /// Returns the indices of the tested elements, which are evenly spread.
-pub(crate) fn looked_at(elements: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn sampled(elements: usize) -> impl Iterator<Item = usize> {
     (0..elements).step_by(elements.div_ceil(ELEMENTS).max(1))
 }
 

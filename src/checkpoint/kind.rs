@@ -12,7 +12,7 @@ pub(super) struct Kind {
 }
 
 const COPY: &str = "Copy it again, or use an earlier checkpoint";
-const SAVED: &str = "Name a file that Model::save, Trainer::save or another program's safetensors library has written";
+const SAVED: &str = "Give a file that Model::save, Trainer::save or another program's safetensors library has written";
 
 /// Says how to make a safetensors file from another format.
 fn remedy(format: Format) -> &'static str {
@@ -21,7 +21,7 @@ fn remedy(format: Format) -> &'static str {
         Format::EmptyArchive => COPY,
         Format::Picture | Format::Document | Format::Json | Format::Text => SAVED,
         Format::Table | Format::Idx => {
-            "It belongs to a data set. Name a file that Model::save or Trainer::save has written"
+            "It belongs to a data set. Give a file that Model::save or Trainer::save has written"
         }
         Format::LfsPointer => "Fetch the file itself with `git lfs pull`",
         Format::Page => {

@@ -1,7 +1,7 @@
 //! Computes the host memory of networks and trainings before it is allocated.
 
 use super::passes::Passes;
-use super::rows::Turns;
+use super::rows::PassLayout;
 use super::sparse;
 use crate::error::Error;
 use crate::error::memory::readable;
@@ -180,9 +180,9 @@ impl Training<'_> {
     }
 
     pub(super) fn of_evaluation<F: Float>(&self) -> u64 {
-        let turns = Turns::new(self.passes);
-        let rows = turns.rows::<F>(usize::MAX);
+        let layout = PassLayout::new(self.passes);
+        let rows = layout.rows::<F>(usize::MAX);
         let targets = bytes_of::<F>((self.values as u64).saturating_mul(rows as u64));
-        turns.bytes::<F>(rows).saturating_add(targets)
+        layout.bytes::<F>(rows).saturating_add(targets)
     }
 }

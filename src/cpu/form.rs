@@ -40,8 +40,8 @@ pub(super) enum Form {
 
 impl Form {
     /// Returns the fastest form of a layer.
-    pub(super) fn fast(graph: &Graph, of_use: &Use) -> Self {
-        let layer = &*of_use.layer;
+    pub(super) fn fast(graph: &Graph, layer_use: &Use) -> Self {
+        let layer = &*layer_use.layer;
         let of_type = ops::unwrapped(layer);
         if of_type.is::<ops::Linear>() {
             return Self::Linear;
@@ -53,7 +53,7 @@ impl Form {
             return Self::Conv2d(Conv2d::of(conv));
         }
         if let Some(pool) = of_type.downcast_ref() {
-            let is_behind_relu = graph.relu_before(of_use).is_some();
+            let is_behind_relu = graph.relu_before(layer_use).is_some();
             return Self::MaxPool2d(MaxPool2d::of(*pool, is_behind_relu));
         }
         if let Some(pool) = of_type.downcast_ref() {
@@ -67,7 +67,7 @@ impl Form {
             return Self::Layer(Twin::of(LayerNorm::new(norm.epsilon().into())));
         }
         if let Some(grid) = of_type.downcast_ref::<ops::HashGrid>()
-            && let Some(grid) = hash_grid(graph, of_use, grid)
+            && let Some(grid) = hash_grid(graph, layer_use, grid)
         {
             let scratch = grid.scratch();
             return Self::HashGrid {
@@ -142,8 +142,8 @@ impl Form {
 
 /// Returns the fast form of a grid, for positions with as many dimensions as this use of the layer reads. `None` does
 /// not occur, because the network's specification was checked.
-fn hash_grid(graph: &Graph, of_use: &Use, grid: &ops::HashGrid) -> Option<HashGrid> {
-    let Source::Layer { x, .. } = graph.values[of_use.value].source else {
+fn hash_grid(graph: &Graph, layer_use: &Use, grid: &ops::HashGrid) -> Option<HashGrid> {
+    let Source::Layer { x, .. } = graph.values[layer_use.value].source else {
         return None;
     };
     HashGrid::of(grid, graph.values[x].shape.len()).ok()

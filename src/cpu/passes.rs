@@ -65,14 +65,14 @@ impl Passes {
 
     /// Computes each layer by its definition in [`crate::reference`].
     pub(super) fn by_definition(graph: Graph) -> Self {
-        let definition = |_: &Graph, of_use: &Use| Form::Layer(of_use.layer.reference());
+        let definition = |_: &Graph, layer_use: &Use| Form::Layer(layer_use.layer.reference());
         Self::with(graph, definition, false)
     }
 
     fn with(graph: Graph, form: impl Fn(&Graph, &Use) -> Form, fuses: bool) -> Self {
         let uses = graph.uses.iter();
         Self {
-            forms: uses.map(|of_use| form(&graph, of_use)).collect(),
+            forms: uses.map(|layer_use| form(&graph, layer_use)).collect(),
             graph,
             fuses,
         }
@@ -80,10 +80,10 @@ impl Passes {
 
     /// If `value` is the output of a layer that is fused with the `Relu` after it: returns the `Relu`'s value, which is
     /// stored instead.
-    pub(super) fn in_place_of(&self, value: usize) -> Option<usize> {
+    pub(super) fn fused_relu_of(&self, value: usize) -> Option<usize> {
         match self.graph.values[value].source {
             Source::Layer { layer, .. } if self.fuses => {
-                self.graph.relu_behind(&self.graph.uses[layer])
+                self.graph.relu_after(&self.graph.uses[layer])
             }
             _ => None,
         }
@@ -92,7 +92,7 @@ impl Passes {
     /// Whether a value is the output of a `Relu` that is fused with the layer before it.
     fn is_in_product(&self, value: usize) -> bool {
         match self.graph.values[value].source {
-            Source::Layer { x, .. } => self.in_place_of(x) == Some(value),
+            Source::Layer { x, .. } => self.fused_relu_of(x) == Some(value),
             _ => false,
         }
     }
@@ -119,8 +119,8 @@ impl Passes {
     pub(super) fn is_shared(&self, rows: usize) -> bool {
         let uses = self.graph.uses.iter().zip(&self.forms);
         let mut products = uses.filter(|(_, form)| form.is_product());
-        products.any(|(of_use, _)| {
-            let multiplications = usize::try_from(of_use.spec.flops / 2).unwrap_or(usize::MAX);
+        products.any(|(layer_use, _)| {
+            let multiplications = usize::try_from(layer_use.spec.flops / 2).unwrap_or(usize::MAX);
             product::is_shared(multiplications.saturating_mul(rows))
         })
     }
@@ -183,12 +183,12 @@ impl Passes {
         match &self.graph.values[index].source {
             Source::Input { .. } => {}
             &Source::Layer { layer, x } => {
-                let of_use = &self.graph.uses[layer];
-                let parameters = &context.parameters[of_use.parameters.clone()];
+                let layer_use = &self.graph.uses[layer];
+                let parameters = &context.parameters[layer_use.parameters.clone()];
                 let input: (ArrayView2<'_, F>, Shape) = (of(x), self.graph.values[x].shape);
                 let mode = self.mode(layer, context.step);
                 let pass = Forward::new(input, parameters, y.view_mut(), mode);
-                let state = &mut context.state[of_use.state.clone()];
+                let state = &mut context.state[layer_use.state.clone()];
                 let pass = pass.with_state(state).with_kept(kept);
                 self.forms[layer].forward(pass, relu);
             }
@@ -243,11 +243,11 @@ impl Passes {
                 continue;
             }
             let (before, after) = values.split_at_mut(index);
-            let relu = self.in_place_of(index).filter(|_| fuses);
+            let relu = self.fused_relu_of(index).filter(|_| fuses);
             let y = after[relu.map_or(0, |relu| relu - index)].view_mut();
             let relu = relu.is_some();
-            if let Some((x, of_use)) = self.sparse_use(index, sparse.as_deref_mut()) {
-                let parameters = &context.parameters[of_use.parameters.clone()];
+            if let Some((x, layer_use)) = self.sparse_use(index, sparse.as_deref_mut()) {
+                let parameters = &context.parameters[layer_use.parameters.clone()];
                 Linear::sparse_forward(x, parameters, y, relu);
             } else {
                 let kept: &mut [Array2<F>] = match self.graph.values[index].source {
@@ -299,8 +299,8 @@ impl Passes {
         sparse: Option<&'a mut Sparse<F>>,
     ) -> Option<(&'a mut Sparse<F>, &Use)> {
         let x = sparse?;
-        let of_use = self.graph.first_use()?;
-        (of_use.value == value).then_some((x, of_use))
+        let layer_use = self.graph.first_use()?;
+        (layer_use.value == value).then_some((x, layer_use))
     }
 
     /// Computes the gradients by backpropagation, starting from the gradient with respect to the outputs. If several
@@ -362,8 +362,8 @@ impl Passes {
         dy: ArrayView2<'_, F>,
         sparse: Option<&mut Sparse<F>>,
     ) {
-        let of_use = &self.graph.uses[layer];
-        let range = of_use.parameters.clone();
+        let layer_use = &self.graph.uses[layer];
+        let range = layer_use.parameters.clone();
         let gradients = match step.parameters {
             Arrival::First => &mut work.gradients[range.clone()],
             Arrival::Later => &mut work.later[range.clone()],
@@ -381,13 +381,13 @@ impl Passes {
             });
             let input = (work.values[x].view(), self.graph.values[x].shape);
             // The output of a layer that is fused with a `Relu` is not stored, and its backward pass does not read it.
-            let y = self.in_place_of(step.value).unwrap_or(step.value);
+            let y = self.fused_relu_of(step.value).unwrap_or(step.value);
             let outputs = [work.values[y].view(), dy];
             let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
                 .with_parameters(&context.parameters[range.clone()], gradients)
-                .with_state(&context.state[of_use.state.clone()])
+                .with_state(&context.state[layer_use.state.clone()])
                 .with_kept(&work.kept[layer]);
-            let relu = self.fuses && self.graph.relu_before(of_use).is_some();
+            let relu = self.fuses && self.graph.relu_before(layer_use).is_some();
             self.forms[layer].backward(pass, relu);
             if let Some((operand, Arrival::Later)) = to {
                 let arriving = std::mem::take(&mut work.arriving);

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use super::Network;
 use super::dense::dense;
 use super::passes::Context;
-use super::rows::{Room, Turns};
+use super::rows::{PassLayout, PassMemory};
 use super::workspace::matrix;
 use crate::error::Error;
 use crate::fit::{Indices, check_columns, check_indices};
@@ -42,9 +42,9 @@ use crate::reference::Float;
 #[derive(Debug)]
 pub struct Predictor<F = f32> {
     network: Network<F>,
-    turns: Turns,
+    layout: PassLayout,
     indices: Vec<Indices>,
-    room: Room<F>,
+    memory: PassMemory<F>,
     /// Largest number of rows for which available memory was checked.
     most: usize,
 }
@@ -54,9 +54,9 @@ impl<F: Float> Predictor<F> {
     #[must_use]
     pub fn new(network: Network<F>) -> Self {
         Self {
-            turns: Turns::new(&network.passes),
+            layout: PassLayout::new(&network.passes),
             indices: network.graph().indices().collect(),
-            room: Room::default(),
+            memory: PassMemory::default(),
             most: 0,
             network,
         }
@@ -101,12 +101,12 @@ impl<F: Float> Predictor<F> {
         let rows = x.nrows();
         if rows > self.most {
             let what = || format!("a forward pass of {rows} rows");
-            memory::check(what, self.turns.bytes::<F>(rows))?;
+            memory::check(what, self.layout.bytes::<F>(rows))?;
             self.most = rows;
         }
-        self.room.fit(passes, &self.turns, rows);
+        self.memory.fit(passes, &self.layout, rows);
         if rows == 0 {
-            return Ok(self.room.outputs(passes, &self.turns).0);
+            return Ok(self.memory.outputs(passes, &self.layout).0);
         }
         let mut context = Context {
             parameters: &self.network.parameters,
@@ -117,8 +117,8 @@ impl<F: Float> Predictor<F> {
             let columns = first..first + to.ncols();
             to.assign(&x.slice(s![.., columns]));
         };
-        self.room.pass(passes, &self.turns, &mut context, copy);
-        Ok(self.room.outputs(passes, &self.turns).0)
+        self.memory.pass(passes, &self.layout, &mut context, copy);
+        Ok(self.memory.outputs(passes, &self.layout).0)
     }
 }
 

@@ -21,7 +21,7 @@ const BYTES: u64 = 64 << 20;
 
 /// The memory layout of a forward pass. Values that are not needed at the same time share a block of memory.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct PassLayout {
     /// The block of each value. One more entry, after all values, is the block of the gradient with respect to the
     /// outputs.
     slots: Slots,
@@ -33,7 +33,7 @@ pub(super) struct Turns {
     once: u64,
 }
 
-impl Turns {
+impl PassLayout {
     pub(super) fn new(passes: &Passes) -> Self {
         let graph = &passes.graph;
         let end = graph.values.len();
@@ -90,21 +90,21 @@ impl Turns {
     /// outputs.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     fn slot(&self, value: usize) -> usize {
-        self.slots.of[value].expect("cpu::Turns: every value has memory")
+        self.slots.of[value].expect("cpu::PassLayout: every value has memory")
     }
 }
 
 /// The memory of a forward pass.
 #[derive(Debug)]
-pub(super) struct Room<F> {
+pub(super) struct PassMemory<F> {
     rows: usize,
-    /// The blocks that values share: see [`Turns`].
+    /// The blocks that values share: see [`PassLayout`].
     blocks: Vec<Vec<F>>,
     /// The arrays that each use of a layer stores for a backward pass.
     kept: Vec<Vec<Array2<F>>>,
 }
 
-impl<F> Default for Room<F> {
+impl<F> Default for PassMemory<F> {
     fn default() -> Self {
         Self {
             rows: 0,
@@ -114,14 +114,14 @@ impl<F> Default for Room<F> {
     }
 }
 
-impl<F: Float> Room<F> {
+impl<F: Float> PassMemory<F> {
     /// Resizes the memory for `rows` rows. Allocates nothing if an earlier call was for at least as many rows.
-    pub(super) fn fit(&mut self, passes: &Passes, turns: &Turns, rows: usize) {
+    pub(super) fn fit(&mut self, passes: &Passes, layout: &PassLayout, rows: usize) {
         if rows == self.rows && !self.blocks.is_empty() {
             return;
         }
         self.rows = rows;
-        let sizes = &turns.slots.sizes;
+        let sizes = &layout.slots.sizes;
         self.blocks.resize_with(sizes.len(), Vec::new);
         for (block, size) in self.blocks.iter_mut().zip(sizes) {
             let needed = rows * size;
@@ -130,8 +130,8 @@ impl<F: Float> Room<F> {
             }
         }
         self.kept.resize_with(passes.graph.uses.len(), Vec::new);
-        for (kept, of_use) in self.kept.iter_mut().zip(&passes.graph.uses) {
-            let specs = &of_use.spec.kept;
+        for (kept, layer_use) in self.kept.iter_mut().zip(&passes.graph.uses) {
+            let specs = &layer_use.spec.kept;
             kept.resize_with(specs.len(), || Array2::zeros((0, 0)));
             for (kept, spec) in kept.iter_mut().zip(specs) {
                 resize(kept, spec.tensor_shape(rows).dims());
@@ -144,13 +144,13 @@ impl<F: Float> Room<F> {
     pub(super) fn pass(
         &mut self,
         passes: &Passes,
-        turns: &Turns,
+        layout: &PassLayout,
         context: &mut Context<'_, F>,
         mut copy: impl FnMut(usize, ArrayViewMut2<'_, F>),
     ) {
         let dims = |value| [self.rows, passes.columns(value)];
         for (index, value) in passes.graph.values.iter().enumerate() {
-            let slot = turns.slot(index);
+            let slot = layout.slot(index);
             // A value never shares a block with a value that it is computed from.
             let mut block = std::mem::take(&mut self.blocks[slot]);
             let y = matrix_mut(&mut block, dims(index));
@@ -161,7 +161,7 @@ impl<F: Float> Room<F> {
                         Source::Layer { layer, .. } => &mut self.kept[layer],
                         _ => &mut [],
                     };
-                    let of = |value| matrix(&self.blocks[turns.slot(value)], dims(value));
+                    let of = |value| matrix(&self.blocks[layout.slot(value)], dims(value));
                     passes.value((index, false), of, y, kept, context);
                 }
             }
@@ -173,16 +173,16 @@ impl<F: Float> Room<F> {
     pub(super) fn outputs(
         &mut self,
         passes: &Passes,
-        turns: &Turns,
+        layout: &PassLayout,
     ) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
         let output = passes.output();
         let dims = [self.rows, passes.columns(output)];
-        let slots = [turns.slot(output), turns.slot(output + 1)];
+        let slots = [layout.slot(output), layout.slot(output + 1)];
         #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
         let [outputs, unread] = self
             .blocks
             .get_disjoint_mut(slots)
-            .expect("cpu::Room: both are there at once");
+            .expect("cpu::PassMemory: both are there at once");
         (matrix(outputs, dims), matrix_mut(unread, dims))
     }
 }
@@ -223,34 +223,34 @@ impl<F: Float> Network<F> {
         mut see: impl FnMut(Range<usize>, ArrayView2<'_, F>, ArrayViewMut2<'_, F>),
     ) -> Result<usize, Error> {
         let passes = &*self.passes;
-        let turns = Turns::new(&self.passes);
-        let mut most = turns.rows::<F>(total);
+        let layout = PassLayout::new(&self.passes);
+        let mut most = layout.rows::<F>(total);
         // The trainer has already checked that there is memory, but threads that started since then may have taken
         // address space.
         while let Err(error) = memory::check_part(
             || format!("a forward pass of {most} rows"),
-            turns.bytes::<F>(most),
+            layout.bytes::<F>(most),
         ) {
             if most <= 1 {
                 return Err(error);
             }
             most /= 2;
         }
-        let mut room = Room::default();
+        let mut memory = PassMemory::default();
         let mut state = self.state.clone();
         let count = total.div_ceil(most.max(1));
         for pass in own(count) {
             let first = pass * most;
             let rows = first..total.min(first + most);
-            room.fit(passes, &turns, rows.len());
+            memory.fit(passes, &layout, rows.len());
             let copy = |first: usize, to: ArrayViewMut2<'_, F>| copy(rows.clone(), first, to);
             let mut context = Context {
                 parameters: &self.parameters,
                 state: &mut state,
                 step: None,
             };
-            room.pass(passes, &turns, &mut context, copy);
-            let (outputs, unread) = room.outputs(passes, &turns);
+            memory.pass(passes, &layout, &mut context, copy);
+            let (outputs, unread) = memory.outputs(passes, &layout);
             see(rows.clone(), outputs, unread);
         }
         Ok(count)

@@ -323,7 +323,7 @@ impl<F: Float> Trainer<F> {
 }
 
 fn no_data() -> Error {
-    let expected = "given: make the trainer with Trainer::new, or give rows to step_on";
+    let expected = "a trainer made by Trainer::new: this one takes rows by step_on";
     Error::setting("data set of the trainer", expected, "none")
 }
 

@@ -19,7 +19,7 @@ use crate::reference::{Float, Rule, UpdateStep};
 pub(super) use kept::trained;
 
 /// Names the optimizer's state in an error message about memory.
-const KEPT: &str = "what an optimizer keeps";
+const KEPT: &str = "the optimizer's state";
 
 /// An optimizer with its state for the parameters of one network. It does the last part of a training step; a [`Pass`]
 /// does the other parts, and has an example.

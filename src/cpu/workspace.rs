@@ -89,7 +89,7 @@ impl Passes {
     pub(super) fn columns_of_step(&self, is_sparse: bool) -> impl Iterator<Item = usize> {
         let sizes = self.graph.sizes().enumerate();
         sizes.map(move |(value, size)| {
-            let is_absent = value == 0 && is_sparse || self.in_place_of(value).is_some();
+            let is_absent = value == 0 && is_sparse || self.fused_relu_of(value).is_some();
             if is_absent { 0 } else { size }
         })
     }
@@ -97,7 +97,7 @@ impl Passes {
     /// Allocates the arrays that all layers store for their backward passes, for `rows` rows.
     pub(super) fn kept<F: Float>(&self, rows: usize) -> Vec<Vec<Array2<F>>> {
         let uses = self.graph.uses.iter();
-        uses.map(|of_use| kept_by(of_use, rows)).collect()
+        uses.map(|layer_use| kept_by(layer_use, rows)).collect()
     }
 
     /// Allocates zeros in the shape of a parameter.
@@ -107,8 +107,8 @@ impl Passes {
 }
 
 /// Allocates the arrays that one use of a layer stores for its backward pass, for `rows` rows.
-pub(super) fn kept_by<F: Float>(of_use: &Use, rows: usize) -> Vec<Array2<F>> {
-    let kept = of_use.spec.kept.iter();
+pub(super) fn kept_by<F: Float>(layer_use: &Use, rows: usize) -> Vec<Array2<F>> {
+    let kept = layer_use.spec.kept.iter();
     kept.map(|kept| Array2::zeros(kept.tensor_shape(rows).dims()))
         .collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Averaged, Exchange, own};
-use super::{Distribution, World, check_same, check_told, not_distributed};
+use super::{Distribution, World, check_same, check_same_text, not_distributed};
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::memory::{self, bytes_of};
@@ -70,7 +70,7 @@ impl DataParallel {
                 }
             }
         };
-        check_told(
+        check_same_text(
             &*world,
             "local steps",
             &match local_steps {

@@ -229,7 +229,7 @@ pub enum CheckError {
         tensor: String,
         /// Shape of the tensor, for example `3 × 7`.
         shape: String,
-        /// What the kernel wrote, for example `8 elements behind the end`.
+        /// What the kernel wrote, for example `8 elements after the end`.
         found: String,
     },
 

@@ -20,7 +20,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Write(FileError),
     /// The file could not be read.
-    #[error("cannot read {}: {reason}. Name a file that was saved from this network", path.display())]
+    #[error("cannot read {}: {reason}. Give a file that was saved from this network", path.display())]
     Read {
         /// Path of the file.
         path: PathBuf,

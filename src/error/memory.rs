@@ -1,7 +1,7 @@
 //! Wording of memory limits and numbers of bytes in messages.
 
 pub(crate) const MACHINE: &str = "free memory and swap of this machine";
-pub(crate) const ALLOCATOR: &str = "what the allocator grants";
+pub(crate) const ALLOCATOR: &str = "memory that the allocator provides";
 
 /// Says what a user can do about a memory limit, other than using less memory.
 pub(crate) fn remedy(limit: &str) -> &'static str {

@@ -7,7 +7,7 @@ use super::Place;
 /// A setting that every optimizer update must apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Followed {
+pub enum UpdateSetting {
     /// The learning-rate multiplier of a parameter group.
     Rate,
     /// The weight decay of a parameter group.
@@ -18,7 +18,7 @@ pub enum Followed {
     Coefficients,
 }
 
-impl fmt::Display for Followed {
+impl fmt::Display for UpdateSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Rate => "multiple of the learning rate",
@@ -29,7 +29,7 @@ impl fmt::Display for Followed {
     }
 }
 
-impl Followed {
+impl UpdateSetting {
     fn remedy(self) -> &'static str {
         match self {
             Self::Rate => "Give the kernel UpdatePart::rate of each of Update::parts",
@@ -77,7 +77,7 @@ pub enum OptimizerFault {
         /// The element with the largest deviation.
         at: Box<Place>,
         /// The ignored setting.
-        ignored: Followed,
+        ignored: UpdateSetting,
         /// The value that the GPU computed.
         found: f64,
         /// The value that the reference computes in `f64`.

@@ -91,7 +91,7 @@ pub enum Unfused {
     },
     /// The step could be fused, but would not be faster.
     #[error(
-        "it would not be faster: it passes on {parts} bytes of sums, and has {later} weights after the first layer"
+        "it would not be faster: it writes and reads {parts} bytes of partial sums, and has {later} weights after the first layer"
     )]
     Slower {
         /// Size of the partial sums that the fused step writes and reads again, in bytes.

@@ -57,7 +57,7 @@ impl Gpu {
     /// The errors of [`wait`](Self::wait).
     pub fn wait_async(&self) -> impl Future<Output = Result<(), Error>> + use<> {
         let gpu = self.clone();
-        let done = self.told_of_end();
+        let done = self.signal_when_done();
         async move { gpu.watched(done?).await.map(|_| ()) }
     }
 
@@ -70,13 +70,13 @@ impl Gpu {
             gpu: self.clone(),
             submission,
             #[cfg(not(target_arch = "wasm32"))]
-            told: self.told_of_end()?,
+            told: self.signal_when_done()?,
         })
     }
 
     /// Returns a signal that wgpu sends when all work submitted before this call has ended. Some thread must poll the
     /// device.
-    fn told_of_end(&self) -> Result<Signal<Outcome>, Error> {
+    fn signal_when_done(&self) -> Result<Signal<Outcome>, Error> {
         let done = Signal::new();
         let sender = done.sender();
         self.guarded(WAITING, || {
@@ -96,7 +96,7 @@ impl Gpu {
 
     /// Returns a handle that tells, without waiting, whether all work submitted before this call has ended.
     pub(crate) fn look_for_end(&self) -> Result<Completion, Error> {
-        let signal = self.told_of_end()?;
+        let signal = self.signal_when_done()?;
         #[cfg(not(target_arch = "wasm32"))]
         self.watch(signal.sender())?;
         let gpu = self.clone();

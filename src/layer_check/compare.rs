@@ -3,7 +3,7 @@
 use super::case::{Case, Operands};
 use super::on_gpu::OnGpu;
 use super::{Check, CheckError, Comparison, Pass};
-use crate::check::{Moved, Worst, looked_at, moves, parity, slope};
+use crate::check::{Moved, Worst, moves, parity, sampled, slope};
 
 /// Compares the GPU in `f32` with the reference in `f64`.
 pub(super) fn with_reference(
@@ -71,7 +71,7 @@ pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, Check
         let gradient = &gradients[index];
         let columns = gradient.ncols();
         let mut elements = Vec::new();
-        for at in looked_at(gradient.len()) {
+        for at in sampled(gradient.len()) {
             let element = [at / columns, at % columns];
             let [expected, bound] = slope_by(case, &mut operands, index, element)?;
             elements.push(Worst {

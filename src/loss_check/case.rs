@@ -6,8 +6,8 @@ use ndarray::{Array2, Axis};
 
 use super::{Check, CheckError, Comparison, Pass, Place};
 use crate::check::{
-    Footprint, Kernels, Moved, Numbers, OPERAND, RESULT, Run, Worst, caught, looked_at, moves,
-    parity, slope,
+    Footprint, Kernels, Moved, Numbers, OPERAND, RESULT, Run, Worst, caught, moves, parity,
+    sampled, slope,
 };
 use crate::error::{Error, TargetKind};
 use crate::gpu::Gpu;
@@ -358,7 +358,7 @@ impl<'a> Case<'a> {
         let weight = Array2::ones((1, 1));
         let columns = gradient.ncols();
         let mut elements = Vec::new();
-        for at in looked_at(gradient.len()) {
+        for at in sampled(gradient.len()) {
             let element = [at / columns, at % columns];
             let value = operands.outputs[element];
             let slope = slope(value, &weight, &at_value, |to| {

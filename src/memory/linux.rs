@@ -3,22 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Room;
+use super::FreeMemory;
 use crate::error::memory::MACHINE;
 
 /// The free memory under each limit of this process.
-pub(super) fn rooms() -> Vec<Room> {
+pub(super) fn rooms() -> Vec<FreeMemory> {
     rooms_under(Path::new("/"))
 }
 
 /// [`rooms`], with the folders `proc` and `sys` below `root`.
-pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
+pub(super) fn rooms_under(root: &Path) -> Vec<FreeMemory> {
     let of_process = root.join("proc/self");
     let meminfo = text(root.join("proc/meminfo"));
     let swap = kibibytes(&meminfo, "SwapFree:").unwrap_or(0);
     let mut rooms = Vec::new();
     if let Some(free) = kibibytes(&meminfo, "MemAvailable:") {
-        rooms.push(Room {
+        rooms.push(FreeMemory {
             bytes: free.saturating_add(swap),
             limit: MACHINE,
             is_of_addresses: false,
@@ -34,7 +34,7 @@ pub(super) fn rooms_under(root: &Path) -> Vec<Room> {
 }
 
 /// Free memory under `ulimit -v` and `ulimit -d`. Both count allocated memory, even if it was not written yet.
-fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
+fn rooms_of_process(limits: &str, status: &str) -> Vec<FreeMemory> {
     let limits_of = [
         ("Max address space", "VmSize:", "the limit of ulimit -v"),
         ("Max data size", "VmData:", "the limit of ulimit -d"),
@@ -43,7 +43,7 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
         // `parse` fails for "unlimited".
         let most: u64 = line.split_whitespace().next()?.parse().ok()?;
-        Some(Room {
+        Some(FreeMemory {
             bytes: most.saturating_sub(kibibytes(status, used)?),
             limit,
             is_of_addresses: true,
@@ -54,7 +54,7 @@ fn rooms_of_process(limits: &str, status: &str) -> Vec<Room> {
 
 /// Free memory in a control group and in all groups that contain it. Each line of `groups` is `id:controllers:path`. In
 /// version 2 of control groups, one tree serves all controllers, and its line names no controllers.
-fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
+fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<FreeMemory> {
     let mut rooms = Vec::new();
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -71,7 +71,7 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<Room> {
             // In a container, the path may be the one outside of it. The group is then the root of the tree.
             let folders = Path::new(path.trim_start_matches('/')).ancestors();
             rooms.extend(folders.filter_map(|folder| {
-                Some(Room {
+                Some(FreeMemory {
                     bytes: room(&tree.join(folder), swap)?,
                     limit: "the memory limit of its control group",
                     is_of_addresses: false,

@@ -2,7 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::room_for_threads_in;
-use super::{BESIDE, Room, SMALL, check, narrowest, probe};
+use super::{BESIDE, FreeMemory, SMALL, check, narrowest, probe};
 use crate::error::Error;
 use crate::error::memory::{MACHINE, readable, remedy};
 
@@ -50,7 +50,7 @@ fn the_probe_finds_what_the_allocator_grants() {
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
-    let room = |bytes, is_of_addresses| Room {
+    let room = |bytes, is_of_addresses| FreeMemory {
         bytes,
         limit: "a limit",
         is_of_addresses,
@@ -81,7 +81,7 @@ fn what_fits_is_not_refused() {
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn as_many_threads_start_as_there_are_addresses_for() {
-    let room = |mib: u64, is_of_addresses| Room {
+    let room = |mib: u64, is_of_addresses| FreeMemory {
         bytes: mib << 20,
         limit: "a limit",
         is_of_addresses,
@@ -101,7 +101,7 @@ fn as_many_threads_start_as_there_are_addresses_for() {
 #[test]
 fn little_is_kept_back_of_what_is_told() {
     const GIB: u64 = 1 << 30;
-    let machine = Room {
+    let machine = FreeMemory {
         bytes: 22 * GIB,
         limit: MACHINE,
         is_of_addresses: false,
@@ -137,19 +137,19 @@ mod linux {
     use std::fs;
     use std::path::Path;
 
-    use super::Room;
+    use super::FreeMemory;
     use crate::memory::linux::rooms_under;
 
     const MEMINFO: &str =
         "MemTotal: 16000000 kB\nMemFree: 100 kB\nMemAvailable:    8000000 kB\nSwapFree: 500 kB\n";
-    const MACHINE: Room = Room {
+    const MACHINE: FreeMemory = FreeMemory {
         bytes: 8_000_500 * 1024,
         limit: crate::error::memory::MACHINE,
         is_of_addresses: false,
     };
 
     /// The limits found on a machine on which Linux has only these files.
-    fn rooms(files: &[(&str, &str)]) -> Vec<Room> {
+    fn rooms(files: &[(&str, &str)]) -> Vec<FreeMemory> {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = folder.path().join(path);
@@ -159,7 +159,7 @@ mod linux {
         rooms_under(folder.path())
     }
 
-    fn bytes(rooms: &[Room]) -> Vec<u64> {
+    fn bytes(rooms: &[FreeMemory]) -> Vec<u64> {
         rooms.iter().map(|room| room.bytes).collect()
     }
 

@@ -6,7 +6,9 @@ use super::memory::Values;
 use super::{Model, ModelHead};
 use crate::error::{Error, TargetKind};
 use crate::kernel::Element;
-use crate::network::{Arrival, BackwardStep, Gradients, Parameter, Source, Wanted, is_that_of_sum};
+use crate::network::{
+    Arrival, BackwardStep, Gradients, Parameter, Source, Wanted, shares_gradient_of_sum,
+};
 use crate::ops::{Backward, Layer, Linear, Loss, LossPass, MaxPool2d, add, columns, unwrapped};
 use crate::plan::Recorder;
 use crate::shape::TensorShape;
@@ -30,14 +32,14 @@ pub(crate) struct TrainingPass {
 
 /// The targets of a loss, and the computed loss of each row.
 #[derive(Debug)]
-pub(crate) struct Compared {
+pub(crate) struct LossTensors {
     /// Class indices, (1, rows) of `u32`, or values, (rows, outputs) of `f32`.
     pub(crate) targets: Tensor,
     /// The loss of each row, (1, rows).
     pub(crate) losses: Tensor,
 }
 
-impl Compared {
+impl LossTensors {
     pub(crate) fn new(model: &Model, rows: usize, targets: TargetKind) -> Result<Self, Error> {
         Self::with(model, model.targets_tensor(rows, targets)?, rows)
     }
@@ -151,7 +153,7 @@ impl Model {
         recorder: &mut Recorder<'_>,
         loss: &dyn Loss,
         pass: &TrainingPass,
-        compared: &Compared,
+        compared: &LossTensors,
     ) -> Result<(), Error> {
         let from = [pass.values.output(), &compared.targets];
         let to = [&compared.losses, pass.doutputs()];
@@ -190,7 +192,8 @@ impl Model {
                     for (&operand, target) in of.iter().zip(&step.to) {
                         match target {
                             None => {}
-                            Some(_) if is_that_of_sum(&self.graph, step.value, operand) => {}
+                            Some(_) if shares_gradient_of_sum(&self.graph, step.value, operand) => {
+                            }
                             &Some((value, Arrival::First)) => {
                                 add::copy(recorder, dy, pass.delta(value));
                             }
@@ -225,11 +228,11 @@ impl Model {
         [index, x]: [usize; 2],
         training: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
-        let of_use = &self.graph.uses[index];
+        let layer_use = &self.graph.uses[index];
         let values = &pass.values;
         let to = step.to.first().copied().flatten();
         let dx = to.map(|(value, arrival)| pass.target(value, arrival));
-        let places = of_use.parameters.clone();
+        let places = layer_use.parameters.clone();
         let all = &pass.gradients.tensors()[places.clone()];
         let later: Vec<Tensor>;
         let gradients = match step.parameters {
@@ -247,15 +250,15 @@ impl Model {
             &values.of[step.value],
             pass.delta(step.value),
         ];
-        let backward = Backward::new(from, dx.as_ref(), mode(of_use, training))
+        let backward = Backward::new(from, dx.as_ref(), mode(layer_use, training))
             .with_input(self.graph.values[x].shape)
-            .with_parameters(self.parameters_of(of_use), gradients)
-            .with_state(self.state_of(of_use))
+            .with_parameters(self.parameters_of(layer_use), gradients)
+            .with_state(self.state_of(layer_use))
             .with_kept(&values.kept[index]);
-        let who = || format!("the backward pass of {}", place(index, of_use));
-        recorder.watched(who, |recorder| match self.graph.relu_before(of_use) {
-            Some(_) => record_with_relu(&*of_use.layer, recorder, &backward),
-            None => of_use.layer.backward(recorder, backward),
+        let who = || format!("the backward pass of {}", place(index, layer_use));
+        recorder.watched(who, |recorder| match self.graph.relu_before(layer_use) {
+            Some(_) => record_with_relu(&*layer_use.layer, recorder, &backward),
+            None => layer_use.layer.backward(recorder, backward),
         })?;
         if let (Some((value, arrival)), Some(dx)) = (to, &dx) {
             meet(recorder, arrival, dx, pass.delta(value));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::backward::{Compared, TrainingPass};
+use super::backward::{LossTensors, TrainingPass};
 use super::forward::ForwardPass;
 use super::probe::probe_loss;
 use super::{Model, read_matrix};
@@ -155,7 +155,7 @@ impl Model {
             let features = self.features_tensor(rows, Element::F32)?;
             let wanted = Wanted::parameters(&self.graph);
             let pass = TrainingPass::new(self, &features, &wanted, None)?;
-            Ok((pass, Compared::new(self, rows, targets.kind())?))
+            Ok((pass, LossTensors::new(self, rows, targets.kind())?))
         };
         let room = room().map_err(|error| of_too_many_rows(error, "a gradient", rows));
         let (pass, compared) = room?;

@@ -173,7 +173,7 @@ impl Model {
 
     /// The largest number of rows per forward pass, limited by memory and by the floating-point operations per submit.
     pub(crate) fn rows_of_submit(&self) -> usize {
-        let flops = self.graph.uses.iter().map(|of_use| of_use.spec.flops);
+        let flops = self.graph.uses.iter().map(|layer_use| layer_use.spec.flops);
         let of_row = total(flops);
         let by_flops = flops_per_submit(&self.gpu) / of_row.max(1);
         let by_flops = usize::try_from(by_flops).unwrap_or(usize::MAX);
@@ -244,38 +244,38 @@ impl Model {
         of_x: usize,
         step: Option<TrainingStep<'_>>,
     ) -> Result<(), Error> {
-        let of_use = &self.graph.uses[index];
+        let layer_use = &self.graph.uses[index];
         let x = &values.of[of_x];
-        let y = &values.of[of_use.value];
+        let y = &values.of[layer_use.value];
         if x.buffer() == y.buffer() {
             return Ok(());
         }
-        let relu = self.graph.relu_behind(of_use);
+        let relu = self.graph.relu_after(layer_use);
         let relu = relu.filter(|&relu| values.of[relu].buffer() == y.buffer());
         let y = relu.map_or(y, |relu| &values.of[relu]);
-        let pass = Forward::new(x, self.parameters_of(of_use), y, mode(of_use, step));
+        let pass = Forward::new(x, self.parameters_of(layer_use), y, mode(layer_use, step));
         let pass = pass
             .with_input(self.graph.values[of_x].shape)
-            .with_state(self.state_of(of_use))
+            .with_state(self.state_of(layer_use))
             .with_kept(&values.kept[index]);
-        let who = || format!("the forward pass of {}", place(index, of_use));
+        let who = || format!("the forward pass of {}", place(index, layer_use));
         recorder.watched(who, |recorder| match relu {
-            Some(_) => record_with_relu(&*of_use.layer, recorder, pass),
-            None => of_use.layer.forward(recorder, pass),
+            Some(_) => record_with_relu(&*layer_use.layer, recorder, pass),
+            None => layer_use.layer.forward(recorder, pass),
         })
     }
 
-    pub(super) fn parameters_of(&self, of_use: &Use) -> &[Tensor] {
-        &self.parameters.tensors()[of_use.parameters.clone()]
+    pub(super) fn parameters_of(&self, layer_use: &Use) -> &[Tensor] {
+        &self.parameters.tensors()[layer_use.parameters.clone()]
     }
 
-    pub(super) fn state_of(&self, of_use: &Use) -> &[Tensor] {
-        &self.state.tensors()[of_use.state.clone()]
+    pub(super) fn state_of(&self, layer_use: &Use) -> &[Tensor] {
+        &self.state.tensors()[layer_use.state.clone()]
     }
 }
 
 /// Records a `Linear` or `Conv2d` and the `Relu` after it as one dispatch: see
-/// [`Graph::relu_behind`](crate::network::Graph::relu_behind).
+/// [`Graph::relu_after`](crate::network::Graph::relu_after).
 fn record_with_relu(
     layer: &dyn Layer,
     recorder: &mut Recorder<'_>,
@@ -288,8 +288,8 @@ fn record_with_relu(
 }
 
 /// The name of a layer in messages.
-pub(super) fn place(index: usize, of_use: &Use) -> String {
-    format!("layers.{index}, {},", of_use.layer.name())
+pub(super) fn place(index: usize, layer_use: &Use) -> String {
+    format!("layers.{index}, {},", layer_use.layer.name())
 }
 
 /// Records the loss of each row, and the gradient of the mean loss with respect to the outputs.
@@ -332,11 +332,11 @@ impl<'a> TrainingStep<'a> {
 }
 
 /// The mode in which a layer runs. In a training step, the mode contains the layer's source of random numbers.
-pub(super) fn mode<'a>(of_use: &Use, step: Option<TrainingStep<'a>>) -> Mode<'a> {
+pub(super) fn mode<'a>(layer_use: &Use, step: Option<TrainingStep<'a>>) -> Mode<'a> {
     match step {
         None => Mode::Evaluation,
         Some(TrainingStep { count, part }) => {
-            Mode::Training(Draw::new(part_key(of_use.key, part), count))
+            Mode::Training(Draw::new(part_key(layer_use.key, part), count))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The head of a network: the `Linear` layers and activations at its end that a fused kernel can compute together.
 
 use super::memory::Values;
-use super::{Compared, Model, TrainingPass, TrainingStep};
+use super::{LossTensors, Model, TrainingPass, TrainingStep};
 use crate::error::{Error, Unfused};
 use crate::kernel::Element;
 use crate::network::{Arrival, Graph, Source, Use, Wanted};
@@ -53,11 +53,11 @@ impl Model {
         while layers.len() < MOST_LAYERS
             && (layers.is_empty() || graph.values[value].readers.len() == 1)
         {
-            let Some((of_use, x, activation)) = linear_behind(graph, value) else {
+            let Some((layer_use, x, activation)) = linear_behind(graph, value) else {
                 break;
             };
             let [inputs, outputs] = [x, value].map(|value| graph.values[value].shape.len());
-            let places = of_use.parameters.clone();
+            let places = layer_use.parameters.clone();
             let layer = HeadLayer {
                 inputs,
                 outputs,
@@ -71,7 +71,7 @@ impl Model {
             }
             layers.insert(0, layer);
             parameters.extend(places);
-            first = of_use.value;
+            first = layer_use.value;
             value = x;
         }
         if layers.is_empty() {
@@ -137,26 +137,26 @@ impl Model {
 }
 
 /// Finds the `Linear` that computes this value, alone or followed by an activation. Returns the `Linear`, the index of
-/// its input value, and the activation. `None` if there is no such `Linear`, if it is used several times, or if its
-/// output before the activation is also read by another layer.
+/// its input value, and the activation. `None` if there is no such `Linear`, if it is used several times, or if
+/// something else also reads its output before the activation.
 fn linear_behind(graph: &Graph, value: usize) -> Option<(&Use, usize, HeadActivation)> {
     let made = |value: usize| match graph.values[value].source {
         Source::Layer { layer, x } => Some((&graph.uses[layer], x)),
         _ => None,
     };
-    let (mut of_use, mut x) = made(value)?;
+    let (mut layer_use, mut x) = made(value)?;
     let mut activation = HeadActivation::default();
-    if let Some(kind) = HeadActivation::of(&*of_use.layer) {
+    if let Some(kind) = HeadActivation::of(&*layer_use.layer) {
         if graph.values[x].readers.len() != 1 {
             return None;
         }
         activation = kind;
-        (of_use, x) = made(x)?;
+        (layer_use, x) = made(x)?;
     }
     let users = graph.uses.iter();
-    let users = users.filter(|other| other.parameters == of_use.parameters);
-    (unwrapped(&*of_use.layer).is::<Linear>() && users.count() == 1)
-        .then_some((of_use, x, activation))
+    let users = users.filter(|other| other.parameters == layer_use.parameters);
+    (unwrapped(&*layer_use.layer).is::<Linear>() && users.count() == 1)
+        .then_some((layer_use, x, activation))
 }
 
 /// The reason why a network has no head.
@@ -224,7 +224,7 @@ impl TrainedHead<'_> {
         &self,
         recorder: &mut Recorder<'_>,
         model: &Model,
-        (pass, compared): (&TrainingPass, &Compared),
+        (pass, compared): (&TrainingPass, &LossTensors),
         step: TrainingStep<'_>,
     ) -> Result<(), Error> {
         let ModelHead {

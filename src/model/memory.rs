@@ -110,13 +110,18 @@ impl Model {
             };
             of.push(tensor);
         }
-        let kept = self.graph.uses.iter().enumerate().map(|(index, of_use)| {
-            let kept = of_use.spec.kept.iter().map(|kept| {
-                let label = format!("layers.{index}.{}", kept.name);
-                Tensor::zeros(&self.gpu, label, kept.tensor_shape(rows), Element::F32)
+        let kept = self
+            .graph
+            .uses
+            .iter()
+            .enumerate()
+            .map(|(index, layer_use)| {
+                let kept = layer_use.spec.kept.iter().map(|kept| {
+                    let label = format!("layers.{index}.{}", kept.name);
+                    Tensor::zeros(&self.gpu, label, kept.tensor_shape(rows), Element::F32)
+                });
+                kept.collect::<Result<Vec<_>, _>>()
             });
-            kept.collect::<Result<Vec<_>, _>>()
-        });
         Ok(Values {
             features: features.clone(),
             of,
@@ -137,7 +142,7 @@ impl Model {
         // The value whose memory a value uses. If a `Linear` or `Conv2d` is fused with the `Relu` after it, its output
         // uses the memory of the `Relu`'s output.
         let owner = |index: usize| match graph.values[index].source {
-            Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).unwrap_or(index),
+            Source::Layer { layer, .. } => graph.relu_after(&graph.uses[layer]).unwrap_or(index),
             _ => index,
         };
         let mut spans: Vec<Option<(Span, usize)>> = vec![None; graph.values.len()];
@@ -153,10 +158,10 @@ impl Model {
             };
             spans[owner] = Some((span, value.shape.len()));
         }
-        for of_use in &graph.uses {
-            let first = of_use.value;
-            let last = of_use.value;
-            let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
+        for layer_use in &graph.uses {
+            let first = layer_use.value;
+            let last = layer_use.value;
+            let kept = layer_use.spec.kept.iter().filter(|kept| kept.is_per_row);
             spans.extend(kept.map(|kept| Some((Span { first, last }, kept.shape.len()))));
         }
         let slots = Slots::new(&spans);
@@ -177,9 +182,9 @@ impl Model {
         let of = of.collect();
         let mut next = graph.values.len();
         let mut kept = Vec::new();
-        for (index, of_use) in graph.uses.iter().enumerate() {
+        for (index, layer_use) in graph.uses.iter().enumerate() {
             let mut of_layer = Vec::new();
-            for spec in &of_use.spec.kept {
+            for spec in &layer_use.spec.kept {
                 let label = format!("layers.{index}.{}", spec.name);
                 let shape = spec.tensor_shape(rows);
                 of_layer.push(if spec.is_per_row {
@@ -231,13 +236,17 @@ impl Model {
         let Source::Layer { layer, .. } = self.graph.values[x].source else {
             return None;
         };
-        let behind = self.graph.relu_behind(&self.graph.uses[layer]);
+        let behind = self.graph.relu_after(&self.graph.uses[layer]);
         behind.filter(|&behind| behind == value).map(|_| x)
     }
 
     /// The largest number of rows for which the widest value takes at most [`PASS_BYTES`] and fits in one binding.
     pub(crate) fn rows_by_memory(&self) -> usize {
-        let kept = self.graph.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+        let kept = self
+            .graph
+            .uses
+            .iter()
+            .flat_map(|layer_use| &layer_use.spec.kept);
         let kept = kept
             .filter(|kept| kept.is_per_row)
             .map(|kept| kept.shape.len());

@@ -28,22 +28,22 @@ const UNWRITTEN: u32 = 0x7fc0_beef;
 impl Model {
     /// Runs every layer that is not from this crate. Fails if a layer leaves an element of its outputs unwritten.
     pub(super) fn probe(&self) -> Result<(), Error> {
-        for (index, of_use) in self.graph.uses.iter().enumerate() {
-            let Source::Layer { x, .. } = self.graph.values[of_use.value].source else {
+        for (index, layer_use) in self.graph.uses.iter().enumerate() {
+            let Source::Layer { x, .. } = self.graph.values[layer_use.value].source else {
                 continue;
             };
-            if Known::of(&*of_use.layer).is_none() {
-                self.probe_layer(index, of_use, x)?;
+            if Known::of(&*layer_use.layer).is_none() {
+                self.probe_layer(index, layer_use, x)?;
             }
         }
         Ok(())
     }
 
-    fn probe_layer(&self, index: usize, of_use: &Use, x: usize) -> Result<(), Error> {
+    fn probe_layer(&self, index: usize, layer_use: &Use, x: usize) -> Result<(), Error> {
         let gpu = &self.gpu;
-        let spec = &of_use.spec;
+        let spec = &layer_use.spec;
         let input = &self.graph.values[x];
-        let of = |pass| format!("the {pass} pass of {}", place(index, of_use));
+        let of = |pass| format!("the {pass} pass of {}", place(index, layer_use));
         let [x_shape, y_shape] =
             [input.shape, spec.output].map(|row| TensorShape::from((ROWS, row)));
         let zeros = |label: &str, shape| Tensor::zeros(gpu, label, shape, Element::F32);
@@ -53,17 +53,17 @@ impl Model {
         let state = state.map(|state| zeros(state.name, state.tensor_shape()));
         let state = state.collect::<Result<Vec<_>, _>>()?;
         let step_count = Tensor::zeros(gpu, "step count", [1, 1], Element::U32)?;
-        let training = Mode::Training(Draw::new(of_use.key, &step_count));
+        let training = Mode::Training(Draw::new(layer_use.key, &step_count));
         for mode in [Mode::Evaluation, training] {
             let y = unwritten(gpu, "y", y_shape)?;
             let kept = spec.kept.iter();
             let kept = kept.map(|kept| unwritten(gpu, kept.name, kept.tensor_shape(ROWS)));
             let kept = kept.collect::<Result<Vec<_>, _>>()?;
             let mut recorder = Recorder::new(gpu);
-            let pass = Forward::new(&x, self.parameters_of(of_use), &y, mode);
+            let pass = Forward::new(&x, self.parameters_of(layer_use), &y, mode);
             let pass = pass.with_state(&state).with_kept(&kept);
             let who = of("forward");
-            recorder.watched(|| who.clone(), |it| of_use.layer.forward(it, pass))?;
+            recorder.watched(|| who.clone(), |it| layer_use.layer.forward(it, pass))?;
             run(recorder, &who, kept.iter().chain([&y]))?;
 
             // As in training, do not request the gradient `dx` if nothing reads it.
@@ -80,10 +80,10 @@ impl Model {
             }
             let mut recorder = Recorder::new(gpu);
             let pass = Backward::new([&x, &y, &dy], dx.as_ref(), mode);
-            let pass = pass.with_parameters(self.parameters_of(of_use), &gradients);
+            let pass = pass.with_parameters(self.parameters_of(layer_use), &gradients);
             let pass = pass.with_state(&state).with_kept(&kept);
             let who = of("backward");
-            recorder.watched(|| who.clone(), |it| of_use.layer.backward(it, pass))?;
+            recorder.watched(|| who.clone(), |it| layer_use.layer.backward(it, pass))?;
             run(recorder, &who, gradients.iter().chain(&dx))?;
         }
         Ok(())

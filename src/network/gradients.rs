@@ -115,14 +115,14 @@ impl Graph {
     pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> {
         (0..self.parameters.len()).filter(|index| {
             let mut uses = self.uses.iter();
-            uses.any(|of_use| of_use.is_repeated && of_use.parameters.contains(index))
+            uses.any(|layer_use| layer_use.is_repeated && layer_use.parameters.contains(index))
         })
     }
 }
 
 /// Whether the gradient of a sum's operand equals the gradient of the sum, because only the sum reads the operand. Both
 /// then share their memory.
-pub(crate) fn is_that_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
+pub(crate) fn shares_gradient_of_sum(graph: &Graph, sum: usize, operand: usize) -> bool {
     matches!(graph.values[sum].source, Source::Sum(_)) && graph.values[operand].readers.len() == 1
 }
 
@@ -146,13 +146,13 @@ fn steps(graph: &Graph, fuses: bool, is_wanted: &[bool]) -> Vec<BackwardStep> {
         let mut parameters = Arrival::First;
         let to = match value.source {
             Source::Layer { layer, x } => {
-                let of_use = &graph.uses[layer];
-                if let Some(first) = of_use.parameters.clone().next()
+                let layer_use = &graph.uses[layer];
+                if let Some(first) = layer_use.parameters.clone().next()
                     && std::mem::replace(&mut is_filled[first], true)
                 {
                     parameters = Arrival::Later;
                 }
-                match graph.relu_before(of_use).filter(|_| fuses) {
+                match graph.relu_before(layer_use).filter(|_| fuses) {
                     Some(input) => {
                         is_fused[x] = true;
                         vec![arrive(input)]
@@ -194,7 +194,7 @@ fn memory(graph: &Graph, steps: &[BackwardStep], given: Option<usize>) -> (Slots
         for &(operand, arrival) in step.to.iter().flatten() {
             let is_layer_or_part = !matches!(graph.values[step.value].source, Source::Sum(_));
             match arrival {
-                Arrival::First if is_that_of_sum(graph, step.value, operand) => {
+                Arrival::First if shares_gradient_of_sum(graph, step.value, operand) => {
                     owners[operand] = owner;
                 }
                 Arrival::First => {

@@ -125,23 +125,26 @@ impl Graph {
     /// The feature columns that contain indices. Each item has the range of columns, the bound below which the indices
     /// must be, and the layer that reads them.
     pub(crate) fn indices(&self) -> impl Iterator<Item = (Range<usize>, usize, String)> {
-        self.uses.iter().enumerate().filter_map(|(index, of_use)| {
-            let below = of_use.spec.indices_below?;
-            let &[x] = self.values[of_use.value].source.operands() else {
-                return None;
-            };
-            let Source::Input { first } = self.values[x].source else {
-                return None;
-            };
-            let columns = first..first.saturating_add(self.values[x].shape.len());
-            let layer = format!("layers.{index}, {}", of_use.layer.name());
-            Some((columns, below, layer))
-        })
+        self.uses
+            .iter()
+            .enumerate()
+            .filter_map(|(index, layer_use)| {
+                let below = layer_use.spec.indices_below?;
+                let &[x] = self.values[layer_use.value].source.operands() else {
+                    return None;
+                };
+                let Source::Input { first } = self.values[x].source else {
+                    return None;
+                };
+                let columns = first..first.saturating_add(self.values[x].shape.len());
+                let layer = format!("layers.{index}, {}", layer_use.layer.name());
+                Some((columns, below, layer))
+            })
     }
 
     /// Number of elements that all layers store for the backward pass: per row, or per minibatch.
     pub(crate) fn kept(&self, is_per_row: bool) -> u64 {
-        let kept = self.uses.iter().flat_map(|of_use| &of_use.spec.kept);
+        let kept = self.uses.iter().flat_map(|layer_use| &layer_use.spec.kept);
         let kept = kept.filter(|kept| kept.is_per_row == is_per_row);
         total(kept.map(|kept| kept.shape.len() as u64))
     }
@@ -162,11 +165,11 @@ impl Graph {
     ///
     /// The forward pass computes both layers in one dispatch, which stores only the output of the `Relu`. This saves a
     /// dispatch, and writing and reading a tensor.
-    pub(crate) fn relu_behind(&self, of_use: &Use) -> Option<usize> {
-        let [reader] = self.values[of_use.value].readers[..] else {
+    pub(crate) fn relu_after(&self, layer_use: &Use) -> Option<usize> {
+        let [reader] = self.values[layer_use.value].readers[..] else {
             return None;
         };
-        let is_product = is::<Linear>(of_use) || is::<Conv2d>(of_use);
+        let is_product = is::<Linear>(layer_use) || is::<Conv2d>(layer_use);
         (is_product && self.is_value_of::<Relu>(reader)).then_some(reader)
     }
 
@@ -176,14 +179,14 @@ impl Graph {
     /// The backward pass computes the gradients of both layers in one dispatch, which stores only the gradient with
     /// respect to the input of the `Relu`. This saves a dispatch, and writing and reading a tensor. In the dispatch of
     /// a `MaxPool2d`, a window whose largest value is not above 0 propagates no gradient.
-    pub(crate) fn relu_before(&self, of_use: &Use) -> Option<usize> {
-        let Source::Layer { x, .. } = self.values[of_use.value].source else {
+    pub(crate) fn relu_before(&self, layer_use: &Use) -> Option<usize> {
+        let Source::Layer { x, .. } = self.values[layer_use.value].source else {
             return None;
         };
         let is_alone = self.values[x].readers.len() == 1;
         match self.values[x].source {
             Source::Layer { x: input, .. }
-                if is_alone && takes_relu(of_use) && self.is_value_of::<Relu>(x) =>
+                if is_alone && takes_relu(layer_use) && self.is_value_of::<Relu>(x) =>
             {
                 Some(input)
             }
@@ -218,8 +221,8 @@ impl Graph {
             parts.push(match &value.source {
                 Source::Input { .. } => value.shape.to_string(),
                 Source::Layer { layer, x } => {
-                    let of_use = &self.uses[*layer];
-                    format!("{}{}", from(*x), self.name_of(of_use))
+                    let layer_use = &self.uses[*layer];
+                    format!("{}{}", from(*x), self.name_of(layer_use))
                 }
                 Source::Sum([a, b]) => format!("{}+ {}", from(*a), name(*b)),
                 Source::Concat(of) => {
@@ -232,12 +235,12 @@ impl Graph {
     }
 
     /// The name of a layer. For another use of a layer, the name also shows the index of the first use.
-    pub(super) fn name_of(&self, of_use: &Use) -> String {
-        let name = of_use.layer.name();
+    pub(super) fn name_of(&self, layer_use: &Use) -> String {
+        let name = layer_use.layer.name();
         let mut uses = self.uses.iter();
-        let places = |of_use: &Use| (of_use.parameters.clone(), of_use.state.clone());
-        let first = uses.position(|other| places(other) == places(of_use));
-        match first.filter(|_| of_use.is_repeated) {
+        let places = |layer_use: &Use| (layer_use.parameters.clone(), layer_use.state.clone());
+        let first = uses.position(|other| places(other) == places(layer_use));
+        match first.filter(|_| layer_use.is_repeated) {
             Some(first) => format!("{name} (layers.{first} again)"),
             None => name,
         }
@@ -250,12 +253,12 @@ impl Graph {
 }
 
 /// Whether the layer's backward kernels can include the backward pass of a `Relu` before it.
-fn takes_relu(of_use: &Use) -> bool {
-    is::<Linear>(of_use) || is::<MaxPool2d>(of_use)
+fn takes_relu(layer_use: &Use) -> bool {
+    is::<Linear>(layer_use) || is::<MaxPool2d>(layer_use)
 }
 
-fn is<L: Layer>(of_use: &Use) -> bool {
-    let any: &dyn Any = unwrapped(&*of_use.layer);
+fn is<L: Layer>(layer_use: &Use) -> bool {
+    let any: &dyn Any = unwrapped(&*layer_use.layer);
     any.is::<L>()
 }
 

@@ -6,16 +6,16 @@ use crate::ops::{ParameterSpec, Response};
 
 impl Graph {
     /// Replaces [`Init::Auto`] of every parameter by a distribution that fits the layers that read the layer's output.
-    pub(super) fn say_initial_values(&mut self) {
+    pub(super) fn resolve_auto_init(&mut self) {
         let is_rectified = self.rectified();
-        for of_use in self.uses.iter().filter(|of_use| !of_use.is_repeated) {
-            let init = if is_rectified[of_use.value] {
+        for layer_use in self.uses.iter().filter(|layer_use| !layer_use.is_repeated) {
+            let init = if is_rectified[layer_use.value] {
                 Init::HeNormal
             } else {
                 Init::LecunNormal
             };
-            let parameters = self.parameters[of_use.parameters.clone()].iter_mut();
-            let all = parameters.chain(&mut self.state[of_use.state.clone()]);
+            let parameters = self.parameters[layer_use.parameters.clone()].iter_mut();
+            let all = parameters.chain(&mut self.state[layer_use.state.clone()]);
             for parameter in all.filter(|parameter| matches!(parameter.spec.init, Init::Auto)) {
                 parameter.spec.init = init.clone();
             }

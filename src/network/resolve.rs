@@ -61,7 +61,7 @@ impl Sequential {
             graph.add(source.clone(), shape, name);
         }
         graph.check(self)?;
-        graph.say_initial_values();
+        graph.resolve_auto_init();
         Ok(graph)
     }
 }

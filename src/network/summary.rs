@@ -53,7 +53,7 @@ impl Memory {
         };
         let values = graph.values.iter().enumerate();
         let values = values.filter(|(_, value)| match value.source {
-            Source::Layer { layer, .. } => graph.relu_behind(&graph.uses[layer]).is_none(),
+            Source::Layer { layer, .. } => graph.relu_after(&graph.uses[layer]).is_none(),
             _ => true,
         });
         let values = values.map(|(_, value)| value.shape.len() as u64);
@@ -116,20 +116,20 @@ impl Summary {
                     continue;
                 }
                 Source::Layer { layer, x } => {
-                    let of_use = &graph.uses[*layer];
-                    let mut name = graph.name_of(of_use);
+                    let layer_use = &graph.uses[*layer];
+                    let mut name = graph.name_of(layer_use);
                     if *x + 1 != index {
                         name = format!("{name} of {}", name_of(*x));
                     }
-                    let parameters = of_use.spec.parameters.iter();
-                    let parameters = if of_use.is_repeated {
+                    let parameters = layer_use.spec.parameters.iter();
+                    let parameters = if layer_use.is_repeated {
                         0
                     } else {
                         total(parameters.map(|parameter| parameter.shape.len() as u64))
                     };
-                    let kept = of_use.spec.kept.iter().filter(|kept| kept.is_per_row);
+                    let kept = layer_use.spec.kept.iter().filter(|kept| kept.is_per_row);
                     let kept = total(kept.map(|kept| kept.shape.len() as u64));
-                    (Some(*layer), name, parameters, kept, of_use.spec.flops)
+                    (Some(*layer), name, parameters, kept, layer_use.spec.flops)
                 }
                 Source::Sum([_, other]) => {
                     (None, format!("add {}", name_of(*other)), 0, 0, elements)

@@ -10,17 +10,17 @@ use crate::ops::{Known, Sizes};
 /// Adds the operators of a layer applied to the value `x`.
 pub(super) fn write(nodes: &mut Nodes<'_>, layer: usize, x: usize) -> Result<(), OnnxError> {
     let network = nodes.network;
-    let of_use = &network.uses[layer];
-    let name = of_use.layer.name();
-    let Some(known) = Known::of(&*of_use.layer) else {
+    let layer_use = &network.uses[layer];
+    let name = layer_use.layer.name();
+    let Some(known) = Known::of(&*layer_use.layer) else {
         return Err(OnnxError::Layer { index: layer, name });
     };
-    let state = network.state[of_use.state.clone()].iter();
-    let parameters = network.parameters[of_use.parameters.clone()].iter();
+    let state = network.state[layer_use.state.clone()].iter();
+    let parameters = network.parameters[layer_use.parameters.clone()].iter();
     let parameters = parameters.chain(state).map(|of| of.name.clone());
     let mut at = Place {
-        place: automatic(network, of_use.value),
-        output: nodes.name(of_use.value),
+        place: automatic(network, layer_use.value),
+        output: nodes.name(layer_use.value),
         parameters: parameters.collect(),
         x,
         doc: name.clone(),

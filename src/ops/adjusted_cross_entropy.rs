@@ -106,7 +106,7 @@ impl AdjustedCrossEntropy {
             Ok(())
         } else {
             Err(Error::setting(
-                "weight of at least one class",
+                "largest class weight",
                 "above 0",
                 "0, like the weight of every other class",
             ))

@@ -142,13 +142,13 @@ impl Embedding {
         let workgroups = (self.count * self.width.div_ceil(COLUMNS)) as u64;
         for begin in (0..indices).step_by(AT_A_TIME) {
             let end = indices.min(begin + AT_A_TIME);
-            let looked_at = (end - begin) as u64;
+            let compared = (end - begin) as u64;
             // A comparison counts as an operation: for a large table, the comparisons take longer than the sums.
-            let flops = looked_at * (workgroups + self.width as u64);
+            let flops = compared * (workgroups + self.width as u64);
             // For every 2,048 indices, an invocation compares 32 of them, then loops over 64 words with one bit per
             // index. All bits may be set, so the loops over set bits take up to one iteration per index.
-            let tiles = looked_at.div_ceil(2048);
-            let cost = Cost::new(flops).iterations(tiles * (33 + 2 * 65) + looked_at);
+            let tiles = compared.div_ceil(2048);
+            let cost = Cost::new(flops).iterations(tiles * (33 + 2 * 65) + compared);
             let settings = |first| Settings {
                 begin: to_u32(begin),
                 end: to_u32(end),

@@ -77,7 +77,7 @@ impl MaxPool2d {
             (&BACKWARD, Each::Pixel)
         };
         let tensors = [winner(pass.kept), pass.dy, dx, pass.y];
-        pool.behind_relu(relu)
+        pool.after_relu(relu)
             .record(recorder, kernel, each, &tensors);
         Ok(())
     }

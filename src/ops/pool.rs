@@ -97,7 +97,7 @@ impl Pool {
     }
 
     /// Sets whether a `Relu` comes before the layer. If so, `dx` is the gradient with respect to that `Relu`'s input.
-    pub(super) fn behind_relu(self, relu: bool) -> Self {
+    pub(super) fn after_relu(self, relu: bool) -> Self {
         Self { relu, ..self }
     }
 

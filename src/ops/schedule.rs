@@ -155,7 +155,7 @@ impl Schedule {
 }
 
 pub(super) fn no_steps() -> Error {
-    Error::setting("steps of a schedule", "at least 1", 0)
+    Error::setting("number of steps of a schedule", "at least 1", 0)
 }
 
 pub(super) fn check_positive(name: &str, value: f64) -> Result<(), Error> {

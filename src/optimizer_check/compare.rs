@@ -7,7 +7,7 @@ use super::on_gpu::Taken;
 use super::twin::{Twin, When};
 use super::{Check, Comparison, Pass};
 use crate::check::{Numbers, ROUNDINGS, Worst};
-use crate::error::{CheckError, Followed, OptimizerFault};
+use crate::error::{CheckError, OptimizerFault, UpdateSetting};
 use crate::ops::Group;
 use crate::reference::Float;
 
@@ -163,8 +163,8 @@ impl Compare<'_> {
         }
     }
 
-    /// Computes how far each result changes when its operands are perturbed. A large parameter needs this only for one
-    /// tile, if the rule gives the same results for every tile.
+    /// Computes how far each result changes when its operands are perturbed. The operands of a large parameter first
+    /// repeat the same `TILE` numbers. If operands and results repeat like this, only one repetition is computed.
     fn moved(
         &self,
         when: When,
@@ -363,7 +363,7 @@ impl Compare<'_> {
 
     /// Lists settings that a kernel may have ignored in this parameter's step. For each one, returns the step without
     /// this setting.
-    fn ignored(&self, of: Of) -> Vec<(Followed, When, Group)> {
+    fn ignored(&self, of: Of) -> Vec<(UpdateSetting, When, Group)> {
         let at = &self.case.steps[of.step];
         let group = self.case.specs[of.parameter].group;
         let when = When::from(at);
@@ -373,24 +373,28 @@ impl Compare<'_> {
                 rate: at.own_rate,
                 ..when
             };
-            all.push((Followed::Coefficients, when, group));
+            all.push((UpdateSetting::Coefficients, when, group));
         }
         let is_rate = group.rate_of() != 1.0;
         let decay = group.own_decay();
         let as_all = Group::new();
         if is_rate {
-            all.push((Followed::Rate, when, group.rate(1.0)));
+            all.push((UpdateSetting::Rate, when, group.rate(1.0)));
         }
         if let Some(decay) = decay {
             let by_default = as_all.rate(group.rate_of());
-            all.push((Followed::WeightDecay, when, by_default));
+            all.push((UpdateSetting::WeightDecay, when, by_default));
             if decay != 0.0 {
-                all.push((Followed::WeightDecay, when, group.weight_decay(0.0)));
+                all.push((UpdateSetting::WeightDecay, when, group.weight_decay(0.0)));
             }
         }
         if is_rate && decay.is_some() {
-            all.push((Followed::RateAndWeightDecay, when, as_all));
-            all.push((Followed::RateAndWeightDecay, when, as_all.weight_decay(0.0)));
+            all.push((UpdateSetting::RateAndWeightDecay, when, as_all));
+            all.push((
+                UpdateSetting::RateAndWeightDecay,
+                when,
+                as_all.weight_decay(0.0),
+            ));
         }
         all
     }

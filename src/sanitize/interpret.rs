@@ -90,7 +90,7 @@ impl<'a> Interpreter<'a> {
             let settings = settings
                 .clone()
                 .orders([Order::Forward])
-                .rounding(Rounding::Granted(seed));
+                .rounding(Rounding::WithinAccuracy(seed));
             wgsl_sanitizer::sanitize(kernel, &dispatch, &mut buffers, &settings).map_err(failed)?;
             buffers.remove(0);
             Ok(buffers)

@@ -377,22 +377,22 @@ fn layer_blocks(
     for (index, value) in graph.values.iter().enumerate().skip(1) {
         let before = index - 1;
         let is_next = |layer, x| layer == before && x == before && graph.inputs == 1;
-        let of_use = match value.source {
+        let layer_use = match value.source {
             Source::Layer { layer, x } if is_next(layer, x) && !graph.uses[layer].is_repeated => {
                 &graph.uses[layer]
             }
             _ => return Err(Unfused::Graph),
         };
-        let layer = unwrapped(&*of_use.layer);
+        let layer = unwrapped(&*layer_use.layer);
         let is_last = index + 1 == graph.values.len();
         let unfused = |expected| Unfused::Layer {
             index: before,
-            name: of_use.layer.name(),
+            name: layer_use.layer.name(),
             expected,
         };
         let [inputs, outputs] = [before, index].map(|value| graph.values[value].shape.len());
         if layer.is::<Linear>() {
-            let [weight, bias] = &tensors[of_use.parameters.clone()] else {
+            let [weight, bias] = &tensors[layer_use.parameters.clone()] else {
                 return Err(unfused("a Linear with a bias"));
             };
             let column = found.last().map_or(0, |l| l.column + l.outputs);
@@ -408,7 +408,7 @@ fn layer_blocks(
             expects_linear = false;
         } else if is_last || expects_linear {
             return Err(unfused("a Linear"));
-        } else if let (Some(before), Some(kind)) = (found.last_mut(), activation(of_use)) {
+        } else if let (Some(before), Some(kind)) = (found.last_mut(), activation(layer_use)) {
             before.activation = kind;
             expects_linear = true;
         } else {
@@ -429,8 +429,8 @@ fn layer_blocks(
 }
 
 /// Returns the shaders' number of an activation.
-fn activation(of_use: &Use) -> Option<u32> {
-    let layer = unwrapped(&*of_use.layer);
+fn activation(layer_use: &Use) -> Option<u32> {
+    let layer = unwrapped(&*layer_use.layer);
     match () {
         () if layer.is::<Relu>() => Some(1),
         () if layer.is::<Sigmoid>() => Some(2),

@@ -1,7 +1,7 @@
 use super::{Fusion, Minibatches, Rows, Runner, Steps, Training};
 use crate::error::Error;
 use crate::kernel::Element;
-use crate::model::{Compared, Model, ModelHead, TrainedHead, TrainingPass, TrainingStep};
+use crate::model::{LossTensors, Model, ModelHead, TrainedHead, TrainingPass, TrainingStep};
 use crate::ops::{add, columns, gather, metrics, row_weights, sample};
 use crate::plan::{Plan, Recorder};
 use crate::tensor::{Arena, Tensor};
@@ -33,20 +33,20 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
     let step = TrainingStep::new(step_count);
     let (gradients, losses) = match rows {
         Rows::Minibatches(minibatches) => {
-            let room = Room::new(training, minibatches, head)?;
-            room.choose(&mut recorder)?;
-            let pass = &room.pass;
-            let compared = &room.compared;
+            let tensors = MinibatchTensors::new(training, minibatches, head)?;
+            tensors.choose(&mut recorder)?;
+            let pass = &tensors.pass;
+            let compared = &tensors.compared;
             let mut sum = Sum::new(model, pass, compared, minibatches.parts.count)?;
             for part in minibatches.parts.range() {
-                room.record(&mut recorder, part)?;
+                tensors.record(&mut recorder, part)?;
                 sum.add(&mut recorder, pass, compared);
             }
-            sum.finish(&mut recorder, room.pass, room.compared)
+            sum.finish(&mut recorder, tensors.pass, tensors.compared)
         }
         Rows::Tensors(batch) => {
             let pass = TrainingPass::new(model, &batch.x, &wanted, head)?;
-            let compared = Compared::with(model, batch.targets.clone(), batch.rows())?;
+            let compared = LossTensors::with(model, batch.targets.clone(), batch.rows())?;
             let weights = batch.weights.as_ref();
             let both = (&pass, &compared);
             match trained(training, head, batch.rows())? {
@@ -62,18 +62,18 @@ pub(super) fn step(training: &Training<'_>, head: Option<&ModelHead>) -> Result<
 }
 
 /// The tensors of one minibatch. The minibatches of a step are computed one after another and reuse them.
-pub(super) struct Room<'a> {
+pub(super) struct MinibatchTensors<'a> {
     training: &'a Training<'a>,
     minibatches: Minibatches<'a>,
     head: Option<TrainedHead<'a>>,
     features: Tensor,
     pub(super) pass: TrainingPass,
-    pub(super) compared: Compared,
+    pub(super) compared: LossTensors,
     /// Indices of the examples in all minibatches of the step, (1, rows).
     indices: Tensor,
 }
 
-impl<'a> Room<'a> {
+impl<'a> MinibatchTensors<'a> {
     pub(super) fn new(
         training: &'a Training<'a>,
         minibatches: Minibatches<'a>,
@@ -97,7 +97,7 @@ impl<'a> Room<'a> {
         Ok(Self {
             head: trained(training, head, batch)?,
             pass: TrainingPass::new(model, &features, &training.updater.wanted(), head)?,
-            compared: Compared::new(model, batch, training.loss.targets())?,
+            compared: LossTensors::new(model, batch, training.loss.targets())?,
             indices: Tensor::zeros(model.gpu(), label, [1, rows], Element::U32)?,
             features,
             training,
@@ -152,7 +152,7 @@ fn trained<'a>(
 fn record_pass(
     recorder: &mut Recorder<'_>,
     training: &Training<'_>,
-    (pass, compared): (&TrainingPass, &Compared),
+    (pass, compared): (&TrainingPass, &LossTensors),
     weights: Option<&Tensor>,
     step: TrainingStep<'_>,
 ) -> Result<(), Error> {
@@ -177,7 +177,7 @@ impl Sum {
     fn new(
         model: &Model,
         pass: &TrainingPass,
-        compared: &Compared,
+        compared: &LossTensors,
         parts: usize,
     ) -> Result<Self, Error> {
         let of_parts = match parts {
@@ -198,7 +198,7 @@ impl Sum {
     }
 
     /// Records the dispatches that add a minibatch's gradients to the sum and copy its losses.
-    fn add(&mut self, recorder: &mut Recorder<'_>, pass: &TrainingPass, compared: &Compared) {
+    fn add(&mut self, recorder: &mut Recorder<'_>, pass: &TrainingPass, compared: &LossTensors) {
         let Some((sum, losses)) = &self.of_parts else {
             return;
         };
@@ -219,7 +219,7 @@ impl Sum {
         self,
         recorder: &mut Recorder<'_>,
         pass: TrainingPass,
-        compared: Compared,
+        compared: LossTensors,
     ) -> (Arena, Tensor) {
         let Some((sum, losses)) = self.of_parts else {
             return (pass.gradients, compared.losses);

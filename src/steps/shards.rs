@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 
-use super::layers::Room;
+use super::layers::MinibatchTensors;
 use super::{Fusion, Minibatches, Training, head};
 use crate::error::{Error, Unfused};
 use crate::gpu::{Gpu, block_on};
@@ -59,18 +59,18 @@ impl Shards {
             // Only whole steps can be fused into two dispatches.
             Fusion::Auto | Fusion::Fused => head::of_rows(training, Unfused::Steered).ok(),
         };
-        let room = Room::new(training, minibatches, head.as_ref())?;
+        let tensors = MinibatchTensors::new(training, minibatches, head.as_ref())?;
         let of_shard = parts.range().map(|shard| {
             let mut recorder = Recorder::new(gpu);
             if shard == parts.first {
-                room.choose(&mut recorder)?;
+                tensors.choose(&mut recorder)?;
             }
-            room.record(&mut recorder, shard)?;
+            tensors.record(&mut recorder, shard)?;
             recorder.finish()
         });
         let of_shard = of_shard.collect::<Result<_, _>>()?;
-        let gradients = room.pass.gradients.clone();
-        let losses = room.compared.losses.clone();
+        let gradients = tensors.pass.gradients.clone();
+        let losses = tensors.compared.losses.clone();
         let loss = Tensor::zeros(gpu, "mean loss of a step", [1, 1], Element::F32)?;
         let mut recorder = Recorder::new(gpu);
         updater.record(&mut recorder, model, &gradients)?;

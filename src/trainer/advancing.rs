@@ -44,7 +44,7 @@ impl Trainer {
             };
             while left > unwaited {
                 let steps = (left - unwaited).min(HISTORY);
-                if block_on(self.submit_in_turn(steps, left - steps))? < steps {
+                if block_on(self.submit_two_in_flight(steps, left - steps))? < steps {
                     let taken = (self.steps_taken() - first).min(HISTORY as u64);
                     #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
                     let losses = self.losses(taken as usize)?;
@@ -81,9 +81,8 @@ impl Trainer {
     /// the optimizer's coefficients has one entry for each of 16,384 steps.
     pub fn encode(&mut self, count: usize, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         if count > HISTORY {
-            let expected = format!(
-                "at most {HISTORY}, the number of steps whose coefficients can be on the GPU at once"
-            );
+            let expected =
+                format!("at most {HISTORY} in one call: encode the others in a later call");
             return Err(Error::setting("steps to encode", expected, count));
         }
         self.soundness.check()?;

@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 
 /// The tensors and the recorded step for one number of rows.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct GivenStep {
     batch: Batch,
     step: Plan,
 }
@@ -117,13 +117,14 @@ impl Trainer {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
             self.data_parallel.as_deref(),
-            "steps on rows that are given",
+            "step_on, whose rows the caller passes",
         )?;
         check_given(self.model.graph(), &*self.loss, x, &targets)?;
         let rows = x.nrows();
         let is_weighted = weights.is_some();
-        let is_it =
-            |room: &Room| room.batch.rows() == rows && room.batch.weights.is_some() == is_weighted;
+        let is_it = |given: &GivenStep| {
+            given.batch.rows() == rows && given.batch.weights.is_some() == is_weighted
+        };
         let make = || {
             let batch = batch(&self.model, rows, self.loss.targets(), is_weighted)?;
             let step = Steps::on_tensors(&Training {
@@ -133,15 +134,15 @@ impl Trainer {
                 rows: Rows::Tensors(&batch),
                 history: &self.history,
             })?;
-            Ok::<_, Error>(Room { batch, step })
+            Ok::<_, Error>(GivenStep { batch, step })
         };
-        let room = self.given.find_or_make(is_it, make)?;
+        let given = self.given.find_or_make(is_it, make)?;
         let gpu = self.model.gpu();
         let Batch {
             x: features,
             targets: compared,
             weights: of_rows,
-        } = &room.batch;
+        } = &given.batch;
         gpu.write_view(features, x)?;
         match targets {
             Targets::Classes(labels) => gpu.write(compared, labels)?,
@@ -151,7 +152,7 @@ impl Trainer {
             gpu.write(of_rows, weights)?;
         }
         self.updater.announce(1)?;
-        gpu.submit(&room.step, 1)?;
+        gpu.submit(&given.step, 1)?;
         self.updater.advance(1);
         // A step on a data set may have prepared the next one with the old parameters.
         self.source.step_count_changed();

@@ -28,7 +28,7 @@ impl Trainer {
     ) -> impl Future<Output = Result<Vec<f32>, Error>> + use<> {
         let taken = self.steps_taken();
         let soundness = self.soundness.clone();
-        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
+        let kept = (taken - self.steps_before_resume).min(HISTORY as u64);
         let read = (count as u64 <= kept).then(|| self.read_losses(taken - count as u64, count));
         async move {
             let Some(read) = read else {
@@ -47,7 +47,7 @@ impl Trainer {
         &self,
     ) -> (u64, impl Future<Output = Result<Vec<f32>, Error>> + use<>) {
         let taken = self.steps_taken();
-        let kept = (taken - self.steps_elsewhere).min(HISTORY as u64);
+        let kept = (taken - self.steps_before_resume).min(HISTORY as u64);
         let first = self.soundness.judged().clamp(taken - kept, taken);
         #[expect(clippy::cast_possible_truncation, reason = "at most HISTORY")]
         let count = (taken - first) as usize;

@@ -1,7 +1,7 @@
 //! The work of one GPU in steps that several processes share.
 
 use super::{Source, Trainer};
-use crate::distributed::{DataParallel, Distribution, Replica, check_told, not_distributed};
+use crate::distributed::{DataParallel, Distribution, Replica, check_same_text, not_distributed};
 use crate::error::{Error, Unfused};
 use crate::gpu::block_on;
 use crate::steps::Shards;
@@ -30,7 +30,7 @@ impl Trainer {
         self.check_unfused(Unfused::Steered)?;
         let shards = *accumulated;
         let device = self.model.gpu().description();
-        check_told(&*distribution.world, "device", &device)?;
+        check_same_text(&*distribution.world, "device", &device)?;
         let kept = self.updater.kept().count();
         let shared = DataParallel::new(distribution, (self.model.graph(), kept), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;

@@ -121,7 +121,7 @@ impl Trainer {
         };
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(shared) = &self.data_parallel {
-            shared.check_same("file to go on from", bytes)?;
+            shared.check_same("checkpoint to resume from", bytes)?;
         }
         let contents = checkpoint::decode(self.model.graph(), Some(resumed), bytes)?;
         self.model.set_parameters(&contents.parameters)?;
@@ -137,10 +137,10 @@ impl Trainer {
         self.updater.count_from(start.step, start.began)?;
         #[cfg(not(target_arch = "wasm32"))]
         if let Source::Stream { streamed, .. } = &mut self.source {
-            streamed.windows_mut().go_on_behind(start.rows_of_window);
+            streamed.windows_mut().skip_used_rows(start.rows_of_window);
         }
         self.best.forget();
-        self.steps_elsewhere = start.step;
+        self.steps_before_resume = start.step;
         self.source.step_count_changed();
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(shared) = &mut self.data_parallel {

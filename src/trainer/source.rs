@@ -147,7 +147,7 @@ impl Source {
     /// The recorded steps, for running them; an error if there are none.
     pub(super) fn expect_steps(&mut self) -> Result<&mut Steps, Error> {
         self.steps_mut().ok_or_else(|| {
-            let expected = "given: make the trainer with Trainer::new, or give rows to step_on";
+            let expected = "a trainer made by Trainer::new: this one takes rows by step_on";
             Error::setting("data set of the trainer", expected, "none")
         })
     }

@@ -218,7 +218,7 @@ fn files_that_cannot_be_read_or_written_are_named() {
     for failed in [trainer.save(&absent), trainer.resume(&absent)] {
         let message = failed.unwrap_err().to_string();
         assert!(
-            message.contains("absent") && message.contains("Name a file"),
+            message.contains("absent") && message.contains("Give a file"),
             "{message}"
         );
     }

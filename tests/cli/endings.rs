@@ -327,7 +327,7 @@ mod full {
             command(&few, &files, &words).output().unwrap()
         };
         let parts = [
-            format!("its lines end with step {last}"),
+            format!("its last line is for step {last}"),
             format!("go on with step {}", step + 1),
             "name another file with --losses".to_owned(),
         ];
@@ -348,7 +348,7 @@ mod full {
         let output = limited(&command).output().unwrap();
         let parts = [
             "File too large",
-            "ended after step 20; nothing of this training is kept",
+            "ended after step 20; this training was not saved",
         ];
         assert_refused(&output, &parts);
         assert_eq!(fs::read_to_string(&saved).unwrap(), "old");

@@ -230,7 +230,7 @@ fn a_second_signal_ends_at_once() {
     send(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    let expected = "interrupted at once; nothing of this training is kept\n";
+    let expected = "interrupted at once; this training was not saved\n";
     assert_eq!(text(&output.stderr), expected);
     assert_eq!(fs::read_to_string(&saved).unwrap(), "from before");
 }

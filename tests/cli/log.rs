@@ -182,7 +182,7 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
     let [losses, log] = [&resumed.losses, &resumed.log].map(|path| fs::read(path).unwrap());
     cut(&resumed.losses, 70);
     let parts = [
-        "losses.csv: its lines end with step 70",
+        "losses.csv: its last line is for step 70",
         "go on with step 101",
         "or name another file with --losses",
     ];
@@ -204,7 +204,7 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
     let resumed = Resumed::new();
     lines(&resumed.resume(200));
     cut(&resumed.log, 3);
-    let parts = ["log.jsonl: its lines end with step 100", "with --log"];
+    let parts = ["log.jsonl: its last line is for step 100", "with --log"];
     assert_refused(&resumed.resume(300), &parts);
     assert!(fs::read(&resumed.losses).unwrap().starts_with(&losses));
     // A log with fewer evaluations is no error: the earlier run may have evaluated less often, and the resumed run adds
@@ -266,7 +266,10 @@ fn files_that_would_overwrite_one_another_or_are_of_another_kind_are_refused() {
     for (words, parts) in [
         (
             "--log a --losses a",
-            ["--log must be another file than that of --losses", "is a"],
+            [
+                "--log must be a different file from that of --losses",
+                "is a",
+            ],
         ),
         ("--plot a.png", ["--plot must be a file", ".svg"]),
         ("--samples a.svg", ["--samples must be a file", ".png"]),

@@ -76,12 +76,12 @@ fn steps(bytes: &[u8], step_of: fn(&str) -> Option<usize>) -> Vec<usize> {
 }
 
 /// A data set, and an empty directory for output files next to it.
-struct Room {
+struct OutputDirectory {
     few: Few,
     path: PathBuf,
 }
 
-impl Room {
+impl OutputDirectory {
     fn new() -> Self {
         let few = Few::new();
         let path = few.path.parent().unwrap().join("room");
@@ -157,7 +157,7 @@ fn assert_refused_at_once(output: &Output, kind: Kind, path: &Path, reason: &str
 
 #[test]
 fn new_files_and_old_ones() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     for _ in 0..2 {
         lines(&room.train_all(|kind| room.at(kind.name)));
         for kind in KINDS {
@@ -178,7 +178,7 @@ fn new_files_and_old_ones() {
 
 #[test]
 fn links_stay_and_what_they_point_to_is_written() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     fs::create_dir(room.at("far")).unwrap();
     for is_there in [false, true, true] {
         for kind in KINDS {
@@ -200,7 +200,7 @@ fn links_stay_and_what_they_point_to_is_written() {
 
 #[test]
 fn devices_and_pipes_stay_what_they_are() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     for kind in KINDS {
         let null = Path::new("/dev/null");
         let output = room.train(&[(kind, null)]);
@@ -232,7 +232,7 @@ fn devices_and_pipes_stay_what_they_are() {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_told() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     let pipe = room.at("pipe");
     assert!(
         Command::new("mkfifo")
@@ -247,7 +247,7 @@ fn a_pipe_that_nobody_reads_is_told() {
 
 #[test]
 fn a_socket_is_refused() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     let socket = room.at("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
     for kind in KINDS {
@@ -259,7 +259,7 @@ fn a_socket_is_refused() {
 /// `--resume` refuses a pipe without a writer, and reads a pipe with a writer.
 #[test]
 fn a_pipe_is_resumed_from_or_told() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     let saved = room.at("saved");
     let pipe = room.at("pipe");
     lines(&room.train(&[(KINDS[0], &saved)]));
@@ -278,14 +278,14 @@ fn a_pipe_is_resumed_from_or_told() {
     let parts = [
         "cannot resume",
         "pipe",
-        "nothing came from this pipe in 10 s",
+        "no process wrote to this pipe for 10 s",
     ];
     assert_refused(&output, &parts);
 }
 
 #[test]
 fn directories_and_names_without_one_are_refused() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     fs::create_dir(room.at("directory.svg")).unwrap();
     for kind in KINDS {
         for (name, reason) in [
@@ -316,7 +316,7 @@ struct User {
 const NOBODY: u32 = 65_534;
 
 impl User {
-    fn new(room: &Room) -> Self {
+    fn new(room: &OutputDirectory) -> Self {
         let is_other = fs::metadata("/proc/self").unwrap().uid() == 0;
         let program = program();
         if !is_other {
@@ -340,7 +340,7 @@ impl User {
         }
     }
 
-    fn train(&self, room: &Room, kind: Kind, path: &Path) -> Output {
+    fn train(&self, room: &OutputDirectory, kind: Kind, path: &Path) -> Output {
         let mut command = room.command(&self.program, [STEPS, 20]);
         if self.is_other {
             command.uid(NOBODY).gid(NOBODY);
@@ -351,7 +351,7 @@ impl User {
 
 #[test]
 fn what_may_not_be_written_is_refused_and_what_may_is_written_in_place() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     let user = User::new(&room);
     for kind in KINDS {
         let protected = room.at(kind.name);
@@ -440,7 +440,7 @@ impl Drop for Mount {
 /// A single file may be a mount point. In this way, a container sees a file of its host.
 #[test]
 fn a_file_that_is_mounted_by_itself_is_written_in_place() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     fs::create_dir(room.at("host")).unwrap();
     let mut mounts = Vec::new();
     for kind in KINDS {
@@ -462,7 +462,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
 
 #[test]
 fn a_read_only_file_system_is_told_at_once() {
-    let Some((room, _mount)) = Room::of_size("1m") else {
+    let Some((room, _mount)) = OutputDirectory::of_size("1m") else {
         return;
     };
     for kind in KINDS {
@@ -486,7 +486,7 @@ fn a_read_only_file_system_is_told_at_once() {
 
 #[test]
 fn a_full_disk_leaves_the_old_file() {
-    let Some((room, _mount)) = Room::of_size("64k") else {
+    let Some((room, _mount)) = OutputDirectory::of_size("64k") else {
         return;
     };
     for kind in KINDS {
@@ -519,7 +519,7 @@ fn a_full_disk_leaves_the_old_file() {
 
 #[test]
 fn outputs_that_would_destroy_one_another_are_refused() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     fs::create_dir(room.at("below")).unwrap();
     symlink("below/file", room.at("link")).unwrap();
     symlink("below", room.at("way")).unwrap();
@@ -538,7 +538,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
                     let output =
                         room.train(&[(other, &room.at("below/file")), (one, &room.at(name))]);
                     let expected = format!(
-                        "{} must be another file than that of {}",
+                        "{} must be a different file from that of {}",
                         one.option, other.option
                     );
                     assert_refused(&output, &[&expected]);
@@ -563,7 +563,7 @@ fn outputs_that_would_destroy_one_another_are_refused() {
 
 #[test]
 fn what_is_read_and_standard_output_are_not_written_over() {
-    let room = Room::new();
+    let room = OutputDirectory::new();
     let saved = room.at("saved");
     lines(&room.train(&[(KINDS[0], &saved)]));
     let before = fs::read(&saved).unwrap();
@@ -577,7 +577,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
     for kind in &KINDS[1..] {
         for name in ["saved", "./saved", "hard", "link"] {
             let output = resume().arg(kind.option).arg(room.at(name)).output();
-            let expected = "another file than that of --resume";
+            let expected = "a different file from that of --resume";
             assert_refused(&output.unwrap(), &[kind.option, expected]);
         }
     }
@@ -592,7 +592,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
         let new = room.few.path.join("emnist-train-images-idx3-ubyte.gz");
         for path in [&pixels, &link, &hard, &new] {
             let output = room.train(&[(kind, path)]);
-            let expected = "another file than one of a data set";
+            let expected = "a file that does not belong to a data set";
             assert_refused(&output, &[kind.option, expected]);
         }
         for path in [&*out, Path::new("/dev/stdout")] {
@@ -600,7 +600,7 @@ fn what_is_read_and_standard_output_are_not_written_over() {
             command.arg(kind.option).arg(path).stderr(Stdio::piped());
             let child = command.stdout(fs::File::create(&out).unwrap()).spawn();
             let output = child.unwrap().wait_with_output().unwrap();
-            let expected = "another file than that of standard output";
+            let expected = "a different file from that of standard output";
             assert_refused(&output, &[kind.option, expected]);
         }
     }

@@ -197,7 +197,7 @@ fn processes_on_one_gpu_say_that_they_share_it() {
     let alike = |of: &&wgrad::wgpu::AdapterInfo| {
         of.device_type == gpus[0].device_type && of.backend == gpus[0].backend
     };
-    let is_told = device.ends_with("; 2 processes share it");
+    let is_told = device.ends_with("; 2 processes share this GPU");
     assert_eq!(is_told, gpus.iter().filter(alike).count() == 1, "{device}");
 }
 

@@ -313,7 +313,7 @@ fn settings_of_a_loss_that_make_no_sense() {
     };
     let check = LossCheck::default;
     let weights = SoftmaxCrossEntropy.class_weights([0.0, 0.0]);
-    let of_weights = "weight of at least one class";
+    let of_weights = "largest class weight";
     assert_eq!(refused(check(), &weights), of_weights);
     let weights = SoftmaxCrossEntropy.class_weights([1.0, 1.0]);
     let wide = check().shapes([[2, 3]]);

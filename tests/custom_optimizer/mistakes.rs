@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wgrad::kernel::Binding;
 use wgrad::ops::{Adam, Sgd};
-use wgrad::optimizer_check::{CheckError, Followed, OptimizerFault, Pass, Place};
+use wgrad::optimizer_check::{CheckError, OptimizerFault, Pass, Place, UpdateSetting};
 use wgrad::{Error, OptimizerCheck, Sanitizer, check_optimizer};
 
 use super::heavy::{COEFFICIENTS, GRADIENTS, Heavy};
@@ -174,7 +174,7 @@ fn a_kernel_that_knows_one_dispatch_dimension() {
     }
 }
 
-fn ignored(optimizer: &Heavy) -> (Followed, String, String) {
+fn ignored(optimizer: &Heavy) -> (UpdateSetting, String, String) {
     match fault(optimizer) {
         (OptimizerFault::Ignored { at, ignored, .. }, message) => (ignored, at.tensor, message),
         (_, message) => panic!("{message}"),
@@ -188,7 +188,7 @@ fn what_a_kernel_is_told_of_a_group_is_ignored() {
     let (what, tensor, message) = ignored(&optimizer);
     assert_eq!(
         (what, tensor.as_str()),
-        (Followed::Rate, "velocity (rate 0.5)")
+        (UpdateSetting::Rate, "velocity (rate 0.5)")
     );
     let expected = "as if the kernel ignored the multiple of the learning rate";
     assert!(message.contains(expected), "{message}");
@@ -200,7 +200,7 @@ fn what_a_kernel_is_told_of_a_group_is_ignored() {
     let (what, tensor, message) = ignored(&optimizer);
     assert_eq!(
         (what, tensor.as_str()),
-        (Followed::WeightDecay, "velocity (no decay)")
+        (UpdateSetting::WeightDecay, "velocity (no decay)")
     );
     assert!(message.contains("UpdatePart::weight_decay"), "{message}");
     // The mistake affects only the part with its own learning rate.
@@ -211,7 +211,7 @@ fn what_a_kernel_is_told_of_a_group_is_ignored() {
     };
     let (what, tensor, _) = ignored(&optimizer);
     let expected = (
-        Followed::RateAndWeightDecay,
+        UpdateSetting::RateAndWeightDecay,
         "velocity (rate 0.25, decay 0.125)",
     );
     assert_eq!((what, tensor.as_str()), expected);
@@ -224,7 +224,7 @@ fn a_learning_rate_that_is_part_of_the_recording() {
         from,
         "let rate = 0.1 * settings.rate + 1e-30 * coefficients",
     ));
-    assert_eq!(what, Followed::Coefficients);
+    assert_eq!(what, UpdateSetting::Coefficients);
     assert!(message.contains("update of step 1: "), "{message}");
     assert!(message.contains("step_count[0] % slots"), "{message}");
 }

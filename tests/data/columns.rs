@@ -588,9 +588,14 @@ fn numbers_that_come_as_arrays() {
     let fitted = FittedColumns::of_numbers_with_classes(x.view(), ["no", "yes"]).unwrap();
     assert_eq!((fitted.features(), fitted.outputs()), (2, 2));
     assert_eq!(FittedColumns::from_json(&fitted.to_json()).unwrap(), fitted);
-    for classes in [&["a"][..], &["a", "a"], &["a", " "]] {
+    for (classes, found) in [
+        (&["a"][..], "found 1 name;"),
+        (&["b", "a", "a"], "found \"a\" twice;"),
+        (&["a", " "], "found a blank name, number 2;"),
+    ] {
         let error =
             FittedColumns::of_numbers_with_classes(x.view(), classes.iter().copied()).unwrap_err();
+        assert!(error.to_string().contains(found), "{error}");
         assert_matches!(error, DataError::Columns(ColumnsError::Classes { .. }));
     }
     let text = Columns::new()

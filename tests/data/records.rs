@@ -180,7 +180,7 @@ fn texts_without_a_header_or_rows() {
         assert_matches!(error, DataError::Rows(RowsError::Empty { .. }));
     }
     let message = refused(b"area,price\n\n");
-    let expected = "t.csv has no rows: expected at least one after the header (\"area\" and \"price\"), found none";
+    let expected = "t.csv has a header (\"area\" and \"price\") but no rows: expected at least one row, found none";
     assert!(message.starts_with(expected), "{message}");
     let error = Records::new("t", ["a"], [["1"]; 0]).unwrap_err();
     assert_matches!(error, DataError::Rows(RowsError::NoRows { .. }));

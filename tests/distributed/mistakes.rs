@@ -177,7 +177,7 @@ fn what_is_not_shared_is_refused() {
             let given = trainer.step_on(x.view(), wgrad::Targets::Classes(&[1, 2]));
             told(
                 &given.unwrap_err(),
-                &["rows that are given", "steps, advance"],
+                &["rows the caller passes", "steps, advance"],
             );
             told(
                 &trainer.accumulate(2).unwrap_err(),

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Zip};
 
 use crate::layer_bounds;
-use crate::losses::Asked;
+use crate::losses::LossSpec;
 use crate::network::{Activation, Kind, Network, Node};
 use crate::tolerance::{DIVISION, Precision, distribution, gelu_slope, sigmoid};
 use crate::training::Compared;
@@ -51,7 +51,7 @@ pub(crate) fn gradient_bounds(
     network: &Network,
     parameters: &[Array2<f32>],
     x: Uncertain,
-    (loss, targets): (&Asked, &Compared),
+    (loss, targets): (&LossSpec, &Compared),
 ) -> Vec<f64> {
     let parameters: Vec<Array2<f64>> = parameters.iter().map(|p| p.mapv(f64::from)).collect();
     let mut values = vec![x];

@@ -19,7 +19,7 @@ use crate::training::Compared;
 
 /// A loss of a golden file, with its settings in `f64`. The crate stores the settings in `f32`.
 #[derive(Debug, Clone)]
-pub(crate) enum Asked {
+pub(crate) enum LossSpec {
     MeanSquaredError,
     Huber {
         delta: f64,
@@ -33,7 +33,7 @@ pub(crate) enum Asked {
     },
 }
 
-impl Asked {
+impl LossSpec {
     /// Returns whether the loss of a minibatch is the mean of the losses of its parts. This is not so with class
     /// weights, because each part has another sum of weights.
     pub(crate) fn is_mean_of_parts(&self) -> bool {
@@ -395,17 +395,17 @@ pub(crate) fn check(
     let (asked, targets) = match file.key("op")? {
         "huber" => {
             let [delta] = options(file, case, [("delta", 1.0)])?;
-            (Asked::Huber { delta }, values()?)
+            (LossSpec::Huber { delta }, values()?)
         }
         "binary_cross_entropy_with_logits" => {
             let [] = options(file, case, [])?;
-            (Asked::BinaryCrossEntropy, values()?)
+            (LossSpec::BinaryCrossEntropy, values()?)
         }
         _ => {
             let [smoothing] = options(file, case, [("label_smoothing", 0.0)])?;
             let weights = tensor_of_weights(file, &name("class_weights"))?;
             let labels = file.u32(&name("labels"), [rows], outputs)?;
-            let asked = Asked::Adjusted { weights, smoothing };
+            let asked = LossSpec::Adjusted { weights, smoothing };
             (asked, Compared::Classes(labels))
         }
     };
@@ -443,7 +443,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn by_reference<F: Float>(asked: &Asked, x: &Array2<f32>, targets: &Compared) -> Outputs {
+fn by_reference<F: Float>(asked: &LossSpec, x: &Array2<f32>, targets: &Compared) -> Outputs {
     let (loss, dx) = targets.loss(&asked.criterion(), &of_f32::<F>(x));
     vec![vec![loss.into_f64()], into_f64(&dx)]
 }

@@ -23,7 +23,7 @@ struct Layers<'a> {
 }
 
 /// The operands of both passes of a training step.
-struct Given {
+struct NormInputs {
     input: Shape,
     spec: LayerSpec,
     x: Array2<f32>,
@@ -99,7 +99,7 @@ fn shape(file: &File, extents: &[usize]) -> Result<Shape, Refusal> {
     })
 }
 
-impl Given {
+impl NormInputs {
     fn read(
         file: &File,
         prefix: &str,
@@ -284,7 +284,7 @@ pub(crate) fn batch_norm(
         .eps(single(eps))
         .momentum(single(momentum));
     let formula = reference::BatchNorm { eps, momentum };
-    let given = Given::read(file, prefix, &layer, (x, input))?;
+    let given = NormInputs::read(file, prefix, &layer, (x, input))?;
     let channels = &extents[1..2];
     let names = [
         ("y", &extents[..]),
@@ -323,7 +323,7 @@ pub(crate) fn layer_norm(
     let input = shape(file, &extents[1..])?;
     let layer = ops::LayerNorm::new().eps(single(eps));
     let formula = reference::LayerNorm { eps };
-    let given = Given::read(file, prefix, &layer, (x, input))?;
+    let given = NormInputs::read(file, prefix, &layer, (x, input))?;
     let features = &extents[1..];
     let names = [
         ("y", &extents[..]),
@@ -361,7 +361,7 @@ pub(crate) fn embedding(
     let dims = [extents[0], indices.len() / extents[0]];
     let x = matrix(dims, &indices).mapv(|index| single(index.into()));
     let layer = ops::Embedding::new(count, width);
-    let given = Given::read(file, prefix, &layer, (x, dims[1].into()))?;
+    let given = NormInputs::read(file, prefix, &layer, (x, dims[1].into()))?;
     let output = [dims[0], dims[1], width];
     let names = [("y", &output[..]), ("dweight", &of_weight)];
     let expected = expected(file, prefix, &names)?;

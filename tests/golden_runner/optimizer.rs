@@ -9,7 +9,7 @@ use crate::scheduler::Scheduler;
 
 /// The update method, the maximum gradient norm if gradients are clipped, and the scheduler if there is one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct OptimizerSpec {
     method: Method,
     max_norm: Option<f64>,
     scheduler: Option<Scheduler>,
@@ -35,7 +35,7 @@ const OFF: [&str; 7] = [
     "momentum",
 ];
 
-impl Asked {
+impl OptimizerSpec {
     pub(crate) fn read(file: &File) -> Result<Self, Refusal> {
         let number = |key: &str, default: f64| Ok(file.number(key)?.unwrap_or(default));
         let name = file.key("optimizer")?;

@@ -25,7 +25,7 @@ pub(crate) enum Taken {
 pub(crate) type Window = [[usize; 2]; 3];
 
 /// The operands of both passes.
-struct Given {
+struct Operands {
     image: Shape,
     x: Array2<f32>,
     dy: Array2<f32>,
@@ -51,7 +51,7 @@ pub(crate) fn check(
     let flat = |tensor: &str, shape: &[usize], columns| {
         Ok(matrix([rows, columns], &file.f32(&name(tensor), shape)?))
     };
-    let given = Given {
+    let given = Operands {
         image,
         x: flat("x", &of_x, image.len())?,
         dy: flat("dy", &of_y, output.len())?,
@@ -79,7 +79,7 @@ pub(crate) fn check(
         let found = on_gpu(gpu, &**layer, &given).map_err(|error| file.failed(error))?;
         case.engines.push((engine, SINGLE, found));
     }
-    let magnitudes = Given {
+    let magnitudes = Operands {
         image,
         // For max pooling, the magnitudes of `x` are not used: their maxima would be at other positions.
         x: match taken {
@@ -180,7 +180,7 @@ fn layers(
     }
 }
 
-fn by_reference<F: Float>(layer: &dyn Layer, given: &Given) -> Outputs {
+fn by_reference<F: Float>(layer: &dyn Layer, given: &Operands) -> Outputs {
     let [x, dy] = [&given.x, &given.dy].map(of_f32::<F>);
     let [mut y, mut dx] = [poisoned(&dy), poisoned(&x)];
     let spec = layer.spec(&given.image).expect("a layer that was made");
@@ -198,7 +198,7 @@ fn by_reference<F: Float>(layer: &dyn Layer, given: &Given) -> Outputs {
     vec![into_f64(&y), into_f64(&dx)]
 }
 
-fn on_gpu(gpu: &Gpu, layer: &dyn Layer, given: &Given) -> Result<Outputs, Error> {
+fn on_gpu(gpu: &Gpu, layer: &dyn Layer, given: &Operands) -> Result<Outputs, Error> {
     let spec = layer.spec(&given.image)?;
     let rows = given.x.nrows();
     let [of_x, of_y] = [given.image, spec.output].map(|shape| TensorShape::from((rows, shape)));

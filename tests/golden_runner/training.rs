@@ -11,10 +11,10 @@ use wgrad::{Device, Error, Evaluation, Fusion, Gpu, Parameters, Trainer, cpu};
 
 use crate::bounds::{Uncertain, gradient_bounds};
 use crate::file::{File, Refusal};
-use crate::losses;
+use crate::losses::LossSpec;
 use crate::network::{Activation, Network};
 use crate::ops::{into_f64, matrix};
-use crate::optimizer::Asked;
+use crate::optimizer::OptimizerSpec;
 use crate::report::Table;
 use crate::tolerance::{DOUBLE, DOUBLE_ENGINE, Precision, SINGLE};
 
@@ -113,14 +113,14 @@ impl Features {
 
 /// What the file says about the trained network.
 #[derive(Debug)]
-enum Asking {
+enum Question {
     /// The number of MNIST's test images that the network classifies correctly.
     Hits(f64),
     /// The network's outputs for the first rows of MNIST's test images, or of the examples.
     Outputs(Array2<f64>),
 }
 
-impl Asking {
+impl Question {
     fn expected(&self) -> Vec<f64> {
         match self {
             Self::Hits(hits) => vec![*hits],
@@ -131,8 +131,8 @@ impl Asking {
 
 /// The contents of a golden file of a training.
 struct Training {
-    optimizer: Asked,
-    loss: losses::Asked,
+    optimizer: OptimizerSpec,
+    loss: LossSpec,
     network: Network,
     data: Data,
     learning_rate: f64,
@@ -147,7 +147,7 @@ struct Training {
     last_state: Vec<f64>,
     /// The layers' initial state, if it differs from the usual initial state (see [`Training::other_start`]).
     start: Option<Vec<Array2<f64>>>,
-    asking: Asking,
+    question: Question,
 }
 
 /// The tolerances of an engine's results.
@@ -249,7 +249,7 @@ fn run(
             .fold(1.0, |all: f64, value| all.max(value.abs()))
     };
     let outputs = [
-        largest(&training.asking.expected()),
+        largest(&training.question.expected()),
         largest(&training.last_state),
     ];
     let engine = "oracle f64";
@@ -318,8 +318,8 @@ impl Training {
         let network = Network::chain(&widths, activation);
         let accuracy = file.f64("test_accuracy", [])?[0];
         let examples = mnist.map_or(1, |mnist| mnist.test.len()) as f64;
-        let asking = Asking::Hits((accuracy * examples).round());
-        Self::read(file, mnist, network, Data::Mnist, asking)
+        let question = Question::Hits((accuracy * examples).round());
+        Self::read(file, mnist, network, Data::Mnist, question)
     }
 
     fn of_network(file: &File, mnist: Option<&Split>) -> Result<Self, Refusal> {
@@ -364,8 +364,8 @@ impl Training {
             return Err(file.failed(why));
         }
         let shape = [rows, network.outputs()];
-        let asking = Asking::Outputs(matrix(shape, &file.f64("evaluated", shape)?));
-        Self::read(file, mnist, network, data, asking)
+        let question = Question::Outputs(matrix(shape, &file.f64("evaluated", shape)?));
+        Self::read(file, mnist, network, data, question)
     }
 
     fn read(
@@ -373,13 +373,13 @@ impl Training {
         mnist: Option<&Split>,
         network: Network,
         data: Data,
-        asking: Asking,
+        question: Question,
     ) -> Result<Self, Refusal> {
         let targets = match &data {
             Data::Mnist => None,
             Data::Rows { targets, .. } => Some(targets),
         };
-        let loss = losses::Asked::read(file, targets)?;
+        let loss = LossSpec::read(file, targets)?;
         let checked = loss.loss().check(network.outputs());
         checked.map_err(|error| file.failed(format!("metadata key \"loss\": {error}")))?;
         let examples = match (&data, mnist) {
@@ -414,7 +414,7 @@ impl Training {
             Ok(flat(&all))
         };
         Ok(Self {
-            optimizer: Asked::read(file)?,
+            optimizer: OptimizerSpec::read(file)?,
             loss,
             learning_rate,
             batch,
@@ -425,7 +425,7 @@ impl Training {
             last: all("final")?,
             last_state: flat(&network.state("final", |name, shape| file.f64(name, shape))?),
             start: None,
-            asking,
+            question,
             data,
             network,
         })
@@ -510,9 +510,9 @@ impl Training {
 
     /// Returns the rows for which the trained network is evaluated.
     fn asked<F: Float>(&self, mnist: Option<&Split>) -> Array2<F> {
-        let rows = |all: usize| match &self.asking {
-            Asking::Hits(_) => all,
-            Asking::Outputs(outputs) => outputs.nrows(),
+        let rows = |all: usize| match &self.question {
+            Question::Hits(_) => all,
+            Question::Outputs(outputs) => outputs.nrows(),
         };
         match &self.data {
             Data::Mnist => {
@@ -530,7 +530,7 @@ impl Training {
     /// Returns the trained network's result from its outputs for those rows: the number of correct classes, or the
     /// outputs themselves.
     fn answer<F: Float>(&self, mnist: Option<&Split>, outputs: &Array2<F>) -> Vec<f64> {
-        let Asking::Hits(_) = self.asking else {
+        let Question::Hits(_) = self.question else {
             return into_f64(outputs);
         };
         let labels = mnist.expect("MNIST, which is there").test.labels();
@@ -658,8 +658,8 @@ impl Training {
             network.gradient(&self.loss.loss(), x.view(), targets)?
         };
         let losses = trainer.steps(self.losses.len())?;
-        let evaluated = match (&self.asking, mnist) {
-            (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
+        let evaluated = match (&self.question, mnist) {
+            (Question::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
             _ => into_f64(&trainer.network().predict(self.asked(mnist).view())?),
         };
         Ok(Run {
@@ -702,8 +702,8 @@ impl Training {
         )?;
         trainer.set_group("*", self.optimizer.group())?;
         let losses = trainer.steps(self.losses.len())?;
-        let evaluated = match (&self.asking, mnist) {
-            (Asking::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
+        let evaluated = match (&self.question, mnist) {
+            (Question::Hits(_), Some(mnist)) => hits(&trainer.evaluate(&mnist.test)?, &mnist.test),
             _ => into_f64(&trainer.model().predict(self.asked(mnist).view())?),
         };
         Ok(Run {
@@ -745,8 +745,8 @@ impl Training {
             trainer.accumulate(shards)?;
             trainer.distribute(Distribution::new(world))?;
             let losses = trainer.steps(self.losses.len())?;
-            let evaluated = match (&self.asking, mnist) {
-                (Asking::Hits(_), Some(mnist)) => {
+            let evaluated = match (&self.question, mnist) {
+                (Question::Hits(_), Some(mnist)) => {
                     let test = Examples::from(&mnist.test);
                     hits(&trainer.evaluate(&test)?, &mnist.test)
                 }
@@ -794,11 +794,11 @@ impl Training {
             let expected = &self.last_state;
             table.compare(place("final_state"), found, expected, |_| allowed.state);
         }
-        let (what, allowed) = match self.asking {
-            Asking::Hits(_) => ("test_accuracy_examples", UNDECIDED),
-            Asking::Outputs(_) => ("evaluated", allowed.evaluated),
+        let (what, allowed) = match self.question {
+            Question::Hits(_) => ("test_accuracy_examples", UNDECIDED),
+            Question::Outputs(_) => ("evaluated", allowed.evaluated),
         };
-        let expected = self.asking.expected();
+        let expected = self.question.expected();
         table.compare(place(what), &run.evaluated, &expected, |_| allowed);
     }
 }

@@ -21,17 +21,17 @@ const UNREACHED: &[(&str, &str, &str)] = &[
     (
         "fused_middle::middle",
         "return width_0;",
-        "it begins behind the first product",
+        "it begins after the first product",
     ),
     (
         "fused_middle::middle",
         "case of a switch: columns()",
-        "no layer stands behind the last",
+        "no layer follows the last",
     ),
     (
         "fused_slices::backward_forward",
         "case of a switch: columns()",
-        "no layer stands behind the last",
+        "no layer follows the last",
     ),
     ("fused_slices::forward", "return width_2;", FIRST),
     ("fused_slices::forward", "return width_3;", FIRST),
@@ -57,7 +57,7 @@ const FIRST: &str = "it makes the first product alone";
 /// The reason for a line that only a surplus workgroup of a folded dispatch reaches. (On a device that folds after four
 /// workgroups, such lines of `gather::rows` and `gather::words` are reached. The kernels with this reason do not run
 /// there.)
-const FOLDED: &str = "a workgroup too many is there only where more than 65,535 are folded";
+const FOLDED: &str = "there is a surplus workgroup only where more than 65,535 are folded";
 
 /// The blocks of a kernel that all cases together reached.
 #[derive(Debug, Default)]

@@ -89,7 +89,7 @@ fn assert_refused<T>(result: Result<T, Error>, expected: &[&str]) {
 
 #[test]
 fn what_is_no_index_is_told_with_its_place_wherever_rows_are_given() {
-    let allowed = "an integer from 0 and below 5, an index for layers.0, Embedding(5, 3)";
+    let allowed = "an integer from 0 to 4, an index for layers.0, Embedding(5, 3)";
     for device in devices() {
         for wrong in [5.0, -1.0, 1.5] {
             let bad = table(|x| x[[7, 1]] = wrong);

@@ -294,10 +294,7 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
         (weights(&[1.0; 3]), "number of class weights must be 4"),
         (weights(&[1.0; 5]), "number of class weights must be 4"),
         (weights(&[]), "number of class weights must be 4"),
-        (
-            weights(&[0.0; 4]),
-            "weight of at least one class must be above 0",
-        ),
+        (weights(&[0.0; 4]), "largest class weight must be above 0"),
         (
             weights(&[1.0, -1.0, 1.0, 1.0]),
             "weight of class 1 must be 0, or",

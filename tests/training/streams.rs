@@ -593,7 +593,7 @@ fn what_cannot_be_done_with_a_stream_is_refused() {
         for minibatches in [1, 2] {
             let error = engine.accumulate(minibatches).unwrap_err().to_string();
             assert!(
-                error.contains("from a stream, or rows that are given"),
+                error.contains("from a stream, or rows that the caller passes"),
                 "{error}"
             );
         }

@@ -59,7 +59,7 @@ const LOSSES_KEPT = 100000;
 
 // Runs asynchronous actions that replace the training one after another, in the order of the calls.
 let turn = Promise.resolve();
-const inTurn = (act) => {
+const serialize = (act) => {
   const done = turn.then(act);
   turn = done.catch(() => {});
   return done;
@@ -101,7 +101,7 @@ window.wgrad = {
 
 async function start() {
   wire();
-  const found = inTurn(() => Promise.all([compute.find(), furnish()]));
+  const found = serialize(() => Promise.all([compute.find(), furnish()]));
   views.begin();
   await found;
   await engine.ready;
@@ -131,7 +131,7 @@ function opened(view) {
 /** Loads the code of the photo view on the first call. */
 async function openPhoto() {
   const { PhotoView } = await import("./photo.js");
-  photo ??= new PhotoView({ engine, compute, notice, inTurn, isOpen: () => views.open === "photo" });
+  photo ??= new PhotoView({ engine, compute, notice, serialize, isOpen: () => views.open === "photo" });
   return photo;
 }
 
@@ -183,7 +183,7 @@ async function drawDigits() {
     }
   }
   progress.hidden = true;
-  await inTurn(async () => useData(await digits.finish()));
+  await serialize(async () => useData(await digits.finish()));
 }
 
 /** Switches to a data set and makes a new training on it. If that fails, keeps the previous data set and throws. */
@@ -227,7 +227,7 @@ async function readDataFiles(files) {
     notice.hide();
     now.drawing += 1;
     $("progress").hidden = true;
-    await inTurn(() => useData(data));
+    await serialize(() => useData(data));
   } catch (error) {
     if (now.data) say(`Still using ${now.data.name}.`);
     fail(error);
@@ -355,7 +355,7 @@ async function train(steps) {
     return;
   }
   // The action ends when training has started. Training itself runs until the visitor pauses it.
-  const begun = await inTurn(async () => {
+  const begun = await serialize(async () => {
     await now.training?.finished;
     if (!now.training || (!now.training.isBegun && now.settings !== settingsText())) {
       if (!await reset()) return null;
@@ -526,7 +526,7 @@ async function load(file) {
     fail(error);
     return;
   }
-  await inTurn(() => loadBytes(file, bytes));
+  await serialize(() => loadBytes(file, bytes));
 }
 
 async function loadBytes(file, bytes) {
@@ -570,12 +570,12 @@ async function goOnOrTakeWeights(training, file) {
 const say = (text) => { $("status").textContent = text; };
 
 function fail(error) {
-  tell(error, notice, { training: now.training, say, reset: () => inTurn(reset), goOn });
+  tell(error, notice, { training: now.training, say, reset: () => serialize(reset), goOn });
 }
 
 /** Continues the training on a new device, from the last snapshot and with the same settings. */
 async function goOn() {
-  const isReady = await inTurn(async () => {
+  const isReady = await serialize(async () => {
     try {
       const old = now.training;
       await quit();
@@ -602,7 +602,7 @@ function wire() {
   $("train").addEventListener("click", () => (now.training?.running ? pause() : train()));
   $("reset").addEventListener("click", () => {
     notice.hide();
-    inTurn(reset);
+    serialize(reset);
   });
   $("network").addEventListener("change", chooseNetwork);
   $("optimizer").addEventListener("change", chooseOptimizer);
@@ -614,7 +614,7 @@ function wire() {
   $("device").addEventListener("change", () => {
     if (views.open !== "digits") return;
     tellSettings();
-    if (now.data && !now.training?.isBegun) inTurn(reset);
+    if (now.data && !now.training?.isBegun) serialize(reset);
   });
   $("synthetic").addEventListener("click", () => drawDigits().catch(fail));
   $("save").addEventListener("click", save);

@@ -30,9 +30,9 @@ export class PhotoView {
   #pending = 0;
   #latest = 0;
 
-  /** `inTurn` runs actions that replace the training one after another. `isOpen` returns whether this view is open. */
-  constructor({ engine, compute, notice, inTurn, isOpen }) {
-    Object.assign(this, { engine, compute, notice, inTurn, isOpen });
+  /** `serialize` runs actions that replace the training one after another. `isOpen` returns whether this view is open. */
+  constructor({ engine, compute, notice, serialize, isOpen }) {
+    Object.assign(this, { engine, compute, notice, serialize, isOpen });
     this.learnt = new LearntPicture($("learnt"));
     this.#wire();
   }
@@ -124,7 +124,7 @@ export class PhotoView {
 
   /** Restarts the training, on `another` photo if given. Starts it at once if the previous training was running. */
   #anew(another = null) {
-    return this.inTurn(async () => {
+    return this.serialize(async () => {
       const isRunning = this.#training?.running ?? false;
       const before = this.#photo;
       const photo = another ?? before;
@@ -201,7 +201,7 @@ export class PhotoView {
   async #train(steps) {
     if (this.#training?.running) return;
     // The action ends when training has started. Training itself runs until the visitor pauses it.
-    const begun = await this.inTurn(async () => {
+    const begun = await this.serialize(async () => {
       // Do nothing if another request has started the training meanwhile.
       if (!this.#training || this.#training.running) return null;
       await this.#training.finished;
@@ -245,7 +245,7 @@ export class PhotoView {
 
   /** Continues the training on a new device, from the last snapshot. */
   async #goOn() {
-    const isReady = await this.inTurn(async () => {
+    const isReady = await this.serialize(async () => {
       try {
         const old = this.#training;
         await old?.quit();

@@ -68,7 +68,7 @@ pub(crate) struct Machine<'a> {
     program: &'a Program,
     findings: Findings<'a>,
     settings: &'a Settings,
-    /// The random number generator for [`Rounding::Granted`].
+    /// The random number generator for [`Rounding::WithinAccuracy`].
     random: Option<Rng>,
     workgroups: [u32; 3],
     /// The bound range of each variable of the program.
@@ -149,7 +149,7 @@ impl<'a> Machine<'a> {
         self.findings.begin();
         self.random = match self.settings.rounding {
             Rounding::Nearest => None,
-            Rounding::Granted(seed) => Some(Rng::with_seed(seed)),
+            Rounding::WithinAccuracy(seed) => Some(Rng::with_seed(seed)),
         };
         // A new interval separates this run from the one before.
         self.tick()?;

@@ -106,7 +106,7 @@ pub enum Rounding {
     ///
     /// Every order starts with the same seed, but the invocations then get different random numbers. The results of two
     /// orders would therefore differ because of the rounding, so the interpreter does not compare them.
-    Granted(u64),
+    WithinAccuracy(u64),
 }
 
 /// The result of a comparison of floats when an operand is NaN.
@@ -156,15 +156,17 @@ pub enum NanComparisons {
     /// At each place in the source, all comparisons with NaN are true or all are false. The seed decides for each
     /// place, as a compiler may decide differently for each place. With this setting, a kernel with two comparisons is
     /// also tested with different results of the two.
-    ByPlace(u64),
+    RandomPerPlace(u64),
 }
 
 impl NanComparisons {
     /// Iterates over settings to try one after the other: [`Ieee754`](Self::Ieee754), [`AllTrue`](Self::AllTrue),
-    /// [`AllFalse`](Self::AllFalse), and [`ByPlace`](Self::ByPlace) with the seeds 0 to `seeds` − 1.
+    /// [`AllFalse`](Self::AllFalse), and [`RandomPerPlace`](Self::RandomPerPlace) with the seeds 0 to `seeds` − 1.
     pub fn ways(seeds: u64) -> impl Iterator<Item = Self> {
         let alike = [Self::Ieee754, Self::AllTrue, Self::AllFalse];
-        alike.into_iter().chain((0..seeds).map(Self::ByPlace))
+        alike
+            .into_iter()
+            .chain((0..seeds).map(Self::RandomPerPlace))
     }
 
     /// Returns the result of a comparison with NaN at the instruction with index `place`. `None` means as in IEEE 754.
@@ -176,7 +178,7 @@ impl NanComparisons {
             Self::AllFalse => Some(false),
             // Consecutive seeds begin with similar random numbers. So spread the bits of the seed, and skip the first
             // number.
-            Self::ByPlace(seed) => {
+            Self::RandomPerPlace(seed) => {
                 let place = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let mut random = Rng::with_seed(seed.rotate_left(32) ^ place);
                 random.u64(..);

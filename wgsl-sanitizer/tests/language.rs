@@ -30,9 +30,9 @@ mod language {
 
     /// The expected results, as bits.
     #[derive(Default)]
-    pub(crate) struct Told(Vec<u32>);
+    pub(crate) struct Expected(Vec<u32>);
 
-    impl Told {
+    impl Expected {
         pub(crate) fn u(mut self, values: &[u32]) -> Self {
             self.0.extend(values);
             self
@@ -65,7 +65,7 @@ mod language {
 
     /// Runs `main` of the shader `text` with these words in `x`. The results must equal the expected ones, and there
     /// must be no findings.
-    pub(crate) fn check(text: &str, x: &[u32], told: &Told) {
+    pub(crate) fn check(text: &str, x: &[u32], told: &Expected) {
         let source = match text.trim_start().strip_prefix("enable f16;") {
             Some(rest) => format!("enable f16;{BEFORE}{rest}"),
             None => format!("{BEFORE}{text}"),

@@ -122,7 +122,7 @@ fn all_else_is_as_it_was() -> Result<(), Error> {
 /// Random rounding and the setting for NaN can be combined.
 #[test]
 fn they_go_with_rounding() -> Result<(), Error> {
-    let settings = Settings::default().rounding(Rounding::Granted(3));
+    let settings = Settings::default().rounding(Rounding::WithinAccuracy(3));
     let [_, of_true, of_false] = values("max(n, one)", &settings)?;
     assert_eq!(of_true.to_bits(), 1.0_f32.to_bits());
     assert!(of_false.is_nan());

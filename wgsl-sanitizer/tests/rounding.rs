@@ -29,7 +29,7 @@ fn numbers(count: u16) -> Vec<u32> {
 }
 
 fn granted(seed: u64) -> Settings {
-    Settings::default().rounding(Rounding::Granted(seed))
+    Settings::default().rounding(Rounding::WithinAccuracy(seed))
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl<F: Float> Trainer<F> {
         #[cfg(not(target_arch = "wasm32"))]
         check_alone(
             self.data_parallel.as_deref(),
-            "steps on rows that are given",
+            "step_on, whose rows the caller passes",
         )?;
         check_given(self.network.graph(), &*self.loss, x, &targets)?;
         let coefficients = self.updater.coefficients()?;

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::super::dense::dense;
 use super::super::updater::trained;
 use super::{Trainer, as_f32, in_f32, no_data};
-use crate::distributed::{DataParallel, Distribution, Replica, check_told, not_distributed};
+use crate::distributed::{DataParallel, Distribution, Replica, check_same_text, not_distributed};
 use crate::error::Error;
 use crate::ops::to_u32;
 use crate::reference::Float;
@@ -24,7 +24,7 @@ impl Trainer<f32> {
             .filter(|of| of.rows.examples().is_some());
         let shards = of_data.map(super::minibatches::Minibatches::accumulated);
         let shards = shards.ok_or_else(|| not_distributed("a trainer without a data set"))?;
-        check_told(&*distribution.world, "device", "the CPU engine")?;
+        check_same_text(&*distribution.world, "device", "the CPU engine")?;
         let kept = self.updater.roles().len();
         let shared = DataParallel::new(distribution, (self.network.graph(), kept), shards)?;
         shared.check_same("training", &self.to_safetensors()?)?;

@@ -76,7 +76,7 @@ impl Trainer<f32> {
         };
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(shared) = &self.data_parallel {
-            shared.check_same("file to go on from", bytes)?;
+            shared.check_same("checkpoint to resume from", bytes)?;
         }
         let contents = checkpoint::decode(self.network.graph(), Some(resumed), bytes)?;
         self.network.set_parameters(&contents.parameters)?;
@@ -86,7 +86,7 @@ impl Trainer<f32> {
         self.updater.count_from(start.step, start.began);
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(Source::Stream(windows)) = self.minibatches.as_mut().map(|of| &mut of.rows) {
-            windows.go_on_behind(start.rows_of_window);
+            windows.skip_used_rows(start.rows_of_window);
         }
         self.best.forget();
         self.losses.clear();

@@ -76,7 +76,7 @@ impl RowEncoder {
         row: RowNumber,
         to: &mut [f32],
     ) -> Result<(), DataError> {
-        super::numbers::check_width("room for the features of a row", self.width, to.len())?;
+        super::numbers::check_width("slice for the features of a row", self.width, to.len())?;
         to.fill(0.0);
         let mut found = 0;
         for field in fields {

@@ -119,7 +119,8 @@ impl Windows {
     }
 
     fn read_window(&mut self) {
-        // Reuse the memory of a finished window. If `order` is empty, an error interrupted the window: continue it.
+        // Reuse the memory of a finished window. If `order` is empty, this is the first window, or an error interrupted
+        // the window: continue it.
         if !self.order.is_empty() {
             (self.taken, self.now) = (0, std::mem::take(&mut self.now).cleared());
             self.order.clear();
@@ -165,7 +166,7 @@ impl Windows {
     }
 
     /// Skips the first `rows` rows of the window that contains the next minibatch.
-    pub(crate) fn go_on_behind(&mut self, rows: usize) {
+    pub(crate) fn skip_used_rows(&mut self, rows: usize) {
         if self.taken < self.order.len() {
             self.taken = self.rows_to_skip(rows);
         } else {

@@ -47,18 +47,18 @@ impl MessageLayout {
     pub(super) fn pack(&self, vectors: &mut [&mut [f32]], packed: &mut [f32]) {
         let mut left = packed;
         for rest in self.rests(vectors) {
-            let (to, behind) = left.split_at_mut(rest.len());
+            let (to, after) = left.split_at_mut(rest.len());
             to.copy_from_slice(rest);
-            left = behind;
+            left = after;
         }
     }
 
     pub(super) fn unpack(&self, packed: &[f32], vectors: &mut [&mut [f32]]) {
         let mut left = packed;
         for rest in self.rests(vectors) {
-            let (from, behind) = left.split_at(rest.len());
+            let (from, after) = left.split_at(rest.len());
             rest.copy_from_slice(from);
-            left = behind;
+            left = after;
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::RowNumber;
-use super::words::{counted, excerpt, listed, quoted};
+use super::words::{counted, excerpt, fault_of_classes, listed, quoted};
 use crate::error::memory::readable;
 
 /// Errors of [`Columns`](crate::data::Columns) and of the fields in these columns.
@@ -150,9 +150,9 @@ pub enum ColumnsError {
     },
     /// There are fewer than two class names, or they are not distinct.
     #[error(
-        "classes {}: expected two or more, each with a name of its own, found {} of them; rename or add some",
+        "classes {}: expected two or more different names, found {}; give each class its own name",
         quoted(found),
-        found.len()
+        fault_of_classes(found)
     )]
     Classes {
         /// The given class names.

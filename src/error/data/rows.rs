@@ -19,8 +19,8 @@ pub enum RowsError {
     },
     /// The text has a header but no rows.
     #[error(
-        "{name} has no rows: expected at least one after the header ({}), found none; check that the file was written \
-         completely, or give the names of a file without a header to `Csv::header`",
+        "{name} has a header ({}) but no rows: expected at least one row, found none; check that the file was written \
+         completely. If this line is a row, not a header, pass the columns' names to `Csv::header`",
         quoted(header)
     )]
     NoRows {

@@ -27,6 +27,18 @@ pub(super) fn listed(texts: &[String], of: usize) -> String {
     joined(&items)
 }
 
+/// Says what is wrong with the names of classes: too few, a blank one, or a repeated one.
+pub(super) fn fault_of_classes(names: &[String]) -> String {
+    let is_repeated = |&at: &usize| names[..at].contains(&names[at]);
+    if let Some(at) = names.iter().position(String::is_empty) {
+        format!("a blank name, number {}", at + 1)
+    } else if let Some(at) = (0..names.len()).find(is_repeated) {
+        format!("{} twice", excerpt(&names[at]))
+    } else {
+        counted(names.len(), "name")
+    }
+}
+
 /// Formats a count with its noun, such as `1 row` or `2 rows`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     match count {

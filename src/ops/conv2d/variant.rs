@@ -42,7 +42,11 @@ impl Variant {
     pub fn choose(gpu: &Gpu, x: &Tensor) -> Self {
         if x.element() == Element::U32 {
             let variant = Self::of_bytes(gpu);
-            assert!(variant.is_some(), "conv2d: {} are bytes", x.label());
+            assert!(
+                variant.is_some(),
+                "conv2d: {} holds packed bytes, which this kernel does not read",
+                x.label()
+            );
             return Self::Bytes;
         }
         match gpu.software_driver() {
@@ -160,7 +164,7 @@ impl Variant {
         assert_eq!(dx.dims(), x.dims(), "conv2d: {}", dx.label());
         assert!(
             products.backward_input.is_some(),
-            "conv2d: gradient by bytes"
+            "conv2d: packed bytes have no gradient"
         );
         if let Some(kernel) = &products.backward_input {
             let channels = [shape.channels, shape.outputs];

@@ -171,13 +171,13 @@ impl<'a> Pass<'a> {
         } else {
             0
         };
-        let looked_at = (rows * columns).div_ceil(ROUNDS * (INVOCATIONS / columns * columns));
+        let compared = (rows * columns).div_ceil(ROUNDS * (INVOCATIONS / columns * columns));
         let cleared = levels.numbers().div_ceil(ROUNDS * INVOCATIONS);
         Self {
             levels,
             rows,
             small,
-            slots: looked_at.max(cleared).clamp(1, MOST_SLOTS),
+            slots: compared.max(cleared).clamp(1, MOST_SLOTS),
         }
     }
 
@@ -277,10 +277,10 @@ impl<'a> Pass<'a> {
         } = &sums;
         let numbers = self.levels.numbers();
         let taken = INVOCATIONS / self.levels.columns() * self.levels.columns();
-        let looked_at = pass.dy.len();
+        let compared = pass.dy.len();
         let rounds =
-            looked_at.div_ceil(taken * self.slots) + numbers.div_ceil(INVOCATIONS * self.slots) + 2;
-        let cost = Cost::new(looked_at as u64).iterations(rounds as u64);
+            compared.div_ceil(taken * self.slots) + numbers.div_ceil(INVOCATIONS * self.slots) + 2;
+        let cost = Cost::new(compared as u64).iterations(rounds as u64);
         let tensors = [pass.dy, found, low, high];
         self.record(recorder, MEASURE, &tensors, self.slots, cost);
 

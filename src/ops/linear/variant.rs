@@ -52,7 +52,7 @@ impl Variant {
     /// | hardware | floats | 256 tiles of 128×128 or more | `Large` | measured: 42 and 43 TFLOP/s at 2048³ and 4096³, where `Medium` has 31 and 32 |
     /// | hardware | floats | 32 tiles of 64×64 or more | `Medium` | measured: 28 TFLOP/s at 1024³ and 7.3 at 448³, where `Large` has 18 and 3.3, `Tiles` 8.6 and 5.2 |
     /// | hardware | floats | at most 64 tiles of 32×32, 64 deep or more | `Deep` | measured: 3.2 TFLOP/s at 256³ and 1.3 at 100×784×50, where `Medium` has 2.2 and 0.2 |
-    /// | hardware | floats | any other | `Tiles` | few loads per multiplication, and many workgroups |
+    /// | hardware | floats | any other | `Tiles` | one load per multiplication, and many workgroups |
     /// | lavapipe | floats | any | `Registers` | a load costs as much as dozens of multiplications |
     /// | lavapipe | bytes | any | `Bytes` | one load gives four values of `x` |
     /// | SwiftShader | floats | any | `Vectors` | measured: 3.8 ms for the first product of 784 → 50 → 10, where `Registers` takes 24 ms: the driver neither unrolls loops nor keeps arrays in registers |
@@ -69,7 +69,11 @@ impl Variant {
     pub fn choose(gpu: &Gpu, x: &Tensor, product: [usize; 2], depth: usize) -> Self {
         if x.element() == Element::U32 {
             let variant = Self::of_bytes(gpu);
-            assert!(variant.is_some(), "linear: {} are bytes", x.label());
+            assert!(
+                variant.is_some(),
+                "linear: {} holds packed bytes, which this kernel does not read",
+                x.label()
+            );
             return variant.unwrap_or(Self::Bytes);
         }
         match gpu.software_driver() {
@@ -212,7 +216,7 @@ impl Variant {
         assert_eq!(dx.dims(), pass.x.dims(), "linear: {}", dx.label());
         assert!(
             products.backward_input.is_some(),
-            "linear: gradient by bytes"
+            "linear: packed bytes have no gradient"
         );
         let kernels = products.backward_input.as_ref();
         let kernel = kernels.map_or(&products.forward, |kernels| &kernels[usize::from(relu)]);

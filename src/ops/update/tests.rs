@@ -417,7 +417,7 @@ fn settings_that_make_no_sense_are_named() {
         (Box::new(RmsProp::new(0.1).alpha(f32::NAN)), "alpha"),
         (
             Box::new(Sgd::new(0.1).scheduled(Schedule::cosine(0))),
-            "steps of a schedule",
+            "number of steps of a schedule",
         ),
         (
             Box::new(Sgd::new(0.1).scheduled(Schedule::step(1, 0.0))),
@@ -425,7 +425,7 @@ fn settings_that_make_no_sense_are_named() {
         ),
         (
             Box::new(Sgd::new(0.1).scheduled(Schedule::one_cycle(0))),
-            "steps of a schedule",
+            "number of steps of a schedule",
         ),
         (
             Box::new(Sgd::new(0.1).scheduled(cycle().pct_start(1.5))),

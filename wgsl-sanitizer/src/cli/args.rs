@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// WGSL files, which are joined in this order, or one TOML file with all settings
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The entry point; may be left out where there is one
+    /// The entry point; may be omitted if the shader has only one
     #[arg(long)]
     pub(crate) entry: Option<String>,
     /// Workgroups in x, y and z [default: 1,1,1]
@@ -25,19 +25,19 @@ pub(crate) struct Args {
     /// Value of an `override` constant; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = constant)]
     pub(crate) constant: Vec<(String, f64)>,
-    /// What is bound; once for each binding, see below
+    /// The contents of a binding; once for each, see below
     #[arg(long, value_name = "BINDING:TYPE[COUNT]=CONTENTS", value_parser = buffer)]
     pub(crate) buffer: Vec<(Target, Contents)>,
     /// Seed of random contents [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Orders of the invocations, each a run of its own [default: forward,backward,random:0]
+    /// Orders of the invocations, one run for each [default: forward,backward,random:0]
     #[arg(long, value_delimiter = ',', value_parser = order)]
     pub(crate) orders: Vec<Order>,
-    /// Workgroup memory is not set to zero: reads of what nobody wrote are reported
+    /// Workgroup memory is not set to zero: reads of unwritten memory are reported
     #[arg(long)]
     pub(crate) no_zero_workgroup_memory: bool,
-    /// Loop iterations of one invocation, after which it is reported [default: 1000000]
+    /// Most loop iterations of one invocation; more are reported [default: 1000000]
     #[arg(long, value_name = "ITERATIONS")]
     pub(crate) loop_budget: Option<u64>,
     /// Prints what a buffer holds in the end: by its binding, or by its name; may be repeated

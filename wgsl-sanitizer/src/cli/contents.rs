@@ -276,7 +276,7 @@ impl Typed {
 /// Number of leading numbers whose types are compared with the variable's type. The other numbers are not checked.
 const MOST_CHECKED: usize = 1 << 16;
 
-/// Produces the contents, number by number.
+/// Produces the numbers of a buffer's initial contents, one after the other: random, counted, or from the user's list.
 struct Numbers<'a> {
     source: &'a Source,
     rng: Rng,

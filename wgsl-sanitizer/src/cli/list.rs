@@ -39,7 +39,7 @@ impl List {
         number(scalar, &self.0[index % self.0.len()].1)
     }
 
-    /// Returns the type of each number. A number without a type has the type of the number before it; If the first
+    /// Returns the type of each number. A number without a type has the type of the number before it. If the first
     /// number has no type, its type is `first`.
     pub(super) fn scalars(&self, first: Option<Scalar>) -> Result<Vec<Scalar>, String> {
         let mut scalar = first;

@@ -10,13 +10,13 @@ pub(super) type Here = (u32, usize);
 
 /// An access out of bounds: the index, and the length of the indexed value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Missed {
+pub(super) struct StrayAccess {
     pub(super) index: i64,
     pub(super) length: u64,
     pub(super) in_bytes: bool,
 }
 
-impl Missed {
+impl StrayAccess {
     fn new(index: i64, length: u32) -> Self {
         Self {
             index,
@@ -39,14 +39,14 @@ impl Machine<'_> {
     /// Returns the offset that was computed into the slot `dynamic`, 0 if there is none, or the index that was out of
     /// bounds.
     #[inline]
-    pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, Missed> {
+    pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, StrayAccess> {
         if dynamic == NONE {
             return Ok(0);
         }
         let at = dynamic as usize;
         match frame[at] {
-            BAD => Err(Missed::new(frame[at + 1].into(), frame[at + 2])),
-            BAD_SIGNED => Err(Missed::new(
+            BAD => Err(StrayAccess::new(frame[at + 1].into(), frame[at + 2])),
+            BAD_SIGNED => Err(StrayAccess::new(
                 frame[at + 1].cast_signed().into(),
                 frame[at + 2],
             )),
@@ -93,7 +93,7 @@ impl Machine<'_> {
         } else {
             value.into()
         };
-        let missed = Missed::new(index, pick.length);
+        let missed = StrayAccess::new(index, pick.length);
         self.findings.out_of_bounds(here, Access::Read, missed);
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 
-use super::access::Missed;
+use super::access::StrayAccess;
 use super::position;
 use crate::program::{Compiled, Name};
 use crate::report::{Access, Finding, Place, Problem, Side, Space};
@@ -35,7 +35,7 @@ static VALUE: Name = Name {
 
 /// An earlier access that races with the current one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Met {
+pub(super) struct RacingAccess {
     pub(super) entry: Entry,
     /// Offset of the location from the start of its variable: in bytes for a buffer, in slots for workgroup memory.
     pub(super) offset: u64,
@@ -158,8 +158,13 @@ impl<'a> Findings<'a> {
     }
 
     /// Adds an access outside a variable.
-    pub(super) fn out_of_bounds(&mut self, here: (u32, usize), access: Access, missed: Missed) {
-        let Missed {
+    pub(super) fn out_of_bounds(
+        &mut self,
+        here: (u32, usize),
+        access: Access,
+        missed: StrayAccess,
+    ) {
+        let StrayAccess {
             index,
             length,
             in_bytes,
@@ -203,7 +208,7 @@ impl<'a> Findings<'a> {
     pub(super) fn race(
         &mut self,
         here: (u32, usize),
-        Met { entry, offset }: Met,
+        RacingAccess { entry, offset }: RacingAccess,
         [access, other]: [Access; 2],
     ) {
         let before = (entry.invocation(), entry.place() as usize);

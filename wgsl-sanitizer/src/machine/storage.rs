@@ -3,8 +3,8 @@
 use half::f16;
 
 use super::Machine;
-use super::access::{Here, Missed, entry, plain};
-use super::findings::Met;
+use super::access::{Here, StrayAccess, entry, plain};
+use super::findings::RacingAccess;
 use crate::report::Access;
 use crate::shadow::Entry;
 
@@ -66,7 +66,7 @@ impl Machine<'_> {
             self.findings.out_of_bounds(
                 here,
                 access,
-                Missed {
+                StrayAccess {
                     index,
                     length: bound as u64,
                     in_bytes: true,
@@ -172,9 +172,9 @@ impl Machine<'_> {
         bytes.start >> grain..(bytes.start + bytes.count) >> grain
     }
 
-    pub(super) fn met(&self, bytes: Bytes, cell: usize, entry: Entry) -> Met {
+    pub(super) fn met(&self, bytes: Bytes, cell: usize, entry: Entry) -> RacingAccess {
         let byte = cell << self.grain();
-        Met {
+        RacingAccess {
             entry,
             offset: (bytes.offset + byte - bytes.start) as u64,
         }

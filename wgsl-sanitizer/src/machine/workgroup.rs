@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::access::{Here, entry, plain};
-use super::findings::Met;
+use super::findings::RacingAccess;
 use crate::report::{Access, Space};
 
 impl Machine<'_> {
@@ -38,8 +38,11 @@ impl Machine<'_> {
         }
         if let Some((slot, entry)) = met {
             let offset = self.in_variable(slot);
-            self.findings
-                .race(here, Met { entry, offset }, [Access::Read, Access::Write]);
+            self.findings.race(
+                here,
+                RacingAccess { entry, offset },
+                [Access::Read, Access::Write],
+            );
         }
     }
 
@@ -94,7 +97,7 @@ impl Machine<'_> {
             let offset = self.in_variable(slot);
             self.findings.race(
                 here,
-                Met { entry, offset },
+                RacingAccess { entry, offset },
                 [Access::Write, plain(was_write)],
             );
         }

@@ -109,7 +109,7 @@ impl Finding {
             Problem::Conversion { value, to } => {
                 write!(
                     f,
-                    "conversion of {value} to {to}, which does not have this number"
+                    "conversion of {value} to {to}, which cannot represent this number"
                 )
             }
             Problem::Endless { budget } => {
@@ -174,7 +174,7 @@ impl Finding {
                 "give each workgroup elements of its own, make all accesses atomic, or use two dispatches"
             }
             Problem::Race { .. } if self.is_one_statement() => {
-                "give each invocation an element of its own, or use atomics; a barrier helps if a loop comes here again"
+                "give each invocation an element of its own, or use atomics; a barrier helps if a loop repeats this statement"
             }
             Problem::Race {
                 space: Space::Workgroup,
@@ -184,7 +184,7 @@ impl Finding {
                 "put a storageBarrier() that all invocations reach between the two"
             }
             Problem::Divergence => {
-                "move it to where all invocations of the workgroup come equally often; a GPU may hang here"
+                "move it to where all invocations of the workgroup execute it equally often; a GPU may hang here"
             }
             Problem::OutOfBounds { .. } => {
                 "guard the access, or make the array larger: a GPU may use any element instead, or none"
@@ -215,7 +215,7 @@ impl Finding {
     }
 
     /// Says what each side did: a text that precedes the side's place in the source.
-    fn deeds(&self) -> [String; 2] {
+    fn actions(&self) -> [String; 2] {
         match &self.problem {
             Problem::Race { access, other, .. } => [format!("{access} by"), format!("{other} by")],
             Problem::Divergence => {
@@ -248,7 +248,7 @@ const BARRIERS: [&str; 4] = [
 impl Display for Finding {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.title(f)?;
-        for (side, deed) in [&self.side, &self.other].into_iter().zip(self.deeds()) {
+        for (side, deed) in [&self.side, &self.other].into_iter().zip(self.actions()) {
             let Some(Side {
                 place,
                 workgroup,

@@ -125,7 +125,7 @@ fn barriers_that_diverge() {
    |  workgroupBarrier
    |  waiting: invocation (0, 0, 0) of workgroup (0, 0, 0)
 {other} invocation (1, 0, 0) of workgroup (0, 0, 0)
-   = help: move it to where all invocations of the workgroup come equally often; a GPU may hang here"
+   = help: move it to where all invocations of the workgroup execute it equally often; a GPU may hang here"
         )
     };
     assert_eq!(
@@ -263,7 +263,7 @@ fn numbers_that_an_operation_has_no_result_for() {
             to: "u32"
         }),
         format!(
-            "conversion of -1.5 to u32, which does not have this number{HERE}\n   = help: clamp the number first: WGSL \
+            "conversion of -1.5 to u32, which cannot represent this number{HERE}\n   = help: clamp the number first: WGSL \
              takes the nearest number that both types have, and any number for NaN"
         )
     );

@@ -1,6 +1,6 @@
 //! Branches, loops and switches.
 
-use super::{Told, check, signed};
+use super::{Expected, check, signed};
 
 #[test]
 fn a_switch_with_its_default_in_the_middle() {
@@ -27,7 +27,7 @@ fn a_switch_with_its_default_in_the_middle() {
         _ => 31,
     };
     let told: Vec<u32> = (0..9).map(of).collect();
-    check(text, &[1], &Told::default().u(&told));
+    check(text, &[1], &Expected::default().u(&told));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_switch_by_signed_numbers_with_default_among_cases() {
             }
         }";
     let x = signed(&[-1, i32::MIN, 0, 1, i32::MAX]);
-    check(text, &x, &Told::default().i(&[-100, 5, 0, -100, -100]));
+    check(text, &x, &Expected::default().i(&[-100, 5, 0, -100, -100]));
 }
 
 #[test]
@@ -59,7 +59,11 @@ fn a_switch_in_a_loop_continues_it() {
                 u(at);
             }
         }";
-    check(text, &[], &Told::default().u(&[100, 0, 2, 103, 3, 105, 5]));
+    check(
+        text,
+        &[],
+        &Expected::default().u(&[100, 0, 2, 103, 3, 105, 5]),
+    );
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn a_loop_with_continuing_and_break_if() {
         }
     }
     told.extend([at, sum]);
-    check(text, &[16], &Told::default().u(&told));
+    check(text, &[16], &Expected::default().u(&told));
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn nested_loops_with_breaks_and_continues() {
         }
     }
     told.push(outer);
-    check(text, &[], &Told::default().u(&told));
+    check(text, &[], &Expected::default().u(&told));
 }
 
 #[test]
@@ -158,7 +162,7 @@ fn else_if_chains() {
     check(
         text,
         &[3, 19, 25, 26, 40],
-        &Told::default().u(&[0, 1, 5, 9, 3]),
+        &Expected::default().u(&[0, 1, 5, 9, 3]),
     );
 }
 
@@ -178,7 +182,7 @@ fn logic_that_leaves_out_its_right_side() {
     check(
         text,
         &[0, 5],
-        &Told::default().u(&[1, 3, 1, 1, 0, 6, 1, 7, 0]),
+        &Expected::default().u(&[1, 3, 1, 1, 0, 6, 1, 7, 0]),
     );
 }
 
@@ -196,7 +200,7 @@ fn variables_of_a_loop_begin_anew() {
             }
         }";
     let told = [1, 2, 3, 14, 1, 2, 3, 24, 1, 2, 3, 34];
-    check(text, &[10, 20, 30], &Told::default().u(&told));
+    check(text, &[10, 20, 30], &Expected::default().u(&told));
 }
 
 #[test]
@@ -216,7 +220,11 @@ fn shadowing() {
             }
             u(a);
         }";
-    check(text, &[], &Told::default().u(&[1, 2, 25, 100, 101, 25, 2]));
+    check(
+        text,
+        &[],
+        &Expected::default().u(&[1, 2, 25, 100, 101, 25, 2]),
+    );
 }
 
 #[test]
@@ -241,6 +249,6 @@ fn values_are_those_of_the_moment() {
     check(
         text,
         &[7, 8],
-        &Told::default().u(&[7, 15, 100, 100, 200, 401, 7, 7]),
+        &Expected::default().u(&[7, 15, 100, 100, 200, 401, 7, 7]),
     );
 }

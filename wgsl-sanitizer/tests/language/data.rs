@@ -2,7 +2,7 @@
 
 use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
-use super::{Told, check, floats};
+use super::{Expected, check, floats};
 
 /// Checks that each expression in `reads` reads the buffer's word with the given index. The indices follow from the
 /// WGSL specification (section "Memory Layout").
@@ -169,7 +169,7 @@ fn products_of_matrices() {
     let times =
         |v: [f32; 3]| [0, 1].map(|row| m[0][row] * v[0] + m[1][row] * v[1] + m[2][row] * v[2]);
     let [c0, c1] = [times([1.0, 0.0, 2.0]), times([0.0, 3.0, 0.0])];
-    let told = Told::default()
+    let told = Expected::default()
         .f(&times([1.0, 2.0, 3.0]))
         .f(&m.map(|column: [f32; 2]| column[0] + 2.0 * column[1]))
         .f(&[c0, c1].concat())
@@ -213,7 +213,7 @@ fn nested_arrays() {
     check(
         text,
         &[1, 2],
-        &Told::default().u(&[12, 2, 7, 7, 2, 0, 4, 0]),
+        &Expected::default().u(&[12, 2, 7, 7, 2, 0, 4, 0]),
     );
 }
 
@@ -241,7 +241,7 @@ fn long_constants_of_zeros() {
             f(a[99]); f(a[0]); f(c[1][3]); f(c[0][3]); f(p[x[0]]); f(q[x[0]]); f(z[x[0]]);
             u(r.first); u(r.list[x[0]]); u(r.last); u(pair.first); u(pair.list[x[0]]); u(pair.last);
         }";
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[4.0, 4.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0])
         .u(&[1, 0, 2, 7, 0, 9]);
     check(text, &[79], &told);
@@ -262,5 +262,5 @@ fn pointers_that_are_not_used() {
             let q = &(*r).list[1];
             u(unused(&own[1]));
         }";
-    check(text, &[1], &Told::default().u(&[3]));
+    check(text, &[1], &Expected::default().u(&[3]));
 }

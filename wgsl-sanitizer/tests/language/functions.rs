@@ -1,6 +1,6 @@
 //! Functions, pointers and module-scope variables.
 
-use super::{Told, check, floats};
+use super::{Expected, check, floats};
 
 #[test]
 fn functions_within_functions_have_variables_of_their_own() {
@@ -18,7 +18,7 @@ fn functions_within_functions_have_variables_of_their_own() {
     let count = |n: u32| n * (n + 1) / 2;
     let twice = |n| count(n) + count(n + 1);
     let told: Vec<u32> = (0..4).map(|n| twice(n) + twice(count(n))).collect();
-    check(text, &[], &Told::default().u(&told));
+    check(text, &[], &Expected::default().u(&told));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn returns_from_within_loops() {
         -2
     };
     let told: Vec<i32> = (0..10).map(find).collect();
-    check(text, &x, &Told::default().i(&told));
+    check(text, &x, &Expected::default().i(&told));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn structs_and_arrays_are_passed_and_returned_by_value() {
         }";
     let x = [floats(&[0.5, 10.0]), vec![1]].concat();
     let told = [0.5, 3.0, 4.0, 12.5, 1.0, 2.0, 3.0, 9.0, 6.0, 14.5];
-    check(text, &x, &Told::default().f(&told));
+    check(text, &x, &Expected::default().f(&told));
 }
 
 #[test]
@@ -105,7 +105,11 @@ fn pointers_to_variables_of_functions() {
             whole.a = 6u;
             u(pair.b[1]); u((*whole).a);
         }";
-    check(text, &[2], &Told::default().u(&[11, 6, 0, 1, 77, 77, 8, 6]));
+    check(
+        text,
+        &[2],
+        &Expected::default().u(&[11, 6, 0, 1, 77, 77, 8, 6]),
+    );
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn private_variables_and_pointers_to_them() {
             vector.y = -1.0;
             f3(vector); f2(zero[1]);
         }";
-    let told = Told::default().u(&[6, 7, 14]).i(&[1, 4, 3]);
+    let told = Expected::default().u(&[6, 7, 14]).i(&[1, 4, 3]);
     check(text, &[], &told.f(&[0.5, -1.0, 2.5, 0.0, 0.0]));
 }
 
@@ -151,7 +155,7 @@ fn constants() {
             changed[x[0]] = local;
             u(changed[2]); u(changed[1]);
         }";
-    let told = Told::default()
+    let told = Expected::default()
         .u(&[9])
         .i(&[-3])
         .f(&[0.75, 4.0])
@@ -170,7 +174,7 @@ fn results_that_are_dropped() {
             _ = square(2u);
             u(square(tell(5u)));
         }";
-    check(text, &[], &Told::default().u(&[3, 4, 5, 25]));
+    check(text, &[], &Expected::default().u(&[3, 4, 5, 25]));
 }
 
 #[test]
@@ -208,5 +212,9 @@ fn assignments_with_operators() {
         told.push(a);
     }
     let floats = [1.5, 2.5, 3.0, 5.0, 2.0, 4.0, 1.0, 1.0, 11.0, 1.0];
-    check(text, &[9, 1], &Told::default().u(&told).f(&floats).i(&[-3]));
+    check(
+        text,
+        &[9, 1],
+        &Expected::default().u(&told).f(&floats).i(&[-3]),
+    );
 }

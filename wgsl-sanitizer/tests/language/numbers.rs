@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Told, check, floats, signed};
+use super::{Expected, check, floats, signed};
 
 #[test]
 fn integers_wrap_and_divide_towards_zero() {
@@ -19,7 +19,7 @@ fn integers_wrap_and_divide_towards_zero() {
     let big = 4_000_000_000_u32;
     let small = 5;
     let words = [signed(&x), vec![big, small]].concat();
-    let told = Told::default()
+    let told = Expected::default()
         .i(&[i32::MIN, i32::MAX, -2, i32::MIN])
         .i(&[-3, -1, 3, -1, -4])
         .u(&[
@@ -49,7 +49,7 @@ fn floats_by_ieee() {
     let a = 0.1_f32;
     let c = 3.7_f32;
     let x = floats(&[a, c, f32::NAN, 0.0, f32::MAX, f32::MIN_POSITIVE]);
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[
             a + c,
             a - c,
@@ -92,7 +92,7 @@ fn conversions() {
         less.to_bits(),
         0,
     ];
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[-9.0, 4_294_967_296.0, 1.0, 16_777_216.0])
         .i(&[7, -7, -9, 0])
         .u(&[7, minus.cast_unsigned(), 1])
@@ -124,7 +124,7 @@ fn functions_of_numbers() {
     let n = -5_i32;
     let w = 0x00f0_1230_u32;
     let x = [a.to_bits(), n.cast_unsigned(), w];
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[2.5, -3.0, -2.0, -2.0, 0.5, -2.0, -1.0])
         .f(&[-2.5, 1.0, -1.0, 0.0, 1.0])
         .f(&[0.25 * 0.25 * (3.0 - 0.5), 0.0, 8.0, 32.0, 3.0, 0.5, -20.0])
@@ -153,7 +153,7 @@ fn results_in_two_parts() {
             let split = frexp(xf(1)); f(split.fract); i(split.exp);
             let splits = frexp(vec2f(xf(1), 1.0)); f2(splits.fract); i(splits.exp.x); i(splits.exp.y);
         }";
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[-0.25, -3.0, -0.25, 0.0, -3.0, 2.0])
         .f(&[0.75])
         .i(&[4])
@@ -188,7 +188,7 @@ fn packing() {
     let half_of = (-16_383_i32).cast_unsigned() << 16 | 32_767;
     let float = u32::from(f16::ONE.to_bits()) | u32::from(f16::from_f32(-0.5).to_bits()) << 16;
     let sum = |byte: i32| byte * byte;
-    let told = Told::default()
+    let told = Expected::default()
         .u(&[packed(v.map(unorm)), packed(v.map(snorm))])
         .u(&[0xffff | 13_107 << 16, half_of, float])
         .f(&unit)
@@ -229,7 +229,7 @@ fn halves_round_after_each_operation() {
     let round = |value: f32| f32::from(f16::from_f32(value));
     let v = [wide_a, wide_c, 1.0].map(|value| round(value * 3.0));
     let x = [floats(&[0.1, 3.3]), signed(&[-2049, 2])].concat();
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[
             wide_a,
             round(wide_a + wide_c),

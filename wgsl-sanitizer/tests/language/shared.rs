@@ -2,7 +2,7 @@
 
 use wgsl_sanitizer::{Buffer, Dispatch, Settings, Shader, sanitize};
 
-use super::{Told, check};
+use super::{Expected, check};
 
 /// Runs `main` with buffers at bindings 0, 1, … of group 0. Returns their contents afterwards.
 fn run(
@@ -195,7 +195,7 @@ fn atomic_operations() {
             u(atomicLoad(&bits[at])); u(atomicMax(&bits[at], 0xfffffff0u)); u(atomicMin(&bits[at], 7u));
             u(atomicLoad(&bits[1])); u(atomicLoad(&bits[0]));
         }";
-    let told = Told::default()
+    let told = Expected::default()
         .i(&[10, 15, -5, 3, -4, -4, 77])
         .b(&[false])
         .i(&[77])

@@ -1,6 +1,6 @@
 //! Vectors: components, swizzles and operators.
 
-use super::{Told, check, floats, signed};
+use super::{Expected, check, floats, signed};
 
 #[test]
 fn swizzles_and_constructors() {
@@ -18,7 +18,7 @@ fn swizzles_and_constructors() {
         4.5, 3.5, 2.5, 1.5, 1.5, 1.5, 3.5, 2.5, 4.5, 4.5, 1.5, 2.5, 1.5, 7.0, 9.0, 4.5, 2.5, 8.0,
         3.5, 3.5, 1.0, 3.0, 3.0, 3.5, 4.5, 1.5, 2.5, 0.0, 0.0, 0.0, 3.5,
     ];
-    check(text, &x, &Told::default().f(&told));
+    check(text, &x, &Expected::default().f(&told));
 }
 
 #[test]
@@ -33,7 +33,11 @@ fn components_are_assigned() {
             list[1][0] = 6;
             i(list[1].x); i(list[1].y); i(list[0].x);
         }";
-    check(text, &[1], &Told::default().u(&[5, 12, 9]).i(&[6, -4, 0]));
+    check(
+        text,
+        &[1],
+        &Expected::default().u(&[5, 12, 9]).i(&[6, -4, 0]),
+    );
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn operators_on_vectors() {
     let a = [3.0_f32, -5.0, 0.5];
     let c = [7, -7, -1_i32];
     let x = [floats(&a), signed(&c)].concat();
-    let told = Told::default()
+    let told = Expected::default()
         .f(&a.map(|a| a + 1.0))
         .f(&a.map(|a| 1.0 - a))
         .f(&a.map(|a| a * a))
@@ -88,7 +92,7 @@ fn vectors_of_bool() {
         }";
     let a = [1, 2, -3, 4];
     let less = a.map(|a| a < 2);
-    let told = Told::default()
+    let told = Expected::default()
         .b(&less)
         .b(&[true, false, true, false])
         .i(&[100, 2, 100, 4])
@@ -114,7 +118,7 @@ fn geometry() {
     let c = [2.0_f32, -1.0, 0.5];
     let x = [floats(&a), signed(&[-7])].concat();
     let mix = |by: [f32; 3]| [0, 1, 2].map(|at| a[at] * (1.0 - by[at]) + c[at] * by[at]);
-    let told = Told::default()
+    let told = Expected::default()
         .f(&[2.5])
         .f(&[4.0 * 0.5 + 1.0, 2.0 - 1.5, -3.0 - 8.0])
         .f(&[5.0, 2.0, 0.6, 0.8])

@@ -12,7 +12,7 @@ use crate::host::{Ended, Failure, Host, Invocation, Running};
 /// The environment variable with the path of the faulty shader (see `src/kernel/fault.rs`).
 const FAULT: &str = "WGRAD_FAULT";
 /// The environment variable with the path of a file to which a test writes the names of the shaders that it uses.
-const MET: &str = "WGRAD_SHADERS_MET";
+const SHADERS_USED: &str = "WGRAD_SHADERS_MET";
 /// The exit code of a test whose planted fault is not valid WGSL.
 const INVALID: i32 = 86;
 /// The exit code of a test that fails.
@@ -130,7 +130,7 @@ impl<'r, H: Host> Runner<'r, H> {
         let met = |test: usize| self.scratch.join(format!("met-{test}"));
         let lane = |test: usize| {
             Ok(Lane {
-                vars: vec![(MET, met(test))],
+                vars: vec![(SHADERS_USED, met(test))],
                 tests: vec![test],
                 limited: false,
             })

@@ -43,7 +43,7 @@ fn test_of(line: &str) -> &str {
 /// exit code from the test's name and the faulty text.
 fn machine(judge: impl Fn(&str, &str) -> u8 + Send + Sync + 'static) -> io::Result<Fake> {
     Ok(Fake::new("linux")?.on_run(move |_, line| {
-        if let Some(met) = named(line, MET) {
+        if let Some(met) = named(line, SHADERS_USED) {
             let shaders = match test_of(line) {
                 "quick" => "two\n",
                 _ => "one\n",
@@ -121,7 +121,7 @@ fn a_crash_and_an_endless_test_see_a_fault_and_what_is_no_wgsl_is_none() -> io::
 fn a_test_that_is_slow_because_the_machine_is_gets_more_time() -> io::Result<()> {
     let faulty = AtomicUsize::new(0);
     let fake = Fake::new("linux")?.on_run(move |_, line| {
-        if let Some(met) = named(line, MET) {
+        if let Some(met) = named(line, SHADERS_USED) {
             return u8::from(fs::write(met, "one\n").is_err());
         }
         if named(line, FAULT).is_none() {
