@@ -75,7 +75,7 @@
 //!
 //! # Files of other programs
 //! If the `format` of a file does not begin with `wgrad`, another program has written it. Then only the tensors are
-//! read, because another program may use the same metadata keys for other purposes. [`import`] renames the tensors.
+//! read, because another program may use the same metadata keys for other purposes. [`import()`] renames the tensors.
 //!
 //! ```python
 //! from safetensors.torch import load_file

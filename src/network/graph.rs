@@ -71,7 +71,7 @@ pub(crate) struct Use {
 pub(crate) struct Parameter {
     /// Full name: `layers.<index>.<name within the layer>`.
     pub(crate) name: String,
-    /// The layer's spec, with [`Init::Auto`] replaced by an explicit distribution.
+    /// The layer's spec, with [`Init::Auto`](crate::Init::Auto) replaced by an explicit distribution.
     pub(crate) spec: ParameterSpec,
 }
 

@@ -36,7 +36,7 @@ impl Groups {
         groups
     }
 
-    /// Puts all parameters whose name [`matches`] `which` in a group.
+    /// Puts all parameters whose name [`matches()`] `which` in a group.
     ///
     /// # Errors
     /// [`Error::Setting`] when `which` matches no parameter, all parameters would be frozen, or a setting of the group
@@ -46,7 +46,7 @@ impl Groups {
         self.change(which, |of| *of = group)
     }
 
-    /// Freezes or unfreezes all parameters whose name [`matches`] `which`.
+    /// Freezes or unfreezes all parameters whose name [`matches()`] `which`.
     ///
     /// # Errors
     /// [`Error::Setting`] when `which` matches no parameter, or all parameters would be frozen.

@@ -139,7 +139,7 @@ impl KeptSpec {
     }
 }
 
-/// How a layer changes the magnitude of its inputs. [`Init::Auto`](crate::Init::Auto) uses this to choose the initial
+/// How a layer changes the magnitude of its inputs. [`Init::Auto`] uses this to choose the initial
 /// weights of the layer before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

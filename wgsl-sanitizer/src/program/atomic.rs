@@ -77,11 +77,11 @@ impl AtomicUpdate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Atomic {
     pub(crate) operation: AtomicOperation,
-    /// An index into [`Program::variables`]. The variable is in a buffer or in workgroup memory.
+    /// An index into `Program::variables`. The variable is in a buffer or in workgroup memory.
     pub(crate) variable: u16,
     pub(crate) at: u32,
     pub(crate) dynamic: u32,
-    /// The slot of the operand, or [`NONE`] if the operation has none.
+    /// The slot of the operand, or `NONE` if the operation has none.
     pub(crate) value: u32,
 }
 
