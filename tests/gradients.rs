@@ -29,7 +29,7 @@ type Matrix = Array2<f64>;
 /// The step h of the central differences. Their error is h²/6 times a third derivative, plus the rounding error of a
 /// loss divided by h.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// A bound of the sum of both errors, for losses and third derivatives up to a few thousand.
+/// A bound on the sum of both errors, for losses and third derivatives up to a few thousand.
 const DIFFERENCES: f64 = 1e-7;
 
 /// Returns values for the state of a layer. They are between ½ and 1½, so that variances are positive.

@@ -246,7 +246,7 @@ pub enum CheckError {
         pass: Pass,
         /// How the layer was run.
         call: Call,
-        /// The implementation that changed it: `the WGSL` or `the reference`.
+        /// The implementation that changed the state: `the WGSL` or `the reference`.
         by: &'static str,
     },
 

@@ -285,18 +285,18 @@ fn a_divergence_names_the_multiples_of_groups() -> Result<(), Error> {
     let expected = "4 is NaN. Lower the learning rate (it is 0.5)";
     assert_eq!(said(&constant, 4), rate(expected));
     let expected =
-        "5 is NaN. Lower the learning rate (it is 0.5; groups have 0.1 and 20 times that)";
+        "5 is NaN. Lower the learning rate (it is 0.5; parameter groups multiply it by 0.1 and 20)";
     assert_eq!(said(&constant, 5), rate(expected));
     // Another optimizer keeps the groups.
     constant.set_rule(8, Arc::new(Sgd::new(2.0)), multiples());
     let expected =
-        "10 is NaN. Lower the learning rate (it is 2; groups have 0.1 and 20 times that)";
+        "10 is NaN. Lower the learning rate (it is 2; parameter groups multiply it by 0.1 and 20)";
     assert_eq!(said(&constant, 10), rate(expected));
 
     let rise = || Sgd::new(0.5).scheduled(Schedule::step(1, 10.0));
     let mut rising = soundness(rise(), classes(1.0)?);
     rising.set_rule(0, Arc::new(rise()), vec![3.0]);
-    let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; groups have 3 times that: use \
+    let expected = "4 is NaN. The schedule has raised the learning rate from 0.5 to 50; parameter groups multiply it by 3: use \
                     a factor below 1";
     assert_eq!(said(&rising, 4), rate(expected));
     Ok(())

@@ -215,10 +215,14 @@ fn files_that_cannot_be_read_or_written_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let mut trainer = adam();
     let absent = directory.path().join("absent").join("file.safetensors");
-    for failed in [trainer.save(&absent), trainer.resume(&absent)] {
+    let failures = [
+        (trainer.save(&absent), "Name a file"),
+        (trainer.resume(&absent), "Give a file"),
+    ];
+    for (failed, remedy) in failures {
         let message = failed.unwrap_err().to_string();
         assert!(
-            message.contains("absent") && message.contains("Give a file"),
+            message.contains("absent") && message.contains(remedy),
             "{message}"
         );
     }

@@ -328,7 +328,7 @@ mod full {
         };
         let parts = [
             format!("its last line is for step {last}"),
-            format!("go on with step {}", step + 1),
+            format!("starts with step {}", step + 1),
             "name another file with --losses".to_owned(),
         ];
         assert_refused(&resume(&csv), &parts.each_ref().map(String::as_str));

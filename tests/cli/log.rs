@@ -183,7 +183,7 @@ fn a_file_that_ends_before_the_checkpoint_is_not_gone_on_with() {
     cut(&resumed.losses, 70);
     let parts = [
         "losses.csv: its last line is for step 70",
-        "go on with step 101",
+        "starts with step 101",
         "or name another file with --losses",
     ];
     assert_refused(&resumed.resume(200), &parts);

@@ -356,11 +356,11 @@ fn columns_that_do_not_go_together() {
             Columns::new()
                 .number(Number::new("x").missing_as(f64::NAN))
                 .value("y"),
-            "column \"x\": expected a finite number in place of a blank, found NaN",
+            "column \"x\": expected a finite number in place of a blank, as set with `Number::missing_as`, found NaN",
         ),
         (
             Columns::new().index(Category::new("x").width(0)).value("y"),
-            "column \"x\": expected a width from 1 to 65,536",
+            "column \"x\": expected a `Category::width` from 1 to 65,536",
         ),
         (
             Columns::new()

@@ -131,7 +131,7 @@ fn a_divergence_names_the_multiples_of_groups() {
         let large = Group::new().rate(1e30);
         trainer.set_group("layers.0.weight", large).unwrap();
         let diverged = trainer.steps(20).unwrap_err().to_string();
-        let expected = "(it is 0.1; groups have 1e30 times that)";
+        let expected = "(it is 0.1; parameter groups multiply it by 1e30)";
         assert!(diverged.contains(expected), "{diverged}");
     }
 }

@@ -112,14 +112,14 @@ fn what_is_no_index_is_told_with_its_place_wherever_rows_are_given() {
         let loss = SoftmaxCrossEntropy;
         let optimizer = Sgd::new(0.1);
         let result = device.trainer(&spec, loss, optimizer, &digits, 5, sampling);
-        assert_refused(result, &["indices below 256", "bytes", "make a Table"]);
+        assert_refused(result, &["indices below 256", "bytes", "in a Table"]);
     }
 }
 
 #[test]
 fn what_is_no_index_is_told_of_passes_and_streams() {
     let x = array![[0.0, 1.0], [9.0, 2.0]];
-    let words = &["row 1, column 0 of x", "below 5"];
+    let words = &["row 1, column 0 of x", "from 0 to 4"];
     let network = net().on_cpu().unwrap();
     assert_refused(network.pass(2).unwrap().set_x(x.view()), words);
     let model = net().build(gpu()).unwrap();
@@ -131,7 +131,7 @@ fn what_is_no_index_is_told_of_passes_and_streams() {
         let bad = table(|x| x[[3, 0]] = 5.0);
         Stream::new([good, bad].map(Ok::<Table, Error>), 25, 1)
     };
-    let words = &["block 1", "row 3, column 0 of pairs", "below 5"];
+    let words = &["block 1", "row 3, column 0 of pairs", "from 0 to 4"];
     let loss = SoftmaxCrossEntropy;
     let optimizer = Sgd::new(0.1);
     let mut trainer = wgrad::Trainer::streamed(model, loss, optimizer, blocks(), 5).unwrap();

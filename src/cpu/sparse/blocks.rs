@@ -326,8 +326,9 @@ impl<F: Float> Blocks<F> {
         });
     }
 
-    /// Multiplies all blocks by the packed matrix. `of` has the blocks and the number of rows of the packed matrix.
-    /// `behind` has an optional bias, which is then added, and whether a `Relu` is then applied.
+    /// Writes to `y` the product of the blocks in `of` and the matrix that `pack` copied to `self.panels`. The second
+    /// element of `of` is the number of rows of that matrix. `behind` is what follows the product: a bias to add, if
+    /// there is one, and then a `Relu`, if the second element is true.
     fn products(
         &self,
         of: (&Terms<F>, usize),

@@ -85,7 +85,7 @@ impl Known {
         self.categories.len() + usize::from(self.blanks == Blanks::Category)
     }
 
-    /// Returns the number of the category in a field, which is given without surrounding blanks. `None` for an unknown
+    /// Returns the number of the category in a field, given without surrounding white space. `None` for an unknown
     /// category.
     pub(super) fn number(&self, field: &str, words: &Missing) -> Result<Option<usize>, CellFault> {
         if words.is(field) {

@@ -80,21 +80,22 @@ impl Feature {
     fn check(&self) -> Result<(), ColumnsError> {
         let (expected, found) = match self {
             Self::Number(number) => match number.blank {
-                Blank::Value(value) if !value.is_finite() => {
-                    ("a finite number in place of a blank", value.to_string())
-                }
+                Blank::Value(value) if !value.is_finite() => (
+                    "a finite number in place of a blank, as set with `Number::missing_as`",
+                    value.to_string(),
+                ),
                 _ => return Ok(()),
             },
             Self::OneHot(category) => match category.width {
                 Some(width) => (
-                    "no width, because each one-hot category is one feature (`Columns::index` takes a width)",
+                    "no `Category::width`, because each one-hot category is one feature (only `Columns::index` has a width)",
                     width.to_string(),
                 ),
                 None => return Ok(()),
             },
             Self::Index(category) => match category.width {
                 Some(width) if !fitted::WIDTHS.contains(&width) => (
-                    "a width from 1 to 65,536: how many numbers represent a category",
+                    "a `Category::width` from 1 to 65,536: how many numbers represent a category",
                     width.to_string(),
                 ),
                 _ => return Ok(()),

@@ -36,7 +36,7 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Learns from one column. `add` takes the field of the next row, without surrounding blanks.
+/// Learns from one column. `add` takes the field of the next row, without surrounding white space.
 pub(super) trait Learn<'a> {
     fn column(&self) -> Column<'a>;
     fn add(&mut self, field: &'a str, words: &Missing) -> Result<(), CellFault>;

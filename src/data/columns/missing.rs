@@ -3,7 +3,7 @@ use super::super::{CellFault, CellKind};
 /// Words that mean a missing field, as in pandas. A blank field is also missing.
 const USUAL: [&str; 5] = ["NA", "N/A", "NaN", "null", "None"];
 
-/// The user's words for a missing field, without surrounding blanks.
+/// The user's words for a missing field, without surrounding white space.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Missing {
     words: Vec<String>,
@@ -24,7 +24,7 @@ impl Missing {
         &self.words
     }
 
-    /// Whether a field is missing. The field is given without surrounding blanks.
+    /// Whether a field is missing. The field is given without surrounding white space.
     pub(super) fn is(&self, field: &str) -> bool {
         let equals = |word: &str| field.eq_ignore_ascii_case(word);
         // Also accepts NaN in any case and with a sign, as C programs print it.
@@ -35,7 +35,7 @@ impl Missing {
             || self.words.iter().any(|word| equals(word))
     }
 
-    /// Parses the number in a field, which is given without surrounding blanks. `None` if the field is missing.
+    /// Parses the number in a field, which is given without surrounding white space. `None` if the field is missing.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>, CellFault> {
         if self.is(field) {
             return Ok(None);
@@ -49,7 +49,7 @@ impl Missing {
         }
     }
 
-    /// Parses the yes-or-no answer in a field, which is given without surrounding blanks. Yes is `true`.
+    /// Parses the yes-or-no answer in a field, which is given without surrounding white space. Yes is `true`.
     pub(super) fn label(&self, field: &str) -> Result<bool, CellFault> {
         if self.is(field) {
             return Err(missing(field, CellKind::Label));

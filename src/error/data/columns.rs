@@ -160,8 +160,8 @@ pub enum ColumnsError {
     },
     /// An array of numbers cannot be scaled, because a column is categorical or may have blanks.
     #[error(
-        "column \"{column}\" is not a plain number: expected only columns of numbers without blanks to scale a matrix, \
-         found {found}; encode rows of text with `FittedColumns::features_of`"
+        "column \"{column}\" is not a plain number: `FittedColumns::scale` expected only columns of numbers that cannot \
+         be blank, found {found}; pass the rows as `Records` to `FittedColumns::features_of` instead"
     )]
     NotNumbers {
         /// Name of the first such column.

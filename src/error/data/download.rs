@@ -43,7 +43,9 @@ pub enum DownloadFailure {
         source: Box<DataError>,
     },
     /// The received file is well-formed, but it is not the original MNIST file.
-    #[error("expected contents of SHA-256 {expected}, found {found}")]
+    #[error(
+        "the mirror delivered another file than the original: expected unpacked contents with SHA-256 {expected}, found {found}"
+    )]
     Checksum {
         /// SHA-256 of the unpacked original file, in hexadecimal.
         expected: &'static str,

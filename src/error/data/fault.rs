@@ -409,7 +409,7 @@ pub enum DataError {
     },
     /// A well-formed file is not the original MNIST file.
     #[error(
-        "{file} is not the original MNIST file: expected contents of SHA-256 {expected}, found {found}; if another \
+        "{file} is not the original MNIST file: expected contents with SHA-256 {expected}, found {found}; if another \
          data set is intended, use `mnist::open_unverified`; otherwise delete the file and fetch the original"
     )]
     Checksum {

@@ -102,7 +102,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Returns the variable that an instruction accesses.
+    /// Returns the name of the variable that the instruction at `place` accesses.
     fn name(&self, place: usize) -> &'a Name {
         let program = &self.compiled.program;
         let name = program.sites[self.site(place) as usize].name;
