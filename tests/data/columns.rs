@@ -366,7 +366,7 @@ fn columns_that_do_not_go_together() {
             Columns::new()
                 .one_hot(Category::new("x").width(3))
                 .value("y"),
-            "column \"x\": expected no width",
+            "column \"x\": expected no `Category::width`",
         ),
         (
             Columns::new()

@@ -335,7 +335,7 @@ fn a_race_of_a_statement_with_itself() {
             "{told}"
         );
         let help = "= help: give each invocation an element of its own, or use atomics; a barrier helps if a loop \
-            comes here again";
+            repeats this statement";
         assert!(told.ends_with(help), "{told}");
     }
 }
