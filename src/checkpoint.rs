@@ -247,7 +247,7 @@ pub(crate) fn encode(
 /// A training that resumes from a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed<'a> {
-    /// Names of the optimizer's state tensors, of which every parameter has one each.
+    /// Names of the optimizer's states. For each name, every parameter has one tensor.
     pub(crate) roles: &'a [&'static str],
     pub(crate) position: &'a Position,
     pub(crate) changes: Changes,

@@ -93,7 +93,8 @@ impl Device {
         Ok(Self::among(gpu, because, (place, processes)))
     }
 
-    /// Adds the number of the GPU to the reason, and whether other processes share this GPU.
+    /// Makes a device from this GPU. If there are several processes, the reason for its choice also states which of
+    /// several equal GPUs it is, and how many processes share it.
     #[cfg(not(target_arch = "wasm32"))]
     fn among(gpu: Gpu, because: &str, (place, processes): (usize, usize)) -> Self {
         // A single process starts faster if it does not list all adapters again.

@@ -1,4 +1,4 @@
-//! Replacing parameters and layer state by the program's values.
+//! Replacing parameters and layer state with values that the program supplies.
 
 use ndarray::ArrayViewD;
 

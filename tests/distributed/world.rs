@@ -25,7 +25,7 @@ pub(crate) static DIGITS: LazyLock<Dataset> =
 pub(crate) enum Kind {
     /// The book's network with SGD and 100 rows per step.
     Book,
-    /// A regression with dropout, trained by Adam with weight decay in groups.
+    /// A regression with layer normalization and dropout, trained by Adam.
     Adam,
 }
 

@@ -112,7 +112,7 @@ pub struct KeptSpec {
 }
 
 impl KeptSpec {
-    /// Creates a tensor with one value per row of the minibatch: (rows, shape).
+    /// Describes a tensor that has a value of this shape for each row of the minibatch. Its shape is (rows, shape).
     #[must_use]
     pub fn per_row(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl KeptSpec {
         }
     }
 
-    /// Creates a tensor with one value for the whole minibatch: (1, shape).
+    /// Describes a tensor that is kept once for the whole minibatch. Its shape is (1, shape).
     #[must_use]
     pub fn per_batch(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
