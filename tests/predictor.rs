@@ -120,7 +120,7 @@ fn indices_are_checked_at_each_call() {
     let (error, _) = Counting::peak_of(|| predictor.predict_row(&[0.0, 4.0]).map(<[f32]>::len));
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Setting { .. }), "{error}");
-    assert!(error.to_string().contains("below 4"), "{error}");
+    assert!(error.to_string().contains("from 0 to 3"), "{error}");
     let row = [1.0, 2.0];
     predictor.predict_row(&row).unwrap();
     let (_, bytes) = Counting::peak_of(|| predictor.predict_row(&row).map(<[f32]>::len));
