@@ -36,7 +36,7 @@ const MOST: usize = 1 << 24;
 /// let network = Sequential::input(3).layer(Embedding::new(27, 10)).layer(Linear::new(27)).on_cpu()?;
 /// assert_eq!(network.predict(array![[0.0, 13.0, 26.0]].view())?.dim(), (1, 27));
 /// let error = network.predict(array![[0.0, 13.0, 27.0]].view()).unwrap_err();
-/// assert!(error.to_string().contains("below 27"), "{error}");
+/// assert!(error.to_string().contains("from 0 to 26"), "{error}");
 /// # Ok::<(), wgrad::Error>(())
 /// ```
 ///
