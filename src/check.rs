@@ -23,8 +23,8 @@ pub(crate) use numbers::Numbers;
 pub(crate) use run::{Run, caught};
 pub(crate) use slope::{sampled, slope};
 
-/// Shapes of minibatches as (rows, features): the smallest, odd ones, some near a workgroup of 64, some of several
-/// workgroups.
+/// Shapes of minibatches as (rows, features): 1×1, odd extents, sizes near a workgroup of 64 invocations, and sizes of
+/// several workgroups.
 pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [1, 1],
     [1, 2],
@@ -38,7 +38,8 @@ pub(crate) const SHAPES: [[usize; 2]; 10] = [
     [101, 53],
 ];
 
-/// A minibatch with more elements than one dispatch dimension has invocations, for workgroups of 64.
+/// Shape of a minibatch (rows, features) with more elements than 65,535 workgroups of 64 invocations, the most that one
+/// dispatch dimension allows.
 pub(crate) const FOLDED: [usize; 2] = [2053, 2053];
 
 /// Maximum number of values of a minibatch whose gradient is compared with central differences.
@@ -135,7 +136,7 @@ pub(crate) fn differenced(minibatches: impl Iterator<Item = TensorShape> + Clone
 /// operand as it was drawn.
 pub(crate) const OPERAND: u64 = 3;
 /// Number of copies of a result that exist at the same time: the expected result, the result of the perturbed operands,
-/// their distance, the largest distance so far, and the result in `f32`.
+/// the distance between these two results, the largest distance so far, and the result in `f32`.
 pub(crate) const RESULT: u64 = 5;
 
 /// The memory for one tensor of a minibatch.

@@ -118,7 +118,7 @@ pub(crate) use position::{Position, Start};
 /// Name of the moving averages of parameters. They are stored like another state of the optimizer.
 pub(crate) const AVERAGE: &str = "moving_average";
 
-/// Maximum size of a header in bytes. It allows names that are much longer than usual.
+/// Bytes for the header in the size limit of a checkpoint. They allow names that are much longer than usual.
 #[cfg(not(target_arch = "wasm32"))]
 const HEADER_ROOM: u64 = 16 << 20;
 
@@ -188,8 +188,9 @@ fn state_count(graph: &Graph) -> u64 {
     total(sizes)
 }
 
-/// Checks that the host has enough memory to encode a checkpoint that stores `values` values per parameter element,
-/// `copied` of which are copied first. All bytes exist twice at a time: tensor by tensor, and as the whole file.
+/// Checks that the host has enough memory to encode a checkpoint that stores `values` values per parameter element. The
+/// caller first copies `copied` of these values. All bytes of the checkpoint exist twice at a time: tensor by tensor,
+/// and as the whole file.
 pub(crate) fn check_saving(graph: &Graph, values: usize, copied: usize) -> Result<(), Error> {
     let count = graph.parameter_count();
     let of_parameters = count.saturating_mul((copied + 2 * values) as u64);
@@ -334,7 +335,7 @@ fn check_origin(graph: &Graph, is_resumed: bool, file: &File<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Loads tensors from a file.
+/// The tensors of a file that are loaded into a network.
 struct Taken<'a> {
     graph: &'a Graph,
     file: &'a File<'a>,

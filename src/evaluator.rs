@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 /// Number of rows per chunk: enough to keep a GPU busy.
 const ROWS: usize = 1_000;
 
-/// Data sets on the GPU. Each stays there as long as the program holds it, for later evaluations.
+/// Data sets on the GPU. A data set stays on the GPU as long as the program holds it, for later evaluations.
 #[derive(Debug, Default)]
 pub(crate) struct DataSets {
     sets: Vec<DataSet>,
@@ -146,8 +146,8 @@ impl Totals {
 /// Combines the sums of all chunks into an evaluation.
 #[derive(Debug, Clone)]
 struct Sums {
-    /// One factor per chunk: multiplied by it, the chunk's sum of losses becomes its part of the weighted sum over all
-    /// examples.
+    /// One factor per chunk. The weighted sum of losses over all examples is the sum of (factor × the chunk's sum of
+    /// losses).
     factors: Vec<f64>,
     weight: f64,
     /// The number of outputs, over all examples, that can be right or wrong; `None` if the loss compares values.
@@ -312,7 +312,7 @@ impl Evaluator {
         })
     }
 
-    /// Submits the pass before it returns; the future waits for the sums.
+    /// Submits the plans of all chunks before this function returns. The future waits for the sums of all chunks.
     pub(crate) fn run(&self, gpu: &Gpu) -> impl Future<Output = Result<Totals, Error>> + use<> {
         let submitted = self.submit(gpu);
         let totals = gpu.read_async(&self.totals);

@@ -237,8 +237,8 @@ fn overwrite(file: &mut &File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Waits up to a second for other processes that write the file in place. Fails if a process holds its lock longer, for
-/// example to append to the file.
+/// Waits up to a second for other processes that write the file in place. Fails if another process holds a lock on the
+/// file for longer, for example to append to the file.
 fn wait_for_others(file: &File) -> io::Result<()> {
     for _ in 0..20 {
         match file.try_lock_shared() {

@@ -303,8 +303,8 @@ pub(crate) fn check_targets<F: Float>(
     }
 }
 
-/// [`check_targets`] for rows of a training step. All their values must also be finite, because others would make the
-/// parameters NaN.
+/// [`check_targets`] for rows of a training step. All their values must also be finite, because infinite and NaN values
+/// would make the parameters NaN.
 pub(crate) fn check_given<F: Float>(
     graph: &Graph,
     loss: &dyn Loss,

@@ -217,7 +217,7 @@ impl Gpu {
     /// Checks that the host has `needed` bytes for copies, in addition to the memory of a software driver.
     ///
     /// # Errors
-    /// [`Error::Memory`] when it has not.
+    /// [`Error::Memory`] when the host has fewer bytes.
     pub(crate) fn check_host(
         &self,
         what: impl FnOnce() -> String,

@@ -48,9 +48,9 @@ pub struct ParameterRow {
     pub name: String,
     /// Shape of the parameter.
     pub shape: Shape,
-    /// Compares central differences with backpropagation, both in the `f64` reference.
+    /// Difference between central differences and backpropagation, both in the `f64` reference.
     pub numerical: Difference,
-    /// Compares backpropagation on the GPU, in `f32`, with backpropagation in the `f64` reference.
+    /// Difference between backpropagation on the GPU, in `f32`, and backpropagation in the `f64` reference.
     pub gpu: Difference,
 }
 
@@ -91,8 +91,9 @@ impl fmt::Display for GradientReport {
 /// drops nothing, and layer state does not change.
 ///
 /// Central differences take two forward passes per trainable value. They are wrong where the two passes lie on
-/// different sides of a kink, that is, where a rectifier's input is within one step of 0. Backpropagation is right
-/// there. The reported differences for the parameters of that unit are then as large as the gradient itself.
+/// different sides of a kink, that is, where a rectifier's input is within one step of 0. Backpropagation is right at a
+/// kink. The reported differences for the parameters that determine this input are then as large as the gradient
+/// itself.
 ///
 /// ```no_run
 /// use wgrad::ops::SoftmaxCrossEntropy;

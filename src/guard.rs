@@ -107,8 +107,8 @@ impl<'a> GuardSpec<'a> {
     }
 
     /// Number of elements that the tensor takes in a buffer, guard bands included. The second band is as large as the
-    /// largest block of rows that any kernel could access beginning at the last element. On overflow, the number is
-    /// `usize::MAX`, which no device can allocate.
+    /// most rows that a workgroup of any kernel accesses, so it also covers a workgroup that begins at the last
+    /// element. On overflow, the number is `usize::MAX`, which no device can allocate.
     fn room(&self) -> usize {
         let columns = self.shape.row.len().min(1024);
         let room = self.shape.len().saturating_add(FRONT + 40 * columns + 1024);

@@ -13,8 +13,8 @@
 //! - the change of the reference's result when each operand is perturbed by `8·√n` roundings up or down, where `n` is
 //!   the largest of the numbers of positions, features and outputs. This covers a sum of `n` products in single
 //!   precision, and an `exp`, whose error grows with its argument;
-//! - four times the error of the reference in `f32`: a formula that loses precision by cancellation there loses it on a
-//!   GPU as well.
+//! - four times the error of the reference in `f32`: a formula that loses precision by cancellation in this reference
+//!   loses it on a GPU as well.
 //!
 //! WGSL allows `sin` and `cos` an error of 2⁻¹¹ in −π…π, and any error elsewhere. A layer that uses them needs its own
 //! [tolerance](LayerCheck::tolerance) and [inputs](LayerCheck::inputs).
@@ -114,9 +114,9 @@ impl Default for LayerCheck {
 
 impl LayerCheck {
     /// Sets the shapes of the minibatches to try, as `[rows, features]` or `(rows, shape of a row)`. This is for a
-    /// layer that does not accept every number of features. Default: 1×1, odd shapes, shapes near a workgroup of 64,
-    /// and 2053×2053, which exceeds one dispatch dimension. The last one is left out if a tensor would have more than
-    /// 2²³ elements.
+    /// layer that does not accept every number of features. Default: 1×1, shapes of odd extents, shapes near a
+    /// workgroup of 64, and 2053×2053, which needs more workgroups than one dispatch dimension has. The last one is
+    /// left out if a tensor would have more than 2²³ elements.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
@@ -133,8 +133,8 @@ impl LayerCheck {
     }
 
     /// Sets the sanitizer for small passes: see [`sanitize`](crate::sanitize()). A pass is sanitized if all its tensors
-    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three orders of
-    /// invocations, no comparison with the device.
+    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, invocations in
+    /// three orders, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -300,7 +300,7 @@ pub struct LayerReport {
     pub kernels: Vec<String>,
     /// Dispatches of these kernels that were interpreted without findings.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with the reason.
+    /// Kernels that could not be interpreted, each with the construct that the interpreter does not support.
     pub not_sanitized: BTreeMap<String, String>,
     /// One row per compared tensor and minibatch.
     pub rows: Vec<Comparison>,

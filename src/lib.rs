@@ -159,7 +159,7 @@ pub mod plumbing {
         [ops::contracts(), steps::contracts()].concat()
     }
 
-    /// A network's last layers, fused into one dispatch.
+    /// A network's last layers, computed together by fused kernels.
     pub mod head {
         pub use crate::ops::head::{
             Form, Head, HeadActivation, HeadLayer, HeadLoss, HeadPass, HeadScratch,

@@ -85,8 +85,9 @@ impl Default for LossCheck {
 
 impl LossCheck {
     /// Sets the shapes of the minibatches to try, as `[rows, outputs]` or `(rows, shape of an output)`. Default: 1×1,
-    /// odd shapes, shapes near a workgroup of 64, and 2053×2053, which exceeds one dispatch dimension. For a loss with
-    /// [class weights](Loss::class_weights), the default shapes have one output per weight.
+    /// shapes of odd extents, shapes near a workgroup of 64, and 2053×2053, which needs more workgroups than one
+    /// dispatch dimension has. For a loss with [class weights](Loss::class_weights), the default shapes have one output
+    /// per weight.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
@@ -111,8 +112,8 @@ impl LossCheck {
     }
 
     /// Sets the sanitizer for small passes: see [`sanitize`](crate::sanitize()). A pass is sanitized if all its tensors
-    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three orders of
-    /// invocations, no comparison with the device.
+    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, invocations in
+    /// three orders, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -235,7 +236,7 @@ pub struct LossReport {
     pub kernels: Vec<String>,
     /// Dispatches of these kernels that were interpreted without findings.
     pub sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with the reason.
+    /// Kernels that could not be interpreted, each with the construct that the interpreter does not support.
     pub not_sanitized: BTreeMap<String, String>,
     /// For every minibatch, one row for `losses` and one for `doutputs`.
     pub rows: Vec<Comparison>,

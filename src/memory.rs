@@ -11,8 +11,8 @@ use std::hint::black_box;
 use crate::error::Error;
 use crate::error::memory::ALLOCATOR;
 
-/// Bytes that other parts of the program may take meanwhile, for packed blocks of matrix products and for messages.
-/// Page tables are added to this; they take 1/512 of the memory that they map.
+/// Bytes that other parts of the program may take during the checked allocation, for packed factors of matrix products
+/// and for messages. Page tables are added to this; they take 1/512 of the memory that they map.
 const BESIDE: u64 = 4 << 20;
 /// Bytes that other parts of the program may take if a software driver also compiles shaders in this process.
 const COMPILER: u64 = 64 << 20;
@@ -97,7 +97,8 @@ fn shortage(needed: u64, beside: u64) -> Option<FreeMemory> {
     narrowest(rooms(), needed, beside, can_reserve).or_else(|| probe(needed))
 }
 
-/// [`shortage`] for the given limits, without asking for the largest allocation. `can_reserve` asks the allocator.
+/// [`shortage`] for the given limits only, without a [`probe`] of the allocator. `can_reserve` says whether the
+/// allocator can reserve that many bytes.
 fn narrowest(
     rooms: Vec<FreeMemory>,
     needed: u64,

@@ -14,7 +14,8 @@ use crate::probability::softmax;
 use crate::reference::{Float, Targets};
 use ranks::area_under_curve;
 
-/// A metric, defined as in scikit-learn, except that classes without examples in the data set count as well.
+/// A metric, defined as in scikit-learn, except that means over classes include the classes without examples in the
+/// data set.
 ///
 /// `Display` prints the metric's name, and `parse` reads it.
 ///

@@ -108,7 +108,7 @@ pub const IR_VERSION: i64 = 8;
 /// Maximum size of a protobuf message in bytes.
 const MOST_BYTES: u64 = i32::MAX as u64;
 /// Upper bound for the bytes that a tensor adds to a file in addition to its values, name and extents: its own length
-/// prefixes, and the growth of the length prefixes around it.
+/// prefixes, and the growth of the length prefixes of the messages that contain it.
 const LENGTHS: u64 = 32;
 
 /// A file whose parameters are still missing.

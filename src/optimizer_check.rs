@@ -10,8 +10,9 @@
 //! - `tolerance · |v − u|`, where the tolerance is 1e-5 by default. WGSL allows an error of 2.5 ULP (3e-7) for a
 //!   division, 4.5 ULP for a square root, and more for `exp` and `pow`;
 //! - the change of the result when one kind of operand is perturbed by 8 roundings up or down, summed over the kinds:
-//!   parameters, gradients, each value of the state, the learning rate. If the result depends on other elements, such
-//!   as a norm over `n` elements, it is a sum; then the operands are perturbed by `8·√n` roundings;
+//!   parameters, gradients, each value of the state, the learning rate. If the result depends on other elements, for
+//!   example through a norm over `n` elements, it contains a sum of `n` terms; the operands are then perturbed by
+//!   `8·√n` roundings;
 //! - 1.2e-38: GPUs may treat smaller numbers as 0.
 //!
 //! The bound has no absolute term. Where a parameter is 0, it is relative to the step only, so a formula that is off by
@@ -57,7 +58,8 @@ use twin::Twin;
 /// gradients are 0.
 const LEAST_STEPS: u64 = 5;
 
-/// Maximum number of elements of a default parameter in the case with groups, so that it can be interpreted.
+/// Maximum number of elements of a default parameter in the case with groups: the sanitizer interprets only small
+/// updates.
 const GROUPED: usize = 128;
 
 /// Checks an optimizer with the default settings of [`OptimizerCheck`].
@@ -117,8 +119,8 @@ impl Default for OptimizerCheck {
 
 impl OptimizerCheck {
     /// Sets the shapes of the parameters. Each shape is tried as a single parameter; all shapes are also used in turn
-    /// for the parameters of seven groups. Default: one element, odd sizes, sizes near a workgroup of 64, and, for one
-    /// step, 2053×2053, which exceeds one dispatch dimension.
+    /// for the parameters of seven groups. Default: one element, odd extents, sizes near a workgroup of 64, and, for
+    /// one step, 2053×2053, which needs more workgroups than one dispatch dimension has.
     #[must_use]
     pub fn shapes(mut self, shapes: impl IntoIterator<Item = impl Into<TensorShape>>) -> Self {
         self.shapes = Some(shapes.into_iter().map(Into::into).collect());
@@ -156,8 +158,8 @@ impl OptimizerCheck {
     }
 
     /// Sets the sanitizer for small updates: see [`sanitize`](crate::sanitize()). An update is sanitized if all its
-    /// tensors together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, three
-    /// orders of invocations, no comparison with the device.
+    /// tensors together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements,
+    /// invocations in three orders, no comparison with the device.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {
@@ -186,7 +188,8 @@ impl OptimizerCheck {
     /// 4. The reference has the [properties of every optimizer](self).
     /// 5. After each step, every parameter and all its state match the `f64` reference. There are three kinds of cases:
     ///    a single parameter; several parameters in blocks and groups, which multiply the learning rate, have another
-    ///    weight decay or none, or are frozen; and a single parameter that exceeds one dispatch dimension.
+    ///    weight decay or none, or are frozen; and a single parameter that needs more workgroups than one dispatch
+    ///    dimension has.
     ///
     /// The first step is the optimizer's step 0. The table of coefficients is a ring of five rows, and all rows except
     /// that of the current step are NaN. One step uses half the learning rate, as after

@@ -181,8 +181,8 @@ impl Twin {
 
 /// The reference implementation of an optimizer.
 pub trait Optimizer<F>: Debug + Send + Sync {
-    /// Changes the gradients of all parameters before they are used, for example to clip them. By default, does
-    /// nothing.
+    /// Changes the gradients of all parameters before the update reads them, for example to clip them. By
+    /// default, changes nothing.
     fn prepare(&self, gradients: &mut [Array2<F>]) {
         let _ = gradients;
     }

@@ -152,8 +152,8 @@ impl Sanitizer {
     }
 
     /// Interprets all dispatches of a plan, and runs those without findings on the device. It stops after the first
-    /// dispatch in which the interpreter finds something. Afterwards, the tensors contain the results of one run of the
-    /// plan up to there.
+    /// dispatch in which the interpreter finds something. That dispatch does not run on the device. Afterwards, the
+    /// tensors contain the results of one run of all dispatches before it, or of the whole plan if nothing is found.
     ///
     /// # Errors
     /// - [`Error::Sanitize`] when a kernel contains a construct that the interpreter does not support. No tensor has

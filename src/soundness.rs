@@ -27,7 +27,8 @@ pub(crate) struct Soundness {
     examples: Option<Examples>,
     /// Number of steps taken before the program last replaced the parameters.
     began_at: u64,
-    /// Shared with the futures that read losses. Replaced when the program replaces the parameters.
+    /// The judged losses and the first divergence, shared with the futures that read losses. When the program replaces
+    /// the parameters, a new `Found` replaces this one.
     found: Arc<Mutex<Found>>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Soundness {
 #[derive(Debug, Default)]
 struct Found {
     divergence: Option<Divergence>,
-    /// All losses of steps before this one, counted from 0, have been judged.
+    /// Index of a step, from 0: the losses of all earlier steps have been judged.
     judged: u64,
 }
 

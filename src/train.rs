@@ -68,7 +68,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn advance(&mut self, count: usize) -> Result<(), Error>;
 
     /// Starts as many steps as fit in `time`, and returns their number; call it once per frame. On the CPU, takes the
-    /// steps before it returns: at least one, also from a stream.
+    /// steps before it returns: at least one step, even from a stream.
     ///
     /// # Errors
     /// The errors of [`Trainer::advance_within`].
@@ -166,7 +166,8 @@ pub trait Train: Debug + wgpu::WasmNotSend {
         self.set_safetensors_with(bytes, Changes::new())
     }
 
-    /// Resumes from such a file. The settings that `changes` names may differ from the file's.
+    /// Resumes from a file that [`to_safetensors_async`](Self::to_safetensors_async) made. The settings that `changes`
+    /// names may differ from the file's.
     ///
     /// # Errors
     /// The errors of [`Trainer::set_safetensors_with`].
@@ -241,7 +242,7 @@ pub trait Train: Debug + wgpu::WasmNotSend {
     fn unfreeze(&mut self, parameters: &str) -> Result<(), Error>;
 
     /// The metric of the parameters that [`keep_if_best`](Self::keep_if_best) stored, and the number of steps taken
-    /// before. [`EarlyStopping`](crate::EarlyStopping) passes a negated metric if higher is better.
+    /// before they were stored. [`EarlyStopping`](crate::EarlyStopping) passes a negated metric if higher is better.
     fn best(&self) -> Option<(f64, u64)>;
 
     /// Drops the stored parameters.

@@ -281,9 +281,10 @@ impl Trainer {
     /// Takes `count` steps. Returns one loss per step: the mean over its minibatch, before the update.
     ///
     /// # Errors
-    /// - [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. Steps are
-    ///   submitted in blocks of 16,384; no step of the block with the invalid rate is taken. On a stream, whose length
-    ///   is unknown, the steps before the invalid rate are taken, and [`losses`](Self::losses) returns their losses.
+    /// - [`Error::Setting`] when a schedule gives a step a learning rate that is negative or not a number. The rates of
+    ///   up to 16,384 steps are checked before these steps are submitted; if one of the rates is invalid, none of these
+    ///   steps is taken. On a stream, whose length is unknown, the steps before the invalid rate are taken, and
+    ///   [`losses`](Self::losses) returns their losses.
     /// - [`Error::Diverged`] when a loss is NaN or at least 2²⁴ (for a loss that compares values: not finite). The
     ///   trainer then takes no more steps and saves nothing until [`resume`](Self::resume),
     ///   [`set_weights`](Self::set_weights) or [`set_parameters`](Self::set_parameters) replaces the parameters of all

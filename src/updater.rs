@@ -19,8 +19,8 @@ use crate::tensor::{Arena, Tensor};
 /// Coefficients are written for at least this many steps at once.
 const ANNOUNCED: u64 = 256;
 
-/// An optimizer with its state for the parameters of one model. It is the last part of a training step: a [`Pass`]
-/// computes the gradients, and its documentation has an example.
+/// An optimizer with its state for the parameters of one model. An update ends a training step: before it, a [`Pass`]
+/// computes the gradients. The documentation of [`Pass`] has an example.
 #[derive(Debug)]
 pub struct Updater {
     gpu: Gpu,
@@ -34,7 +34,7 @@ pub struct Updater {
     average: Option<Average>,
     /// The optimizer's coefficients, of shape (slots, 4): see [`Update::coefficients`].
     coefficients: Tensor,
-    /// The device has the coefficients of all steps before this one.
+    /// Index of a step: the device has the coefficients of all earlier steps.
     written: u64,
     /// The number of steps taken, as the device counts them; a tensor of shape (1, 1).
     step_count: Tensor,

@@ -105,9 +105,9 @@ pub(crate) fn parity(
 }
 
 /// Measures how far each element of the results changes when all operands are perturbed. Returns the largest distance
-/// from `expected` in [`MOVES`] trials. In a trial, each operand grows or shrinks at random by a factor of
-/// `1 ± ROUNDINGS·√terms`, where `terms` is the number of terms of a sum. `change` applies its function to every number
-/// of the operands.
+/// from `expected` in [`MOVES`] trials. In a trial, each number of the operands is multiplied by `1 + ROUNDINGS·√terms`
+/// or `1 − ROUNDINGS·√terms`, at random; `terms` is the number of terms of a sum. `change` applies a given function to
+/// every number of the operands.
 pub(crate) fn moves<O: Clone>(
     operands: &O,
     terms: usize,

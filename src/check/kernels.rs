@@ -38,7 +38,7 @@ pub(crate) struct Kernels<'a> {
     pub(crate) contracts: Vec<Contract>,
     /// Dispatches that were interpreted.
     pub(crate) sanitized: Vec<Sanitized>,
-    /// Kernels that could not be interpreted, each with the reason.
+    /// Kernels that could not be interpreted, each with the construct that the interpreter does not support.
     pub(crate) refused: BTreeMap<String, String>,
 }
 

@@ -6,7 +6,7 @@ use crate::error::CheckError;
 
 /// The smaller of the two step sizes, relative to the magnitude of the changed number, or to 1 if that is smaller.
 const H: f64 = 1.0 / (1 << 17) as f64;
-/// Allowed size of all other errors, relative to 1 + the slope.
+/// Bound for all errors other than rounding, a kink, and the step size; relative to 1 + |slope|.
 const REST: f64 = 1e-7;
 /// Maximum number of tested elements per tensor.
 const ELEMENTS: usize = 256;

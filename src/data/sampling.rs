@@ -88,7 +88,7 @@ impl Sampling {
     }
 }
 
-/// Converts a count to `u32`, saturating. Data sets never reach the limit: their buffers end at 4 GiB.
+/// Converts a count to `u32`, saturating. Data sets never reach the limit, because their buffers have at most 4 GiB.
 pub(super) fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

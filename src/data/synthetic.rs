@@ -64,7 +64,7 @@ pub fn digits_of(seed: u64, train: usize, test: usize) -> Result<Split, DataErro
     Drawing::new(seed, train, test)?.finish()
 }
 
-/// Draws the digits of [`digits_of`] a few at a time, so that a program can update its user interface in between.
+/// Draws the digits of [`digits_of`] a few per call, so that a program can update its user interface between two calls.
 ///
 /// ```
 /// use wgrad::data::synthetic::{self, Drawing};

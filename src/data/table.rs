@@ -59,8 +59,8 @@ impl Table {
     /// # Errors
     /// [`DataError::Empty`] without examples, features or targets; [`DataError::Count`] when `features` and `targets`
     /// have different numbers of rows; [`DataError::NotFinite`] when a number is infinite or NaN;
-    /// [`DataError::ColumnsNotFinite`] when all numbers of a column are. This happens if a constant column was divided
-    /// by its standard deviation, which is 0.
+    /// [`DataError::ColumnsNotFinite`] when all numbers of a column are infinite or NaN. This happens if a constant
+    /// column was divided by its standard deviation, which is 0.
     pub fn regression(
         name: impl Into<String>,
         features: ArrayView2<'_, f32>,

@@ -21,7 +21,7 @@ impl TargetKind {
         }
     }
 
-    /// The kind as which data sets and tensors store these targets: probabilities are stored as values.
+    /// The kind of these targets in data sets and tensors, which store probabilities as values.
     pub(crate) fn stored(self) -> Self {
         match self {
             Self::Classes => Self::Classes,

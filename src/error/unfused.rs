@@ -102,7 +102,7 @@ pub enum Unfused {
     /// The head could be fused, but is not expected to be faster.
     #[error("a fused head is not expected to be faster: {because}")]
     SlowerHead {
-        /// The reason.
+        /// Why a fused head is not expected to be faster.
         because: &'static str,
     },
     /// A kernel needs more than the device allows.

@@ -143,7 +143,8 @@ fn with_a_name<T>(
     }
 }
 
-/// Writes the contents. A user who cannot read the old file cannot read the new contents at any time.
+/// Writes the contents. A user without permission to read the old file can never read the new contents, not even during
+/// the write.
 fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         take_owner(file, old)?;

@@ -41,12 +41,13 @@ impl SoftwareDriver {
     /// Determines the driver from the adapter's name and subgroup size.
     ///
     /// lavapipe's name contains `llvmpipe`, but a browser may hide it. An adapter without that name counts as
-    /// `SwiftShader`, Chromium's fallback, if its subgroups have four lanes or it states no size. `SwiftShader` has a
-    /// `subgroupMinSize` of 4, and a browser that hides the size also states 4. lavapipe's subgroups are as wide as the
-    /// processor's vectors: 8 or 16 lanes, except 4 on processors without AVX.
+    /// `SwiftShader`, Chromium's fallback, if its subgroups have four lanes or the adapter states no subgroup size.
+    /// `SwiftShader` has a `subgroupMinSize` of 4, and a browser that hides the size also states 4. lavapipe's
+    /// subgroups are as wide as the processor's vectors: 8 or 16 lanes, except 4 on processors without AVX.
     ///
-    /// WARP, the software driver of Windows, counts as `SwiftShader`. That is reasoned, not measured: its subgroups
-    /// have four lanes, Direct3D checks each access, and shaders with hundreds of sums would compile to long code.
+    /// WARP, the software driver of Windows, counts as `SwiftShader`. This choice is reasoned, not measured: its
+    /// subgroups have four lanes, Direct3D checks each access, and shaders with hundreds of sums would compile to long
+    /// code.
     pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
         let is_named = info.name.to_ascii_lowercase().contains("llvmpipe");
         if is_named || info.subgroup_min_size > 4 {

@@ -9,7 +9,7 @@ use crate::kernel::{Block, Contract, WORKGROUP_BYTES};
 use crate::parallel;
 
 /// Identifies a compiled kernel by its contents. Two shaders may have the same name, and the address of a text made at
-/// run time may later belong to another text.
+/// run time may later belong to another text, so neither a name nor an address identifies a kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
     source: Arc<str>,

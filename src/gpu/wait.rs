@@ -15,7 +15,8 @@ const WAITING: &str = "waiting for submitted work";
 impl Gpu {
     /// Blocks until the given submission has ended; with `None`, until all submitted work has ended.
     ///
-    /// A browser cannot block. There, this returns at once; use [`wait_async`](Self::wait_async) or a readback instead.
+    /// In a browser, which cannot block, this returns at once. Use [`wait_async`](Self::wait_async) or a readback
+    /// instead.
     ///
     /// # Errors
     /// [`Error::Timeout`] when the work takes longer than the builder's timeout, [`Error::DeviceLost`] when the device
@@ -64,7 +65,7 @@ impl Gpu {
     /// Returns a handle for awaiting the end of `submission`, which must be the latest submission.
     ///
     /// # Errors
-    /// An error that wgpu has reported since the last call.
+    /// An error that wgpu reported earlier and that no call has returned yet.
     pub(crate) fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<Finished, Error> {
         Ok(Finished {
             gpu: self.clone(),
@@ -220,7 +221,8 @@ async fn yield_now() {
     .await;
 }
 
-/// Whether this thread runs inside `block_on`, so that blocking it changes nothing. Always false in a browser.
+/// Whether this thread runs inside `block_on`, so that a further wait may block this thread, too. Always false in a
+/// browser.
 pub(crate) fn may_block() -> bool {
     #[cfg(not(target_arch = "wasm32"))]
     return MAY_BLOCK.get();

@@ -45,8 +45,9 @@ pub(super) use kernels::contracts;
 /// - It normalizes each value of an image separately, not each channel. A `Flatten` before this layer does the same,
 ///   because it makes each value a feature.
 /// - Its running mean and variance start at 0, and for the running variance it divides by the number of values, `n`,
-///   not by `n − 1`. This does not affect training. After `t` steps, the running variance therefore differs by a factor
-///   of `1 − 1/n` (1 % for a hundred rows), and by a fraction of `0.9ᵗ` (3·10⁻⁵ after a hundred steps).
+///   not by `n − 1`. Neither affects training. After `t` steps, the running variance differs by a factor of `1 − 1/n`
+///   because of the divisor (1 % for a hundred rows), and by a fraction of `0.9ᵗ` because of the start (3·10⁻⁵ after a
+///   hundred steps).
 #[doc(alias = "BatchNormalization")]
 #[doc(alias = "BatchNorm1d")]
 #[doc(alias = "BatchNorm2d")]

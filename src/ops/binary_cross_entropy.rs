@@ -18,8 +18,8 @@ use crate::reference;
 ///
 /// The targets come from a [`Table::regression`](crate::data::Table::regression) or from
 /// [`Targets::Values`](crate::Targets::Values). In an evaluation, an output is correct if its logit is above 0 and its
-/// target is above 0.5, or if neither is. The accuracy is the fraction of correct outputs among the outputs of all
-/// rows.
+/// target is above 0.5, or if neither is above its bound. The accuracy is the fraction of correct outputs among the
+/// outputs of all rows.
 ///
 /// ```
 /// use wgrad::data::{Sampling, Table};

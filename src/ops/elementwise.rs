@@ -10,8 +10,8 @@ use crate::tensor::Tensor;
 
 /// Workgroup size of the kernels that [`record_elements`] records.
 pub(super) const WORKGROUP_SIZE: [u32; 3] = [256, 1, 1];
-/// Elements per invocation of these kernels. With fewer elements, a GPU takes longer to start the workgroups than to
-/// move the data.
+/// Elements per invocation of the kernels that [`record_elements`] records. With fewer elements, a GPU takes longer to
+/// start the workgroups than to move the data.
 const PER_INVOCATION: usize = 4;
 
 /// The forward and the backward kernel of an activation. `U` is the type of their uniform block.

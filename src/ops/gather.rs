@@ -89,7 +89,7 @@ impl Resident {
         })
     }
 
-    /// Writes `rows`, from a stream, to the rows from `first` on.
+    /// Writes `rows` of a stream into GPU memory, from row `first` of the tensors on.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn write(&self, gpu: &Gpu, first: usize, rows: &Rows) -> Result<(), Error> {
         gpu.write_rows(&self.features, first, &rows.features)?;

@@ -205,7 +205,8 @@ impl Head {
         }
     }
 
-    /// Returns the number of elements per slot. A slot holds one workgroup's gradients with respect to all parameters.
+    /// Returns the number of elements per slot. A slot holds one workgroup's gradients with respect to all parameters
+    /// of the head.
     fn slot(&self) -> usize {
         let size = |layer: &HeadLayer| (layer.inputs + 1) * layer.outputs;
         self.layers.iter().map(size).sum()
@@ -269,7 +270,7 @@ impl Head {
     /// Allocates the temporary tensors of a training step for this number of rows.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] or [`Error::Limit`] if the GPU cannot provide it.
+    /// [`Error::OutOfMemory`] or [`Error::Limit`] if the GPU cannot provide these tensors.
     pub fn scratch(&self, gpu: &Gpu, rows: usize) -> Result<HeadScratch, Error> {
         let zeros = |label, shape| Tensor::zeros(gpu, label, shape, Element::F32);
         let (slots, values) = self.scratch_shapes(rows);
@@ -366,8 +367,8 @@ impl Head {
 pub struct HeadScratch {
     /// Gradients of each workgroup, (workgroups, gradients): see [`Head::scratch_shapes`].
     pub slots: Tensor,
-    /// Values of each workgroup's block of rows. `None` if they are in workgroup memory.
+    /// Values of each workgroup's block of rows: see [`Head::scratch_shapes`]. `None` if they are in workgroup memory.
     pub values: Option<Tensor>,
-    /// Placeholder, (1, 1), that is bound instead of the gradient with respect to the input if that is not needed.
+    /// Placeholder, (1, 1), that is bound if the gradient with respect to the input is not needed.
     pub no_dx: Tensor,
 }

@@ -58,7 +58,7 @@ impl Linear {
         self
     }
 
-    /// Sets the initial values of the biases. A layer without biases gets them.
+    /// Sets the initial values of the biases. If the layer has no biases, this adds them.
     #[must_use]
     pub fn bias_init(mut self, init: Init) -> Self {
         self.bias = Some(init);

@@ -110,10 +110,11 @@ pub trait Loss: Any + Debug + Send + Sync {
     /// Returns the weight of each class, if the loss is a weighted mean over the rows of a minibatch. The default is
     /// `None`: the loss is a plain mean.
     ///
-    /// The loss of a minibatch is then the sum of all rows' terms divided by a divisor: the sum of the weights of the
-    /// rows' labels, or the number of rows if that sum is 0. Each element of [`losses`](LossPass::losses) is a row's
-    /// term times the number of rows, divided by the same divisor, so that the mean of the elements is the loss. An
-    /// evaluation splits a data set into chunks and averages their losses, weighted by the chunks' divisors.
+    /// With class weights, the loss of a minibatch is the sum of all rows' terms divided by a divisor: the sum of the
+    /// weights of the rows' labels, or the number of rows if the sum of weights is 0. Each element of
+    /// [`losses`](LossPass::losses) is a row's term times the number of rows, divided by the same divisor, so that the
+    /// mean of the elements is the loss. An evaluation splits a data set into chunks and averages their losses,
+    /// weighted by the chunks' divisors.
     fn class_weights(&self) -> Option<&[f32]> {
         None
     }

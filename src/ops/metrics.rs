@@ -128,8 +128,8 @@ pub(crate) fn evaluate_probabilities(
     count_hits(recorder, &EVALUATE_PROBABILITIES, compared, to, 2);
 }
 
-/// Records a kernel that sums losses and counts correct predictions. For each row, its loops take one iteration per
-/// output, plus `rounds`.
+/// Records a kernel that sums losses and counts correct predictions. For each row, the kernel's loops take one
+/// iteration per output, plus `rounds` iterations.
 fn count_hits(
     recorder: &mut Recorder<'_>,
     kernel: &'static Kernel<Shape>,

@@ -7,8 +7,9 @@ use crate::error::{Error, number};
 /// momentum. Created by [`Schedule::one_cycle`](super::Schedule::one_cycle).
 ///
 /// In a cycle of `n` steps, the first step has the factor `1 / div_factor`, step `pct_start · n − 1` has the factor 1,
-/// and the last step and all later steps have the factor `1 / (div_factor · final_div_factor)`. Between two of these
-/// factors, first `a`, then `b`, the factor after a fraction `p` of the steps is `b + (a − b)/2 · (1 + cos(π·p))`.
+/// and the last step and all later steps have the factor `1 / (div_factor · final_div_factor)`. Between two consecutive
+/// factors `a` and `b` of these three, the factor is `b + (a − b)/2 · (1 + cos(π·p))` after a fraction `p` of the steps
+/// from `a` to `b`.
 ///
 /// Smith, Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
 ///

@@ -41,8 +41,8 @@ pub trait Optimizer: Any + Debug + Send + Sync {
     /// [`Error::Setting`] if a setting is invalid. The error names the setting.
     fn check(&self) -> Result<(), Error>;
 
-    /// Returns the names of the optimizer's state: of the values, such as running means, that it stores for every
-    /// parameter from step to step. See [`Update::state`].
+    /// Returns the names of the optimizer's state tensors. They store numbers for every parameter from step to step,
+    /// such as running means. See [`Update::state`].
     fn state(&self) -> &'static [&'static str] {
         &[]
     }

@@ -60,8 +60,8 @@ static RANGE: Kernel<Settings> = Kernel {
 };
 
 /// Records the choice of minibatches out of `examples` examples, for the step that `step_count` holds and the steps
-/// after it. `indices`, (minibatches, rows), receives one minibatch per row; their number must be a power of two. The
-/// minibatch of step `t` is written to row `t` modulo that number.
+/// after it. `indices`, (minibatches, rows), receives one minibatch per row. The number of minibatches must be a power
+/// of two. The minibatch of step `t` is written to row `t` modulo the number of minibatches.
 pub(crate) fn minibatches(
     recorder: &mut Recorder<'_>,
     sampling: &Sampling,

@@ -103,8 +103,8 @@ impl Schedule {
         Self { shape, warm_up: 0 }
     }
 
-    /// Adds a warm-up: in the first `steps` steps, the factor rises linearly to 1. The schedule itself starts after
-    /// them, with its step 0: for `n` steps in all, use `Schedule::cosine(n - steps).warm_up(steps)`.
+    /// Adds a warm-up: in the first `steps` steps, the factor rises linearly to 1. Only then does the schedule itself
+    /// start, with its step 0: for `n` steps in all, use `Schedule::cosine(n - steps).warm_up(steps)`.
     #[must_use]
     pub const fn warm_up(mut self, steps: u64) -> Self {
         self.warm_up = steps;

@@ -104,7 +104,7 @@ impl Compare<'_> {
     }
 
     /// Whether the tensor must not change in the step: a frozen parameter, or gradients that the rule does not change.
-    /// The GPU's bits were already checked for this.
+    /// An earlier check has already found the GPU's bits of this tensor unchanged.
     fn is_unchanged(&self, of: Of, expected: &Expected) -> bool {
         let [before, after] =
             [&expected.before, &expected.after].map(|values| values.of(of.kind, of.parameter));
@@ -163,8 +163,9 @@ impl Compare<'_> {
         }
     }
 
-    /// Computes how far each result changes when its operands are perturbed. The operands of a large parameter first
-    /// repeat the same `TILE` numbers. If operands and results repeat like this, only one repetition is computed.
+    /// Computes how far each result changes when its operands are perturbed. In the first step, the operands of a large
+    /// parameter repeat the same `TILE` numbers. As long as operands and results repeat like this, only one repetition
+    /// is computed.
     fn moved(
         &self,
         when: When,

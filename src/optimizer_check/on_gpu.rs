@@ -43,7 +43,7 @@ struct Operands {
     step_count: Guarded,
 }
 
-/// The GPU and the settings that the check of an optimizer needs there.
+/// The GPU on which the steps run, the checked optimizer, and its reference.
 #[derive(Debug)]
 pub(super) struct OnGpu<'a> {
     pub(super) gpu: &'a Gpu,

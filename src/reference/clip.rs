@@ -14,7 +14,7 @@ pub struct Clipped {
 
 impl<F: Float> Optimizer<F> for Clipped {
     fn prepare(&self, gradients: &mut [Array2<F>]) {
-        // In `f64`, because in an `f32` sum of millions of squares the last ones would no longer count.
+        // In `f64`, because an `f32` sum of millions of squares would lose the last squares to rounding.
         let squares = gradients.iter().flatten();
         let squares: f64 = squares.map(|value| value.into_f64().powi(2)).sum();
         let factor = self.max_norm / (squares.sqrt() + 1e-6);

@@ -19,7 +19,7 @@ impl<F: Float> Layer<F> for Tanh {
                 .and(&pass.y)
                 .and(&pass.dy)
                 .for_each(|dx, &y, &dy| {
-                    // Not `1 − y·y`: where y is almost ±1, its rounding error would be all that is left.
+                    // Not `1 − y·y`: if `y` is almost ±1, only the rounding error of `y·y` would be left.
                     *dx = dy * (F::one() - y) * (F::one() + y);
                 });
         }

@@ -208,7 +208,7 @@ struct Copy {
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 
 /// Passes wgpu's report about a copy to the future. If wgpu drops this callback without a report, for example after a
-/// panic, it sends an error.
+/// panic, the future receives an error.
 struct Mapping(Sender<MapResult>);
 
 impl Mapping {

@@ -11,9 +11,9 @@ impl Trainer {
     /// Replaces all parameters: see [`Model::set_parameters`](crate::Model::set_parameters).
     ///
     /// The optimizer and the layers keep their state. A moving average restarts at the new parameters, so that it does
-    /// not mix them with the old ones. After a divergence, the layers may have computed their state from diverged
-    /// values, so the optimizer's state is set to zeros and the layers' state to that of a new network. To set another
-    /// layer state, call [`set_state`](Self::set_state) afterwards.
+    /// not mix them with the old ones. After a divergence, both states may have been computed from diverged values, so
+    /// the optimizer's state is set to zeros and the layers' state to that of a new network. To set another layer
+    /// state, call [`set_state`](Self::set_state) afterwards.
     ///
     /// # Errors
     /// The errors of [`Model::set_parameters`](crate::Model::set_parameters), or an error of the device.

@@ -22,7 +22,8 @@ pub(super) struct Streamed {
     /// Lists all rows of the ring in order, so that step `t` reads the minibatch in slot `t` modulo `room`.
     sampling: Sampling,
     resident: Resident,
-    /// Number of minibatches in the ring: a power of two, because the device counts steps modulo 2³².
+    /// Number of minibatches in the ring: a power of two, so that the slots stay in order when the device's step
+    /// counter wraps around at 2³².
     room: usize,
     /// Rows that are being uploaded.
     rows: Rows,
@@ -95,7 +96,8 @@ impl Trainer {
     ///
     /// While the device works on some minibatches, the host reads, shuffles and uploads the minibatches of the
     /// following steps of the same call. So request many steps per call. A call reads only rows that its own steps
-    /// need; a program may therefore send rows through a channel and take their steps in turn.
+    /// need; a program may therefore alternate between sending rows through a channel and taking the steps on these
+    /// rows.
     ///
     /// The host holds the latest block, two windows, and some megabytes of minibatches that are being uploaded. The
     /// device holds 8 MB of minibatches, or a single minibatch if it is larger.

@@ -57,7 +57,7 @@ fn steps_whose_losses_were_not_read_are_counted() -> Result<(), Error> {
 }
 
 /// A step may prepare the next one. Any call that takes the next step uses this preparation, unless the parameters were
-/// replaced in between.
+/// replaced after the preparation.
 #[test]
 fn calls_of_any_size_are_one_training() -> Result<(), Error> {
     let digits = crate::data::synthetic::digits_of(1, 400, 10)?;

@@ -56,7 +56,8 @@ impl TwoLayerNet {
         self.model.gradient(&SoftmaxCrossEntropy, x, targets)
     }
 
-    /// Computes the same gradients by central differences through the `f64` reference: slow and accurate.
+    /// Computes the same gradients as [`gradient`](Self::gradient), but by central differences through the `f64`
+    /// reference: slow and accurate.
     ///
     /// # Errors
     /// The errors of [`loss`](Self::loss).

@@ -40,7 +40,7 @@ pub struct Progress {
 struct Patience {
     /// Limit for each of the name lookup and the connection.
     connect: Duration,
-    /// Limit for the next bytes.
+    /// Limit for each read from the connection and each write to it.
     stall: Duration,
     /// Limit for a whole file. It stops a mirror that sends only a few bytes at a time.
     file: Duration,

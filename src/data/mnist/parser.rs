@@ -20,8 +20,8 @@ pub(super) const COUNTS: [u32; FILES.len()] =
 
 /// The crate `mnist` with its input.
 ///
-/// The crate reads plain files by path, and panics on unexpected input. So it is given the paths of four [`Feed`]s, to
-/// which only this module can write.
+/// The crate reads plain files by path, and panics on unexpected input. So this module passes it the paths of four
+/// [`Feed`]s, to which only this module can write.
 pub(super) struct Parser {
     ways: Ways,
     has_failed: Arc<AtomicBool>,
@@ -226,8 +226,7 @@ mod ways {
 
     pub(super) struct Ways {
         directory: TempDir,
-        /// Receives nothing. It reports an error when all sinks have been dropped, which means that all files are
-        /// written.
+        /// No message is ever sent to it. Receiving fails when all sinks have been dropped: then all files are written.
         fed: Receiver<()>,
     }
 

@@ -113,7 +113,8 @@ impl Canvas {
     }
 }
 
-/// Returns the point at `t` in 0..=1 of the curve from `points[1]` to `points[2]`.
+/// Returns one coordinate of the point at `t` in 0..=1 on the curve from the second to the third of four points.
+/// `points` has the same coordinate of these points.
 fn catmull_rom(points: [f32; 4], t: f32) -> f32 {
     let [before, from, to, after] = points;
     let linear = to - before;

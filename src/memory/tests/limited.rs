@@ -160,7 +160,7 @@ fn all_but(left: usize) -> Vec<Vec<u8>> {
     taken
 }
 
-/// Repeats an attempt with more and more free memory until it succeeds. It must fail at least once before.
+/// Repeats an attempt with more and more free memory until it succeeds. At least one earlier attempt must fail.
 fn until_there_is_room(what: &str, mut attempt: impl FnMut() -> Result<(), Error>) {
     let mut refused = 0;
     for left in (12..300).step_by(6) {

@@ -21,11 +21,12 @@ const BACKWARD_INPUT: u64 = 8;
 
 /// Invocations per workgroup of the kernels that sum.
 const INVOCATIONS: usize = 256;
-/// Maximum number of channels per workgroup of these kernels: this many neighboring features fill a GPU's cache line.
+/// Maximum number of channels per workgroup of the kernels that sum: 16 neighboring features fill a GPU's cache line.
 const MOST_WIDTH: usize = 16;
-/// Values per invocation of these kernels, unless a channel would then have more than [`MOST_PIECES`] pieces.
+/// Values per invocation of the kernels that sum, unless a channel would then have more than [`MOST_PIECES`] pieces.
 const ROUNDS: usize = 16;
-/// Maximum number of pieces per channel. A workgroup sums each piece; then one invocation merges a channel's pieces.
+/// Maximum number of pieces into which a channel's values are split. A workgroup sums each piece; then one invocation
+/// merges a channel's pieces.
 const MOST_PIECES: usize = 64;
 
 #[repr(C)]
@@ -207,7 +208,7 @@ impl Channels {
             width: to_u32(self.width),
             pieces: to_u32(self.pieces),
             piece: to_u32(self.piece),
-            // This wraps around only if it leads past the last value, where the kernel does not read.
+            // The product wraps around only if the hop leads past the last value, where the kernel does not read.
             hop: to_u32(rows)
                 .wrapping_mul(to_u32(self.channels * self.positions))
                 .wrapping_add(to_u32(shift)),

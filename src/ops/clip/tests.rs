@@ -5,8 +5,9 @@ use crate::testing::{
     Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, ULP, assert_close, folding_gpu, gpu,
 };
 
-/// Sizes of the gradient tensors: one or several, with `MOST_PARTS · ELEMENTS_PER_PART` elements or about that number,
-/// and with fewer and more. The last case runs with dispatches that are folded into two dimensions.
+/// Sizes in elements of the gradient tensors of each case. They include sizes just below and just above
+/// `MOST_PARTS · ELEMENTS_PER_PART`, and sizes far from it. The last case runs with dispatches that are folded into two
+/// dimensions.
 const SIZES: [&[usize]; 8] = [
     &[1],
     &[255],
@@ -34,7 +35,7 @@ fn check(gradients: &[Vec<f32>], max_norm: f32) {
     let tensor = |values: &Vec<f32>| bench.changed("gradients", [1, values.len()], values);
     let tensors: Vec<_> = gradients.iter().map(tensor).collect();
     let parts: usize = tensors.iter().map(parts_of).sum();
-    // These tensors, too, are between guard bands, and must be written completely.
+    // The temporary tensors, too, are between guard bands, and must be written completely.
     let sums = bench.output("sums of squares", [parts, 2]);
     let of_all = bench.output("factor of gradients", [1, 2]);
     bench.run(&case, 1, |recorder| {
@@ -101,7 +102,7 @@ fn gradients_whose_squares_overflow_are_clipped() {
     check(&[vec![2e19, -2e19]], 3e38);
 }
 
-/// The GPU, `torch.nn.utils.clip_grad_norm_` and the reference agree about such gradients.
+/// For infinite and NaN gradients, the GPU, `torch.nn.utils.clip_grad_norm_` and the reference agree.
 #[test]
 fn gradients_that_are_no_numbers_are_those_of_the_reference() {
     for spoil in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {

@@ -38,7 +38,7 @@ pub(super) struct Shape {
     pub(super) bias: u32,
     /// Number of parts into which each sum of the gradients with respect to the weights and the bias is split.
     pub(super) parts: u32,
-    /// Positions of the kernel, over all images of the minibatch, per part.
+    /// Number of kernel positions that one part sums. Positions are counted over all images of the minibatch.
     pub(super) share: u32,
     /// First position within each part that this dispatch sums.
     begin: u32,
@@ -106,7 +106,8 @@ impl Shape {
             .product()
     }
 
-    /// Returns the number of sums per output in the gradients with respect to the weights and the bias.
+    /// Returns the number of gradient elements per output: one per weight and, if the layer has biases, one for the
+    /// bias.
     pub(super) fn sums(self) -> usize {
         self.weights() + self.bias as usize
     }
@@ -123,7 +124,7 @@ pub(super) struct Products {
     /// Weights and outputs per block of `backward_weight`.
     weight_block: [usize; 2],
     weight_blocks_per_workgroup: u64,
-    /// Maximum number of parts of `backward_weight`.
+    /// Maximum number of parts into which the sums of `backward_weight` are split.
     parts: usize,
     /// Returns [`Cost::iterations`] of a sum over a kernel's height, its width and this many channels.
     iterations: fn([u64; 3]) -> u64,

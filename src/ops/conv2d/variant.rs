@@ -30,7 +30,7 @@ impl Variant {
     ///
     /// | adapter | `x` | variant | because |
     /// |---|---|---|---|
-    /// | hardware | floats | `Tiles` | measured on an H200 for 30 kernels of 5×5 on 28×28 pixels: 7.5 TFLOP/s for the output and 5.1 for the gradient with respect to the weights, which is split into 512 parts, so that 512 workgroups compute its 30×25 elements instead of one |
+    /// | hardware | floats | `Tiles` | measured on an H200 for 30 kernels of 5×5 on 28×28 pixels: 7.5 TFLOP/s for the output and 5.1 for the gradient with respect to the weights, which is split into 512 parts, so that 512 workgroups, instead of one, compute its 30×25 elements |
     /// | lavapipe | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads serve 256 products |
     /// | lavapipe | bytes | `Bytes` | like `Registers`, and the minibatch need not be converted to floats |
     /// | SwiftShader | floats | `Vectors` | measured for the same layer: 68 and 63 ms, where `Registers` takes 361 and 307 ms; over packed bytes it took 97 and 97 ms |
@@ -56,8 +56,8 @@ impl Variant {
         }
     }
 
-    /// Returns the device's variant for an `x` of packed bytes, or `None` if it has none, like hardware and
-    /// SwiftShader.
+    /// Returns the device's variant for an `x` of packed bytes, or `None` if the device has none. Only lavapipe
+    /// has one.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         (gpu.software_driver() == Some(SoftwareDriver::Lavapipe)).then_some(Self::Bytes)
     }

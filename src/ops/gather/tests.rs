@@ -31,7 +31,7 @@ fn check(gpu: &Gpu, examples: usize, width: usize, indices: &[u32]) {
     );
     let dataset = dataset(examples, width);
     let bench = Bench::new(gpu);
-    // Copies the words that `upload` packed into tensors between guard bands.
+    // `upload` packed the words. They are copied to tensors that lie between guard bands.
     let uploaded = Resident::upload(gpu, &(&dataset).into()).unwrap();
     let guarded = |label, tensor: &crate::tensor::Tensor| {
         bench.input_u32(label, tensor.dims(), &bench.read_u32(tensor))
@@ -99,7 +99,7 @@ fn rows_of_every_width_and_number_are_those_asked_for() {
             let mut indices: Vec<u32> = (0..rows)
                 .map(|_| u32::try_from(numbers.below(37)).unwrap())
                 .collect();
-            // The indices include the last example, whose padding is the end of the tensor.
+            // The indices include the last example, whose padding bytes are the last bytes of the tensor.
             indices[rows - 1] = 36;
             check(gpu(), 37, width, &indices);
         }

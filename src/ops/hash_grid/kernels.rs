@@ -18,7 +18,8 @@ const INVOCATIONS: usize = 256;
 /// Maximum number of workgroups that search for the largest gradient. In a later kernel, each invocation of a workgroup
 /// reads the result of one of them.
 const MOST_SLOTS: usize = 256;
-/// Elements per invocation in that search, unless it would then need more than [`MOST_SLOTS`] workgroups.
+/// Elements per invocation in the search for the largest gradient, unless it would then need more than [`MOST_SLOTS`]
+/// workgroups.
 const ROUNDS: usize = 16;
 /// 32-bit words of workgroup memory for the sums of a level: two words per element.
 const SUMS: usize = 4080;
@@ -140,8 +141,8 @@ const FINISH: Kernel<Shape> = Kernel {
 
 /// The temporary tensors of a backward pass.
 struct Sums {
-    /// Bit pattern of the largest absolute gradient of each level: per searching workgroup in `found`, over all
-    /// workgroups in `largest`.
+    /// Bit patterns of the largest absolute gradient of each level. `found` has the results of the single workgroups,
+    /// and `largest` the maximum of these.
     found: Tensor,
     largest: Tensor,
     low: Tensor,

@@ -9,10 +9,11 @@ use crate::tensor::Tensor;
 
 /// Maximum number of workgroups: 8 for each of 128 multiprocessors.
 const MOST_WORKGROUPS: usize = 1024;
-/// Maximum number of elements in all slots together: moving them should take less time than computing the rows.
+/// Maximum number of elements in all slots together. A slot holds one workgroup's gradients. Moving the slots should
+/// take less time than computing the rows.
 const MOST_SLOTS: usize = 8 << 20;
-/// Maximum number of workgroups on a driver that runs each on one CPU thread, unless its iteration limit requires more:
-/// enough for the cores of a server, and few enough slots to add up.
+/// Maximum number of workgroups on lavapipe, which runs each workgroup on one CPU thread, unless lavapipe's iteration
+/// limit requires more. 32 workgroups keep the cores of a server busy, and their slots are quickly added up.
 const MOST_THREADS: usize = 32;
 
 /// Maximum width (inputs or outputs) of the layers of a head that is expected to be faster when it is fused, on a GPU.

@@ -15,7 +15,8 @@ use crate::kernel::{self, Binding, Contract, Kernel, Trust};
 pub enum Form {
     /// `shaders/head_tiles.wgsl`: a block's values are in workgroup memory.
     Tiles,
-    /// `shaders/head_registers.wgsl`, for lavapipe: a block's values are in a storage buffer, large tiles in registers.
+    /// `shaders/head_registers.wgsl`, for lavapipe: a block's values are in a storage buffer. Large tiles of sums are
+    /// in registers.
     Registers,
 }
 
@@ -192,7 +193,7 @@ static REGISTERS: Kernels = Kernels {
     weight_tile: [8, 8],
 };
 
-/// Number of elements of a slot that one workgroup of [`SUM`] sums over all slots.
+/// Columns per workgroup of [`SUM`], which adds up all slots. A slot is a row with the gradients of one workgroup.
 pub(super) const COLUMNS_OF_SUM: usize = 32;
 pub(super) static SUM: Kernel<Block> = Kernel {
     shader: "head_sum",
@@ -221,8 +222,8 @@ impl Form {
         }
     }
 
-    /// Returns the number of rows per block, for rows with `pitch` values: as many whole tiles as fit, or `None` if not
-    /// even one fits.
+    /// Returns the number of rows per block, for rows with `pitch` values: as many whole tiles as fit in workgroup
+    /// memory, or `None` if not even one tile fits.
     pub(super) fn block(self, pitch: usize) -> Option<usize> {
         match self {
             Self::Registers => Some(ROWS_IN_STORAGE),

@@ -105,14 +105,15 @@ pub enum Layout {
 pub struct KeptSpec {
     /// Name within the layer, for example `mean`.
     pub name: &'static str,
-    /// Shape of the value: of each row's value, or of the one value for the whole minibatch.
+    /// Shape of the saved elements: of those of one row, or of those of the whole minibatch (see `is_per_row`).
     pub shape: Shape,
-    /// Whether the tensor has one value of this shape per row.
+    /// Whether the tensor has elements of this shape for each row. If not, it has them once for the whole minibatch.
     pub is_per_row: bool,
 }
 
 impl KeptSpec {
-    /// Describes a tensor that has a value of this shape for each row of the minibatch. Its shape is (rows, shape).
+    /// Describes a tensor with elements of this shape for each row of the minibatch. For example, the shape (3, 8)
+    /// gives the tensor (rows, 3, 8).
     #[must_use]
     pub fn per_row(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {
@@ -122,7 +123,8 @@ impl KeptSpec {
         }
     }
 
-    /// Describes a tensor that is kept once for the whole minibatch. Its shape is (1, shape).
+    /// Describes a tensor with elements of this shape once for the whole minibatch. For example, the shape (3, 8)
+    /// gives the tensor (1, 3, 8).
     #[must_use]
     pub fn per_batch(name: &'static str, shape: impl Into<Shape>) -> Self {
         Self {

@@ -44,8 +44,8 @@ impl Variant {
     pub const OF_BYTES: [Self; 2] = [Self::Bytes, Self::VectorBytes];
 
     /// Returns the variant for one product of a layer whose input is `x`: either a product with the factor `x`, or the
-    /// gradient with respect to `x`. `product` is its shape, `[rows, columns]`, and `depth` is the number of terms in
-    /// each of its sums.
+    /// gradient with respect to `x`. `product` is the product's shape, `[rows, columns]`. Each element of the product
+    /// is a sum of `depth` terms.
     ///
     /// | adapter | `x` | product (the first row that fits applies) | variant | because |
     /// |---|---|---|---|---|
@@ -98,7 +98,7 @@ impl Variant {
         Self::Tiles
     }
 
-    /// Returns the device's variant for an `x` of packed bytes, or `None` if it has none, like all hardware.
+    /// Returns the device's variant for an `x` of packed bytes, or `None` on hardware, which has none.
     pub(super) fn of_bytes(gpu: &Gpu) -> Option<Self> {
         gpu.software_driver().map(|driver| match driver {
             SoftwareDriver::Lavapipe => Self::Bytes,

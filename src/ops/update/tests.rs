@@ -43,7 +43,7 @@ impl Bounded {
         Self(value, error + (1.0 + 1e-5) * ROUNDING * value + FLUSHED)
     }
 
-    /// The error of `sqrt` in WGSL is that of `inverseSqrt`, 2 ULP, and of a division, 2.5 ULP.
+    /// The error of `sqrt` in WGSL is the error of `inverseSqrt`, 2 ULP, plus the error of a division, 2.5 ULP.
     fn root(self) -> Self {
         let value = self.0.sqrt();
         // If the error bound exceeds the value, the computed root may be anything from 0 to `√(value + bound)`.
@@ -68,7 +68,7 @@ impl Bounded {
 type Formula = fn(p: f64, gradient: f64, state: [f64; 2], coefficients: [f64; 3]) -> [Bounded; 3];
 
 const DECAY: f32 = 0.25;
-/// Larger than the rounding error where a gradient cancels its weight decay; otherwise the bounds would be useless.
+/// Keeps every denominator above its error bound, even where a gradient and its weight decay cancel each other.
 const EPSILON: f32 = 1e-4;
 
 fn exact(value: f64) -> Bounded {

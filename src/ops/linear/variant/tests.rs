@@ -11,7 +11,8 @@ use crate::plan::Recorder;
 use crate::tensor::Tensor;
 use crate::testing::{Fill, Numbers, folding_after, gpu};
 
-/// Tests products of `[rows, depth, columns]`: at the thresholds of the table, and with the sizes of real networks.
+/// Tests products of `[rows, depth, columns]`: at the thresholds of [`Variant::choose`], and with the sizes of real
+/// networks.
 #[test]
 fn hardware_computes_each_product_by_its_shape() {
     let expected = [
@@ -163,8 +164,8 @@ fn folded_products_give_the_same_bits() {
                 for (whole, folded) in whole.recorded().zip(folded.recorded()) {
                     let [count, _] = whole.workgroups;
                     let [_, rows] = folded.workgroups;
-                    // If the kernel took the number of rows for the length of a row, it would not reach the last
-                    // workgroup.
+                    // A kernel that confuses the number of rows of workgroups with the length of such a row would
+                    // not reach the last workgroup here.
                     if rows > 1 && (rows - 1) * rows + IN_A_ROW < count {
                         seen.insert(whole.contract.name());
                     }
