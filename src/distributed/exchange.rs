@@ -89,7 +89,7 @@ impl Exchange {
         own(self.world.rank(), self.world.size(), self.shards)
     }
 
-    /// Memory of the exchange as a multiple of the vectors' memory: stored sums and received slices.
+    /// Memory for the exchange's stored sums and received slices, as a multiple of the memory of the averaged vectors.
     pub(crate) fn kept(&self) -> usize {
         let sums = self.own().len().max(1).next_power_of_two().ilog2() as usize;
         let blocks: usize = self.blocks.iter().map(Vec::len).sum();

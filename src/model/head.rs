@@ -89,8 +89,8 @@ impl Model {
         })
     }
 
-    /// Returns the head for a forward pass outside of training over at most as many rows as `features` has. `None` if a
-    /// fused head is not possible, or is not expected to be faster.
+    /// Returns the head for forward passes that are not part of training. Each pass has at most as many rows as
+    /// `features` has. Returns `None` if a fused head is not possible, or is not expected to be faster.
     pub(super) fn passing_head(&self, features: &Tensor) -> Option<ModelHead> {
         // The head's kernels read floats. The kernel of the first layer reads packed bytes, which is a quarter of the
         // memory.

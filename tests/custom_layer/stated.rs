@@ -103,7 +103,8 @@ fn a_minibatch_that_no_machine_holds() {
     }
 }
 
-/// Both engines refuse the same names of parameters as the check.
+/// Names of parameters, state and kept values that `check_layer` refuses are also refused when a network is resolved.
+/// Both engines resolve a network in this way, so both refuse these names.
 #[test]
 fn names_that_are_empty_or_taken() {
     let of_kept = "name of a value kept by Stated in spec(1)";

@@ -49,7 +49,7 @@ fn the_rate_of_a_step_is_that_of_its_schedule_when_the_ring_of_them_begins_again
     check("on the GPU", &trainer.steps(STEPS).unwrap());
 }
 
-/// Reads the learning rates of a PyTorch scheduler, which `tests/golden_runner/learning_rates.py` has written.
+/// Reads the learning rates of a PyTorch scheduler, which `tests/training/learning_rates.py` has written.
 fn pytorch(scheduler: &str) -> Vec<Value> {
     let table: Value = serde_json::from_str(include_str!("learning_rates.json")).unwrap();
     let cases = table[scheduler].as_array().unwrap().clone();

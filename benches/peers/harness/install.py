@@ -169,6 +169,7 @@ def build_ours(part):
     print(f"building {part} ...", flush=True)
     # An example is a program by itself. A library becomes one as a test program.
     build = [cargo(), *(["build"] if part == "wgrad" else ["test", "--no-run"]), "--release"]
+    build += ["--package", "wgrad", "--package", "wgrad-golden"]
     build += ["--message-format", "json-render-diagnostics"]
     for kind, name in OURS[part]:
         build += ["--lib"] if kind == "lib" else [f"--{kind}", name]

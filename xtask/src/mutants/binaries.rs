@@ -9,6 +9,9 @@ use crate::host::{self, Ended, Failure, Host, Invocation};
 /// The library, whose unit tests are one of the binaries.
 const LIBRARY: &str = "wgrad";
 
+/// The packages of the binaries: the library, and the comparison with golden files.
+const PACKAGES: [&str; 2] = [LIBRARY, "wgrad-golden"];
+
 /// The test binaries. Those that detect the most faults per second come first.
 const BINARIES: [&str; 12] = [
     "contract",
@@ -110,7 +113,10 @@ fn build_of(host: &impl Host) -> Invocation {
     // Uses a separate target directory: in the same directory, other flags would rebuild everything, now and again in
     // the next ordinary build.
     args.extend(["--target-dir".into(), target.join("mutants").into()]);
-    args.extend(["--package".into(), LIBRARY.into(), "--lib".into()]);
+    for package in PACKAGES {
+        args.extend(["--package".into(), package.into()]);
+    }
+    args.push("--lib".into());
     for name in BINARIES.iter().filter(|name| **name != LIBRARY) {
         args.extend(["--test".into(), name.into()]);
     }
@@ -199,7 +205,7 @@ pub(crate) mod tests {
         let suite = suite(&fake).map_err(|failure| io::Error::other(failure.to_string()))?;
         let build = fake.ran()[0].clone();
         let expected = "RUSTFLAGS='-C x --cfg wgrad_faults' cargo test --release --no-run --message-format \
-            json-render-diagnostics --target-dir /t/mutants --package wgrad --lib --test contract --test gradients ";
+            json-render-diagnostics --target-dir /t/mutants --package wgrad --package wgrad-golden --lib --test contract --test gradients ";
         assert!(build.starts_with(expected), "{build}");
         assert_eq!(suite.binaries.len(), BINARIES.len());
         let names: Vec<_> = (0..suite.tests.len())

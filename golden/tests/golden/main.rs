@@ -1,43 +1,29 @@
 //! Compares every engine of the crate with results that PyTorch or plain Python computed in `f64`.
 //!
-//! These results are in the golden files in `tests/golden`, or in the directory that the environment variable
-//! `WGRAD_GOLDEN` names. A file's metadata and tensors say what it contains; its name does not matter. The scripts in
-//! `tests/golden_runner` show how to write a file.
+//! These results are in the golden files in `vectors`, or in the directory that the environment variable `WGRAD_GOLDEN`
+//! names. A file's metadata and tensors say what it contains; its name does not matter. The programs in `scripts` show
+//! how to write a file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
-#[path = "golden_runner/bounds.rs"]
 mod bounds;
-#[path = "golden_runner/file.rs"]
 mod file;
-#[path = "golden_runner/images.rs"]
 mod images;
-#[path = "golden_runner/layer_bounds.rs"]
 mod layer_bounds;
-#[path = "golden_runner/losses.rs"]
 mod losses;
-#[path = "golden_runner/network.rs"]
 mod network;
-#[path = "common/norm_bounds.rs"]
+#[path = "../../../tests/common/norm_bounds.rs"]
 mod norm_bounds;
-#[path = "golden_runner/norms.rs"]
 mod norms;
-#[path = "golden_runner/ops.rs"]
 mod ops;
-#[path = "golden_runner/optimizer.rs"]
 mod optimizer;
-#[path = "golden_runner/pools.rs"]
 mod pools;
-#[path = "golden_runner/refusals.rs"]
 mod refusals;
-#[path = "golden_runner/report.rs"]
 mod report;
-#[path = "golden_runner/scheduler.rs"]
 mod scheduler;
-#[path = "golden_runner/tolerance.rs"]
 mod tolerance;
-#[path = "golden_runner/training.rs"]
 mod training;
 
 use std::io::Write;
@@ -51,7 +37,7 @@ use file::{File, Refusal};
 use report::Table;
 
 /// The project's own golden files. The path is relative to the package's directory, where cargo runs tests.
-const OWN: &str = "tests/golden";
+const OWN: &str = "vectors";
 
 /// Returns the device that all tests share, so that each kernel is compiled only once.
 fn gpu() -> &'static Gpu {

@@ -1,6 +1,6 @@
-"""Writes tests/golden/scheduled_sgd.safetensors and scheduled_adam.safetensors: needs torch, numpy and safetensors.
+"""Writes golden/vectors/scheduled_sgd.safetensors and scheduled_adam.safetensors: needs torch, numpy and safetensors.
 
-    python3 tests/golden_runner/scheduled.py tests/golden
+    python3 golden/scripts/scheduled.py golden/vectors
 
 Trainings on classes in doubles, with a learning rate that a scheduler of PyTorch's changes after each step.
 """

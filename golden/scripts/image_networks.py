@@ -1,6 +1,6 @@
 """Writes trainings of small networks over images, by PyTorch in doubles:
 
-    python3 tests/golden_runner/image_networks.py tests/golden
+    python3 golden/scripts/image_networks.py golden/vectors
 
 `residual_images_momentum`: a residual connection around convolutions with batch normalization, pools that overlap, strides,
 padding and dilation. `normalized_images_rms_prop`: layer normalization of images, average pooling and a mark that is used

@@ -1,6 +1,6 @@
-"""Writes tests/golden/residual_values_adam.safetensors, in doubles and with nothing but Python.
+"""Writes golden/vectors/residual_values_adam.safetensors, in doubles and with nothing but Python.
 
-    python3 tests/golden_runner/residual_values_adam.py tests/golden/residual_values_adam.safetensors
+    python3 golden/scripts/residual_values_adam.py golden/vectors/residual_values_adam.safetensors
 
 A training on values with two residual connections and every activation, each formula and its derivative written out.
 """

@@ -1,6 +1,6 @@
-"""Writes tests/golden/mean_squared_error.safetensors: needs torch, numpy and safetensors.
+"""Writes golden/vectors/mean_squared_error.safetensors: needs torch, numpy and safetensors.
 
-    python3 tests/golden_runner/mean_squared_error.py tests/golden/mean_squared_error.safetensors
+    python3 golden/scripts/mean_squared_error.py golden/vectors/mean_squared_error.safetensors
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Writes golden files of losses with settings, in doubles and with nothing but Python.
 
-    python3 tests/golden_runner/losses.py tests/golden
+    python3 golden/scripts/losses.py golden/vectors
 
 `softmax_cross_entropy_combined` has class weights and label smoothing together; the others are trainings of
 a small network: `labels_sgd` on labels of which several may apply, `outliers_sgd` by a Huber loss, `weighted_sgd` on

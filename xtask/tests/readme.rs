@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const README: &str = include_str!("../README.md");
-const GUIDE: &str = include_str!("../docs/guide.md");
+const README: &str = include_str!("../../README.md");
+const GUIDE: &str = include_str!("../../docs/guide.md");
 
 /// Returns the Rust code blocks of a document, in order.
 fn programs(document: &str) -> Vec<&str> {
@@ -18,7 +18,7 @@ fn programs(document: &str) -> Vec<&str> {
 
 #[test]
 fn the_first_program_is_the_example_and_short() {
-    let example = include_str!("../examples/mnist.rs");
+    let example = include_str!("../../examples/mnist.rs");
     assert_eq!(programs(README)[0], example.trim_end());
     assert!(example.lines().count() <= 20);
     let mut lines = README.lines();
@@ -28,13 +28,13 @@ fn the_first_program_is_the_example_and_short() {
 
 #[test]
 fn the_guide_has_the_example_of_a_layer() {
-    let example = include_str!("../examples/custom_layer.rs");
+    let example = include_str!("../../examples/custom_layer.rs");
     assert!(programs(GUIDE).contains(&example.trim_end()));
 }
 
 /// Returns the paths of the repository's Markdown files.
 fn documents() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folders = ["", "docs", "benches/peers", "wgsl-sanitizer"];
     let files = folders
         .iter()

@@ -1,6 +1,6 @@
 """Writes tests/training/learning_rates.json: needs torch.
 
-    python3 tests/golden_runner/learning_rates.py tests/training/learning_rates.json
+    python3 tests/training/learning_rates.py tests/training/learning_rates.json
 
 Learning rates by PyTorch's OneCycleLR and ReduceLROnPlateau, as factors of a rate of 1, in doubles.
 """

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -27,10 +27,14 @@ const MOST_CRATES: usize = 109;
 /// The file with the list of all dependencies and their licenses.
 const LIST: &str = "docs/dependencies.txt";
 
+/// Returns the directory of the library's package, which is the root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn cargo(arguments: &[&str]) -> String {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = cargo.args(arguments).output().unwrap();
+    let output = cargo.current_dir(root()).args(arguments).output().unwrap();
     let failure = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {failure}");
     String::from_utf8(output.stdout).unwrap()
@@ -91,14 +95,14 @@ fn licenses_are_accepted_and_listed() {
         lines.insert(format!("{name}: {license}\n"));
     }
     let found: String = lines.into_iter().collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST);
+    let path = root().join(LIST);
     if env::var_os("WGRAD_UPDATE").is_some() {
         fs::write(&path, &found).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(
         found, kept,
-        "dependencies changed: look at them, then run `WGRAD_UPDATE=1 cargo test --test dependencies`, which writes {LIST}"
+        "dependencies changed: look at them, then run `WGRAD_UPDATE=1 cargo test --release -p xtask --test dependencies`, which writes {LIST}"
     );
 }
 
