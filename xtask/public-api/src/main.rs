@@ -10,6 +10,7 @@
 //! read the format of the installed Rust, the check is skipped and the reason is printed.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -18,7 +19,13 @@ use public_api::{Builder, Error};
 
 const LIST: &str = "docs/public-api.txt";
 
+/// The environment variable with the path of rustdoc. Cargo sees it only while it runs this program as its rustdoc.
+const RUSTDOC: &str = "WGRAD_RUSTDOC";
+
 fn main() -> ExitCode {
+    if let Some(rustdoc) = env::var_os(RUSTDOC) {
+        return run_rustdoc(&rustdoc);
+    }
     let arguments: Vec<String> = env::args().skip(1).collect();
     let checks = match &arguments[..] {
         [] => false,
@@ -74,14 +81,11 @@ fn document(root: &Path) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let line = "rustdoc --release -p wgrad --lib --features download,gemm,onnx -- -Zunstable-options --output-format json";
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    // Uses a separate target directory: `RUSTC_BOOTSTRAP`, set below, would make other builds in the same directory run
-    // their build scripts again.
-    let target = target.join("public-api");
+    let this = env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
+    let rustdoc = env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into());
     let mut command = Command::new(cargo);
     command.current_dir(root).args(line.split(' '));
-    command.env("CARGO_TARGET_DIR", &target);
-    // With this variable, a stable rustdoc can write JSON.
-    command.env("RUSTC_BOOTSTRAP", "1");
+    command.env("RUSTDOC", this).env(RUSTDOC, rustdoc);
     let status = command
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
@@ -89,6 +93,23 @@ fn document(root: &Path) -> Result<PathBuf, String> {
         return Err(format!("`cargo {line}` failed"));
     }
     Ok(target.join("doc/wgrad.json"))
+}
+
+/// Runs rustdoc with the arguments of this program. `RUSTC_BOOTSTRAP` allows a stable rustdoc to write JSON. Only rustdoc
+/// gets this variable: if cargo had it, cargo would build all dependencies again.
+fn run_rustdoc(rustdoc: &OsStr) -> ExitCode {
+    let mut command = Command::new(rustdoc);
+    command
+        .args(env::args_os().skip(1))
+        .env("RUSTC_BOOTSTRAP", "1");
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}: {error}", rustdoc.display());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn list(json: &Path) -> Result<String, Error> {
