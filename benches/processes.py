@@ -4,8 +4,8 @@
     cargo build --release --features mpi --example train_gpu
     python3 benches/processes.py
 
-Programs take turns. For each, the median of all rounds is printed, and the best round, which is the speed of
-an otherwise idle machine. Needs mpirun, and as many cores as processes.
+In each round, every variant runs once. For each variant, the median of all rounds is printed, and the best
+round, which is the speed on an otherwise idle machine. Needs mpirun, and as many cores as processes.
 """
 
 import argparse

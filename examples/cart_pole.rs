@@ -34,8 +34,8 @@ const ALL: usize = CARTS * STEPS;
 /// errors of later steps.
 const DISCOUNT: f32 = 0.99;
 const TRACE: f32 = 0.95;
-/// Training ends when the mean length of 100 episodes reaches this number of steps, first in training and then in an
-/// evaluation.
+/// Training ends when two means reach this number of steps: the mean length of the last 100 episodes of the training,
+/// and the mean length of the 100 episodes of an evaluation.
 const LONG: f64 = 475.0;
 const MOST_UPDATES: u64 = 3_000;
 /// Maximum number of steps per episode.

@@ -1,10 +1,11 @@
-"""Loads weights that wgrad has saved into PyTorch, and saves PyTorch's for wgrad.
+"""Loads weights that wgrad has saved, and saves weights of a PyTorch network for wgrad.
 
     python3 examples/pytorch.py DIRECTORY
 
-Reads `widths.txt` (as `784 50 10`: linear layers with ReLU between them), `ours.safetensors`, and
-`x.f32` (rows of features) in that directory; writes the outputs for x as `ours.f32`, another network as
-`theirs.safetensors`, and its outputs as `theirs.f32`. Needs `pip install torch safetensors numpy`.
+Reads three files in that directory: `widths.txt` (such as `784 50 10`: linear layers with ReLU between
+them), the weights `ours.safetensors`, and `x.f32` (rows of features). Writes the network's outputs for these
+rows as `ours.f32`. Also writes the weights of another network as `theirs.safetensors`, and its outputs for the
+same rows as `theirs.f32`. Needs `pip install torch safetensors numpy`.
 """
 
 import sys

@@ -1,12 +1,12 @@
-//! Trains a classifier on a CSV file and saves the model, which `examples/serve.rs` loads. The file has missing values
-//! and categories, and only about one row in fifty is a failure.
+//! Trains a classifier on a CSV file and saves the model, which `examples/serve.rs` loads. The file has categories and
+//! missing values, and only about one row in fifty is a failure.
 //!
 //! ```text
 //! cargo run --release --example table                          # draws machines.csv first
 //! cargo run --release --example table -- my.csv my.safetensors # with the columns of machines.csv
 //! ```
 
-#![allow(clippy::cast_possible_truncation)] // numbers that are drawn
+#![allow(clippy::cast_possible_truncation)] // only small drawn numbers are cast
 
 #[path = "common/output.rs"]
 mod output;

@@ -1,5 +1,5 @@
 // The products of conv2d_view.wgsl for the software driver lavapipe, without workgroup memory and barriers. A file with
-// the entry points follows this one. It also defines `pixel`, which reads an element of the images.
+// the entry points follows this one. That file also defines `pixel`, which reads an element of the images.
 //
 // On lavapipe, a load costs as much as dozens of multiplications. So each invocation computes a block of
 // POSITIONS × COLUMNS sums of neighboring positions. It loads POSITIONS + COLUMNS values for POSITIONS · COLUMNS

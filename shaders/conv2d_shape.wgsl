@@ -1,4 +1,4 @@
-// Sizes of a convolution. This file precedes its shaders.
+// Sizes of a convolution. This file precedes the convolution's shaders.
 //
 // An image has the shape (channels, height, width), and its result (outputs, out_height, out_width). With the kernel at
 // place (i, j), the weight (u, v) covers the pixel (p, q) with

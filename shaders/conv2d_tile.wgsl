@@ -1,5 +1,5 @@
 // The products of a convolution for GPUs: tiles of 64 positions × 32 columns in workgroup memory. A file with the entry
-// points follows this one. It also defines how a tile is loaded: `Cursor`, `Fetched`, `fetch` and `put`.
+// points follows this one. That file also defines how a tile is loaded: `Cursor`, `Fetched`, `fetch` and `put`.
 //
 // A workgroup computes one tile of a product left·right. It iterates over the summed dimension in slabs of 16 elements.
 // Its 128 invocations copy a slab to workgroup memory while they already load the next slab from storage. Each
@@ -8,8 +8,8 @@
 //
 // A vector of a slab holds four positions that are 16 apart, or four columns that are 8 apart. So neighboring
 // invocations read and write neighboring floats of storage, and still load vectors from workgroup memory. The loops are
-// unrolled by hand and vectors are indexed by constants. Otherwise a driver might not unroll a loop, and might keep the
-// vectors that the loop indexes in memory instead of registers.
+// unrolled by hand and vectors are indexed by constants. Otherwise a driver might not unroll a loop. Then the vectors
+// that the loop indexes might be in memory instead of registers.
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;          // x or dy: see conv2d_shape.wgsl
 @group(0) @binding(2) var<storage, read> right: array<f32>;         // w or dy
@@ -28,7 +28,7 @@ const RIGHT_PITCH = 9u;
 var<workgroup> left_tile: array<vec4f, 272>;  // (SLAB, LEFT_PITCH)
 var<workgroup> right_tile: array<vec4f, 144>; // (SLAB, RIGHT_PITCH)
 
-// The four positions, 16 apart from `first` on, whose sums an invocation computes or which it copies.
+// Returns four positions, 16 apart, from `first` on. An invocation copies these positions, or computes their sums.
 fn four_positions(first: u32) -> vec4u {
     return first + DOWN * vec4u(0u, 1u, 2u, 3u);
 }

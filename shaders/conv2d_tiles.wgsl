@@ -35,7 +35,7 @@ struct Fetched {
     in_right: vec4<bool>,
 }
 
-// A y below every image, even after a kernel's offset is added or subtracted.
+// A y past the last row of every image, even after a kernel's offset is added or subtracted.
 const NOWHERE = 1u << 30u;
 
 struct Origins {
@@ -65,7 +65,7 @@ fn walk_from(k: u32) -> Walk {
     return Walk(k / of_kernel, weight / shape.kernel_width, weight % shape.kernel_width);
 }
 
-// Returns the index one slab further: v carries over into u, and u into d, like the digits of an odometer.
+// Returns the index one slab further: v carries over into u, and u into d, as digits do in an addition.
 fn slab_on(from_: Walk) -> Walk {
     let of_kernel = shape.kernel_height * shape.kernel_width;
     let v = from_.v + SLAB % of_kernel % shape.kernel_width;

@@ -107,7 +107,7 @@ fn fetch(cursor: ptr<function, Cursor>) -> Fetched {
         vec4f(right[output.x], right[output.y], right[output.z], right[output.w]),
         first.is_inside, second.is_inside, has_output, next.first.outside, next.second.outside,
     );
-    // Advance by 16 places: x carries over into y, and y into the row, like the digits of an odometer.
+    // Advance by 16 places: x carries over into y, and y into the row, as digits do in an addition.
     next.at += SLAB;
     next.place.z += SLAB % shape.out_width;
     let over_x = next.place.z >= shape.out_width;

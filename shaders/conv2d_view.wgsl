@@ -31,9 +31,9 @@ fn backward_view() -> View {
 }
 
 // Along one axis: returns the distance of a weight from the first weight of the kernel, and the remainder of the
-// division by the stride. Callers add the distance to the result of `origin`. A position has an element under the
-// weight if its remainder equals this one. Coordinates above or left of an image wrap around to huge numbers, which are
-// outside of the image.
+// division by the stride. Callers add the distance to the result of `origin` or `origins`. A position has an element
+// under the weight if the position's remainder equals the weight's remainder. Coordinates above or left of an image
+// wrap around to huge numbers, which are outside of the image.
 fn shift(weight: u32, dilation: u32, stride: u32, is_gradient: bool) -> vec2u {
     let distance = weight * dilation;
     let of_gradient = vec2u(0u - distance / stride, distance % stride);

@@ -5,9 +5,9 @@
 //
 // WGSL allows errors of 2^-11 in sin and cos for angles from −π to π, and any error for other angles. So this shader
 // computes both itself. It measures the angle in full turns, t = 2^(l−1)·x, which is exact. Let f be the signed
-// distance of t from the nearest integer, and p the signed distance of f from the nearest multiple q of 1/4. Both are
-// exact, too. Since |p| ≤ 1/8, two polynomials give sin(2πp) and cos(2πp) with a relative error of at most 3·2^-24. q
-// decides which of the two is the sine of the angle, and the signs.
+// distance of t from the nearest integer, and p the signed distance of f from q/4, the nearest multiple of 1/4. f and p
+// are exact, too. Since |p| ≤ 1/8, two polynomials give sin(2πp) and cos(2πp) with a relative error of at most 3·2^-24.
+// The integer q decides which of the two is the sine of the angle, and which signs the results have.
 
 struct Shape {
     elements: u32, // elements of x
@@ -25,7 +25,7 @@ fn power_of_two(exponent: i32) -> f32 {
 // Returns sine and cosine of 2^l·π·value, or NaN if value is infinite or NaN.
 fn wave(value: f32, octave: u32) -> vec2f {
     let size = bitcast<u32>(value) & 0x7fffffffu;
-    // From 2^24 on, every float is an even integer. Then t is an integer, so 0 replaces it.
+    // From 2^24 on, every float is an even integer. Then t is an integer, so the result is that of the value 0.
     let turns = select(0.0, value, size < 0x4b800000u) * power_of_two(i32(octave) - 1);
     let f = turns - round(turns);
     let quarter = round(4.0 * f);

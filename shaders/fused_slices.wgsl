@@ -9,11 +9,11 @@ const UPDATED = 1024u;
 
 // Inputs of a tile, (SLAB, QUARTERS) vectors of four inputs.
 var<workgroup> left: array<vec4f, SLAB * QUARTERS>;
-// First δ of a tile's outputs, (SLAB, SIDE); later the sums of all invocations and the updated tile.
+// At first the δ of a tile's outputs, (SLAB, SIDE); later the sums of all invocations and the updated tile.
 var<workgroup> right: array<f32, SLAB * SIDE>;
 
-// A tile, and an invocation's part of it. The invocation sums the gradients of four weights, of four inputs and one
-// output, over every fourth row. Then it updates one of these four weights.
+// A tile, and an invocation's part of it. The invocation sums the gradients of four weights over every fourth row. The
+// four weights belong to four inputs and one output. Then the invocation updates one of these weights.
 struct Tile {
     layer: u32,
     input: u32,   // first input of the tile
@@ -42,8 +42,8 @@ fn fetch_rows(at: u32, row: vec4u, rows: u32) -> vec4f {
     return vec4f(scratch[place.x], scratch[place.y], scratch[place.z], scratch[place.w]);
 }
 
-// What an invocation loads from a slab of δ: one output in every 16th row. Outputs past the last one are clamped to it;
-// their sums are not stored.
+// What an invocation loads from a slab of δ: δ of one output in every 16th row. Outputs past the last one are clamped
+// to it; their sums are not stored.
 struct Right {
     upper: vec4f,
     lower: vec4f,

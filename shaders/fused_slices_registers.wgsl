@@ -7,7 +7,8 @@
 // loads 5 words per row and computes 200 products. lavapipe unrolls loops of constant length, and can therefore keep
 // arrays in registers.
 
-// Size of a block of W₁ (INPUTS, in WORDS words of four bytes, by OUTPUTS), then size of a block of a later weight.
+// A block of W₁ has INPUTS × OUTPUTS weights; its inputs are in WORDS words of four bytes. A block of a later layer's
+// weight has LATER_INPUTS × LATER_OUTPUTS weights.
 const WORDS = 5u;
 const INPUTS = 20u; // 4 · WORDS
 const OUTPUTS = 10u;

@@ -1,6 +1,6 @@
 // The entry point of a fused step's second dispatch for software drivers, and code common to these drivers.
-// fused_slices_registers.wgsl or fused_slices_vectors.wgsl follows this file. It computes blocks of INPUTS × OUTPUTS
-// weights of W₁, of LATER_INPUTS × LATER_OUTPUTS later weights, and of BIASES biases.
+// fused_slices_registers.wgsl or fused_slices_vectors.wgsl follows this file. That file computes blocks of INPUTS ×
+// OUTPUTS weights of W₁, of LATER_INPUTS × LATER_OUTPUTS weights of later layers, and of BIASES biases.
 //
 // `mlp` is a storage buffer, because with a uniform buffer lavapipe would recompile the kernel at every change of
 // pipeline.

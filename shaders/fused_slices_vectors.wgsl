@@ -5,7 +5,8 @@
 // An invocation handles a block of W₁ with 112 weights. For each row, it loads 7 words of four bytes and 4 values of δ,
 // and adds to 112 sums. For the next step, it loads 7 words per row and computes 112 products.
 
-// Size of a block of W₁ (INPUTS, in WORDS words of four bytes, by OUTPUTS), then size of a block of a later weight.
+// A block of W₁ has INPUTS × OUTPUTS weights; its inputs are in WORDS words of four bytes. A block of a later layer's
+// weight has LATER_INPUTS × LATER_OUTPUTS weights.
 const INPUTS = 28u; // 4 · WORDS
 const WORDS = 7u;
 const OUTPUTS = 4u;

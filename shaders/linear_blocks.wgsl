@@ -1,10 +1,11 @@
 // The products of linear_product.wgsl for GPUs and large matrices: tiles of ROWS×COLUMNS outputs.
 //
 // Each workgroup computes one tile of the product left·right. It iterates over the summed dimension in slabs, which its
-// invocations copy to workgroup memory. In each step, one index k of the summed dimension, an invocation loads three or
-// four vectors from workgroup memory. A vector of a slab holds the elements of four lines that are a quarter of the
-// tile apart. A line is a row of `left` or a column of `right`. So neighboring invocations read and write neighboring
-// floats of storage, which a GPU combines into full memory transactions, and still load vectors from workgroup memory.
+// invocations copy to workgroup memory. A step handles one index k of the summed dimension. In each step, an invocation
+// loads three or four vectors from workgroup memory. A line is a row of `left` or a column of `right`. A vector of a
+// slab holds the elements of four lines that are a quarter of the tile apart. So neighboring invocations read and write
+// neighboring floats of storage, which a GPU combines into full memory transactions, and still load vectors from
+// workgroup memory.
 //
 // Eight steps are unrolled by hand, because a driver may not unroll even a short loop, and then the kernel is a quarter
 // slower.

@@ -1,10 +1,10 @@
 // The products of linear_product.wgsl for GPUs, for few outputs with long sums: tiles of 8×8 outputs.
 //
 // With few outputs, large tiles would be too few to use the whole GPU. So the tiles are small. Each slab of a sum costs
-// the latency of memory and two barriers, so the slabs are long: 128 elements of the summed dimension. Each sum is
-// split into 16 parts within the workgroup. A part is computed by 16 invocations with 2×2 outputs each, and has every
-// 16th step, one index k of the summed dimension. At the end, the parts are added in workgroup memory, always in the
-// same order.
+// the latency of memory and two barriers, so the slabs are long: 128 elements of the summed dimension. A step handles
+// one index k of the summed dimension. Each sum is split into 16 parts within the workgroup, and each part has every
+// 16th step. 16 invocations compute the same part of all sums of the tile, 2×2 sums per invocation. At the end, the
+// parts are added in workgroup memory, always in the same order.
 
 const INVOCATIONS = 256u;
 const TILE = 8u;

@@ -22,9 +22,10 @@ impl<T> Default for Best<T> {
 }
 
 impl<T> Best<T> {
-    /// Stores values if their metric is lower than that of the stored values, or if there are none yet. `step` is the
-    /// number of steps taken. A NaN metric is never lower. Returns whether it stored the values. `keep` makes them; it
-    /// receives the values stored before and may reuse their memory. If `keep` fails, nothing is stored.
+    /// Stores values if their metric is lower than that of the stored values, or if no values are stored yet. Never
+    /// stores values with a NaN metric. `step` is the number of steps taken. Returns whether the values were stored.
+    /// `keep` makes the values; it receives the values stored before and may reuse their memory. If `keep` fails,
+    /// nothing is stored.
     pub(crate) fn keep_if_lower(
         &mut self,
         metric: f64,

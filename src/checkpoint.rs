@@ -68,10 +68,11 @@
 //!
 //! If the program passes the rows of each step, or stores them in its own tensors, `batch` and `sampling` are `none`.
 //!
-//! A training resumes from a file only if it has the same settings, except for the [`Changes`] that it allows. So set
-//! groups, frozen parameters, minibatches per step and a moving average first. `step`, `optimizer_began` and
-//! `rows_of_window` are not compared but loaded. [`Model::load_weights`](crate::Model::load_weights) loads only the
-//! weights. The same training always writes the same bytes.
+//! A training resumes from a file only if the training and the file have the same settings, except for the [`Changes`]
+//! that the program allows. So set groups, frozen parameters, minibatches per step and a moving average before you
+//! resume. `step`, `optimizer_began` and `rows_of_window` are not compared but loaded.
+//! [`Model::load_weights`](crate::Model::load_weights) loads only the weights. The same training always writes the same
+//! bytes.
 //!
 //! # Files of other programs
 //! If the `format` of a file does not begin with `wgrad`, another program has written it. Then only the tensors are

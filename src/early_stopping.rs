@@ -44,7 +44,8 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Stops after `patience` evaluations in a row, at least 1, that do not improve on the best evaluation before them.
+    /// Stops after `patience` evaluations in a row that do not improve on the best evaluation before them. `patience`
+    /// is at least 1.
     #[must_use]
     pub const fn new(metric: Metric, patience: usize) -> Self {
         Self {

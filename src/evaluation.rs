@@ -13,8 +13,9 @@ pub struct Evaluation {
     /// weight of each example's label.
     pub loss: f64,
     /// The fraction of examples whose largest logit is that of their label, 0…1. For a loss with
-    /// [`Probabilities`](crate::ops::TargetKind::Probabilities) as targets: the fraction of outputs, over all examples,
-    /// that are right: the logit is above 0 exactly if the target is above 0.5. `None` for a loss that compares values.
+    /// [`Probabilities`](crate::ops::TargetKind::Probabilities) as targets: the fraction of right outputs among the
+    /// outputs of all examples. An output is right if its logit is above 0 and its target is above 0.5, or if neither
+    /// is; a NaN logit is never right. `None` for a loss that compares values.
     pub accuracy: Option<f64>,
 }
 

@@ -4,7 +4,7 @@
 //! Kernels of this crate are compiled without bounds checks, so a test has to detect their accesses out of bounds.
 //! Every tensor here has a guard band before its elements and one after them; the second band is part of the binding.
 //! The bands of an input contain NaN: a kernel that reads them computes NaN. The bands of an output contain a number,
-//! so that a NaN written there is noticed (a NaN computed from NaN may have the same bits).
+//! so that a NaN written there is noticed. If they contained NaN, the written NaN might have the same bits.
 
 use std::fmt;
 use std::ops::Range;

@@ -6,13 +6,14 @@
 //! The check does not know the layer's formula, so it cannot derive an error bound from it. If the `f64` reference
 //! computes `v` for an element, the GPU's value may differ from `v` by the sum of
 //!
-//! - `tolerance · (1 + |v|)`, where the tolerance is 1e-5 by default. This is the error that WGSL allows for `tanh`; it
-//!   allows less for `exp`, `log`, `sqrt` and division, and exact arithmetic needs less. The gradient of a parameter is
-//!   a sum over positions, each of which may add this error: its bound is `tolerance · (positions + |v|)`. A row of
-//!   shape C×H×W has H·W positions, a row of features has one;
-//! - the change of the reference's result when each operand is perturbed by `8·√n` roundings up or down, where `n` is
-//!   the largest of the numbers of positions, features and outputs. This covers a sum of `n` products in single
-//!   precision, and an `exp`, whose error grows with its argument;
+//! - `tolerance · (1 + |v|)`, where the tolerance is 1e-5 by default. This is the error that WGSL allows for `tanh`.
+//!   WGSL allows less for `exp`, `log`, `sqrt` and division, and operations that are correctly rounded, such as sums
+//!   and products, need less. The gradient of a parameter is a sum over positions, each of which may add this error, so
+//!   this term is `tolerance · (positions + |v|)` for such a gradient. A row of shape C×H×W has H·W positions, a row of
+//!   features has one;
+//! - the change of the reference's result when each operand is perturbed by `8·√n` roundings up or down (a rounding is
+//!   2⁻²⁴ of the operand), where `n` is the largest of the numbers of positions, features and outputs. This covers a
+//!   sum of `n` products in single precision, and an `exp`, whose error grows with its argument;
 //! - four times the error of the reference in `f32`: a formula that loses precision by cancellation in this reference
 //!   loses it on a GPU as well.
 //!

@@ -131,7 +131,8 @@ mod trainer;
 mod two_layer_net;
 mod updater;
 
-/// Tests put guard bands around the tensors of the kernels that only the trainer records.
+/// The integration tests' helpers for running kernels. Unit tests use them for kernels that only the trainer records:
+/// they put guard bands around the tensors of these kernels.
 #[cfg(test)]
 #[path = "../tests/common/gpu.rs"]
 mod testing;

@@ -98,7 +98,7 @@ fn shortage(needed: u64, beside: u64) -> Option<FreeMemory> {
 }
 
 /// [`shortage`] for the given limits only, without a [`probe`] of the allocator. `can_reserve` says whether the
-/// allocator can reserve that many bytes.
+/// allocator can reserve a given number of bytes.
 fn narrowest(
     rooms: Vec<FreeMemory>,
     needed: u64,

@@ -141,8 +141,8 @@ impl Model {
         like_parameters(&self.gpu, &self.graph, role)
     }
 
-    /// The element type of the features that the first layer reads: the type of `features` if it can read packed bytes,
-    /// otherwise floats.
+    /// The element type of the features that the first layer reads: the type of `features` if this layer can read
+    /// packed bytes, otherwise floats.
     pub(crate) fn input_element(&self, features: &Tensor) -> Element {
         match self.graph.first_use() {
             Some(first) if first.layer.takes_bytes(&self.gpu) => features.element(),

@@ -9,14 +9,15 @@
 //!
 //! - `tolerance · |v − u|`, where the tolerance is 1e-5 by default. WGSL allows an error of 2.5 ULP (3e-7) for a
 //!   division, 4.5 ULP for a square root, and more for `exp` and `pow`;
-//! - the change of the result when one kind of operand is perturbed by 8 roundings up or down, summed over the kinds:
-//!   parameters, gradients, each value of the state, the learning rate. If the result depends on other elements, for
-//!   example through a norm over `n` elements, it contains a sum of `n` terms; the operands are then perturbed by
-//!   `8·√n` roundings;
+//! - the change of the result when one kind of operand is perturbed by 8 roundings up or down (a rounding is 2⁻²⁴ of
+//!   the operand), summed over the kinds: parameters, gradients, each value of the state, the learning rate. If the
+//!   result depends on other elements, for example through a norm over `n` elements, it contains a sum of `n` terms;
+//!   the operands are then perturbed by `8·√n` roundings;
 //! - 1.2e-38: GPUs may treat smaller numbers as 0.
 //!
-//! The bound has no absolute term. Where a parameter is 0, it is relative to the step only, so a formula that is off by
-//! a thousandth of a step is detected at any learning rate. The `f32` reference must meet the same bound.
+//! Apart from 1.2e-38, the bound has no absolute term. Where a parameter is 0, the bound is relative to the step only,
+//! so a formula that is off by a thousandth of a step is detected at any learning rate. The `f32` reference must meet
+//! the same bound.
 //!
 //! # Properties of every optimizer
 //!
@@ -26,8 +27,9 @@
 //! - The same operands give the same result twice.
 //! - With a learning rate of 0, a state of zeros and a weight decay of 0, no parameter changes. A decay that does not
 //!   depend on the learning rate is allowed, and so is a velocity that includes the learning rate.
-//! - At a small learning rate, some steps reduce the sum of `p²/2` over all parameters `p`, whose gradient is `p`. This
-//!   detects a sign that is wrong in both the WGSL and the reference.
+//! - At a small learning rate, the sum of `p²/2` over all parameters `p` is smaller after a number of steps than
+//!   before. The gradient of this sum by `p` is `p`. This detects a sign that is wrong in both the WGSL and the
+//!   reference.
 
 mod case;
 mod compare;

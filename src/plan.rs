@@ -32,8 +32,8 @@ pub(crate) use submit::Recorded;
 const MAX_WORKGROUPS: u64 = 65_535;
 
 /// Maximum number of loop iterations of an invocation on a software driver. After slightly more iterations, lavapipe
-/// (Mesa 22.3) silently ends every loop of the invocation. The difference is a margin for short loops, which it
-/// unrolls.
+/// (Mesa 22.3) silently ends every loop of the invocation. This constant is slightly lower than that limit, as a margin
+/// for short loops, which lavapipe unrolls.
 pub(crate) const SOFTWARE_ITERATIONS: u64 = 65_000;
 
 /// Cost of one dispatch. The code that records the dispatch computes the numbers; they are not measured.

@@ -149,8 +149,8 @@ impl Soundness {
         self.judge(before, losses)
     }
 
-    /// Returns an error at the first loss that shows a divergence, and stores it. `before` is the number of steps
-    /// before the first loss. Losses of parameters that the program has replaced since are ignored.
+    /// Returns an error at the first loss that shows a divergence, and stores the divergence. `before` is the number of
+    /// steps before the first loss. Losses of parameters that the program has replaced since are ignored.
     pub(crate) fn judge(&self, before: u64, losses: &[f32]) -> Result<(), Error> {
         let end = before + losses.len() as u64;
         let is_old = |at: usize| before + (at as u64) < self.began_at;

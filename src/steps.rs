@@ -303,8 +303,8 @@ impl Steps {
 }
 
 /// Returns the maximum number of steps in a submit. `counted` is the number from FLOPs and bytes, used until there is a
-/// measurement. `measured` is the number of steps that take [`SUBMIT`]. It is limited to 10 times `counted` and to
-/// twice `before`, the number for the last submit, so that one wrong measurement does no harm.
+/// measurement. `measured` is the number of steps that take [`SUBMIT`]. The measured number is limited to 10 times
+/// `counted` and to twice `before`, the number for the last submit, so that one wrong measurement does no harm.
 fn granted(counted: usize, measured: Option<usize>, before: usize) -> usize {
     let most = counted.saturating_mul(10).min(before.saturating_mul(2));
     measured.map_or(counted, |measured| measured.clamp(1, most))

@@ -1,4 +1,4 @@
-//! Checkpoints: a resumed training has the same bits, no file is lost, and damaged files are refused.
+//! Checkpoints: a resumed training has the bits of an uninterrupted one, no file is lost, damaged files are refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

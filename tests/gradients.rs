@@ -443,8 +443,8 @@ fn gradients_of_networks_on_the_gpu_are_those_of_the_reference() {
         for activation in [Activation::Relu, Activation::Sigmoid] {
             for rows in [1, 3, 37] {
                 let looseness = check_gradients(widths, activation, rows, 11);
-                // A bound that is too large would accept anything. If the sign of a `Relu`'s input is uncertain, the
-                // bound is as large as the gradient. With one class, all gradients are 0.
+                // A bound that is too large would accept anything. Two cases are exempt: if the sign of a `Relu`'s
+                // input is uncertain, the bound is as large as the gradient; and with one class, all gradients are 0.
                 let case = format!("{widths:?}, {activation:?}, {rows} rows: {looseness}");
                 let says_much = looseness < 0.01 || widths.last() == Some(&1);
                 assert!(says_much || activation == Activation::Relu, "{case}");

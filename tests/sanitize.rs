@@ -28,7 +28,7 @@ use coverage::Coverage;
 /// A name, and a function that interprets plans.
 type Case = (String, Box<dyn Fn(&Coverage) + Send + Sync>);
 
-/// Stops all threads after a failure: on drop during a panic, no thread starts another case.
+/// Stops all threads after a failure: if this value is dropped during a panic, no thread starts another case.
 struct StopAll<'a>(&'a AtomicUsize);
 
 impl Drop for StopAll<'_> {

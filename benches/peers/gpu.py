@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks a GPU everything, the most important first: `python3 benches/peers/gpu.py --help`.
+"""Runs all tests and measurements on a GPU, the most important first: `python3 benches/peers/gpu.py --help`.
 
 Each stage writes its own file while it runs, so earlier results stay when this program is ended.
 Stages share the remaining time. A stage that ends early leaves its time to the others.
@@ -89,7 +89,8 @@ class OwnPrograms:
 
 
 class OwnTests:
-    """Our tests. All programs run at once; a summary follows in their file. Nothing is timed."""
+    """Our tests. All test programs run at the same time. The stage's file has their outputs, followed by a
+    summary. Nothing is timed."""
 
     def run(self, options, path, deadline):
         env = {**environment(), "MNIST_DIR": str(options.data)}
@@ -152,7 +153,7 @@ def summary(output):
     name = output.split(maxsplit=1)[0]
     counts = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed", output, re.MULTILINE)
     failed = re.findall(r"^test (.+) \.\.\. FAILED$", output, re.MULTILINE)
-    # A test may print the output of a process that it started. The last line is the program's own.
+    # A test may print the output of a process that it started. The last result is the program's own.
     passed = "{} passed, {} failed".format(*counts[-1]) if counts else "did not come to its end"
     return f"{name}: {passed}" + (f": {', '.join(failed)}" if failed else "")
 

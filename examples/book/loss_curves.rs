@@ -29,7 +29,8 @@ pub(crate) struct Args {
 /// A training to compare: its name, network and optimizer.
 pub(crate) type Entry = (&'static str, Sequential, Box<dyn Optimizer>);
 
-/// The network of both experiments, of optimizers and of initial weights: four hidden layers of 100 units with `ReLU`.
+/// The network of both experiments, the comparison of optimizers and the comparison of initial weights: four hidden
+/// layers of 100 units with `ReLU`.
 pub(crate) fn network(train: &Dataset) -> MultiLayerNet {
     MultiLayerNet::new(train.width(), [100; 4], train.labels().classes())
 }

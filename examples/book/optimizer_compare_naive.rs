@@ -1,4 +1,4 @@
-//! Draws the paths of SGD, Momentum, `AdaGrad` and Adam that minimize f(x, y) = x²/20 + y² from (−7, 2).
+//! Draws the paths on which SGD, Momentum, `AdaGrad` and Adam minimize f(x, y) = x²/20 + y², starting from (−7, 2).
 //!
 //! To compute the steps with the library, f is written as the mean squared error of a linear layer without bias. The
 //! layer's weights are (x, y). There are two examples with the inputs (√⅒, 0) and (0, √2) and the targets 0, so the

@@ -63,8 +63,8 @@ impl Picture {
         }
     }
 
-    /// Returns the SVG paths of the picture, one path per gray level. Each run of pixels in a row is drawn as a line of
-    /// width 1 through the centers of the pixels.
+    /// Returns the SVG paths of the picture, one path per gray level except white. Adjacent pixels of a row with the
+    /// same level are drawn together, as one line of width 1 through the centers of the pixels.
     fn paths(&self) -> String {
         let mut paths = vec![String::new(); GREYS];
         for (y, row) in self.ink.chunks(self.width).enumerate() {

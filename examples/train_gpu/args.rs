@@ -196,7 +196,7 @@ pub(crate) fn setting(option: &str, expected: String, found: impl ToString) -> E
     }
 }
 
-/// Whether the file's name is one that a file of a data set has.
+/// Whether the file's name is a name that files of data sets have: it ends with `ubyte` or `ubyte.gz`.
 fn has_name_of_data(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
     name.strip_suffix(".gz").unwrap_or(name).ends_with("ubyte")
@@ -242,7 +242,7 @@ impl Args {
         checked.map_err(|error| with_option(error, &[("label smoothing", option)]))
     }
 
-    /// Lists the files with names of data sets in the directories from which this run may read data.
+    /// Lists the files in the directories from which this run may read data, if their names are names of data files.
     fn data_files(&self) -> impl Iterator<Item = PathBuf> {
         let named = env::var_os("MNIST_DIR").map(PathBuf::from);
         let places = match &self.data.data {

@@ -3,8 +3,8 @@ use wgrad::{Device, Error, Fusion, Sequential, Train, Trainer};
 
 use crate::args::{Args, DeviceChoice};
 
-/// Opens the requested device. If `--plan` names a plan, the device must run shaders, even if only a software driver
-/// can.
+/// Opens the requested device. With `--device auto` and `--plan layers` or `--plan fused`, this is a device that runs
+/// shaders, even if only a software driver can run them.
 fn choose(args: &Args, (place, processes): (usize, usize)) -> Result<Device, Error> {
     let asks_for_shaders = Fusion::from(args.plan) != Fusion::Auto;
     match args.device {

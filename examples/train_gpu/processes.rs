@@ -171,7 +171,8 @@ impl Processes {
         if taken == 0 || taken >= args.local_after {
             engine.distribute(all.clone().local_steps(steps))?;
         }
-        // Even if gradients are averaged first, the call above has reported invalid local steps before the first step.
+        // The call above also happens before the first step if gradients are averaged first. So invalid local steps are
+        // reported before any step is taken.
         if taken < args.local_after {
             engine.distribute(all)
         } else {

@@ -15,8 +15,9 @@ use crate::processes::Processes;
 use crate::samples::Samples;
 use crate::saving::quoted;
 
-/// Seconds between two updates of the progress bar. Signals are handled at the same times. An interval has at least one
-/// step. It is not shorter, because it ends with a readback of the losses, which delays the next steps.
+/// Seconds between two updates of the progress bar. Signals are handled at the same times. The interval is not shorter,
+/// because it ends with a readback of the losses, which delays the next steps. An interval has at least one step, even
+/// if the step takes longer.
 const SECONDS: f64 = 0.1;
 
 /// The result of a run.

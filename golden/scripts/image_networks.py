@@ -2,9 +2,9 @@
 
     python3 golden/scripts/image_networks.py golden/vectors
 
-`residual_images_momentum`: a residual connection around convolutions with batch normalization, pools that overlap, strides,
-padding and dilation. `normalized_images_rms_prop`: layer normalization of images, average pooling and a mark that is used
-twice, over values. Needs torch and numpy.
+`residual_images_momentum`: a residual connection around convolutions with batch normalization, pools that overlap,
+strides, padding and dilation. `normalized_images_rms_prop`: a training on target values, with layer normalization of
+images, average pooling, and a named value (layer "mark") that is added twice. Needs torch and numpy.
 """
 
 import json
@@ -78,7 +78,7 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             if layer["layer"] not in ("mark", "add"):
                 self.made[str(index)] = made(layer, x.shape[1:])
-                # Shapes are asked for outside of training: no running value changes.
+                # Runs the layer in evaluation mode to get its output's shape, so that no running value changes.
                 x = self.made[str(index)].eval()(x)
 
     def forward(self, x):
@@ -106,7 +106,7 @@ class Network(nn.Module):
 def save(path, tensors, metadata):
     kinds = {"float32": "F32", "float64": "F64", "int32": "I32"}
     header, body = {"__metadata__": metadata}, b""
-    # As the format is written: the widest types first.
+    # Files in this format have the tensors with the widest element types first.
     for name, value in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
         value = np.ascontiguousarray(value)
         offsets = [len(body), len(body) + value.nbytes]
@@ -124,7 +124,7 @@ def train(path, layers, shape, optimizer, settings, loss, rows=96, batch=8, step
     network = Network(layers, shape)
     with torch.no_grad():
         for parameter in network.parameters():
-            # Weights of normalization start apart from 1, and biases from 0.
+            # This noise moves the weights of normalization away from 1, and its biases away from 0.
             parameter += 0.1 * torch.randn_like(parameter)
             parameter.copy_(parameter.float().double())
     x = torch.randn(rows, *shape).float().double()

@@ -2,9 +2,9 @@
 
     python3 golden/scripts/losses.py golden/vectors
 
-`softmax_cross_entropy_combined` has class weights and label smoothing together; the others are trainings of
-a small network: `labels_sgd` on labels of which several may apply, `outliers_sgd` by a Huber loss, `weighted_sgd` on
-classes with weights and smoothing. Each loss is written element by element, as PyTorch documents it.
+`softmax_cross_entropy_combined` has class weights and label smoothing together. The other files are trainings of
+a small network: `labels_sgd` with several labels per row, each a probability; `outliers_sgd` by a Huber loss;
+`weighted_sgd` on classes with weights and smoothing. Each loss is written element by element, as PyTorch documents it.
 """
 
 import json
@@ -33,7 +33,7 @@ def normal(rows, columns, scale=1.0):
 
 
 def binary(z, t):
-    """−t·log σ(z) − (1−t)·log(1 − σ(z)) and its slope, by whichever power is below 1."""
+    """−t·log σ(z) − (1−t)·log(1 − σ(z)) and its slope, computed from e^−|z|, which cannot overflow."""
     e = math.exp(-abs(z))
     log_sigmoid = min(z, 0.0) - math.log1p(e)
     log_other = min(-z, 0.0) - math.log1p(e)

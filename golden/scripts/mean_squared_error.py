@@ -14,7 +14,7 @@ torch.manual_seed(1)
 tensors = {}
 for name, shape in SHAPES.items():
     tensors[f"{name}.y"], tensors[f"{name}.targets"] = torch.randn(2, *shape)
-# From 2⁻⁴⁰ to 2⁴⁰ and of both signs; a tenth of the targets are what is predicted.
+# Numbers of both signs, scaled by 2⁻⁴⁰ to 2⁴⁰. A tenth of the targets equal the outputs `y`.
 exponents = torch.randint(-40, 41, (2, 50, 7))
 y, targets = torch.randn(2, 50, 7) * 2.0**exponents
 tensors["extreme.y"] = y

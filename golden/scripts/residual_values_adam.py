@@ -66,7 +66,7 @@ def by_element(function, *matrices):
 
 
 def forward(parameters, x):
-    """Every value, and for each layer which value it takes, or the two that it adds."""
+    """Returns all values, and for each layer the index of the value that it reads, or of both values that it adds."""
     values, operands, marks, here = [x], [], {}, 0
     for index, layer in enumerate(NETWORK):
         kind, taken = layer["layer"], [here]

@@ -27,7 +27,7 @@ def step_lr(optimizer):
 
 
 def warm_up_and_cosine(optimizer):
-    """From 1/5 of the rate to all of it in five steps, and by half a wave to 0 in the others."""
+    """In five steps, raises the learning rate from 1/5 of it to all of it. Then it falls to 0 by half a cosine wave."""
     warm_up = lr_scheduler.LinearLR(optimizer, start_factor=1 / WARM_UP, total_iters=WARM_UP - 1)
     wave = lr_scheduler.CosineAnnealingLR(optimizer, T_max=STEPS - WARM_UP)
     return lr_scheduler.SequentialLR(optimizer, [warm_up, wave], milestones=[WARM_UP])

@@ -75,8 +75,9 @@ pub(crate) struct Moved<'a> {
     pub(crate) moved: &'a Array2<f64>,
 }
 
-/// Compares the GPU's result, in `f32`, with the `f64` reference. A result is a sum of `unit` terms, and the tolerance
-/// applies to each term.
+/// Compares the GPU's result, in `f32`, with the `f64` reference. The tolerance allows each element `v` a difference of
+/// `tolerance · (unit + |v|)`. `unit` is 1, or the number of terms of a sum if each term may add this error, or 1/rows
+/// for the gradient of a mean over the rows.
 pub(crate) fn parity(
     found: &Array2<f32>,
     by: Moved<'_>,

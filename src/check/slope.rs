@@ -4,7 +4,8 @@ use ndarray::Array2;
 
 use crate::error::CheckError;
 
-/// The smaller of the two step sizes, relative to the magnitude of the changed number, or to 1 if that is smaller.
+/// The smaller of the two step sizes, relative to the magnitude of the changed number, or to 1 if this magnitude is
+/// smaller than 1.
 const H: f64 = 1.0 / (1 << 17) as f64;
 /// Bound for all errors other than rounding, a kink, and the step size; relative to 1 + |slope|.
 const REST: f64 = 1e-7;
@@ -30,8 +31,9 @@ impl Slopes {
     }
 }
 
-/// Computes the slope of `Σ weight·output` with respect to a number with the value `value`, and a bound for its
-/// distance from the true slope. `outputs` computes the outputs from the number; `at` are the outputs for `value`.
+/// Computes the slope of `Σ weight·output` with respect to a number with the value `value`, and a bound for the
+/// distance of the computed slope from the true one. `outputs` computes the outputs from the number; `at` are the
+/// outputs for `value`.
 pub(crate) fn slope(
     value: f64,
     weights: &Array2<f64>,

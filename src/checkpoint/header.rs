@@ -99,7 +99,7 @@ impl<'a> File<'a> {
         let format = file.text(FORMAT_KEY);
         if file.is_ours() && ![FORMAT, OLDER_FORMAT].contains(&format) {
             let found = shown(format);
-            // Another version may compute the digest in another way, so it cannot be checked.
+            // Another version may compute the digest in another way, so the digest cannot be checked.
             return Err(CheckpointError::Version {
                 found,
                 is_older: false,

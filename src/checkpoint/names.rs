@@ -31,8 +31,8 @@ pub(super) fn listed(
     }
 }
 
-/// Says what to do about a missing tensor. For example, if all names in the file only have another prefix, shows the
-/// code that renames them.
+/// Says what to do about a missing tensor. For example, if the names in the file differ from the network's only by a
+/// prefix, shows the code that renames them.
 pub(super) fn remedy(file: &File<'_>, network: &[&str]) -> String {
     let tensors = &file.tensors;
     let call = prefixes(tensors, network)

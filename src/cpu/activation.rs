@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// The relative error bound covers the exponential and a few roundings; for a GELU, also the rounded square in the
-    /// exponent. A difference of numbers close to 1 has an absolute error.
+    /// exponent. The error of a difference of numbers close to 1 is bounded absolutely.
     #[test]
     fn fast_is_as_defined() {
         let single = values();
@@ -282,8 +282,8 @@ mod tests {
                 for (pass, [found, expected]) in
                     [0, 1].map(|pass| (pass, [fast[pass][at], defined[pass][at]]))
                 {
-                    // The gradients have `1 − y`, or in a GELU a sum, whose terms are up to 1: their rounding error is
-                    // absolute.
+                    // A gradient contains the difference `1 − y`, or for a GELU a sum. The terms are at most 1, but the
+                    // result may be much smaller, so the bound on the rounding errors is absolute.
                     let absolute = if pass == 1 { 8.0 * ROUNDING } else { 1e-37 };
                     assert!(
                         (found - expected).abs() <= relative * expected.abs() + absolute,

@@ -1,7 +1,7 @@
 //! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as matrix products (im2col). A
 //! place is a position of the kernel on an image; it gives one output pixel. The pixels under the kernel at a place are
-//! copied to a column of a matrix. An image is computed in blocks: a block is some rows of places, whose columns fit in
-//! a core's cache. Several cores divide the images among them.
+//! copied to a column of a matrix. An image is computed in blocks: a block is some rows of places. The columns of a
+//! block fit in a core's cache. Several cores divide the images among them.
 
 use std::ops::Range;
 
@@ -17,8 +17,8 @@ use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Maximum number of elements in the columns of a block, unless one row of places has more. They fit in a core's
-/// second-level cache.
+/// Number of elements that the columns of a block should have at most: this many fit in a core's second-level cache. A
+/// block consists of whole rows of places, so it may have more elements, but the excess is less than one row of places.
 const BLOCK: usize = 1 << 16;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -114,9 +114,9 @@ impl Sizes {
     }
 
     /// Loops over every weight of the kernel and every row of places in `rows`. A row of places reads a line of pixels
-    /// for each weight. Calls `see` with the line's first index in `columns`, the range of places in the row whose
-    /// pixel is inside the image, and the image index of the first of these pixels. If no pixel of the line is inside
-    /// the image, calls `none` with the first index.
+    /// for each weight. Calls `see` with the index in `columns` at which the line begins, the range of places in the
+    /// row whose pixel is inside the image, and the index in the image of the first of these pixels. If no pixel of the
+    /// line is inside the image, calls `none` with the index in `columns` at which the line begins.
     fn for_each_line<C>(
         &self,
         rows: &Range<usize>,

@@ -9,7 +9,7 @@ pub(super) use native::with_threads;
 pub(super) use native::{threads, with};
 
 /// Maximum number of parts into which the rows of a minibatch are cut. It does not depend on the number of cores, so
-/// that no result does.
+/// that no result depends on the number of cores.
 pub(super) const PARTS: usize = 16;
 
 /// Returns the number of rows in each part; the last part may have fewer.
@@ -66,8 +66,8 @@ mod tests {
     use crate::data::{Sampling, synthetic};
     use crate::ops::{Sgd, SoftmaxCrossEntropy};
 
-    /// A first layer with few outputs skips pixels that are 0 in each row separately; one with many outputs uses blocks
-    /// of rows or dense matrix products.
+    /// A first layer with few outputs skips, in each row separately, the pixels that are 0. A first layer with many
+    /// outputs uses blocks of rows or dense matrix products.
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let digits = synthetic::digits_of(1, 300, 1).unwrap().train;

@@ -98,8 +98,8 @@ impl<F: Float> Network<F> {
     /// Computes the same gradients as [`gradient`](Self::gradient), by central differences:
     /// `(L(p + h) − L(p − h)) / 2h` for loss `L` and parameter `p`.
     ///
-    /// `h` is the cube root of the float type's epsilon (6·10⁻⁶ in `f64`). With this step, the rounding error and the
-    /// error from the loss's curvature are about equal. The step of "Deep Learning from Scratch", 10⁻⁴, would cross the
+    /// `h` is the cube root of the float type's epsilon (6·10⁻⁶ in `f64`). With this `h`, the rounding error and the
+    /// error from the loss's curvature are about equal. The `h` of "Deep Learning from Scratch", 10⁻⁴, would cross the
     /// kink of a `Relu` 16 times as often.
     ///
     /// # Errors

@@ -57,8 +57,9 @@ impl<F: Float> Network<F> {
         Ok(evaluation(loss, &examples, &totals))
     }
 
-    /// Computes the sum of losses and the number of correct predictions for each pass over a data set. `own` gets the
-    /// number of passes and returns the range of passes to run; the totals of all other passes stay 0.
+    /// Computes the sum of losses and the number of correct predictions of each forward pass. An evaluation of a data
+    /// set takes several passes, each over some of its rows. `own` gets the number of passes and returns the range of
+    /// passes to run; the totals of all other passes stay 0.
     pub(super) fn totals(
         &self,
         loss: &dyn Loss,
@@ -101,8 +102,8 @@ impl<F: Float> Network<F> {
         Ok(totals)
     }
 
-    /// Returns, for every example, the class that the network predicts and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them.
+    /// Returns, for every example, the class that the network predicts and the probability of this class.
+    /// [`Confusion`](crate::Confusion) counts the predictions per class.
     ///
     /// # Errors
     /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the

@@ -18,7 +18,8 @@ pub(super) fn check_network<F: Float>(graph: &Graph) -> Result<(), Error> {
 fn of_network<F>(graph: &Graph) -> u64 {
     let all = graph.parameters.iter().chain(&graph.state);
     let largest = all.map(size).max().unwrap_or(0);
-    // Initial values are drawn as f32, one parameter at a time. In f32 their allocation becomes the parameter.
+    // Initial values are drawn as f32, one parameter at a time. For a network in f32, the drawn values become the
+    // parameter without another allocation.
     let drawn = if size_of::<F>() == size_of::<f32>() {
         0
     } else {

@@ -89,7 +89,7 @@ impl Form {
         matches!(self, Self::Linear)
     }
 
-    /// Whether the layer has so much work that several cores may share a step with it.
+    /// Whether the layer may have so much work that several cores share the steps of its network.
     pub(super) fn is_product(&self) -> bool {
         matches!(self, Self::Linear | Self::Conv2d(_) | Self::HashGrid { .. })
     }
@@ -133,8 +133,8 @@ impl Form {
     pub(super) fn backward<F: Float>(&self, pass: Backward<'_, F>, relu: bool) {
         match self {
             Self::Linear => Linear::backward_with(pass, relu),
-            // Max pooling needs no `relu`: its forward pass has removed the winners to which the `Relu` passes no
-            // gradient.
+            // Max pooling needs no `relu`: its forward pass has removed the winners (the largest pixels of windows)
+            // through which the `Relu` passes no gradient.
             form => form.formulas().backward(pass),
         }
     }

@@ -18,7 +18,8 @@ use crate::ops::hash_grid::{Level, Levels, unit};
 use crate::reference::{Backward, Float, Forward, Layer, Twin};
 use cell::{Cell, contributions, point};
 
-/// Minimum number of output elements of a minibatch for which several cores share them. For fewer, one core is faster.
+/// Minimum number of output elements of a minibatch for which several cores share the work. For fewer, one core is
+/// faster.
 const SHARED: usize = 1 << 12;
 /// Maximum number of features per entry.
 const MOST_FEATURES: usize = 8;

@@ -50,7 +50,8 @@ pub struct Pass<F = f32> {
     /// The gradient with respect to the features, (rows, features). Only for a network with several inputs, whose
     /// gradients are copied here; otherwise `None`.
     dx: Option<Array2<F>>,
-    /// Number of backward passes so far. It seeds the random layers, so that each step draws other random numbers.
+    /// Number of backward passes so far. It seeds the layers that draw random numbers, so that each step draws other
+    /// numbers.
     count: u32,
 }
 

@@ -23,8 +23,8 @@ pub(super) struct Passes {
     pub(super) graph: Graph,
     /// How each use of a layer is computed; a layer may be used several times.
     forms: Vec<Form>,
-    /// Whether each `Relu` is fused with its neighbors, if they support it: its forward pass with the layer before it,
-    /// its backward pass with the layer after it.
+    /// Whether `Relu` layers are fused with neighboring layers that support this: the forward pass of a `Relu` with the
+    /// layer before it, the backward pass with the layer after it.
     pub(super) fuses: bool,
 }
 
@@ -171,7 +171,7 @@ impl Passes {
     }
 
     /// Computes the value `index` into `y`; does nothing for an input. With `relu`, also applies the `Relu` after the
-    /// layer. `of` returns a value that this one is computed from.
+    /// layer. `of` returns a value from which the value `index` is computed.
     pub(super) fn value<'v, F: Float>(
         &self,
         (index, relu): (usize, bool),
@@ -331,7 +331,7 @@ impl Passes {
                 }
                 Source::Sum(_) => {
                     for &(operand, arrival) in step.to.iter().flatten() {
-                        // A sum and its operand may share a gradient.
+                        // A sum and its operand may share the memory of their gradients. Then there is nothing to copy.
                         if plan.slot(operand) != slot {
                             self.arrive(work, operand, arrival, of_value);
                         }
@@ -380,7 +380,8 @@ impl Passes {
                 matrix_mut(room, [work.rows, self.columns(operand)])
             });
             let input = (work.values[x].view(), self.graph.values[x].shape);
-            // The output of a layer that is fused with a `Relu` is not stored, and its backward pass does not read it.
+            // If this layer is fused with the `Relu` after it, its output is not stored. The layer's backward pass does
+            // not read its output, so the pass gets the output of the `Relu` instead.
             let y = self.fused_relu_of(step.value).unwrap_or(step.value);
             let outputs = [work.values[y].view(), dy];
             let pass = Backward::new(input, outputs, dx, self.mode(layer, context.step))
@@ -406,7 +407,8 @@ impl Passes {
         }
     }
 
-    /// Stores the gradient of `operand` if it is the first one, otherwise adds it.
+    /// Stores `gradient` as the gradient by `operand` if it is the first contribution, otherwise adds it to the earlier
+    /// ones.
     fn arrive<F: Float>(
         &self,
         work: &mut Workspace<F>,

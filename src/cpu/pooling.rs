@@ -22,7 +22,8 @@ const SHARED: usize = 1 << 16;
 pub(super) struct MaxPool2d {
     window: Window,
     /// Whether the backward pass of the `Relu` before the layer is fused with this layer's. Then a window whose largest
-    /// value is not above 0 has no winner, so that it gets no gradient.
+    /// value is at most 0 has no winner (no pixel that counts as the largest), so that no pixel gets the gradient of
+    /// this window.
     is_behind_relu: bool,
 }
 
@@ -115,8 +116,8 @@ impl Planes {
         kernel == two && stride == two && padding == Size2::from(0)
     }
 
-    /// Calls `see` with every line of a plane that has pixels inside the image. The lines of a row of windows come in
-    /// the order of the kernel's pixels.
+    /// Calls `see` with every line of a plane, except lines without a pixel inside the image. The lines of a row of
+    /// windows come in the order of the kernel's pixels.
     #[inline(always)]
     fn for_each_line(&self, mut see: impl FnMut(Line)) {
         let Window {
@@ -231,7 +232,8 @@ fn largest<F: Float>(planes: &Planes, x: &[F], y: &mut [F], winner: &mut [F]) {
     }
 }
 
-/// Removes the winner of windows whose largest value is not above 0: the `Relu` before passes no gradient there.
+/// Removes the winner of windows whose largest value is at most 0: the `Relu` before the pooling passes no gradient
+/// there.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn forget_winners<F: Float>(y: &[F], winner: &mut [F]) {
     let none = F::zero() - F::one();

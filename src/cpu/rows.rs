@@ -214,7 +214,7 @@ impl<F: Float> Network<F> {
     }
 
     /// Runs some of the passes of [`for_each_pass`](Self::for_each_pass): `own` gets the number of passes and returns
-    /// the range to run. Returns the number of passes.
+    /// the range to run. Returns the number of passes, including those that were not run.
     pub(super) fn for_some_passes(
         &self,
         total: usize,

@@ -15,8 +15,9 @@ use super::team::Team;
 
 /// Minimum duration in seconds of a window: consecutive steps that are measured together.
 const WINDOW: f64 = 0.002;
-/// The delay until the next trial, as a multiple of the time that the last trial lost. It starts at the first factor,
-/// and doubles with each failed trial up to the second factor.
+/// The delay until the next trial, as a multiple of the time that the last trial lost. The multiple starts at the first
+/// factor, and doubles with each failed trial up to the second factor. After a failed trial with fewer cores, it is the
+/// second factor.
 const PATIENCE: [f64; 2] = [8.0, 128.0];
 /// Minimum delay until the next trial, in seconds.
 const LEAST_REST: f64 = 0.05;

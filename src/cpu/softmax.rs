@@ -137,8 +137,8 @@ mod tests {
 
     /// The bounds, where `u` is half a unit in the last place: `z − largest` has an error of `u·|z − largest|`; an
     /// exponential has a relative error of `4·u` (see `activation`); and a sum of n numbers in lanes has a relative
-    /// error of `(n/LANES + LANES)·u`. Their quotient has the sum of these errors and 3 roundings. `1/rows`, and the
-    /// subtraction of it, are rounded, too. The logarithm adds its own error to the sum's error.
+    /// error of `(n/LANES + LANES)·u`. The quotient of an exponential and a sum has the sum of these errors and 3
+    /// roundings. `1/rows` and its subtraction are rounded, too. The logarithm adds its own error to the sum's error.
     #[test]
     fn it_is_as_defined() {
         let u = f64::from(f32::EPSILON) / 2.0;

@@ -91,8 +91,8 @@ impl Team {
         let helpers = self.helpers.get_or_init(|| self.shared.start(self.most));
         let shared = &*self.shared;
         #[allow(unsafe_code)]
-        // SAFETY: helpers call `work` only between the opening below and the end of `Close::drop`, which lets no
-        // further helper start and waits for all that have started; `work` outlives that.
+        // SAFETY: helpers call `work` only after `is_open` is set below and before `Close::drop` ends. `Close::drop`
+        // lets no further helper start and waits for all that have started; `work` outlives `close`.
         let forever = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Work>(work) };
         *lock(&shared.work) = Some((forever, pieces));
         shared.next.store(0, SeqCst);

@@ -262,8 +262,8 @@ impl<F: Float> Trainer<F> {
         let of_data_set = self.minibatches.as_ref().and_then(|of| of.rows.examples());
         let is_of_data_set = of_data_set.is_some();
         for at in 0..count {
-            // Check as many steps at once as the GPU engine does. Not for a stream, which may end before the invalid
-            // rate.
+            // Check the learning rates of as many steps at once as the GPU engine does. Do not check ahead for a
+            // stream, because it may end before the step with the invalid rate.
             if is_of_data_set && at % HISTORY == 0 {
                 self.updater.check_rates(HISTORY.min(count - at))?;
             }

@@ -100,7 +100,7 @@ impl<F: Float> Updater<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has too little
-    /// memory for its state.
+    /// memory for the optimizer's state.
     pub fn new(network: &Network<F>, optimizer: impl Optimizer + 'static) -> Result<Self, Error> {
         optimizer.check()?;
         let graph = network.graph();
@@ -252,7 +252,7 @@ impl<F: Float> Updater<F> {
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting of the optimizer is invalid, [`Error::Memory`] when the host has too little
-    /// memory for its state. After an error, nothing has changed.
+    /// memory for the optimizer's state. After an error, nothing has changed.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         optimizer.check()?;
         let before = self.optimizer.state();

@@ -153,8 +153,8 @@ impl World for Mpi {
         Ok(())
     }
 
-    /// A message from each process to each other one: MPI's own all-gather copies this process's part as well, unless
-    /// it works in place, which the crate `mpi` does not offer.
+    /// Each process sends a message to each other process. MPI's own all-gather is not used, because it copies this
+    /// process's part as well, unless it works in place, which the crate `mpi` does not offer.
     fn all_gather(&self, parts: &mut [u32]) -> Result<(), Error> {
         count(parts.len())?;
         let part = parts.len() / self.size;

@@ -63,7 +63,8 @@ impl Scratch {
                 // On a file system without locks, `sweep` removes nothing.
                 Err(TryLockError::Error(_)) => true,
             };
-            // If this is false, another process has removed the file before it was locked. Try again.
+            // If `is_ours` is false, another process has removed the file, or is about to, because it was not locked
+            // yet. Try again.
             if is_ours {
                 return Ok(Self { path, file });
             }
@@ -108,8 +109,8 @@ pub(super) fn sweep(directory: &Path) {
         let Ok(file) = File::open(&path) else {
             continue;
         };
-        // Hold the lock until the file is removed. A process that has just created the file and not locked it yet will
-        // notice this, and create another one.
+        // Hold the lock until the file is removed. A process that has just created the file and not locked it yet
+        // notices that the file is locked or gone, and creates another one.
         if file.try_lock().is_ok() {
             let _ = fs::remove_file(&path);
         }
@@ -154,7 +155,7 @@ fn fill(mut file: &File, old: Option<&Old>, bytes: &[u8]) -> io::Result<()> {
     if let Some(old) = old {
         file.set_permissions(old.metadata.permissions())?;
     }
-    // Write the contents to the disk now. Otherwise the new name could get there first.
+    // Write the contents to the disk now. Otherwise the new name could reach the disk before the contents.
     file.sync_all()
 }
 
@@ -167,7 +168,8 @@ fn take_owner(file: &File, old: &Old) -> io::Result<()> {
     if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
         return Ok(());
     }
-    // Whatever the reason of the failure: never replace a file by one with another owner.
+    // Never replace a file by one with another owner. So report every failure as `PermissionDenied`, after which the
+    // old file is overwritten in place.
     fchown(file, Some(old.uid()), Some(old.gid()))
         .map_err(|_| io::ErrorKind::PermissionDenied.into())
 }

@@ -161,9 +161,9 @@ impl GpuBuilder {
 
     /// Sets the maximum number of floating-point operations per dispatch; 0 counts as 1.
     ///
-    /// The limit keeps each dispatch short: an operating system assumes that a GPU hangs after some time, on Windows
-    /// after 2 s. [`Recorder::dispatch_in_parts`] splits longer dispatches, for example the matrix products of
-    /// `Linear`. Other dispatches above the limit are refused.
+    /// The limit keeps each dispatch short: if a dispatch takes too long (on Windows, 2 s), the operating system
+    /// assumes that the GPU hangs. [`Recorder::dispatch_in_parts`] splits longer dispatches, for example the matrix
+    /// products of `Linear`. Other dispatches above the limit are refused.
     ///
     /// Default: 100 GFLOP on a discrete GPU, 40 GFLOP on any other adapter. The slowest discrete GPUs have a peak of
     /// 0.4 TFLOP/s, the slowest integrated ones 0.2 TFLOP/s. Kernels reach a quarter of the peak, so dispatches at the
@@ -204,7 +204,7 @@ impl GpuBuilder {
             let wanted = self.wanted();
             return Err(Error::NoAdapter { wanted, found });
         };
-        // Only one backend: another one would list the same adapters again.
+        // Keep only one backend, because another one would list the same adapters again.
         adapters.retain(|adapter| is_alike(&adapter.get_info(), &best));
         let adapter = adapters.swap_remove(self.number % adapters.len());
         open(&adapter, self.settings(&adapter.get_info())).await

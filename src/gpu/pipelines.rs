@@ -76,9 +76,9 @@ impl Gpu {
         self.shared.settings.checks_bounds || !contract.trust.is_proven
     }
 
-    /// Returns the first limit of the device that a kernel exceeds; `None` if there is none. This does not check the
-    /// sizes of the kernel's tensors. It is needed because the owner of a borrowed device chooses its limits, and wgpu
-    /// does not check all of them.
+    /// Returns the first limit of the device that a kernel exceeds; `None` if there is none. The sizes of the kernel's
+    /// tensors are not checked here. This check is needed because the owner of a borrowed device chooses the device's
+    /// limits, and wgpu does not check all of them.
     pub(crate) fn shortage(&self, contract: &Contract) -> Option<Shortage> {
         let limits = self.limits();
         let [x, y, z] = contract.workgroup_size;

@@ -68,7 +68,8 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<FreeMemory> {
             false => continue,
         };
         for tree in trees.iter().map(|tree| mounted.join(tree)) {
-            // In a container, the path may be the one outside of it. The group is then the root of the tree.
+            // In a container, the path may be the group's path outside of the container. The group is then the root of
+            // the tree.
             let folders = Path::new(path.trim_start_matches('/')).ancestors();
             rooms.extend(folders.filter_map(|folder| {
                 Some(FreeMemory {
@@ -91,8 +92,8 @@ fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
     Some(memory.saturating_add(reclaimable).saturating_add(swap))
 }
 
-/// The smaller of two amounts: the free memory under the limit of memory, and, if swap is counted, under the limit of
-/// memory and swap.
+/// Free memory in a group of version 1, including reclaimable memory and swap; `None` if the group has no limit of
+/// memory. If there is also a limit of memory and swap together, the smaller of the two free amounts counts.
 fn room_of_group_of_version_1(folder: &Path, swap: u64) -> Option<u64> {
     let left = |most, used| left(folder, most, used);
     let memory = left("memory.limit_in_bytes", "memory.usage_in_bytes")?.saturating_add(swap);

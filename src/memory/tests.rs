@@ -45,8 +45,9 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
-/// A small part of the memory is kept free. In a limited address space, the range for a heap is also kept free if it is
-/// large enough for one. The limit does not apply if the allocator can reserve the addresses.
+/// A small part of the memory is kept free. In a limited address space, the range of a heap is also kept free if enough
+/// addresses are free for a heap. If too few addresses are free, but the allocator can reserve the request
+/// nevertheless, the limit does not apply.
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
@@ -66,7 +67,8 @@ fn what_fits_is_not_refused() {
         (50, 47, false, true),
         (50, 47, true, false),
         (50, 1000, true, false),
-        // Granted: too little is left for a heap, so nothing is kept free for one.
+        // 64 MiB for a heap and 4 MiB for other parts of the program are kept free, although the allocator would grant
+        // them. From 161 MiB on, too few addresses are free, and only the allocator decides.
         (164, 96, true, false),
         (164, 97, true, true),
         (164, 160, true, true),

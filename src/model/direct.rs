@@ -23,11 +23,12 @@ use crate::plan::Recorder;
 use crate::reference::Targets;
 use crate::tensor::Tensor;
 
-/// Smallest number of rows per pass. If the memory is too small even for this many rows, the call fails, because with
-/// fewer rows a device would be almost idle.
+/// A pass of at most this many rows is not halved. If the memory is too small for such a pass, the call fails, because
+/// with fewer rows a device would be almost idle.
 const FEWEST_ROWS: usize = 16;
 
-/// Largest number of rows whose class weights one workgroup can sum, because software drivers limit loops.
+/// Largest number of rows per pass for a loss with class weights. One workgroup sums the weights of all rows of a pass,
+/// and software drivers limit the length of its loop.
 const MOST_WEIGHED: usize = 64 * 64_000;
 
 impl Model {

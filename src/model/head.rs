@@ -92,8 +92,8 @@ impl Model {
     /// Returns the head for forward passes that are not part of training. Each pass has at most as many rows as
     /// `features` has. Returns `None` if a fused head is not possible, or is not expected to be faster.
     pub(super) fn passing_head(&self, features: &Tensor) -> Option<ModelHead> {
-        // The head's kernels read floats. The kernel of the first layer reads packed bytes, which is a quarter of the
-        // memory.
+        // The head's kernels read only floats. Packed bytes take a quarter of the memory, so leave them to the kernel
+        // of the first layer, which can read them.
         if features.element() != Element::F32 {
             return None;
         }

@@ -139,8 +139,8 @@ impl Model {
         let graph = &self.graph;
         let rows = features.rows();
         let last = graph.values.len() - 1;
-        // The value whose memory a value uses. If a `Linear` or `Conv2d` is fused with the `Relu` after it, its output
-        // uses the memory of the `Relu`'s output.
+        // The value whose memory a value uses. If a `Relu` is fused with the `Linear` or `Conv2d` before it, the output
+        // of that layer uses the memory of the `Relu`'s output.
         let owner = |index: usize| match graph.values[index].source {
             Source::Layer { layer, .. } => graph.relu_after(&graph.uses[layer]).unwrap_or(index),
             _ => index,

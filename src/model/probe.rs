@@ -2,8 +2,8 @@
 //! every element of their outputs. Otherwise a missing element would be 0 or an old value, and nobody would notice.
 //!
 //! [`check_layer`](crate::check_layer) finds writes outside of the outputs; this test does not. In a browser, a program
-//! cannot wait for a readback, so this test does not run there. Then only layers and losses that record no kernel are
-//! detected, when a pass is recorded.
+//! cannot wait for a readback, so this test does not run there. Instead, the recording of a pass detects only layers
+//! and losses that record no kernel.
 
 use super::Model;
 use super::forward::{place, record_loss};

@@ -15,8 +15,8 @@ pub(crate) enum Arrival {
 pub(crate) struct BackwardStep {
     /// The value whose gradient is complete.
     pub(crate) value: usize,
-    /// For each operand: the value whose gradient this step computes, or `None` if that gradient is not needed. This is
-    /// the operand, or the input of a [`Relu`](crate::ops::Relu) that is fused with this step's layer
+    /// For each operand: the value whose gradient this step computes, or `None` if that gradient is not needed. This
+    /// value is the operand, or the input of a [`Relu`](crate::ops::Relu) that is fused with this step's layer
     /// ([`Graph::relu_before`]).
     pub(crate) to: Vec<Option<(usize, Arrival)>>,
     /// Whether this step writes the first contribution to the gradients of the layer's parameters. If the layer is used
@@ -80,8 +80,8 @@ impl Gradients {
     }
 
     /// Plans the backward pass of the layers before a fused head (the last layers, which are computed together).
-    /// `first` is the output of the head's first layer. The head itself computes the step of this value, which is the
-    /// first one.
+    /// `first` is the output of the head's first layer. The backward step of this value is the first step of the plan,
+    /// but the head itself computes it.
     pub(crate) fn before_head(graph: &Graph, wanted: &Wanted, first: usize) -> Self {
         let mut steps = steps(graph, true, &wanted.values(graph));
         steps.retain(|step| step.value <= first);

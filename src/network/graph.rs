@@ -178,7 +178,7 @@ impl Graph {
     ///
     /// The backward pass computes the gradients of both layers in one dispatch, which stores only the gradient with
     /// respect to the input of the `Relu`. This saves a dispatch, and writing and reading a tensor. In the dispatch of
-    /// a `MaxPool2d`, a window whose largest value is not above 0 propagates no gradient.
+    /// a `MaxPool2d`, a window whose largest value is at most 0 propagates no gradient.
     pub(crate) fn relu_before(&self, layer_use: &Use) -> Option<usize> {
         let Source::Layer { x, .. } = self.values[layer_use.value].source else {
             return None;

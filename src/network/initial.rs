@@ -5,7 +5,8 @@ use crate::init::Init;
 use crate::ops::{ParameterSpec, Response};
 
 impl Graph {
-    /// Replaces [`Init::Auto`] of every parameter by a distribution that fits the layers that read the layer's output.
+    /// Replaces [`Init::Auto`] of every parameter by a distribution. The distribution depends on which layers read the
+    /// output of the parameter's layer.
     pub(super) fn resolve_auto_init(&mut self) {
         let is_rectified = self.rectified();
         for layer_use in self.uses.iter().filter(|layer_use| !layer_use.is_repeated) {
@@ -22,8 +23,8 @@ impl Graph {
         }
     }
 
-    /// For each value: whether a rectifying layer such as `Relu` reads it, directly or after layers whose response is
-    /// [`Response::PassesOn`].
+    /// For each value: whether a rectifying layer such as `Relu` reads it, directly or after sums, concatenations and
+    /// layers whose response is [`Response::PassesOn`].
     fn rectified(&self) -> Vec<bool> {
         let mut rectified = vec![false; self.values.len()];
         for (index, value) in self.values.iter().enumerate().rev() {
@@ -47,7 +48,8 @@ impl Graph {
         self.initial(&self.parameters, 0)
     }
 
-    /// The initial values of the layers' state, in row-major order. Each has its own stream of random numbers.
+    /// The initial values of the layers' state, in row-major order. Each array of the state has its own stream of
+    /// random numbers.
     pub(crate) fn initial_state(&self) -> impl Iterator<Item = (&Parameter, Vec<f32>)> {
         self.initial(&self.state, 1 << 32)
     }

@@ -199,8 +199,8 @@ impl Graph {
         }
     }
 
-    /// Returns the shape of a concatenation along the first dimension, in which the elements of a row follow one
-    /// another.
+    /// Returns the shape of a concatenation along the first dimension: in each row, the elements of a value follow
+    /// those of the value before it.
     fn shape_of_concat(&self, of: &[usize]) -> Result<Shape, Error> {
         let shapes: Vec<Shape> = of.iter().map(|&value| self.values[value].shape).collect();
         let inner = &shapes[0].extents()[1..];

@@ -8,7 +8,7 @@ use crate::memory::{bytes_of, total};
 use crate::ops::metrics::HISTORY;
 use crate::shape::Shape;
 
-/// Coefficients per step that an optimizer computes in advance, such as the learning rate. Each is an `f32`.
+/// Number of coefficients per step that an optimizer computes in advance, such as the learning rate. Each is an `f32`.
 const COEFFICIENTS: u64 = 4;
 /// Alignment of a parameter in an arena, in 4-byte elements. No device needs a larger alignment.
 const ALIGNMENT: u64 = 64;

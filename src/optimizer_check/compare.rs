@@ -259,8 +259,8 @@ impl Compare<'_> {
     }
 
     /// Takes a step with one kind of operand perturbed; if `moving` is `None`, the learning rate is perturbed. Each
-    /// number grows or shrinks at random. The trial with the next odd `number` perturbs each one in the other
-    /// direction.
+    /// value grows or shrinks at random; the trials with the numbers `2n` and `2n + 1` perturb it in opposite
+    /// directions.
     fn move_operand(
         &self,
         (moving, number): (Option<Kind>, u64),

@@ -141,8 +141,9 @@ impl OnGpu<'_> {
             let values = before.state.iter().map(|of| &of[index]);
             Placed::new(self.gpu, name, case, values, changed)
         });
-        // One row more than is bound, so that the binding ends after the last slot and excludes the guard band. Some
-        // kernels compute the number of slots from the array's length.
+        // The tensor has one row more than there are slots, because a binding of the whole tensor would include the
+        // guard band. `coefficients` binds only the slots, so the binding ends after the last slot. Some kernels
+        // compute the number of slots from the array's length.
         let mut rows = [[f32::NAN.to_bits(); 4]; SLOTS + 1];
         let row = usize::try_from(at.step % SLOTS as u64).unwrap_or_default();
         rows[row] = at.coefficients.map(f32::to_bits);

@@ -228,7 +228,7 @@ fn a_divergence_has_the_rate_of_the_optimizer_that_led_to_it() -> Result<(), Err
     Ok(())
 }
 
-/// Saving is refused from the first parameters that gave an unsound loss on.
+/// Saving is refused for the first parameters that gave an unsound loss, and for all later ones.
 #[test]
 fn a_divergence_is_remembered_until_the_parameters_are_others() -> Result<(), Error> {
     let mut soundness = soundness(Sgd::new(0.1), classes(1.0)?);

@@ -133,8 +133,8 @@ impl Network {
         Ok(network)
     }
 
-    /// Number of partial sums of z₁, the first layer's outputs before its activation: one for each slice of inputs, row
-    /// and output.
+    /// Number of partial sums of z₁, the first layer's outputs before its activation: one for each combination of a
+    /// slice of inputs, a row and an output.
     fn parts_len(&self) -> usize {
         let first = &self.layers()[0];
         let slices = (first.inputs as usize).div_ceil(self.algorithm.kernels().first[0]);

@@ -59,8 +59,8 @@ impl Trainer {
     }
 
     /// Restores the stored parameters and layer state, also after a divergence. The copy remains stored. The step count
-    /// and the optimizer's state change as described in [`set_parameters`](Self::set_parameters), and a moving average
-    /// restarts.
+    /// continues. The optimizer's state changes as described in [`set_parameters`](Self::set_parameters), and a moving
+    /// average restarts.
     ///
     /// # Errors
     /// [`Error::Setting`] when no parameters are stored, or an error of the device.

@@ -55,7 +55,8 @@ impl Trainer {
     /// Loads only the parameters and the layers' state from a file that any training of this network wrote: see
     /// [`Model::set_safetensors`](crate::Model::set_safetensors).
     ///
-    /// The step count and the optimizer's state change as described in [`set_parameters`](Self::set_parameters).
+    /// The step count continues. The optimizer's state changes as described in
+    /// [`set_parameters`](Self::set_parameters).
     ///
     /// # Errors
     /// The errors of [`Model::set_safetensors`](crate::Model::set_safetensors).

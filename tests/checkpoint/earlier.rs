@@ -68,8 +68,8 @@ fn weights_of_an_earlier_file_are_taken() {
     assert_eq!(model.parameters().unwrap(), expected);
 }
 
-/// Earlier versions also applied weight decay to biases. The error says so. If the program chooses one of the two
-/// behaviors, the training resumes with it.
+/// Earlier versions also applied weight decay to biases. The error for such a file says so. If the program chooses one
+/// of the two behaviors (with or without biases), the training resumes with it.
 #[test]
 fn a_training_in_which_all_parameters_decayed_says_why_it_does_not_go_on() {
     let trainer = || {

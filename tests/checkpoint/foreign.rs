@@ -31,7 +31,7 @@ pub(super) fn trainer() -> Trainer {
     trainer
 }
 
-/// Names and shapes that the network's tensors have in files.
+/// Names and shapes that the network's tensors have in files. A second extent of 0 means that the tensor is a vector.
 const SHAPES: [(&str, [usize; 2]); 4] = [
     ("0.weight", [3, 2]),
     ("0.bias", [3, 0]),
@@ -189,7 +189,7 @@ fn floats_of_other_sizes_are_taken_where_that_loses_nothing() {
     ] {
         assert_taken(&whole(foreign("layers.", dtype, element)), -0.3125);
     }
-    // The smallest and the largest 16-bit numbers.
+    // 16-bit numbers, among them the smallest and the largest positive ones.
     for (element, value) in [
         (1u16, 2f32.powi(-24)),
         (0x7bff, 65_504.0),

@@ -1,9 +1,9 @@
-"""Makes network.safetensors: a network of PyTorch's with its outputs, for the tests of a machine without it.
+"""Makes network.safetensors, a PyTorch network with its outputs. Tests read it on machines without PyTorch.
 
     python3 tests/checkpoint/network.py
 
 Holds the weights of 3 → 4 → ReLU → 2 as `save_file` writes them, rows of features as `x`, and the network's
-outputs for them as `outputs`. Needs `pip install torch safetensors numpy`.
+outputs for these rows as `outputs`. Needs `pip install torch safetensors numpy`.
 """
 
 from pathlib import Path

@@ -286,7 +286,8 @@ fn few_images_are_learned_by_heart_and_less_so_with_decay_or_dropout() {
         assert!(train > 0.98 && test < train - 0.05, "{:?}", found.lines);
         assert!(held <= train, "{:?}", found.lines);
     }
-    // The book's loss also has the term ½λΣW², which is about 0.05·(2·6 + 1)·100 at the start.
+    // The book's loss also has the term ½λΣW² with λ = 0.1. Before the training, ΣW² is about 200 in each of the six
+    // hidden layers and 20 in the last layer, so the term is about 0.05·1,220 = 61.
     let losses = numbers(&decay, "  loss of");
     let [loss, with_penalty] = [losses[0], losses[1]];
     assert!((1.0..70.0).contains(&(with_penalty - loss)), "{losses:?}");
@@ -298,7 +299,8 @@ fn batch_normalisation_trains_where_small_weights_alone_do_not() {
     for device in ["cpu", "gpu"] {
         let words = "batch-norm-test --scales 3 --epochs 5 --batch 20 --device";
         let found = on(&few, &format!("{words} {device}"));
-        // The training whose loss overflows ends before its first epoch.
+        // There are three pairs of trainings. The training whose loss overflows ends before the end of its first epoch,
+        // so it has no curve.
         assert_eq!(found.curves(), 5);
         found.assert_has(&["std 1.0000", "std 0.0100", "std 0.0001", "with", "without"]);
         let overflows = "where the loss overflows";
@@ -398,7 +400,7 @@ fn a_deep_network_is_read_again_with_16_bits() {
 
     let with = format!("--device cpu --weights {}", weights.display());
     let found = on(&few, &format!("misclassified-mnist {with}"));
-    // The network is the same, so it has the accuracy of the end of the training.
+    // The network is the same, so it has the same accuracy as at the end of the training.
     assert_eq!(found.number("accuracy"), trained.number("test_accuracy"));
     let wrong = found.number("wrong");
     let shown = found.svg.matches(" read as ").count();

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::saving::contents;
 use super::{Few, assert_refused, example, last_line, lines, text, train};
 
-/// Returns the command `train_gpu` on the data set `few`, with the arguments in `words` and with these options that
-/// take a file.
+/// Returns the command `train_gpu` on the data set `few`, with the arguments in `words`. `files` has further options,
+/// each with the file that it takes.
 fn command(few: &Few, files: &[(&str, &Path)], words: &str) -> Command {
     let mut command = example("train_gpu");
     command.args(["--unverified", "--data"]).arg(&few.path);

@@ -256,7 +256,7 @@ fn a_training_that_nobody_reads_heeds_a_signal_and_is_saved() {
         writer.write_all(&NEARLY_FULL).unwrap();
         let mut opened = None;
         let what = if option.starts_with("--") {
-            // Opening the pipe only for reading would wait for a writer, so it is opened for both.
+            // Opening the pipe only for reading would wait for a writer, so it is opened for reading and writing.
             let mut file = fs::OpenOptions::new();
             let mut file = file.read(true).write(true).open(&losses).unwrap();
             file.write_all(&NEARLY_FULL).unwrap();

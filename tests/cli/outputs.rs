@@ -89,7 +89,8 @@ impl OutputDirectory {
         Self { few, path }
     }
 
-    /// The directory is on a file system of this size. If this is impossible, prints the reason and returns `None`.
+    /// Creates the directory on a file system of its own, which has this size. If this is impossible, prints the reason
+    /// and returns `None`.
     fn of_size(size: &str) -> Option<(Self, Mount)> {
         let room = Self::new();
         let size = format!("size={size}");
@@ -493,7 +494,8 @@ fn a_full_disk_leaves_the_old_file() {
         fs::write(room.at(kind.name), "old").unwrap();
         let mut filler = fs::File::create(room.at("filler")).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
-        // Writes more lines than fit into the memory page of the old file.
+        // The file system is now full, except for the rest of the memory page that holds the old file. The run writes
+        // more lines than fit into this page.
         let mut command = room.command(&program(), [4000, 50]);
         let output = command
             .arg(kind.option)

@@ -324,7 +324,7 @@ fn processes_with_other_settings_are_told() {
             ["2000", "2000 --resume saved"],
             "--resume of process 1 must be the same",
         ),
-        // This process fails and reports its error, while the first process is waiting for it.
+        // Process 1 fails and reports its error, while process 0 is waiting for it.
         (
             ["2000 --resume saved", "2000 --resume nothing-there"],
             "process 1: cannot resume",
@@ -356,8 +356,8 @@ fn processes_with_other_settings_are_told() {
     assert!(told[0].starts_with(expected), "{told:?}");
 }
 
-/// The saved step must fit the local steps. It may not, for example if an interruption saved the file between two
-/// evaluations.
+/// During local steps, the step at which a training resumes must be a multiple of `--local-steps`. If it is not, for
+/// example because an interruption saved the file between two evaluations, the run is refused.
 #[test]
 fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     let few = Few::new();

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 
 use super::{Few, assert_refused, last_line, lines, number, text, train};
 
-/// Trains on `few` with the arguments in `words` and with options that take a file.
+/// Trains on `few` with the arguments in `words`. `files` has further options, each with the file that it takes.
 fn train_with(few: &Few, files: &[(&str, &Path)], words: &str) -> Output {
     let data = [Path::new("--unverified"), Path::new("--data"), &few.path];
     let files = files

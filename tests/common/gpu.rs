@@ -291,8 +291,8 @@ impl Numbers {
     }
 }
 
-/// Returns the number of terms for a test of long loops. Mesa's software driver silently ends longer loops early.
-/// Browsers' drivers do not, so an eighth of the terms is enough there.
+/// Returns the number of terms for a test of long loops. A loop over `terms` is about as long as Mesa's software driver
+/// allows: it silently ends longer loops early. Browsers' drivers do not, so an eighth of the terms is enough there.
 pub(crate) const fn longest(terms: usize) -> usize {
     if cfg!(target_arch = "wasm32") {
         terms / 8

@@ -185,8 +185,8 @@ fn normalized(layer: impl Layer) -> Case {
 }
 
 fn channels(layer: impl Layer) -> Case {
-    // Up to as many channels as a workgroup takes and more. The positions are whole and partial pieces of the kernels'
-    // blocks.
+    // Fewer channels than a workgroup takes, and more. The values of a channel fill only a part of a kernel's piece, or
+    // whole pieces and a part of one. (A workgroup sums one piece of the values of a channel at a time.)
     let checked = [
         (2, [2, 2, 2]),
         (4, [3, 5, 5]),
@@ -196,8 +196,8 @@ fn channels(layer: impl Layer) -> Case {
         (9, [2, 31, 33]),
     ];
     let small: [(usize, Shape); 2] = [(3, [2, 3].into()), (3, [3, 2, 2].into())];
-    // Fewer channels than a workgroup takes, whole and partial pieces, and more rows than one pass of a kernel's loop
-    // reads.
+    // Fewer channels than a workgroup takes, values that fill a part of a piece or whole pieces and a part of one, and
+    // more rows than one pass of a kernel's loop reads.
     let sanitized: [(usize, Shape); 2] = [(3, [3, 5].into()), (9, [2, 25, 20].into())];
     Case::new(layer, small)
         .checked(LayerCheck::default().shapes(checked))

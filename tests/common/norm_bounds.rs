@@ -221,7 +221,7 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
             .zip(&weight)
             .map(|(&dy, weight)| f64::from(dy) * weight);
         let g: Vec<f64> = g.collect();
-        // Each product is rounded before the sum. This counts as two more terms.
+        // Each `g` is a product that is rounded before the sum. The factor 1.5 allows for this rounding.
         let mut sums = of_sums(precision, &g, &normal, group.common(precision, eps));
         for [_, error] in &mut sums {
             *error *= 1.5;
@@ -247,7 +247,8 @@ pub(crate) fn layer_norm(precision: Rounding, of: Operands<'_>, eps: f64) -> Vec
     for c in 0..columns {
         let dy: Vec<f64> = (0..rows).map(|row| of.dy[[row, c]].into()).collect();
         let of_column: Vec<[f64; 2]> = normals.iter().map(|row| row[c]).collect();
-        // Each row has its own mean and scale, so their errors do not add up over the rows like a common error.
+        // Each row has its own mean and scale, so the rows have no common error that is proportional to the sums. The
+        // magnitudes of the rows' errors are added instead.
         let carried = dy.iter().zip(&of_column);
         let carried = carried.map(|(dy, [_, error])| dy.abs() * error);
         let [of_bias, of_weight] = of_sums(precision, &dy, &of_column, [0.0; 2]);

@@ -79,7 +79,7 @@ fn the_last_row_ends_with_or_without_a_line_break() {
     assert_eq!(fields(&records), [["1", ""]]);
     let records = read(b"a,b\n1,\"\"").unwrap();
     assert_eq!(fields(&records), [["1", ""]]);
-    // A quoted blank is a row with one column. An unquoted blank is an empty line.
+    // A line with only an empty field in quotes is a row with one column. A line without any character is no row.
     let records = read(b"a\n\"\"\n\n1\n").unwrap();
     assert_eq!(fields(&records), [[""], ["1"]]);
     assert_eq!(lines(&records), [2, 4].map(RowNumber::Line));

@@ -114,7 +114,7 @@ fn columns_that_are_always_the_same_are_told_as_that() {
     assert!(!error.to_string().contains("row out"), "{error}");
     assert_matches!(error, DataError::ColumnsNotFinite { columns, what: "feature", .. } if columns == [1, 3]);
 
-    // These rows are divided by the standard deviations of other rows. One of these is 0, so a column is infinite.
+    // These rows are divided by the standard deviations of other rows. One deviation is 0, so a column is infinite.
     let error = refused((array![[1.0, 6.0], [2.0, 4.0]] / array![1.0, 0.0]).view());
     assert!(error.to_string().contains("feature column 1"), "{error}");
     assert!(error.to_string().contains("(inf in the first)"), "{error}");

@@ -9,7 +9,7 @@ use wgrad::{Error, Gpu, wgpu};
 
 use crate::{assert_error, assert_trains};
 
-/// Creates a device as a program does that does not use wgrad.
+/// Creates a device by wgpu alone, like a program that does not use wgrad.
 pub(crate) fn device(limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     let instance = wgpu::Instance::new(descriptor);

@@ -56,8 +56,9 @@ fn work_that_takes_too_long_is_a_timeout_and_not_the_end() {
         .build()
         .unwrap();
     let trainer = trainer_on_tensors(&hasty).unwrap();
-    // While a software driver works, it may hold a lock, so that the wait also blocks. A wait right after the submit
-    // still finds that the work has not started. Therefore several attempts are made.
+    // While a software driver works, it may hold a lock. Then a wait blocks until the work is done, and does not time
+    // out. A wait right after the submit may come before the work has started, and then times out. Therefore several
+    // attempts are made.
     let attempt = |_| {
         let submission = hasty.submit(step_plan(&trainer).unwrap(), 500).unwrap();
         hasty.wait(Some(submission)).err()

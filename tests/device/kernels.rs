@@ -526,8 +526,8 @@ fn a_kernel_from_outside_is_compiled_with_bounds_checks_and_is_not_mistaken_for_
     );
 }
 
-/// wgpu identifies buffers by numbers. Without this check, it would use this device's buffer `y` instead of `x` of the
-/// other device, because both have the same number.
+/// wgpu identifies buffers by numbers. If wgrad did not check to which device a tensor belongs, wgpu would use this
+/// device's buffer `y` instead of `x` of the other device, because both have the same number.
 #[test]
 fn what_belongs_to_another_gpu_is_told_and_touches_nothing() {
     let (device, queue) = borrowed::device(wgpu::Limits::default());

@@ -162,7 +162,7 @@ fn what_is_frozen_keeps_its_bits() {
     }
 }
 
-/// Parameters cannot be frozen between two means: a frozen parameter would then stay different in each process.
+/// Parameters cannot be frozen between two averagings: a frozen parameter would then stay different in each process.
 #[test]
 fn nothing_is_frozen_or_kept_between_two_means() {
     for device in devices() {

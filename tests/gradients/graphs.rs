@@ -161,8 +161,8 @@ fn a_residual_block() {
     }
 }
 
-/// In a chain, such a `Relu` is in the same kernel as a product. Here, another layer also reads its input or its
-/// output.
+/// In a chain, a `Relu` between two linear layers is in the same kernel as a product. Here, the input or the output of
+/// the `Relu` is also read at another place of the network.
 #[test]
 fn rectifiers_whose_ends_are_read_again() {
     let network = Sequential::input(6).layer(linear(8)).named("before");

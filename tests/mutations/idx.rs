@@ -90,8 +90,8 @@ fn mutated_idx_files_are_read_or_refused() {
             taken += usize::from(read(&name, directory.path(), at, &bytes));
         }
     }
-    // Accepted are images that are plain, gzipped, padded, or in several gzip members, and labels in the same four
-    // forms. Data sets of letters are refused because they have too many classes.
+    // The accepted files are images in four forms (plain, gzipped, padded, or in several gzip members), and labels in
+    // the same four forms. Data sets of letters are refused because they have too many classes.
     assert_eq!(taken, 2 * (4 + 4));
     for at in 0..count() {
         let mut bytes = mutator.original();

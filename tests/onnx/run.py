@@ -1,7 +1,8 @@
 """Checks and runs the ONNX files of a directory: python run.py DIRECTORY
 
-For each NAME.onnx there are rows in NAME.ROWS.x, float32, row after row. What ONNX Runtime makes of them goes into
-NAME.ROWS.plain, each operator as it stands, and into NAME.ROWS.fused, with all of its rewriting of graphs.
+For each NAME.onnx there are rows in NAME.ROWS.x, float32, row after row. The outputs of ONNX Runtime for these rows are
+written to NAME.ROWS.plain, computed without any optimization of the graph, and to NAME.ROWS.fused, computed with all
+optimizations.
 """
 
 import pathlib
@@ -25,7 +26,7 @@ def session(path, level):
 
 
 def run(path):
-    # With the shapes that the file states compared with those that follow from its operators.
+    # The full check also compares the shapes that the file states with those that follow from its operators.
     onnx.checker.check_model(path, full_check=True)
     for level, optimizations in LEVELS.items():
         network = session(path, optimizations)

@@ -423,9 +423,9 @@ fn tanh_of_extremes_neither_overflows_nor_is_a_nan() {
 }
 
 /// If `e = exp(−2|x|)` is below 2⁻²⁵, `1 − e` and `1 + e` round to 1, or to a neighbor of 1 on a device that does not
-/// round to nearest. WGSL allows their quotient an error of 2.5 ULP. How near to 1 such a quotient is on this device,
-/// the sigmoid of a large number shows: 1/(1 + e). From x = 9 on, tanh must be as near to 1, except for the rounding of
-/// `1 − e`. (tanh 8 is less than 1 by four such roundings.)
+/// round to nearest. WGSL allows their quotient an error of 2.5 ULP. The sigmoid of a large number, 1/(1 + e), shows
+/// how near to 1 such a quotient is on this device. From x = 9 on, tanh must be as near to 1, except for the rounding
+/// of `1 − e`. (tanh 8 is less than 1 by four such roundings.)
 #[test]
 fn tanh_of_nine_and_more_is_one_but_for_a_rounding() {
     let y_of = |layer: &dyn Layer, x: &[f32]| {

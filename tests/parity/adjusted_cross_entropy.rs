@@ -290,7 +290,7 @@ fn adjusted_losses_of_extremes_are_those_of_the_cpu() {
     let logits: Vec<[f32; 2]> = pairs.flat_map(|pair| [pair; 2]).collect();
     let labels: Vec<u32> = (0..2).cycle().take(logits.len()).collect();
     for smoothing in [0.0, 0.5] {
-        // With these weights, one row of each label has the same sum of weights as two rows of weight 1.
+        // With these weights, two rows, one of each label, have a sum of weights of 2, like two rows of weight 1.
         let settings = Settings {
             weights: Some(if smoothing == 0.0 {
                 vec![2.0, 0.0]

@@ -11,9 +11,10 @@ const SINGLE: Rounding = Rounding {
     tiny: FLUSHED,
 };
 
-/// Returns shapes of minibatches: features around the number of channels of a workgroup and of a piece, images with
-/// fewer and with more positions than a workgroup has channels, pieces that end inside a row, and more values than 64
-/// pieces of 16 rounds.
+/// Returns shapes of minibatches. A workgroup takes up to 16 channels, and sums one piece of their values at a time.
+/// The shapes have: numbers of features around the number of channels of a workgroup, numbers of values around the size
+/// of a piece, images with fewer and with more positions than a workgroup has channels, pieces that end inside a row,
+/// and more values than 64 pieces in which each invocation reads 16 values.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (2, 1).into(),

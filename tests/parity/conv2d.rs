@@ -44,7 +44,8 @@ fn chosen() -> Vec<Images> {
         images(3, [1, 12, 13], 6, 5, plain),
         images(2, [7, 5, 5], 9, 1, plain),
         images(3, [5, 9, 7], 4, 3, |layer| layer.padding(1)),
-        // Padding that is not half of the kernel size, but as large as the kernel or larger.
+        // Padding of more than half of the kernel size, up to more than the whole kernel size. The fourth case has a
+        // stride of 2.
         images(2, [2, 6, 6], 3, 3, |layer| layer.padding(2)),
         images(2, [2, 5, 4], 3, 2, |layer| layer.padding(2)),
         images(1, [2, 3, 4], 3, [2, 1], |layer| layer.padding([3, 2])),

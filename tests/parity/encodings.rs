@@ -41,7 +41,8 @@ fn compare(case: &str, found: &Results, expected: &[Vec<f64>], bounds: [Vec<f64>
     }
 }
 
-/// A bound of the reference's result where a sine or a cosine should be 0. It is not 0 because π is rounded in `f64`.
+/// A bound of the reference's result where a sine or a cosine should be 0. The result is not 0 because π is rounded in
+/// `f64`.
 const ZERO: f64 = 4e-16;
 
 /// Checks the encoding by frequencies. A sine or cosine has a relative error of at most 3 roundings.

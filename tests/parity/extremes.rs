@@ -62,7 +62,7 @@ fn all_agree(case: &str, found: &[f32], expected: &Array2<f32>, of: impl Fn(usiz
     }
 }
 
-/// Returns the values as a device reads them that flushes subnormal numbers to 0.
+/// Returns the values as a device that flushes subnormal numbers to 0 reads them.
 fn flushed(values: &[f32]) -> Vec<f32> {
     let flush = |&value: &f32| {
         if value.is_subnormal() {

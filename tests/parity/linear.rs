@@ -50,7 +50,7 @@ fn shapes() -> Vec<[usize; 3]> {
         [1, 784, 50],
         [2, 3, 65],
         [65, 2, 129],
-        // The sums over the rows take several slabs, up to the longest possible sums.
+        // The sums over 257 rows, inputs or outputs take several slabs.
         [257, 5, 3],
         [3, 257, 5],
         [5, 3, 257],

@@ -36,8 +36,9 @@ fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Trai
     trainers
 }
 
-/// Compares the losses of Adam. Its first steps have the same length for small and large gradients, even for a gradient
-/// that is only a rounding error. So the parameters would not show a sum instead of a mean, but the losses do.
+/// Compares the losses of trainings by Adam, not the parameters. Adam's first steps have the same length for small and
+/// large gradients, even for a gradient that is only a rounding error. So Adam's parameters would not show a sum of
+/// gradients instead of their mean; the next test shows it with SGD. A sum of losses instead of their mean shows here.
 #[test]
 fn steps_are_those_of_one_minibatch_as_large() {
     let [whole, parts] = [[24, 1], [6, 4]].map(|rows| trainers(&spec(), rows));

@@ -42,8 +42,8 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
     named.collect()
 }
 
-/// A function that sets the parameters to the first ones. It can take them from its arguments (the parameters and a
-/// file) or from the trainer's best parameters.
+/// A function that sets the parameters to the values that they had at the start. It can take these values from its
+/// arguments (the parameters and a file) or from the trainer's best parameters.
 type Set = fn(&mut dyn Train, &Parameters, &[u8]);
 
 /// When all parameters are replaced, the average starts again from the new parameters. The next step moves it by a

@@ -36,7 +36,7 @@ def one_cycle(total_steps, **settings):
 def plateau(mode, metrics, **settings):
     """The factor after each metric."""
     sgd = optimizer()
-    # Without a least change, which is one of rates and not of factors.
+    # `eps`, the smallest change that is made, is 0: PyTorch compares it with a change of the rate, not of the factor.
     scheduler = lr_scheduler.ReduceLROnPlateau(sgd, mode, eps=0, **settings)
     factors = []
     for metric in metrics:
@@ -68,7 +68,7 @@ table = {
         plateau("min", falling(4, 60), factor=0.3, patience=1, cooldown=4, threshold=0.1),
         plateau("max", [1.3 - loss for loss in falling(5, 60)], factor=0.5, patience=3),
         plateau("max", [-loss for loss in falling(6, 40)], factor=0.5, patience=1, threshold=0.0),
-        # 0.9999 is no better than 1 by the threshold, and the next is.
+        # With the default threshold, 0.9999 does not count as better than 1, but the next metric does.
         plateau("min", [1.0, 0.9999, 0.99989, 0.99989], patience=0),
         plateau("max", [1.0, 1.0001, 1.00011, 1.00011], patience=0),
     ],

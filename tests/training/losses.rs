@@ -331,7 +331,7 @@ fn losses_that_make_no_sense() -> Vec<(Box<dyn Loss>, &'static str)> {
     ]
 }
 
-/// Every constructor of a training and every evaluation refuses such settings, on both engines.
+/// Every constructor of a training and every evaluation refuses a loss with invalid settings, on both engines.
 #[test]
 fn settings_of_losses_that_make_no_sense_are_refused() {
     let x = points(20);

@@ -91,7 +91,7 @@ fn a_relu_in_products_gives_the_bits_of_one_alone() {
             let (merged, predicted, dispatches) = run(&spec(inputs, layers, &Relu));
             let (alone, expected, before) = run(&spec(inputs, layers, &Mine(Relu)));
             assert!(merged == alone, "{kind:?}, {case:?}");
-            // The predictions of the first network may use a fused head, whose sums have another order. Each of two
+            // The predictions with the crate's `Relu` may use a fused head, whose sums have another order. Each of two
             // layers sums at most 64 terms. Each term has an error of half a unit in the last place of a number that is
             // no larger than the outputs.
             let largest = expected

@@ -118,7 +118,8 @@ fn a_plateau_is_that_of_pytorch() {
         let expected = numbers(&case, "factors");
         assert_eq!(found.len(), expected.len());
         for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-            // The product has PyTorch's operations. Only parsing the file may change the last digit of a number.
+            // Both multiply their factor by the same operations. Only parsing the file may change the last digit of a
+            // number.
             let apart = (found - expected).abs();
             assert!(
                 apart <= 1e-15 * expected,

@@ -3,8 +3,8 @@
     python3 tests/training/steering.py tests/training/steering.safetensors
 
 Trainings in doubles that are steered: frozen layers, groups of parameters, a moving average, another learning rate and
-another optimizer on the way, and steps that add up the gradients of several minibatches. Settings are rounded to floats
-first, as wgrad has them.
+another optimizer on the way, and steps that add up the gradients of several minibatches. Settings are rounded to 32-bit
+floats first, because wgrad stores them so.
 """
 
 import sys
@@ -54,7 +54,7 @@ net.double()
 
 
 def minibatches_of(step, count):
-    """The list, cut into steps of `count` minibatches each; after the last step it starts again."""
+    """The `count` minibatches of a step. Steps take the list in order; after its end, they start at its beginning."""
     steps = indices.reshape(-1, count, BATCH)
     return steps[step % len(steps)]
 
@@ -141,7 +141,7 @@ train("clipped", torch.optim.SGD(groups(net, 0.05), lr=single(0.3)), clip=0.25)
 
 train("accumulated", by_adam_in_groups(), accumulated=lambda step: 3)
 
-# Of the steps of five and of two minibatches some are clipped, others are not.
+# Among the steps of five minibatches, and among those of two, the gradients of some are clipped, and of others not.
 net.layers[0].requires_grad_(False)
 train(
     "accumulated_later",

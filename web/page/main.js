@@ -57,7 +57,7 @@ let photo;
 /** Maximum number of losses that the page stores as numbers. The chart stores all losses in buckets. */
 const LOSSES_KEPT = 100000;
 
-// Runs asynchronous actions that replace the training one after another, in the order of the calls.
+// Runs asynchronous actions one after another, in the order of the calls. These actions may replace the training.
 let turn = Promise.resolve();
 const serialize = (act) => {
   const done = turn.then(act);
@@ -512,7 +512,7 @@ async function save() {
   }
 }
 
-/** Resumes the training in a file. If it belongs to another training, loads only its weights and reports this. */
+/** Resumes the training in a file. If the file is of another training, loads only its weights and reports this. */
 async function load(file) {
   if (!now.data) {
     notice.show("Info", `There is no data yet: choose ${file.name} again when the digits are drawn.`);

@@ -173,7 +173,10 @@ export class Pad {
     return !this.due && !this.preparing && !this.busy;
   }
 
-  /** Classifies the current drawing, if any. Only one request runs at a time. A call during a request repeats it. */
+  /**
+   * Classifies the current drawing, if any. Only one request runs at a time. After a call during a request, another
+   * request follows.
+   */
   async update(session) {
     this.session = session;
     if (!this.image) return;

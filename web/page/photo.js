@@ -30,7 +30,10 @@ export class PhotoView {
   #pending = 0;
   #latest = 0;
 
-  /** `serialize` runs actions that replace the training one after another. `isOpen` returns whether this view is open. */
+  /**
+   * `serialize` runs actions one after another; these actions may replace the training. `isOpen` returns whether this
+   * view is open.
+   */
   constructor({ engine, compute, notice, serialize, isOpen }) {
     Object.assign(this, { engine, compute, notice, serialize, isOpen });
     this.learnt = new LearntPicture($("learnt"));

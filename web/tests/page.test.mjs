@@ -15,7 +15,7 @@ import { launch, open, serve, ROOT } from "./support.mjs";
 const STEPS = 300;
 /** Number of steps after a training is resumed from a file. */
 const MORE = 20;
-/** Number of steps of SimpleConvNet. A step has 0.4 GFLOP, for which a software driver needs much of a second. */
+/** Number of steps of SimpleConvNet. A step has 0.4 GFLOP, which takes a software driver a large part of a second. */
 const CONV_STEPS = 40;
 const CONV = ["--network", "simple-conv"];
 /** Maximum duration of an evaluation of SimpleConvNet in milliseconds. */
@@ -403,7 +403,7 @@ test("the native program goes on with what the page has saved", async () => {
   console.log(`test accuracy ${accuracies.at(-1).accuracy} in the page, ${accuracy} natively`);
   assert.equal(Number(steps), STEPS + MORE);
   assertClose(losses.slice(STEPS), await lossesIn(file));
-  // One of the 10,000 digits may lie between two classes.
+  // For one of the 10,000 digits, two classes may be almost equally probable, so that rounding decides.
   assert.ok(Math.abs(Number(accuracy) - accuracies.at(-1).accuracy) < 1.5e-4);
 });
 
@@ -820,7 +820,7 @@ test("what cannot be begun is tried again by the notice's button, and leaves wha
   assert.deepEqual(await said(), ["DeviceLost", "The GPU was lost.", "Go on from the beginning"]);
   await at.click("#notice-action");
   await begins(0);
-  // A running training fails with changed settings.
+  // A setting is changed while the training runs, and the new training cannot be made.
   await expectMishaps(at, ["openPhotoSession", "Limit"]);
   await at.fill("#levels", "2");
   assert.equal((await notice(at)).kind, "Limit");

@@ -35,7 +35,8 @@ async function compile({ source, entry, constants }) {
   const module = device.createShaderModule({ code: source });
   const { messages } = await module.getCompilationInfo();
   const said = messages.map(({ type, lineNum, linePos, message }) => `${type} at ${lineNum}:${linePos}: ${message}`);
-  // The values of the constants do not matter here. With 8, no layer of a network is left out.
+  // The values of the constants do not matter here, except the number of layers. 8 is the largest number, so the
+  // kernel keeps the code of all layers.
   const sizes = Object.fromEntries(constants.map((name) => [name, 8]));
   const pipeline = { layout: "auto", compute: { module, entryPoint: entry, constants: sizes } };
   await device.createComputePipelineAsync(pipeline).catch((error) => said.push(error.message));

@@ -58,7 +58,7 @@ impl Display for Scalar {
 }
 
 /// The position of each number in a variable. For a variable that is bound to a buffer, a position is a byte offset.
-/// For a variable in workgroup memory, which has no layout in bytes, it is a number of scalars.
+/// For a variable in workgroup memory, which has no layout in bytes, a position is a number of scalars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout(pub(crate) Part);
 

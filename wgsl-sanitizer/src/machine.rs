@@ -41,8 +41,8 @@ struct Shadow {
     /// The plain accesses to each word, or to each half word if any buffer contains `f16`. Empty if the shader cannot
     /// write the buffer.
     cells: Vec<Cell>,
-    /// The atomic accesses to each of these locations. Empty if the shader cannot access them both by atomic and by
-    /// plain operations.
+    /// The atomic accesses to each of these locations. Empty unless the shader can access the buffer by atomic
+    /// operations and also by plain operations.
     atomics: Vec<AtomicCell>,
 }
 
@@ -163,8 +163,8 @@ impl<'a> Machine<'a> {
         if order == Order::Backward {
             invocations.reverse();
         }
-        // Visits every workgroup once without storing a list: each visit adds a constant step, modulo the number of
-        // workgroups. The step is coprime to that number.
+        // Visits every workgroup once without storing a list: from visit to visit, the workgroup's index grows by a
+        // constant step, modulo the number of workgroups. The step is coprime to that number.
         let (first, step) = match (order, &mut random) {
             (Order::Backward, _) => (total.saturating_sub(1), total.saturating_sub(1)),
             (_, Some(random)) if total > 1 => {

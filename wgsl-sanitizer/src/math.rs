@@ -63,7 +63,7 @@ fn to_odd(value: f64, nearest: f32) -> f32 {
     f32::from_bits((nearest.to_bits() - u32::from(is_away_from_zero)) | 1)
 }
 
-/// Returns whether naga has a function that WGSL does not have.
+/// Returns whether a function of naga does not exist in WGSL.
 pub(crate) fn unsupported(function: F) -> bool {
     matches!(function, F::Outer | F::Inverse)
 }

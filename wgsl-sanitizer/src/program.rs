@@ -5,9 +5,9 @@
 //! are inlined, which is possible because WGSL has no recursion. Each instruction therefore belongs to one chain of
 //! calls.
 //!
-//! The compiler knows a pointer except for its non-constant indices. The program computes the offset that they add,
-//! into three slots: the offset, or [`BAD`] if an index was out of bounds; that index; and the length of the indexed
-//! value.
+//! The compiler knows a pointer except for its non-constant indices. The program computes the offset that these indices
+//! add, and stores it in the first of three slots. If an index was out of bounds, the first slot has [`BAD`] or
+//! [`BAD_SIGNED`] instead, the second slot has that index, and the third slot has the length of the indexed value.
 
 mod atomic;
 

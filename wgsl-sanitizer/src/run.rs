@@ -23,7 +23,8 @@ const MOST_BYTES: u64 = 1 << 31;
 /// # Errors
 /// [`Error::Binding`] when a binding that the entry point uses is not bound, is bound twice, lies outside its
 /// buffer, has fewer bytes than its variable needs, or has more than 2 GiB. [`Error::Setting`] when no order is
-/// given, a number of workgroups is too large, or all orders together have more than 2³² workgroups and barriers.
+/// given, a number of workgroups is too large, or the number of orders plus the number of workgroups and barriers in
+/// all orders exceeds 2³² − 1.
 pub fn sanitize(
     kernel: &Kernel,
     dispatch: &Dispatch,

@@ -125,8 +125,8 @@ impl Cell {
         found
     }
 
-    /// Returns an access that races with a write, and whether it is a write. Does not record the write itself, so
-    /// atomic writes use this function.
+    /// Returns an earlier access that races with a write, and whether that access is a write. Does not record the write
+    /// itself. Atomic writes use this function, because [`AtomicCell`] records them.
     #[inline]
     pub(crate) fn conflict_of_write(&self, now: Now, invocation: u32) -> Option<(Entry, bool)> {
         if now.conflicts(self.writer, invocation) {
@@ -136,7 +136,8 @@ impl Cell {
         reader.map(|reader| (reader, false))
     }
 
-    /// Returns the write that races with a read. Does not record the read itself, so atomic reads use this function.
+    /// Returns the write that races with a read. Does not record the read itself. Atomic reads use this function,
+    /// because [`AtomicCell`] records them.
     #[inline]
     pub(crate) fn conflict_of_read(&self, now: Now, invocation: u32) -> Option<Entry> {
         let writer = self.writer;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use wgsl_sanitizer::{Buffer, Dispatch, Kernel, Order, Problem, Settings, Shader, sanitize};
 
 /// Each invocation follows its list in `todo`. A step is one access, and then a barrier of one of the kinds, or no
-/// barrier. `plain` and `atomic` are bound to the same buffer.
+/// barrier. `plain` and `atomics` are bound to the same buffer.
 const SHADER: &str = "
 @group(0) @binding(0) var<storage, read> todo: array<u32>;
 @group(0) @binding(1) var<storage, read_write> plain: array<u32>;

@@ -77,7 +77,7 @@ fn exact_results_stay() -> Result<(), Error> {
     Ok(())
 }
 
-/// Each operation has its own random error, so the difference of two large terms has a large error.
+/// Each operation has its own random error, so the difference of two equal products is not always 0.
 #[test]
 fn products_of_vectors_and_matrices_are_moved() -> Result<(), Error> {
     for sum in [

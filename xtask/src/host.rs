@@ -1,5 +1,5 @@
-//! What the commands use of the machine: environment variables, files and programs. It is a trait, so that tests can
-//! use a fake machine.
+//! What the commands use of the machine: environment variables, files and programs. The machine is a trait, [`Host`],
+//! so that tests can use a fake machine.
 
 use std::ffi::OsString;
 use std::fmt;

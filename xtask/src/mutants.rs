@@ -203,8 +203,8 @@ fn look<H: Host>(runner: &mut Runner<'_, H>, count: usize) -> Result<(), Failure
     Ok(())
 }
 
-/// Makes sure that every shader has a test, and that planted faults reach the tests: they must report invalid WGSL as
-/// invalid.
+/// Makes sure that every shader has a test, and that planted faults reach the tests. For the latter, plants a text that
+/// is not WGSL, which the tests must report as invalid.
 fn check_hook<H: Host>(
     runner: &Runner<'_, H>,
     texts: &BTreeMap<String, String>,

@@ -7,7 +7,7 @@ use crate::steps::with_driver;
 const LIBRARY: &str = "wgrad";
 const OF_LIBRARY: [&str; 2] = ["ops::", "steps::"];
 
-/// The test programs that run kernels, and print a table of the blocks that were reached.
+/// The test programs that run kernels, and print a table of the kernels' basic blocks that were reached.
 const PROGRAMS: [&str; 2] = ["parity", "sanitize"];
 
 /// Returns whether [`run`] runs this test of this program.
@@ -19,7 +19,7 @@ pub(crate) fn has(program: &str, test: &str) -> bool {
 }
 
 /// Runs the tests. They interpret every plan that is not too long, and compare the results with the results of a GPU
-/// driver. Fails if there is a finding.
+/// driver. Fails if a test finds an error.
 pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
     let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
     let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);

@@ -67,7 +67,8 @@ def all_candidates():
         rust("burn-cuda", "burn-cuda", "peer-burn", "--device", "cuda", **gpu),
         rust("candle-cuda", "candle-cuda", "peer-candle", *cuda, **gpu),
     ]
-    # True f32, and TF32, the 10-bit mantissas of tensor cores, which only affects large products.
+    # Products in f32, and in TF32, in which tensor cores round factors to 10-bit mantissas. TF32 affects
+    # only large products, so job 1 is left out.
     for suffix, options, jobs in (("", (), {1, 2, 3, 4}), ("-tf32", ("--tf32",), {2, 3, 4})):
         for mode in ("scan", "unrolled", "graphs"):
             # Job 3 has no loop: its modes would be the same.

@@ -5,8 +5,8 @@ from html import escape
 
 from .report import read_repeats
 
-# Readable both on white and on GitHub's dark page: an image knows the system's preference, but not
-# the theme that a reader chose there.
+# The colors are readable both on white and on GitHub's dark page. The image cannot choose its colors by
+# the page: it knows the system's preference, but not the theme that the reader chose on GitHub.
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #6e7781 }
 rect { fill: #8c959f }

@@ -35,7 +35,7 @@ def nvidia_driver():
 
 
 def install(part, update=False):
-    """Raises `Missing`."""
+    """Installs, builds or finds a part. Raises `Missing` if that fails."""
     BUILT.mkdir(parents=True, exist_ok=True)
     if part in PACKAGES and places.python:
         return check_package(part)
@@ -151,7 +151,7 @@ def pack(archive, peers, data, build):
         for path in places.mnist_files(data):
             shutil.copy(path, there / "mnist")
         (there / BUILD.name).write_text(json.dumps(build))
-        # The programs share most of their code, which a dictionary that spans all of them finds.
+        # The programs share most of their code. The dictionary spans all programs, so the code is stored once.
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 28}]
         with lzma.open(archive, "wb", filters=filters) as packed:
             with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -167,7 +167,7 @@ def cargo():
 
 def build_ours(part):
     print(f"building {part} ...", flush=True)
-    # An example is a program by itself. A library becomes one as a test program.
+    # `cargo build` builds examples and benches. The unit tests of a library become a program by `cargo test`.
     build = [cargo(), *(["build"] if part == "wgrad" else ["test", "--no-run"]), "--release"]
     build += ["--package", "wgrad", "--package", "wgrad-golden"]
     build += ["--message-format", "json-render-diagnostics"]

@@ -163,7 +163,7 @@ class Served:
             try:
                 line = self.lines.get(timeout=max(min(left, 0.5), 0))
             except queue.Empty as error:
-                # Its output may stay open after its death: its children hold it too.
+                # The output may stay open after the process has ended, because its children have it open, too.
                 if self.process.poll() is not None:
                     raise self.died(lines) from error
                 if left <= 0:
@@ -240,7 +240,8 @@ class Trial:
     def start(self):
         """Chooses threads, steps and shapes, and starts the processes. It measures no figure."""
         if self.candidate.is_prepared_beside_others:
-            # Speeds mean nothing while other peers are prepared. A GPU takes all steps and shapes.
+            # While other peers are prepared, no speed can be measured to choose steps and shapes. A GPU
+            # runs all steps and shapes.
             self.take_all()
         elif self.job == 3:
             self.choose_shapes()
@@ -381,7 +382,8 @@ def rounds(trials, job, options, say, deadline):
     for repeat in range(options.repeats):
         say(f"job {job}: round {repeat + 1} of {options.repeats}")
         running = alive(trials)
-        # The order rotates, so that no candidate always runs on a machine that the same one has heated.
+        # The order rotates, so that no candidate always follows the same other candidate, which has heated
+        # the machine.
         shift = repeat % max(len(running), 1)
         is_late = False
         try:

@@ -56,7 +56,8 @@ def once(candidate, data, deadline, caches):
     env = {name: caches for name in CACHES}
     with tempfile.TemporaryDirectory() as directory:
         losses = Path(directory) / "losses.csv"
-        # The clock of file times: `train_gpu` writes the loss after its readback, and nothing later.
+        # `time.time` is the clock of file times. `train_gpu` writes the loss to the file after the readback of
+        # the loss, and writes nothing to it later. So the time of the file is the end of the step.
         begun = time.time()
         run(first_step(candidate, data, losses), deadline=deadline, env=env)
         end = time.time() - begun

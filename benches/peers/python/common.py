@@ -121,8 +121,8 @@ def warmup_steps(args):
 def answer(args, warm_up, measure):
     """Measures once, or with --serve once for each line of the input.
 
-    The caller has prepared the run, with one `warm_up()`. Clocks and caches cool down while others are
-    measured, so each line starts with another `warm_up()`.
+    The caller has prepared the run, with one `warm_up()`. While other programs are measured, clock rates
+    and the contents of caches change, so each line starts with another `warm_up()`.
     """
     if not args.serve:
         return measure()
@@ -136,8 +136,8 @@ def answer(args, warm_up, measure):
 def sample(multiply, minimum_s=0.3):
     """Seconds per product: the median of seven samples, each long enough for the clock's resolution.
 
-    The number of products per sample is found again each time: this warms up, and times measured during
-    the preparation of several peers at once mean nothing.
+    The number of products per sample is determined again in each call, for two reasons: the products that
+    this takes warm up the device, and times measured while several peers are prepared mean nothing.
     """
     multiply(1)
     count, spent = 1, 0.0

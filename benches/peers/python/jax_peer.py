@@ -48,7 +48,8 @@ def pooled(filters, b, x):
     layout = ("NHWC", "HWIO", "NHWC")
     z = jax.lax.conv_general_dilated(images, w, (1, 1), "VALID", dimension_numbers=layout)
     y = jax.nn.relu(z + b)
-    # The gradient of `reduce_window` takes a CPU several times as long as all the rest.
+    # Pools by two calls of `maximum`: the gradient of `reduce_window` takes a CPU several times as long as
+    # all the rest.
     y = jnp.maximum(y[:, 0::2], y[:, 1::2])
     y = jnp.maximum(y[:, :, 0::2], y[:, :, 1::2])
     return y.reshape(len(y), -1)
@@ -173,7 +174,7 @@ def train():
         return time.perf_counter() - begun, state, losses[-20:].mean()
 
     def measure():
-        # The previous run has reused the memory of its state.
+        # Starts from a new state, because a run overwrites the memory of its initial state.
         train_s, state, loss = seconds(run, jax.block_until_ready(fresh()))
         reached = float(accuracy(state[0], test_x, test_labels))
         forward_s = seconds(run_forward, state)[0] if run_forward else None

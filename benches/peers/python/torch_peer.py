@@ -212,7 +212,7 @@ def train():
 def product(m, k, n):
     a, b = (torch.randn(shape, device=args.device) for shape in ((m, k), (k, n)))
     c = torch.empty(m, n, device=args.device)
-    # A small product ends before Python has launched the next one.
+    # A small product ends before Python has launched the next one. So a CUDA graph has up to 100 products.
     together = max(1, min(100, 2**30 // (m * k * n))) if args.mode == "graphs" else 1
 
     def some(count):

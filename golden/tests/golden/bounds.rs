@@ -142,7 +142,7 @@ fn activate(precision: Precision, activation: Activation, x: &Uncertain) -> Unce
     Uncertain { value, error }
 }
 
-/// Returns the error of the product of `x` and a slope, which the crate stores in `f32`.
+/// Returns the error of the product of `x` and a slope. The crate stores the slope in `f32`.
 fn scaled(precision: Precision, slope: f64, x: f64) -> f64 {
     let of_slope = f64::from(f32::EPSILON) / 2.0;
     (slope * x).abs() * (of_slope + precision.unit) + precision.tiny

@@ -1,4 +1,5 @@
-//! Reads golden files. Checks that the runner has read everything in a file, so that nothing is silently ignored.
+//! Reads golden files. Checks that the runner (this test program) has read everything in a file, so that nothing is
+//! silently ignored.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

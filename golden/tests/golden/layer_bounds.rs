@@ -1,5 +1,6 @@
 //! Error bounds of a layer's results, from the error bounds of its inputs. The layers are products with a weight,
-//! pooling, normalization and embeddings. The layer's own definition computes the sums of magnitudes and of errors.
+//! pooling, normalization and embeddings. The bounds need sums of magnitudes and of errors: the layer's own definition
+//! computes them from the operands' magnitudes and errors.
 
 use ndarray::{Array2, Zip};
 
@@ -89,7 +90,7 @@ pub(crate) fn backward(
     }
 }
 
-/// Returns the rounding errors of means of at most `count` numbers: of a sum and a division.
+/// Returns the rounding errors of means of at most `count` numbers. A mean takes a sum and a division.
 fn of_mean(precision: Precision, count: usize, magnitudes: &Matrix, value: &Matrix) -> Matrix {
     let sums = magnitudes.mapv(|mean| precision.sum(count, mean));
     sums + value.mapv(|value| DIVISION * precision.ulp() * value.abs())

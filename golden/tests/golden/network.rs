@@ -131,7 +131,7 @@ impl Placed {
         kept.map(|dims| Array2::from_elem(dims, F::nan())).collect()
     }
 
-    /// Reads the layer's tensors with a role, as matrices in the kernels' layout.
+    /// Reads the layer's tensors whose names begin with a role, as matrices in the kernels' layout.
     fn read<T: Copy>(
         &self,
         role: &str,
@@ -359,7 +359,8 @@ impl Network {
         self.layers.iter().any(|layer| !layer.spec.state.is_empty())
     }
 
-    /// Reads the parameters of all layers with a role, in order, as matrices.
+    /// Reads the parameters of all layers from the tensors whose names begin with a role. Returns them in order, as
+    /// matrices.
     pub(crate) fn parameters<T: Copy>(
         &self,
         role: &str,
@@ -370,7 +371,7 @@ impl Network {
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Reads the state of all layers with a role, in order, as matrices.
+    /// Reads the state of all layers from the tensors whose names begin with a role. Returns it in order, as matrices.
     pub(crate) fn state<T: Copy>(
         &self,
         role: &str,

@@ -481,8 +481,8 @@ impl Training {
         (nearest != usual).then_some(nearest)
     }
 
-    /// Returns an error of the final state: another initial state was computed from parameters that the file stores
-    /// rounded to `f32`.
+    /// Returns the error of the final state that is caused by [`Training::other_start`]: it computes the initial state
+    /// from parameters that the file stores rounded to `f32`.
     fn of_start(&self) -> f64 {
         let Some(start) = &self.start else { return 0.0 };
         let left = self.network.left_of_state(self.losses.len());
@@ -527,8 +527,8 @@ impl Training {
         }
     }
 
-    /// Returns the trained network's result from its outputs for those rows: the number of correct classes, or the
-    /// outputs themselves.
+    /// Returns the trained network's result from its outputs for the rows of [`Training::asked`]: the number of correct
+    /// classes, or the outputs themselves.
     fn answer<F: Float>(&self, mnist: Option<&Split>, outputs: &Array2<F>) -> Vec<f64> {
         let Question::Hits(_) = self.question else {
             return into_f64(outputs);

@@ -16,8 +16,8 @@ thread_local! {
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The team for all other work, such as evaluations. If another thread uses the team at the moment, a thread does all
-/// of its work itself.
+/// The team for all other work, such as evaluations. A thread that finds the team in use by another thread does all of
+/// its work itself.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
 /// Maximum number of threads that a user may request. Each thread's stack takes memory mappings, and the number of

@@ -46,8 +46,8 @@ fn grid(features: usize) -> ops::HashGrid {
     grid.table_size(1 << 7).base_resolution(4).growth(1.7)
 }
 
-/// The tolerance covers the rounding in `f32`: 2⁻²⁰ of the largest value, and for slopes also times the number of cells
-/// per axis.
+/// The tolerances cover the rounding in `f32`: 2⁻²⁰ of the largest value. For slopes, this error is multiplied by the
+/// number of cells per axis.
 #[test]
 fn it_is_its_definition() {
     for dimensions in [2, 3] {

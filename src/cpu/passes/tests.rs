@@ -165,7 +165,7 @@ fn fast_and_single_networks_are_those_by_definition() {
         let found = single
             .gradient(&MeanSquaredError, x.view(), targets)
             .unwrap();
-        // The tolerance: a few layers of sums of at most 20 products of numbers below 5.
+        // The tolerance covers the rounding of a few layers, with sums of at most 20 products of numbers below 5.
         assert_close(case, &found.mapv(f64::from), &expected, 1e-5);
     }
 }
@@ -274,8 +274,8 @@ fn dropout_has_its_fast_form() {
 }
 
 /// `y = x − m`. In training, `m` is the mean of all elements of the minibatch, and the state is a running mean of `m`;
-/// in evaluations, `m` is the state. The gradient with respect to `x` is `dy` minus the mean of `dy` over all rows. The
-/// backward pass checks the values that the forward pass has stored for it.
+/// in evaluations, `m` is the state. The gradient with respect to `x` is `dy` in evaluations, and `dy` minus the mean
+/// of all elements of `dy` in training. The backward pass checks the values that the forward pass has stored for it.
 #[derive(Debug, Clone)]
 struct Centred;
 

@@ -17,10 +17,11 @@ use crate::memory::bytes_of;
 use crate::reference::Float;
 
 /// Number of rows per block, and of features per block of the transposed minibatch. The sums of a block for one panel
-/// fill the registers of AVX-512 or of AVX2.
+/// (see [`PANELS`]) fill the registers of AVX-512 or of AVX2.
 pub(super) const ROWS: usize = 6;
-/// Number of panels per piece of work. A panel is some columns of the other operand of a product. The panels stay in a
-/// second-level cache while they are multiplied by block after block.
+/// Number of panels per piece of work. A product multiplies the blocks by another matrix, the other operand: the
+/// weights or `dy`. A panel is some columns of the other operand. The panels stay in a second-level cache while they
+/// are multiplied by block after block.
 const PANELS: usize = 4;
 /// Number of blocks per piece of work.
 pub(super) const BLOCKS: usize = 16;
@@ -119,9 +120,9 @@ impl Sizes {
     }
 }
 
-/// Estimates the fraction of a data set's bytes that the blocks do not skip: the mean for blocks of rows and for blocks
-/// of features. The examples are drawn at random as in minibatches, because neighboring rows of a data set may belong
-/// to the same class, and then have more zeros in common.
+/// Estimates the fraction of a data set's bytes that the blocks do not skip. This is the mean of two fractions: one for
+/// blocks of rows, one for blocks of features. The examples are drawn at random as in minibatches, because neighboring
+/// rows of a data set may belong to the same class, and then have more zeros in common.
 fn left(dataset: &Dataset) -> f64 {
     let inputs = dataset.width();
     let mut examples = [0; ROWS * LOOKED_AT];
@@ -141,8 +142,8 @@ fn left(dataset: &Dataset) -> f64 {
     f64::midpoint(of_rows, of_features)
 }
 
-/// The values of one feature in all rows of a block, at least one of which is nonzero. (In blocks of features: the
-/// values of one row for all features of a block.)
+/// The values of one feature in all rows of a block. At least one of these values is nonzero. (In blocks of features:
+/// the values of one row for all features of a block.)
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct Term<F> {
@@ -198,7 +199,7 @@ struct Block<'a, F> {
 }
 
 impl<F: Float> Block<'_, F> {
-    /// Fills the block with the features of `rows` that are not 0 in all of them.
+    /// Fills the block with the features that are nonzero in at least one of `rows`.
     fn put_rows(&mut self, rows: [&[u8]; ROWS], unit: &[F; 256]) {
         const WORD: usize = size_of::<u64>();
         *self.count = 0;

@@ -18,10 +18,10 @@ use crate::reference::Float;
 /// Number of rows of a data set that one core counts or converts at a time.
 const ROWS: usize = 1 << 10;
 
-/// Returns the number of parts for a number of threads. In the forward pass the rows of a minibatch are cut into parts,
-/// and for the weight's gradient the features. Every sum is computed within one part, so its bits do not depend on the
-/// number of threads. (On two cores, more than 2 parts were not faster, because each part of the features adds work in
-/// every row.)
+/// Returns the number of parts for a number of threads. In the forward pass, the rows of a minibatch are cut into this
+/// many parts; for the weight's gradient, the features are cut instead. Every sum is computed within one part, so its
+/// bits do not depend on the number of threads. (On two cores, more than 2 parts were not faster, because each part of
+/// the features adds work in every row.)
 pub(super) fn parts(threads: usize) -> usize {
     match threads {
         0..=3 => threads.clamp(1, 2),

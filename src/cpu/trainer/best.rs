@@ -17,7 +17,8 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// [`Error::Diverged`] when the training has diverged, [`Error::Memory`] when the host has too little memory for
-    /// the copy.
+    /// the copy, [`Error::Setting`] when the processes have not averaged their latest [local
+    /// steps](crate::distributed::Distribution::local_steps) yet.
     pub fn keep_if_best(&mut self, metric: f64) -> Result<bool, Error> {
         self.soundness.check()?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -37,7 +38,7 @@ impl<F: Float> Trainer<F> {
         })
     }
 
-    /// Forgets the copy of the best parameters. The next [`keep_if_best`](Self::keep_if_best) keeps a copy whatever its
+    /// Forgets the copy of the best parameters. The next [`keep_if_best`](Self::keep_if_best) keeps a copy for any
     /// metric.
     pub fn forget_best(&mut self) {
         self.best.forget();

@@ -21,7 +21,8 @@ impl<F: Float> Trainer<F> {
     /// NaN; that is not an error here.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the data set does not fit the network.
+    /// The errors of [`Network::evaluate`](crate::cpu::Network::evaluate), and [`Error::Setting`] when the processes
+    /// have not averaged their latest [local steps](crate::distributed::Distribution::local_steps) yet.
     pub fn evaluate(&self, examples: impl Into<Examples>) -> Result<Evaluation, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(shared) = &self.data_parallel {
@@ -37,8 +38,8 @@ impl<F: Float> Trainer<F> {
         self.network.evaluate(&*self.loss, examples)
     }
 
-    /// Returns, for every example, the class that the network predicts and its probability; a
-    /// [`Confusion`](crate::Confusion) counts them.
+    /// Returns, for every example, the class that the network predicts and the probability of this class.
+    /// [`Confusion`](crate::Confusion) counts the predictions per class.
     ///
     /// # Errors
     /// [`Error::Targets`] when the data set has values instead of classes; [`Error::Shape`] when it does not fit the

@@ -45,7 +45,8 @@ impl Trainer<f32> {
         self.soundness.check_saving(self.steps_taken())?;
         let kept = self.updater.roles().len();
         let graph = self.network.graph();
-        // Check for two more copies of the parameters than are made, because large blocks fragment an allocator's heap.
+        // Check that there is memory for two more copies of the parameters than are made, because large blocks fragment
+        // an allocator's heap.
         checkpoint::check_saving(graph, 1 + kept, 1 + kept + 2)?;
         let state: State = self.updater.kept().collect();
         let training = Some((&state, &self.position()));

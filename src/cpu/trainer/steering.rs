@@ -32,7 +32,7 @@ impl<F: Float> Trainer<F> {
     ///
     /// # Errors
     /// The errors of [`crate::Trainer::set_optimizer`], and [`Error::Memory`] when the host has too little memory for
-    /// its state; then nothing changes.
+    /// the new optimizer's state; then nothing changes.
     pub fn set_optimizer(&mut self, optimizer: impl Optimizer + 'static) -> Result<(), Error> {
         self.updater.set_optimizer(optimizer)?;
         self.rule_changed();

@@ -25,7 +25,7 @@ impl<F: Float> Trainer<F> {
     /// [`Error::Setting`] when the batch size, the window, or a setting of the loss or of the optimizer is invalid,
     /// [`Error::Memory`] when the host has too little memory for the training and a window. Steps return
     /// [`Error::Stream`] when the iterator fails, and [`Error::Block`] when the rows of a block have another layout.
-    /// Before they return it, they take all steps of the complete windows before that block.
+    /// Before such an error is returned, all steps of the complete windows before that block are taken.
     pub fn streamed(
         network: Network<F>,
         loss: impl Loss + 'static,
@@ -39,8 +39,8 @@ impl<F: Float> Trainer<F> {
         Self::with(network, loss, optimizer, Some(minibatches))
     }
 
-    /// Returns an error if the stream was interrupted by one. `losses` are the losses of the steps that this call took;
-    /// the error contains them.
+    /// Returns the error that interrupted the stream, if there is one. `losses` are the losses of the steps that the
+    /// present call of `steps` took; the error contains them.
     pub(super) fn fault_of_stream(&mut self, losses: &[F]) -> Result<(), Error> {
         match self.minibatches.as_mut().map(|of| &mut of.rows) {
             Some(Source::Stream(windows)) => windows.fault(|| in_f32(losses)),

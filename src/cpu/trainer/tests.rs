@@ -202,8 +202,8 @@ fn gradients_that_are_not_wanted_take_no_memory_and_nothing_is_there_twice() {
     assert_eq!(places(&trainer), before);
 }
 
-/// Each case trains in blocks of rows: with and without a `Relu`, with a layer used twice, with several minibatches per
-/// step, and with a freeze in between.
+/// In each case, the first layer uses the sparse form in blocks of rows: with and without a `Relu`, with a layer used
+/// twice, with several minibatches per step, and with a freeze in between.
 #[test]
 fn a_wide_first_layer_over_bytes_trains_as_its_definition_does() {
     let digits = synthetic::digits_of(1, 300, 1).unwrap().train;

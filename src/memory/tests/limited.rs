@@ -233,7 +233,7 @@ fn steers_under_a_limit() -> Result<(), Error> {
         refused
     });
     {
-        // The replacement reuses the memory of the current state.
+        // Calls that replace values reuse the memory of the old values, so little free memory is enough.
         let _taken = all_but(10);
         trainer.average(0.8)?;
         assert!(trainer.keep_if_best(0.5)?);

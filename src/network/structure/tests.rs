@@ -134,7 +134,7 @@ fn what_is_no_network_is_told_and_nothing_panics() {
             other => panic!("{case}: {other:?}"),
         }
     }
-    // Pooling has no dilation. A check of the shapes would not reject it.
+    // Pooling has no dilation, but a check of the shapes would not reject one.
     let dilated =
         r#"{"MaxPool2d":{"kernel":[2,2],"stride":[2,2],"padding":[0,0],"dilation":[2,2]}}"#;
     let dilated = text("[[1,9,9]]", &layer(dilated, 0), "");

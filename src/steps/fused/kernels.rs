@@ -74,7 +74,7 @@ pub(super) struct Kernels {
     pub(super) later: [usize; 2],
     pub(super) biases: usize,
     pub(super) blocks_per_workgroup: usize,
-    /// Number of sums that an invocation of `middle` computes in the same loop, at least.
+    /// Lower bound for the number of sums that an invocation of `middle` computes in one loop.
     pub(super) sums: usize,
 }
 
@@ -160,7 +160,7 @@ static TILES: Kernels = Kernels {
     later: [16, 16],
     biases: 16,
     blocks_per_workgroup: 1,
-    // Each invocation computes only a part of a row, but adds up to 16 partial sums.
+    // Up to 16 invocations share the terms of a sum, but one of them also adds their partial sums.
     sums: 10,
 };
 

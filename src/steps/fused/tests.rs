@@ -238,8 +238,9 @@ fn a_long_batch_is_fused_too() {
 /// Some dispatches are arranged in two dimensions; the second dimension is always shorter than the first.
 #[test]
 fn folded_dispatches_give_the_same_bits() {
-    // With 19 to 224 workgroups, a shader that uses the number of rows as the row length misses the last workgroup.
-    // The other limits, which determine the layout of tensors in buffers, are equal.
+    // On the second device, workgroups are in rows of 16. With 19 to 224 workgroups, a shader that confuses the number
+    // of these rows with their length misses the last workgroup. The devices' other limits, which determine the layout
+    // of tensors in buffers, are equal.
     let gpus = [65_535, 16].map(folding_after);
     for (algorithm, widths, batch) in [
         (Algorithm::Tiles, [160, 70, 10], 33),
@@ -397,7 +398,7 @@ fn kernels_that_need_more_than_a_device_allows_are_told() {
         ..wgpu::Limits::defaults()
     };
     assert_eq!(refused(limits), [small, None, None]);
-    // The other two algorithms have their settings in a storage buffer, so they need one more.
+    // The other two algorithms have their settings in a storage buffer, so they need one more storage buffer.
     let few = |kernel, needed| {
         let buffers = "max_storage_buffers_per_shader_stage";
         limit(kernel, "storage buffers", buffers, needed, 6)

@@ -52,7 +52,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Returns the name of the first given option that may only be in the TOML file when there is one.
+    /// Returns the name of the first given option that cannot be combined with a TOML file, because its setting
+    /// belongs in the file.
     pub(crate) fn settings(&self) -> Option<&'static str> {
         let given = [
             (self.entry.is_some(), "entry"),

@@ -384,8 +384,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Returns the vector that `pointer` points to, or `None` if it points to another type. Pointers to the vector's
-/// components store it.
+/// Describes the vector that `pointer` points to; `None` if `pointer` points to another type. Pointers to the vector's
+/// components store this description.
 fn whole(pointer: &Pointer, pointee: &TypeInner) -> Option<Whole> {
     match *pointee {
         TypeInner::Vector { size, scalar } => Some(Whole {

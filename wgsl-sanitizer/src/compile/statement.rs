@@ -72,8 +72,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn enter(&mut self, block: &Block, what: &'static str, span: Span) -> Result<(), Error> {
-        // The block's position is that of its first real statement: naga puts an `Emit` in front of a statement for its
-        // operands.
+        // The block's position is that of its first statement that is not an `Emit`. naga puts an `Emit` in front of a
+        // statement to compute the statement's operands.
         let is_whole = |statement: &Statement| !matches!(statement, Statement::Emit(_));
         let spans = || block.span_iter().filter(|(_, span)| span.is_defined());
         let first = spans().find(|(statement, _)| is_whole(statement));
@@ -273,8 +273,8 @@ impl<'a> Compiler<'a> {
         self.emit(Instruction::JumpUnless { condition, to: 0 })?;
         let to_reject = self.program.code.len() - 1;
         if accept.is_empty() {
-            // naga translates a loop's condition into an `if` without `accept` statements. It is no block of the
-            // source, so nothing is recorded here.
+            // naga translates a loop's condition into an `if` without `accept` statements. This empty branch is no
+            // block of the source, so it is not recorded.
             self.statements(frame, accept)?;
         } else {
             self.block(frame, accept, "where a condition holds", span)?;
@@ -282,8 +282,8 @@ impl<'a> Compiler<'a> {
         let to_end = self.jump()?;
         let start = self.here();
         self.land(to_reject, start);
-        // The `return` that naga adds at the end of a function's last branches has no span. Such a branch is not in the
-        // source.
+        // naga adds a `return` without a span at the end of a function's last branches. A branch that has only this
+        // `return` is not in the source.
         let is_written = reject.span_iter().any(|(_, span)| span.is_defined());
         let what = if is_written {
             "where a condition does not hold"

@@ -36,8 +36,8 @@ pub(super) fn entry(now: Now, (invocation, place): Here) -> Entry {
 }
 
 impl Machine<'_> {
-    /// Returns the offset that was computed into the slot `dynamic`, 0 if there is none, or the index that was out of
-    /// bounds.
+    /// Returns the offset that was computed into the slot `dynamic`, 0 if `dynamic` is [`NONE`], or the index that was
+    /// out of bounds.
     #[inline]
     pub(super) fn offset(frame: &[u32], dynamic: u32) -> Result<u32, StrayAccess> {
         if dynamic == NONE {

@@ -188,7 +188,8 @@ mod tests {
         }
     }
 
-    /// One summand is far smaller than the other. A sum in double precision would lose the smaller one.
+    /// In the first two cases, one summand is far smaller than the other. A sum in double precision would lose the
+    /// smaller summand.
     #[test]
     fn sums_that_are_exact_and_not() {
         let mut random = Rng::with_seed(0);

@@ -110,8 +110,8 @@ fn build_of(host: &impl Host) -> Invocation {
     for word in "test --release --no-run --message-format json-render-diagnostics".split(' ') {
         args.push(word.into());
     }
-    // Uses a separate target directory: in the same directory, other flags would rebuild everything, now and again in
-    // the next ordinary build.
+    // Uses a separate target directory, because the flags differ from those of an ordinary build. In the same
+    // directory, this build would rebuild everything, and the next ordinary build would rebuild everything again.
     args.extend(["--target-dir".into(), target.join("mutants").into()]);
     for package in PACKAGES {
         args.extend(["--package".into(), package.into()]);

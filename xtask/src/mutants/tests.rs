@@ -75,7 +75,7 @@ fn a_listed_fault_that_is_seen_does_not_belong_there() -> io::Result<()> {
     let expected = "1 faults do not belong in xtask/src/mutants/equivalent.txt";
     assert_eq!(message, expected);
     assert_eq!(planted(&fake), 3);
-    // A listed fault that no test detects is right in the list.
+    // A listed fault that no test detects belongs in the list.
     let fake = machine(LIST, |text| if text.contains("max") { 0 } else { 101 })?;
     assert_eq!(wgsl_of(&fake, "--equivalent"), Ok(()));
     Ok(())
