@@ -16,8 +16,9 @@ pub(super) fn begin(kind: &str, sizes: [usize; 3]) -> Sha256 {
     hash
 }
 
-/// Bytes per call of the hash function. A browser first compiles WebAssembly without optimization, and this code runs
-/// at a tenth of the full speed. Only later calls use the optimized code, so a single call for all bytes would be slow.
+/// Bytes per call of the hash function. A browser first compiles WebAssembly without optimization, and the unoptimized
+/// code runs at a tenth of the full speed. Only later calls use the optimized code, so a single call for all bytes
+/// would be slow.
 const PIECE: usize = 1 << 16;
 
 /// Adds bytes to a digest.

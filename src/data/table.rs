@@ -228,7 +228,7 @@ pub(super) fn check_finite(
         .clone()
         .filter(|(_, column)| faults(*column) == column.len());
     let whole: Vec<usize> = whole.map(|(at, _)| at).collect();
-    // A bad number in a single row may be the fault of the row or of the column. Report the row.
+    // If there is only one row, a bad number may be the fault of the row or of the column. Report the row.
     if !whole.is_empty() && of.nrows() > 1 {
         return Err(DataError::ColumnsNotFinite {
             name: name.to_owned(),

@@ -10,9 +10,9 @@ pub(crate) struct Span {
 /// The memory blocks that values share.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    /// Number of elements of each block: those of the largest value in it.
+    /// For each memory block, the number of elements of the largest value that uses the block.
     pub(crate) sizes: Vec<usize>,
-    /// For each value, the index of its block in `sizes`; `None` for a value without a block.
+    /// For each value, the index of its memory block in `sizes`; `None` for a value without a memory block.
     pub(crate) of: Vec<Option<usize>>,
 }
 

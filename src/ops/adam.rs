@@ -150,8 +150,8 @@ impl Optimizer for Adam {
             weight_decay,
             is_lazy,
         } = self;
-        // Written only if it is set, so that the text still equals that in checkpoints from before this setting
-        // existed.
+        // The text names `lazy` only if it is set. So the text of any other optimizer is still the same as in
+        // checkpoints from before this setting existed.
         let lazy = if *is_lazy { ", lazy: true" } else { "" };
         format!(
             "Adam {{ learning_rate: {learning_rate:?}, betas: {betas:?}, epsilon: {epsilon:?}, \

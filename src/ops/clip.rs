@@ -79,8 +79,10 @@ fn record(recorder: &mut Recorder<'_>, gradients: &[Tensor], max_norm: f32) -> R
 }
 
 /// Like [`record`], with the caller's tensors for the sums of squares, (parts, 2), and for the scale factor, (1, 2).
-/// Gradients above 2⁴⁰ are first multiplied by 2⁻⁸⁰, because large squares overflow `f32`; their squares are summed in
-/// the second column of the sums. The second column of the factor is 1 if the factor is for the multiplied gradients.
+///
+/// Large squares overflow `f32`. So gradients above 2⁴⁰ are multiplied by 2⁻⁸⁰ before they are squared, and these
+/// squares are summed in the second column of the sums. The second column of the factor is 1 if all gradients must be
+/// multiplied by 2⁻⁸⁰ before they are multiplied by the factor, and otherwise 0.
 fn record_with(
     recorder: &mut Recorder<'_>,
     gradients: &[Tensor],

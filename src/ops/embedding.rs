@@ -121,8 +121,8 @@ static BACKWARD_INPUT: Kernel<Settings> = Kernel {
 
 /// Columns per workgroup of the kernel that sums the gradients.
 const COLUMNS: usize = 64;
-/// Indices per dispatch of that kernel. They may all be equal, so that one loop adds them all, and a software driver
-/// ends loops after 65,535 iterations.
+/// Indices per dispatch of that kernel. If all indices are equal, one loop has an iteration for each of them, and a
+/// software driver ends loops after 65,535 iterations.
 const AT_A_TIME: usize = 32_768;
 
 impl Embedding {

@@ -85,7 +85,8 @@ impl HeadActivation {
     }
 }
 
-/// The shaders' number for a loss, and its settings. In such a loss, a row's term depends only on that row.
+/// The shaders' number for a loss, and its settings. The shaders support losses in which a row's term depends only on
+/// that row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadLoss {
     /// Whether the targets are classes; otherwise they are values.

@@ -171,9 +171,9 @@ macro_rules! forward_loss {
 forward_loss!(Box<dyn Loss>);
 forward_loss!(Arc<dyn Loss>);
 
-/// Returns the weight of rows with these labels in a mean of several chunks: the sum of their labels' weights if the
-/// loss has [`Loss::class_weights`], otherwise the number of rows. A label without a weight counts as 0. If the sum is
-/// 0, the number of rows is returned.
+/// Returns the weight of a chunk's loss in the mean over several chunks: the sum of the weights of the chunk's labels
+/// if the loss has [`Loss::class_weights`], otherwise the chunk's number of rows. A label without a weight counts as 0.
+/// If the sum is 0, the number of rows is returned.
 pub(crate) fn weight_of_rows(loss: &dyn Loss, rows: usize, labels: Option<&[u32]>) -> f64 {
     let rows = rows as f64;
     let (Some(weights), Some(labels)) = (loss.class_weights(), labels) else {

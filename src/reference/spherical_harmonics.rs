@@ -4,8 +4,8 @@ use super::{Backward, Float, Forward, Layer};
 
 /// Real spherical harmonics of the degrees below `degrees`, as polynomials of (x, y, z). Harmonic m of degree l is
 /// output `l² + l + m`, and equals `N·Πₗ^|m|(z)·Cₘ(x, y)`. Here `Πₗᵐ` is the m-th derivative of Legendre's polynomial.
-/// With `x + iy = r·e^(iφ)`, `Cₘ` is `rᵐ·cos(mφ)` or, for m < 0, `r^|m|·sin(|m|φ)`. `N` has the sign `(−1)ᵐ`; its
-/// magnitude makes the integral of a harmonic's square over the sphere 1.
+/// With `x + iy = r·e^(iφ)`, `Cₘ` is `rᵐ·cos(mφ)` or, for m < 0, `r^|m|·sin(|m|φ)`. `N` has the sign `(−1)ᵐ`. Its
+/// magnitude is such that the integral of a harmonic's square over the sphere is 1.
 #[derive(Debug, Clone, Copy)]
 pub struct SphericalHarmonics {
     /// Number of degrees, from degree 0 on.

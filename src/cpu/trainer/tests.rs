@@ -141,7 +141,8 @@ fn what_a_sparse_training_allocates_is_at_most_what_was_counted() {
     }
 }
 
-/// Bytes that are not mostly 0 are converted to floats.
+/// All bytes of the features are nonzero, so the first layer does not use the sparse form. The minibatch then holds the
+/// features as floats, and the counted bytes include these floats.
 #[test]
 fn what_a_training_of_dense_bytes_allocates_is_what_was_counted() {
     let labels = Labels::from_classes(vec![0, 1], 2).unwrap();

@@ -80,7 +80,7 @@ pub(super) enum Blanks {
 }
 
 impl Known {
-    /// Number of categories. Blanks count as a category if they are one.
+    /// Number of categories, including the category of blanks if there is one.
     pub(super) fn len(&self) -> usize {
         self.categories.len() + usize::from(self.blanks == Blanks::Category)
     }

@@ -284,7 +284,8 @@ impl CategoriesText {
     }
 }
 
-/// Creates categories after checking that their names are not empty and all different.
+/// Creates categories after checking that all names are different, and that no name is empty or has surrounding white
+/// space.
 fn categories(column: &str, names: Vec<String>) -> Result<Categories, String> {
     if names.len() >= categories::MOST {
         return Err(format!("column {column:?}: too many categories"));

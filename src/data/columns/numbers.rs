@@ -53,7 +53,7 @@ impl FittedColumns {
     ///
     /// # Errors
     /// The errors of [`of_numbers`](Self::of_numbers); [`ColumnsError::Classes`] when there are fewer than two classes,
-    /// or when two classes have the same name.
+    /// when two classes have the same name, or when the name of a class is blank.
     pub fn of_numbers_with_classes(
         x: ArrayView2<'_, f32>,
         classes: impl IntoIterator<Item: Into<String>>,

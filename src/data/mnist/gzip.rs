@@ -108,7 +108,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Unpacks through buffers of several sizes, so that each boundary coincides with the end of a buffer once.
+    /// Unpacks through buffers of several sizes, so that each boundary between members and zeros is the end of a
+    /// buffer at least once.
     fn unpack(gz: &[u8]) -> io::Result<Vec<u8>> {
         let results = [1, 2, 3, 5, 7, 512].map(|capacity| {
             let mut unpacked = Vec::new();

@@ -226,7 +226,8 @@ mod ways {
 
     pub(super) struct Ways {
         directory: TempDir,
-        /// No message is ever sent to it. Receiving fails when all sinks have been dropped: then all files are written.
+        /// No message is ever sent on this channel. Receiving fails when all sinks have been dropped: then all files
+        /// are written.
         fed: Receiver<()>,
     }
 

@@ -220,7 +220,7 @@ fn an_error_comes_behind_the_whole_windows_before_it_and_loses_nothing() {
                 } => assert_eq!((*block, &*source.to_string(), losses.len()), (at, text, 2)),
                 other => panic!("{other}"),
             }
-            // The minibatches that are ready now come after the next error.
+            // Take the minibatches before the next error, or before the end of the stream.
             found.extend(all(&mut windows, 3, ahead));
         }
         assert!(windows.fault(Vec::new).is_ok());

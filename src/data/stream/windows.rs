@@ -175,8 +175,8 @@ impl Windows {
     }
 
     /// Reads up to `rows` more rows of the next window, if the current window has fewer than `wanted` minibatches left.
-    /// Otherwise reads nothing: no step needs more rows yet, and if the stream delivered none, the call would wait for
-    /// nothing. An error is reported only after all steps on the current window have been taken.
+    /// Otherwise no step needs more rows yet, so the call reads nothing: it must not wait for a stream that has no rows
+    /// ready. An error is reported only after all steps on the current window have been taken.
     pub(crate) fn read_ahead(&mut self, rows: usize, wanted: usize) {
         if self.order.is_empty() || wanted <= self.left() {
             return;

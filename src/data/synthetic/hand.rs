@@ -12,7 +12,7 @@ use super::pen::{Canvas, Dot};
 // These ranges determine how hard the digits are to classify. `tests/synthetic.rs` checks the accuracy of a linear
 // classifier and of a small network. A pair is the smallest and the largest value.
 
-/// Range of the largest displacement of a digit's points, in pixels. It is drawn once per digit.
+/// Range of the largest displacement of a digit's points, in pixels. The largest displacement is chosen once per digit.
 const WOBBLE: (f32, f32) = (1.0, 3.0);
 /// Range of the pen's radius, in pixels.
 const RADIUS: (f32, f32) = (0.9, 1.9);
@@ -100,7 +100,7 @@ impl Hand {
         }
     }
 
-    /// Draws the random variations of the digit.
+    /// Chooses the random variations of the digit.
     fn habit(&mut self) -> Habit {
         // The half-angle's tangent gives sine and cosine without trigonometric functions.
         let half = TURN * self.bell();

@@ -148,7 +148,7 @@ pub enum ColumnsError {
         /// Actual number of columns or elements.
         found: usize,
     },
-    /// There are fewer than two class names, or they are not distinct.
+    /// There are fewer than two class names, two of them are the same, or one of them is blank.
     #[error(
         "classes {}: expected two or more different names, found {}; give each class its own name",
         quoted(found),

@@ -30,7 +30,7 @@ pub enum DownloadFailure {
         /// The error of the HTTP client.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server sent more bytes than the largest of the files has.
+    /// The server sent more bytes than the largest accepted file has.
     #[error("expected at most {maximum} bytes, found more")]
     TooLarge {
         /// Largest accepted size, in bytes.

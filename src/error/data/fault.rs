@@ -70,20 +70,20 @@ pub enum DataError {
         /// What is wrong with the label.
         fault: NotOneHot,
     },
-    /// The data set has no examples, features or classes.
+    /// A data set has no examples, features, classes or targets, or an array of numbers has no rows or columns.
     #[error("data set \"{name}\" has no {what}: it needs at least one")]
     Empty {
-        /// Name of the data set.
+        /// Name of the data set or array.
         name: String,
-        /// What is missing: `examples`, `features` or `classes`.
+        /// What is missing: `examples`, `features`, `classes`, `targets`, `rows` or `columns`.
         what: &'static str,
     },
-    /// A table contains an infinite number or NaN.
+    /// A table or an array of numbers contains an infinite number or NaN.
     #[error("{}", not_finite(what, name, [*column, *row], *found, [*rows, *of]))]
     NotFinite {
-        /// Name of the table.
+        /// Name of the table or array.
         name: String,
-        /// `feature` or `target`.
+        /// The column's role: `feature` or `target` for a table, `column` or `value` for an array.
         what: &'static str,
         /// Index of the column, counted from 0.
         column: usize,
@@ -93,15 +93,15 @@ pub enum DataError {
         found: f32,
         /// Number of rows in which this column is infinite or NaN.
         rows: usize,
-        /// Number of rows of the table.
+        /// Number of rows of the table or array.
         of: usize,
     },
-    /// A column of a table is infinite or NaN in every row.
+    /// A column of a table or of an array of numbers is infinite or NaN in every row.
     #[error("{}", columns_not_finite(what, name, columns, *found))]
     ColumnsNotFinite {
-        /// Name of the table.
+        /// Name of the table or array.
         name: String,
-        /// `feature` or `target`.
+        /// The columns' role: `feature` or `target` for a table, `column` or `value` for an array.
         what: &'static str,
         /// Indices of the columns, counted from 0.
         columns: Vec<usize>,
@@ -271,7 +271,8 @@ pub enum DataError {
         /// Path of the file.
         file: PathBuf,
     },
-    /// A gzip file claims to unpack to more bytes than images can. The file is damaged, or made to exhaust memory.
+    /// The unpacked size that the IDX header in a gzip file states is too large for images, compared with the size of
+    /// the gzip file. The file is damaged, or made to exhaust memory.
     #[error(
         "{file} has {zipped} bytes, but announces {announced} bytes unpacked: expected at most 64 MiB and 100 times \
          its size, which pictures never reach, found more; fetch it again, or unpack it with `gunzip` if this is \

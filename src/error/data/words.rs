@@ -18,7 +18,8 @@ pub(super) fn quoted(names: &[String]) -> String {
     shortened(names.iter().map(|name| excerpt(name)).collect())
 }
 
-/// Quotes and joins `texts`, the first of `of` texts, and adds the number of the other texts.
+/// Quotes and joins `texts`, the first texts of a list, and adds the number of the list's other texts. `of` is the
+/// length of the list.
 pub(super) fn listed(texts: &[String], of: usize) -> String {
     let mut items: Vec<String> = texts.iter().map(|text| excerpt(text)).collect();
     if of > items.len() {

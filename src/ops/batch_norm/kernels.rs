@@ -318,7 +318,7 @@ impl Channels {
         Ok(())
     }
 
-    /// Records the gradient with respect to `x`, if it is needed. It reads the gradients with respect to the
+    /// Records the gradient with respect to `x`, if it is needed. The kernel reads the gradients with respect to the
     /// parameters.
     pub(super) fn backward_input(&self, recorder: &mut Recorder<'_>, pass: Backward<'_>) {
         let Some(dx) = pass.dx else { return };

@@ -14,11 +14,12 @@ use crate::tensor::Tensor;
 pub enum Variant {
     /// `shaders/conv2d_tiles.wgsl` and `conv2d_tiles_weight.wgsl`: tiles of 64×32 in workgroup memory.
     Tiles,
-    /// `shaders/conv2d_registers.wgsl`: 16×16 and 13×16 sums in the registers of each invocation.
+    /// `shaders/conv2d_registers.wgsl`: 16×16 sums in the registers of each invocation, and 13×16 sums for the gradient
+    /// with respect to the weights.
     Registers,
     /// `shaders/conv2d_vectors.wgsl`: 8×8 sums per invocation, in named vectors.
     Vectors,
-    /// `shaders/conv2d_bytes.wgsl`: 16×16 and 13×16 sums over packed bytes, for the first layer.
+    /// `shaders/conv2d_bytes.wgsl`: as many sums as in `Registers`, over packed bytes, for the first layer.
     Bytes,
 }
 

@@ -105,7 +105,7 @@ pub enum Layout {
 pub struct KeptSpec {
     /// Name within the layer, for example `mean`.
     pub name: &'static str,
-    /// Shape of the saved elements: of those of one row, or of those of the whole minibatch (see `is_per_row`).
+    /// Shape of the elements that are saved for one row, or for the whole minibatch (see `is_per_row`).
     pub shape: Shape,
     /// Whether the tensor has elements of this shape for each row. If not, it has them once for the whole minibatch.
     pub is_per_row: bool,
@@ -233,8 +233,8 @@ impl LayerSpec {
     }
 
     /// Declares that the input consists of indices: integers from 0 to `count − 1`, stored as `f32`. Indices have no
-    /// gradient, so a network lets such a layer read only inputs of the network. It rejects rows from the host that
-    /// contain any other value in these inputs.
+    /// gradient, so a network lets such a layer read only inputs of the network. The network rejects rows from the host
+    /// that contain any other value in these inputs.
     #[must_use]
     pub fn indices_below(mut self, count: usize) -> Self {
         self.indices_below = Some(count);

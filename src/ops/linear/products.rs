@@ -199,7 +199,7 @@ impl Products {
         if of_all.flops <= recorder.gpu().flops_per_dispatch() {
             return recorder.dispatch(kernel, shape, tensors, tiles + workgroups, of_all);
         }
-        // The tiles of the weights are nearly all of the work. A dispatch without the bias can be split.
+        // The tiles of the weights' gradient are nearly all of the work. Without the bias, their dispatch can be split.
         by_weight(recorder);
         let part = |first| Shape {
             first: first + to_u32(usize::try_from(tiles).unwrap_or(usize::MAX)),

@@ -26,7 +26,8 @@ pub enum Variant {
     Vectors,
     /// `shaders/linear_bytes.wgsl`: 28×13 sums over packed bytes, for the first layer.
     Bytes,
-    /// `shaders/linear_vectors_bytes.wgsl`: 8×4 and 28×4 sums over packed bytes, in named vectors.
+    /// `shaders/linear_vectors_bytes.wgsl`: 8×4 sums over packed bytes, in named vectors, and 28×4 sums for the
+    /// gradient with respect to the weights.
     VectorBytes,
 }
 
