@@ -164,7 +164,11 @@ pub enum Error {
     },
 
     /// wgpu refused a command.
-    #[error("wgpu reported an error while {doing}: {}", on_one_line(message))]
+    #[error(
+        "wgpu reported an error while {doing}: {}; if your program has no kernels, buffers or wgpu calls of its own, \
+         please report this as a bug of wgrad",
+        on_one_line(message)
+    )]
     Gpu {
         /// What the program was doing.
         doing: String,
@@ -299,7 +303,7 @@ pub enum Error {
 
     /// [Fused](crate::Fusion) training steps were requested but are not possible.
     #[error(
-        "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses"
+        "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses a possible plan"
     )]
     Plan(Unfused),
 

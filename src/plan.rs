@@ -205,7 +205,7 @@ impl<'gpu> Recorder<'gpu> {
         }
         let most = self.workgroups_in_a_row();
         fold(workgroups, most).ok_or_else(|| Error::Limit {
-            what: format!("number of workgroups of {}", contract.name()),
+            what: format!("{}, in workgroups,", contract.name()),
             limit: "max_compute_workgroups_per_dimension, squared",
             needed: workgroups,
             available: most * most,

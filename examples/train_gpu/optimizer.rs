@@ -109,7 +109,7 @@ impl OptimizerArgs {
                 found,
             })
         };
-        let expected = "left out without --schedule step";
+        let expected = "left out, or given together with --schedule step";
         match (self.schedule, self.schedule_every, self.schedule_factor) {
             (Shape::Step, None, _) => {
                 let expected = "a number of steps with --schedule step";

@@ -72,11 +72,9 @@ impl Output {
             Interrupted => {
                 Failure::Interrupted(format!(", while nobody read {}", self.path.display()))
             }
-            IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => self
-                .refusal(
-                    error,
-                    "name a file in a directory that exists and can be written to",
-                ),
+            IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => {
+                self.refusal(error, "name a file in an existing, writable directory")
+            }
             WouldBlock => self.refusal(error, "wait for it, or name another file"),
             _ => self.refusal(error, "name another file"),
         }
@@ -90,7 +88,7 @@ impl Output {
             option,
         } = self;
         Failure::Output(format!(
-            "cannot write the {holds} to {}: {reason}; {advice} with {option}, or leave it out",
+            "cannot write the {holds} to {}: {reason}; {advice} with {option}, or leave {option} out",
             path.display()
         ))
     }

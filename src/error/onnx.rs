@@ -21,8 +21,9 @@ pub enum OnnxError {
     },
     /// No ONNX operator computes a layer of this crate.
     #[error(
-        "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes it. Export the network that \
-         follows it, and feed it the layer's outputs, or save this network as safetensors"
+        "layers.{index}, {name}, cannot be written as ONNX: no operator of ONNX computes this layer. Export \
+         only the part of the network after this layer, and give that part the layer's outputs as its input, or save \
+         the whole network as safetensors"
     )]
     NoOperator {
         /// Index of the layer.

@@ -128,7 +128,7 @@ impl Model {
             tensor.check_element(Element::F32)?;
             if tensor.dims() != [rows, columns] {
                 return Err(Error::shape(
-                    format!("{}, for this network,", tensor.label()),
+                    format!("{}, for this network", tensor.label()),
                     [rows, columns],
                     tensor.shape(),
                     "Make x as (rows, features) and y as (rows, outputs), with the same number of rows",

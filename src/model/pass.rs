@@ -83,7 +83,7 @@ impl Model {
         x.check_element(Element::F32)?;
         if x.dims() != [spec.rows(), self.features()] {
             return Err(Error::shape(
-                format!("{}, for a pass of this network,", x.label()),
+                format!("{}, for a pass of this network", x.label()),
                 [spec.rows(), self.features()],
                 x.shape(),
                 "Make it as (rows, features)",

@@ -122,7 +122,8 @@ fn column(vector: &Tensor) -> Tensor {
     vector.reshaped(vector.label().to_owned(), [vector.len(), 1])
 }
 
-/// Uploads data in pieces of about [`PIECE`] bytes, so that only a few pieces are in host memory twice.
+/// Uploads data in pieces of about [`PIECE`] bytes. wgpu holds a copy of each piece until the device has received it.
+/// The upload waits between pieces, so that wgpu holds copies of only a few pieces at a time.
 struct Upload<'a> {
     gpu: &'a Gpu,
     before: Option<wgpu::SubmissionIndex>,

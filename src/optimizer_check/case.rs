@@ -55,7 +55,8 @@ impl<F: Float> Values<F> {
         }
     }
 
-    /// Kinds in the order of comparison: later ones may be wrong because of earlier ones.
+    /// Returns the kinds of tensors, in the order in which they are compared. An error in a tensor of one kind may
+    /// cause errors in tensors of later kinds.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         let names = self.state.first().map_or(0, Vec::len);
         let state = (0..names).map(Kind::State);

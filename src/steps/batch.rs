@@ -67,7 +67,7 @@ impl Batch {
             if tensor.dims() != expected {
                 return Err(Error::shape(
                     format!(
-                        "{}, for a batch of this network and its loss,",
+                        "{}, for a batch of this network and its loss",
                         tensor.label()
                     ),
                     expected,

@@ -167,7 +167,7 @@ fn samples_that_cannot_be_written_are_told_before_the_data_set_is_loaded() {
     let output = train(&[], words);
     let parts = [
         "cannot write the samples to no/such/wrong.png",
-        "--samples, or leave it out",
+        "--samples, or leave --samples out",
     ];
     assert_refused(&output, &parts);
     assert_eq!(text(&output.stdout), "");

@@ -1,4 +1,5 @@
-//! Networks with layers that have kept values and state, trained on both engines.
+//! Tests of networks that are trained on both engines. Some of the layers have state, and some save values in the
+//! forward pass for the backward pass.
 
 use wgrad::data::{Labels, Sampling, Table};
 use wgrad::ndarray::Array2;

@@ -162,7 +162,7 @@ fn workgroups_are_folded_into_as_many_as_the_device_allows() {
     let error = run(&gpu, 10).unwrap_err();
     assert_error!(
         error,
-        ["number of workgroups of large::forward", "10", "9"],
+        ["large::forward, in workgroups, needs", "10", "9"],
         Error::Limit {
             needed: 10,
             available: 9,

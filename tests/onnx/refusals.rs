@@ -67,7 +67,7 @@ fn a_layer_without_an_operator_is_named() {
     let text = error.to_string();
     assert!(
         text.contains("layers.0, HashGrid(2")
-            && text.contains("Export the network that follows it")
+            && text.contains("Export only the part of the network after this layer")
     );
 }
 

@@ -9,7 +9,7 @@ const MOST_BYTES = 2 ** 29;
 export function checkSize(file) {
   if (file.size <= MOST_BYTES) return;
   const size = Math.round(file.size / 1e6).toLocaleString("en");
-  throw new Error(`${file.name} has ${size} MB: expected at most ${Math.round(MOST_BYTES / 1e6)} MB.`);
+  throw new Error(`${file.name} is ${size} MB large: choose a file of at most ${Math.round(MOST_BYTES / 1e6)} MB.`);
 }
 
 /**

@@ -10,7 +10,8 @@ function pixelsOf(context) {
 /** Decodes the picture in a file, and scales it so that its longer side has at most `most` pixels. */
 export async function decode(file, most) {
   const bitmap = await createImageBitmap(file).catch(() => {
-    throw Object.assign(new Error(`${file.name} is not a picture that this browser can read.`), { name: "Picture" });
+    const message = `${file.name} is not a picture that this browser can read: choose a JPEG, PNG or WebP file.`;
+    throw Object.assign(new Error(message), { name: "Picture" });
   });
   const scale = Math.min(1, most / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(scale * side)));

@@ -21,7 +21,8 @@ use crate::settings::{Order, Rounding, Settings};
 use crate::shadow::{AtomicCell, Cell, Now};
 use findings::Findings;
 
-/// The initial word of workgroup memory that is not set to zero. As an `f32`, it is a NaN.
+/// The value of a word of workgroup memory at the start of a workgroup, if this memory is not set to zero. As an `f32`,
+/// this value is a NaN.
 const POISON: u32 = u32::MAX;
 
 /// [`POISON`] for a variable that contains a `bool`, where only 0 and 1 are valid.

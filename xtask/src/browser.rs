@@ -240,10 +240,14 @@ pub(crate) mod tests {
         for package in packages {
             assert!(ran.iter().any(|line| line.contains(&package)), "{package}");
         }
+        let example = format!(
+            "cargo build {} --workspace --example train_gpu",
+            QUICK.join(" ")
+        );
         assert_eq!(
             ran[ran.len() - 2..],
             [
-                "cargo build --release --config profile.release.package.wgrad.opt-level=1 --workspace --example train_gpu",
+                &*example,
                 "CHROMIUM=/usr/bin/chromium node --test --test-concurrency=1 --test-reporter=spec \
                  web/tests/page.test.mjs web/tests/parity.test.mjs"
             ]

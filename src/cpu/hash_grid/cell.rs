@@ -98,8 +98,8 @@ impl<const D: usize> Cell<D> {
     }
 }
 
-/// Distributes a gradient, `whole` in fixed point, over the corners of its cell. The contributions add up exactly to
-/// `whole`.
+/// Distributes the gradient `whole` over the corners of the cell that contains a position. `whole` is in fixed point.
+/// `fraction` is the position within the cell. The contributions add up exactly to `whole`.
 #[inline(always)]
 pub(super) fn contributions<const D: usize>(whole: i64, fraction: [u32; D]) -> [i64; 8] {
     let mut parts = [0; 8];

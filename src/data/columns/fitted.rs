@@ -177,7 +177,7 @@ impl FittedColumns {
         self.inner.width
     }
 
-    /// Plain features per row: all features except the category indices. They come first in a row.
+    /// Plain features per row: all features except the category indices. The plain features come first in a row.
     #[must_use]
     pub fn plain(&self) -> usize {
         self.inner.plain

@@ -1,4 +1,5 @@
-//! The contracts of the fused kernels, and the tile sizes of the three algorithms.
+//! The contracts of the fused kernels, and their tile sizes. There are three sets of these kernels, one for each
+//! `Algorithm`; each set has its own tile sizes.
 
 use std::marker::PhantomData;
 
