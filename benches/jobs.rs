@@ -74,8 +74,8 @@ impl DeviceChoice {
 }
 
 impl Args {
-    /// Number of warm-up steps. A GPU takes as many as the training, so that it reaches its full clock rate. The CPU
-    /// takes as few as the peers on the CPU.
+    /// Number of warm-up steps. On a GPU, there are as many as in the training, so that the GPU reaches its full clock
+    /// rate. On the CPU, there are as few as for the other libraries on the CPU.
     fn warm_up_steps(&self) -> usize {
         let most = match (self.device, self.job) {
             (DeviceChoice::Gpu, _) => u32::MAX,

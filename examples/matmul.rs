@@ -151,7 +151,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Computes a product, checks the result, measures the time, and prints the line.
+/// Computes a product, checks the result, measures the time, and prints a line of results.
 fn report(
     args: &Args,
     Shape { m, k, n }: Shape,

@@ -72,7 +72,7 @@ pub struct Comparison {
     pub call: Option<Call>,
     /// Difference of the element that comes nearest to its bound.
     pub difference: f64,
-    /// The bound of that element.
+    /// The bound for [`difference`](Self::difference).
     pub bound: f64,
 }
 
@@ -144,7 +144,7 @@ pub(crate) const RESULT: u64 = 5;
 pub(crate) struct Footprint<'a> {
     pub(crate) name: &'a str,
     pub(crate) shape: TensorShape,
-    /// Number of `f64` copies that exist while the minibatch is compared.
+    /// Number of `f64` copies of the tensor that exist while its minibatch is compared.
     pub(crate) copies: u64,
 }
 

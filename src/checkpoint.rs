@@ -39,7 +39,7 @@
 //! - `sum`: the sum of two values;
 //! - `concat`: the concatenation of several values.
 //!
-//! `names` maps the names that were given to values to their numbers.
+//! For each name that was given to a value, `names` has the number of the value.
 //!
 //! The metadata also contain `columns` if the network was made for the columns of a table
 //! ([`Sequential::of`](crate::Sequential::of)): the output of
@@ -360,7 +360,7 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Loads all parameters, or the state of all layers.
+    /// Loads the values of `all`: all parameters of the network, or the state of all layers.
     fn named(&self, all: &[Parameter]) -> Result<Parameters, CheckpointError> {
         let values = all.iter().map(|Parameter { name, spec }| {
             let values = self.values(name.clone(), spec)?;

@@ -64,7 +64,7 @@ pub enum Error {
     Sanitize {
         /// Shader and entry point, for example `relu::forward`.
         kernel: String,
-        /// The interpreter's message.
+        /// The message of the WGSL interpreter.
         reason: String,
     },
 
@@ -248,7 +248,7 @@ pub enum Error {
         examples: String,
         /// The kind of targets in the data set.
         found: TargetKind,
-        /// Why another kind is needed, for example `the loss SoftmaxCrossEntropy compares classes`.
+        /// Why another kind of targets is needed, for example `the loss SoftmaxCrossEntropy compares classes`.
         needed: String,
         /// How to fix it.
         remedy: &'static str,

@@ -151,7 +151,8 @@ struct Target {
 }
 
 impl Target {
-    /// Creates the target for a path. Fails unless the path is unused, or names a regular file that can be written to.
+    /// Returns the file that a write to `path` would create or replace. Fails unless the path is unused, or names a
+    /// regular file that can be written to.
     fn of(path: &Path) -> io::Result<Self> {
         let ends_in_separator = path.as_os_str().as_encoded_bytes().last();
         let is_directory =

@@ -17,9 +17,9 @@ use crate::tensor::Tensor;
 
 /// Bits of each element in the guard bands of inputs: a NaN.
 const INPUT_GUARD: u32 = 0x7fc0_dead;
-/// Bits of each element in the guard bands of all other tensors: 1234.5678.
+/// Bits of each element in the guard bands of tensors that kernels may change: 1234.5678.
 const OUTPUT_GUARD: u32 = 0x449a_522b;
-/// Bits of each element of an output before it is written: another NaN.
+/// Bits of each element of an output before it is written: a NaN with other bits than [`INPUT_GUARD`].
 const POISON: u32 = 0x7fc0_beef;
 /// Number of elements in the first guard band: a multiple of every offset alignment.
 const FRONT: usize = 64;

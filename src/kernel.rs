@@ -65,9 +65,10 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// With the checks: for all kernels from outside this crate.
+    /// With checks of indices and loops: for all kernels from outside this crate.
     pub(crate) const CHECKED: Self = Self { is_proven: false };
-    /// Without the checks: for this crate's own kernels, whose tests show that they stay within bounds.
+    /// Without checks of indices and loops: for this crate's own kernels, whose tests show that they stay within
+    /// bounds.
     pub(crate) const PROVEN: Self = Self { is_proven: true };
 }
 

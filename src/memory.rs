@@ -36,7 +36,7 @@ const SMALL: u64 = 4 << 20;
 struct FreeMemory {
     bytes: u64,
     limit: &'static str,
-    /// Whether the limit applies to the address space, used or not.
+    /// Whether the limit counts allocated address space, even if nothing has been written to it yet.
     is_of_addresses: bool,
 }
 
@@ -128,7 +128,7 @@ fn narrowest(
 #[cfg(target_os = "linux")]
 use linux::rooms;
 
-/// On other systems, only the allocator can be asked.
+/// Returns no limits: on systems other than Linux, only the allocator shows how much memory is free.
 #[cfg(not(target_os = "linux"))]
 fn rooms() -> Vec<FreeMemory> {
     Vec::new()

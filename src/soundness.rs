@@ -27,16 +27,16 @@ pub(crate) struct Soundness {
     examples: Option<Examples>,
     /// Number of steps taken before the program last replaced the parameters.
     began_at: u64,
-    /// The judged losses and the first divergence, shared with the futures that read losses. When the program replaces
-    /// the parameters, a new `Found` replaces this one.
+    /// How many losses were checked for divergence, and the first divergence. Futures that read losses share this
+    /// `Found`. When the program replaces the parameters, a new `Found` replaces this one.
     found: Arc<Mutex<Found>>,
 }
 
-/// The losses judged so far, and the first divergence.
+/// How many losses were checked for divergence, and the first divergence.
 #[derive(Debug, Default)]
 struct Found {
     divergence: Option<Divergence>,
-    /// Index of a step, from 0: the losses of all earlier steps have been judged.
+    /// Index of a step, from 0: the losses of all earlier steps have been checked for divergence.
     judged: u64,
 }
 
@@ -118,7 +118,7 @@ impl Soundness {
         }));
     }
 
-    /// Number of steps whose losses have been judged. Later losses were not judged yet.
+    /// Number of steps whose losses have been checked for divergence. Later losses were not checked yet.
     pub(crate) fn judged(&self) -> u64 {
         self.found().judged
     }
@@ -198,7 +198,8 @@ impl Soundness {
         step.checked_sub(2).filter(|_| step > self.began_at + 1)
     }
 
-    /// Returns advice that names only possible causes of this step's loss.
+    /// Returns advice against the divergence that the loss of this step shows. The advice names only causes that can
+    /// have affected this loss.
     fn remedy(&self, step: u64) -> String {
         let scaling = self
             .scaling()

@@ -51,10 +51,11 @@ pub enum Fusion {
     Fused,
     /// The network's last layers, its head, are two dispatches; all layers before have their own dispatches.
     ///
-    /// The head is the chain of at most 8 [`Linear`](crate::ops::Linear) layers at the end of the network, with at most
-    /// 128 inputs and outputs each and 1,023 in all. The first dispatch computes the forward pass of the head, the loss
-    /// and the backward pass of the head, and keeps the activations of a block of rows in workgroup memory. The second
-    /// dispatch sums the gradients over the blocks.
+    /// The head is the chain of at most 8 [`Linear`](crate::ops::Linear) layers at the end of the network. Each has at
+    /// most 128 inputs and 128 outputs. The inputs of the head and the outputs of all its layers are at most 1,023 in
+    /// total. The first dispatch computes the forward pass of the head, the loss and the backward pass of the head, and
+    /// keeps the activations of a block of rows in workgroup memory. The second dispatch sums the gradients over the
+    /// blocks.
     ///
     /// Requirements: after each `Linear` of the head, there may be a `Relu`, `LeakyRelu`, `Sigmoid`, `Tanh` or `Gelu`.
     /// The loss is `MeanSquaredError`, `RelativeL2`, `Huber`, `BinaryCrossEntropy`, or `SoftmaxCrossEntropy` without

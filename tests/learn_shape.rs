@@ -53,10 +53,10 @@ fn solid(text: &str) -> Result<Mesh, String> {
     Mesh::new(&positions, &triangles)
 }
 
-/// Half the size of the box after it is scaled into the unit cube: it is then 0.8 × 0.8 × 0.4, around the center.
+/// Half the size of [`BOX`] after it is scaled into the unit cube: it is then 0.8 × 0.8 × 0.4, around the center.
 const HALF: DVec3 = DVec3::new(0.4, 0.4, 0.2);
 
-/// Returns the signed distance of a point from this box (Quilez, "Distance functions").
+/// Returns the signed distance of a point from the scaled [`BOX`] (Quilez, "Distance functions").
 fn of_box(p: DVec3) -> f64 {
     let beyond = (p - 0.5).abs() - HALF;
     beyond.max(DVec3::ZERO).length() + beyond.max_element().min(0.0)

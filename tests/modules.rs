@@ -392,8 +392,8 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Reads the path that begins at a token. `above` is the number of modules between the crate root and the start of the
-/// path, or `None` for a path that does not count. Returns the index of the token after the path.
+/// Reads the path that begins at a token. For a path inside braces, as in `super::{a, b}`, `above` is the number of
+/// modules that the part before the braces goes up; otherwise it is 0. Returns the index of the token after the path.
 fn path(
     tokens: &[(usize, &str)],
     mut at: usize,

@@ -18,7 +18,7 @@ static COUNTING: Counting = Counting;
 /// The maximum number of bytes that a matrix product allocates for packed parts of its matrices.
 const PACKED: usize = 256 << 10;
 
-/// The index of a row of which most elements are 0. The CPU engine computes its sums in another way.
+/// The index of a row of which most elements are 0. The CPU engine computes the sums of such a row in another way.
 const SPARSE: usize = 9;
 
 fn rows(count: usize, columns: usize) -> Array2<f32> {
@@ -29,8 +29,8 @@ fn rows(count: usize, columns: usize) -> Array2<f32> {
     })
 }
 
-/// Returns networks, and for each the number of bytes that a prediction may allocate temporarily. Layers that are
-/// computed by their definition allocate memory.
+/// Returns networks, and for each the number of bytes that a prediction may allocate temporarily. A layer allocates
+/// memory if the CPU engine computes it by its definition in [`wgrad::reference`].
 fn networks() -> Vec<(Sequential, usize)> {
     let start = Sequential::input(12).layer(Linear::new(40)).layer(Relu);
     let convolution = Sequential::input([2, 6, 6]).layer(Conv2d::new(3, 3));

@@ -106,7 +106,7 @@ fn trainer(gpu: &Gpu, spec: &Sequential, data: &Dataset, batch: usize, how: Samp
 }
 
 /// Asserts that the GPU's losses are as near to the `f64` losses as the CPU's `f32` losses are, up to a factor by which
-/// the rounding errors of two engines may differ. The tolerance at the end must be below `limit`.
+/// the rounding errors of two engines may differ. The tolerance of the last loss must be below `limit`.
 fn assert_near(case: &str, found: &[f32], double: &[f64], single: &[f32], limit: f64) {
     const FACTOR: f64 = 16.0;
     let mut widest = 0.0f64;

@@ -45,8 +45,8 @@ pub(crate) struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// Returns the path of the file. By default, it is the default file of the experiment `training`. Fails if the file
-    /// does not exist.
+    /// Returns the path of the file with trained weights: by default, the file that the experiment `training` writes by
+    /// default. Fails if the file does not exist.
     pub(crate) fn path(&self, training: &str) -> Result<PathBuf, Failure> {
         let path = self.weights.clone();
         let path = path.unwrap_or_else(|| file_of(training));

@@ -15,7 +15,7 @@ use crate::train_convnet;
 
 /// Name of the first layer's weight, whose shape is (filters, 1, rows, columns).
 const WEIGHT: &str = "layers.0.weight";
-/// Number of filters that are applied to the digit.
+/// Number of filters that are applied to the test image.
 const APPLIED: usize = 16;
 
 #[derive(Debug, clap::Args)]

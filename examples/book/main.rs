@@ -83,15 +83,15 @@ enum Experiment {
     HyperparameterOptimization(hyperparameter_optimization::Args),
     /// Chapter 7: train a network of one convolution and two fully connected layers
     TrainConvnet(train_convnet::Args),
-    /// Chapter 7: filters of its convolution before and after training
+    /// Chapter 7: filters of a network's convolution before and after training
     VisualizeFilter(filters::VisualizeArgs),
-    /// Chapter 7: output of these filters for a digit
+    /// Chapter 7: output of a trained network's filters for a digit
     ApplyFilter(filters::ApplyArgs),
     /// Chapter 8: train a network of six convolutions and two fully connected layers
     TrainDeepnet(train_deepnet::Args),
-    /// Chapter 8: digits that this network misclassifies
+    /// Chapter 8: digits that the trained deep network misclassifies
     MisclassifiedMnist(misclassified_mnist::Args),
-    /// Chapter 8: the same network with 16-bit numbers
+    /// Chapter 8: the trained deep network with 16-bit numbers
     HalfFloatNetwork(half_float_network::Args),
 }
 

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// The reason why a program ends before its work is done.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A message to the user, including what to do about it.
+    /// A message to the user, which says what to do about the failure.
     Message(String),
     /// An output could not be written, although the computation succeeded. The text is a message to the user.
     Output(String),

@@ -171,8 +171,9 @@ fn trainer(
     Ok((trainer, batch))
 }
 
-/// Returns the ranges of training steps between reports, as numbers of steps before and after. A report comes after
-/// 1/64, 1/32, … 1/2 and all of the steps, because the shape appears early and its detail late.
+/// Returns the ranges of training steps between reports, as pairs of the number of steps before a range and the number
+/// of steps at its end. A report comes after 1/64, 1/32, … 1/2 and all of the steps, because the shape appears early
+/// and its detail late.
 fn reports(steps: usize) -> Vec<(usize, usize)> {
     let mut ends: Vec<_> = (0..=6).rev().map(|halvings| steps >> halvings).collect();
     ends.retain(|&end| end > 0);

@@ -43,7 +43,7 @@ enum To {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     length: u64,
-    /// The step of the last of these lines.
+    /// The step of the last line that this run keeps.
     pub(crate) last: Option<usize>,
     /// The largest number of steps between two successive lines.
     pub(crate) widest: usize,

@@ -91,9 +91,9 @@ impl LogFile {
     }
 
     /// Opens the file for a run that starts after `steps` steps and evaluates every `every` steps (0: only at the end).
-    /// See [`Lines::begin`]. Fails if evaluations of earlier steps are missing. This is so if the file has no line for
-    /// the last multiple of `every` before `steps`, and if the gap up to `steps` is wider than every gap between two
-    /// lines of the file.
+    /// See [`Lines::begin`]. Fails if evaluations of earlier steps are missing. This is the case if the last line
+    /// comes before the last multiple of `every` below `steps`, and the gap from that line to `steps` is also wider
+    /// than every gap between two lines. A file with fewer than two lines has no such gaps and does not fail.
     pub(crate) fn begin(&mut self, steps: usize, every: usize) -> Result<(), Failure> {
         let kept = self.lines.begin(steps)?;
         self.last = kept.last;

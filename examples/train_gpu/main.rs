@@ -148,7 +148,7 @@ fn train(args: &Args, processes: &Processes) -> Result<(), Failure> {
     ended.map_err(|failure| training.explain(failure))
 }
 
-/// Adds to an error of the library the option of this program that helps.
+/// Extends an error message of the library by the option of this program that avoids the error.
 fn with_option(error: Error) -> Failure {
     match error {
         Error::Plan(_) => Failure::Message(format!("{error} (here: --plan auto or --plan layers)")),

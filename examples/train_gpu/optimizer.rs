@@ -73,7 +73,7 @@ const OPTIONS: [(&str, &str); 5] = [
     ("factor of a schedule", "--schedule-factor"),
 ];
 
-/// The default factor, as in PyTorch's `StepLR`.
+/// The default of `--schedule-factor`, as in PyTorch's `StepLR`.
 const FACTOR: f64 = 0.1;
 
 impl OptimizerArgs {

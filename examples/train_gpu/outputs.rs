@@ -15,7 +15,7 @@ use crate::common::Failure;
 use crate::common::output::{END_REQUESTED, Stream, answer};
 
 /// How long a run waits until another process opens the other end of a named pipe. A process that was started at the
-/// same time as this run opens it well before.
+/// same time as this run opens its end much sooner.
 pub(crate) const OTHER_END: Duration = Duration::from_secs(10);
 
 /// An output file. A regular file is replaced atomically: see [`files`]. A device or a pipe is written to directly.

@@ -78,7 +78,7 @@ pub(crate) fn resume(engine: &mut dyn Train, args: &Args) -> Result<usize, Failu
 
 /// Calls `read`, which reads a file that may be a named pipe. If nothing writes to the pipe, `read` would wait forever.
 /// So after [`OTHER_END`], this function opens the pipe for writing and closes it again. Then `read` sees the end of
-/// the data, unless another process writes to the pipe. Also returns whether this happened.
+/// the data, unless another process writes to the pipe. Also returns whether this function opened the pipe.
 fn with_an_end<T>(path: &Path, read: impl FnOnce() -> T) -> (T, bool) {
     if !is_pipe(path) {
         return (read(), false);

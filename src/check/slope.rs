@@ -4,8 +4,8 @@ use ndarray::Array2;
 
 use crate::error::CheckError;
 
-/// The smaller of the two step sizes, relative to the magnitude of the changed number, or to 1 if this magnitude is
-/// smaller than 1.
+/// The smaller of the two step sizes with which [`slope`] computes a central difference. It is relative to the
+/// magnitude of the changed number, or to 1 if this magnitude is smaller than 1.
 const H: f64 = 1.0 / (1 << 17) as f64;
 /// Bound for all errors other than rounding, a kink, and the step size; relative to 1 + |slope|.
 const REST: f64 = 1e-7;

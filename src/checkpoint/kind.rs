@@ -7,7 +7,7 @@ use crate::file_kind::{FileKind, Format};
 pub(super) struct Kind {
     /// Name of the kind, for messages.
     pub(super) found: String,
-    /// How to make a safetensors file from it, or which file to use instead.
+    /// How to make a safetensors file from the given file, or which file to use instead.
     pub(super) remedy: &'static str,
 }
 

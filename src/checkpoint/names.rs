@@ -8,7 +8,7 @@ use crate::error::joined;
 
 /// Largest number of names in one message.
 const TOLD: usize = 8;
-/// Largest number of prefixes to try.
+/// Largest number of prefixes of the file's tensor names that are tried in place of the network's prefix.
 const TRIED: usize = 16;
 /// The common prefix of all parameter names of a network.
 const LAYERS: &str = "layers.";

@@ -150,7 +150,7 @@ struct Streamed {
     sampling: String,
     /// Number of the window that contains the next minibatch.
     window: u32,
-    /// Number of rows of this window that were already used.
+    /// Number of rows of the current window that were already used.
     rows: usize,
 }
 
@@ -161,7 +161,8 @@ pub(crate) struct Start {
     pub(crate) step: u64,
     /// Number of steps that were taken before the optimizer state started from zero.
     pub(crate) began: u64,
-    /// Number of rows of the stream's current window that were already used; 0 if the stream or its window differs.
+    /// Number of rows of the stream's current window that were already used; 0 if the resumed training has no stream,
+    /// draws rows differently, or is at another window than the saved training.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(dead_code, reason = "a browser has no streams")

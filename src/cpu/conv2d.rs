@@ -1,7 +1,7 @@
-//! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as matrix products (im2col). A
-//! place is a position of the kernel on an image; it gives one output pixel. The pixels under the kernel at a place are
-//! copied to a column of a matrix. An image is computed in blocks: a block is some rows of places. The columns of a
-//! block fit in a core's cache. Several cores divide the images among them.
+//! Fast convolution: the formulas of [`reference::Conv2d`](crate::reference::Conv2d) as matrix products (im2col). At
+//! each of its positions on an image (`places`), the kernel gives one output pixel. The pixels under the kernel at one
+//! position are copied to a column of a matrix. An image is computed in blocks: a block is some rows of kernel
+//! positions. The matrix of a block fits in a core's cache. Several cores divide the images among them.
 
 use std::ops::Range;
 
@@ -17,8 +17,9 @@ use crate::ops::Window;
 use crate::reference::{Backward, Float, Forward, Layer};
 use crate::shape::Shape;
 
-/// Number of elements that the columns of a block should have at most: this many fit in a core's second-level cache. A
-/// block consists of whole rows of places, so it may have more elements, but the excess is less than one row of places.
+/// Number of elements that the im2col matrix of a block should have at most: this many fit in a core's second-level
+/// cache. A block consists of whole rows of kernel positions, so its matrix may have more elements, but the excess is
+/// less than one row of positions.
 const BLOCK: usize = 1 << 16;
 
 /// The layer. All arrays are contiguous in memory, row by row.
@@ -35,7 +36,7 @@ struct Sizes {
     channels: usize,
     image: [usize; 2],
     outputs: usize,
-    /// Number of rows of places, and of places per row: the height and width of an output image.
+    /// Number of rows of kernel positions, and of positions per row: the height and width of an output image.
     places: [usize; 2],
 }
 
@@ -48,8 +49,8 @@ impl Conv2d {
         }
     }
 
-    /// Returns the maximum number of elements of scratch memory of a pass: the columns of a block and the sums of
-    /// gradients, for every part of the images.
+    /// Returns the maximum number of elements of scratch memory of a pass: the im2col matrix of a block and the sums
+    /// of gradients, for every part of the images.
     pub(super) fn scratch(&self, input: Shape) -> u64 {
         let sizes = self.sizes(input);
         let sums = self.outputs.saturating_mul(sizes.depth() + 1);
@@ -79,30 +80,30 @@ impl Sizes {
         self.channels * self.window.len()
     }
 
-    /// Number of places per image.
+    /// Number of kernel positions per image.
     fn area(&self) -> usize {
         self.places[0] * self.places[1]
     }
 
-    /// Number of rows of places per block.
+    /// Number of rows of kernel positions per block.
     fn rows_of_block(&self) -> usize {
         let blocks = (self.depth() * self.area()).div_ceil(BLOCK);
         self.places[0].div_ceil(blocks).max(1)
     }
 
-    /// Number of elements in the columns of a block.
+    /// Number of elements in the im2col matrix of a block.
     fn block(&self) -> usize {
         self.depth() * self.rows_of_block() * self.places[1]
     }
 
-    /// Returns the range of rows of places of each block.
+    /// Returns, for each block, its range of rows of kernel positions.
     fn blocks(self) -> impl Iterator<Item = Range<usize>> {
         let rows = self.rows_of_block();
         let firsts = (0..self.places[0]).step_by(rows);
         firsts.map(move |first| first..self.places[0].min(first + rows))
     }
 
-    /// Returns the range of places in a range of rows of places.
+    /// Returns the range of kernel positions in a range of rows of positions.
     fn columns(&self, rows: &Range<usize>) -> Range<usize> {
         rows.start * self.places[1]..rows.end * self.places[1]
     }
@@ -113,10 +114,11 @@ impl Sizes {
         is_shared(of_image.saturating_mul(images))
     }
 
-    /// Loops over every weight of the kernel and every row of places in `rows`. A row of places reads a line of pixels
-    /// for each weight. Calls `see` with the index in `columns` at which the line begins, the range of places in the
-    /// row whose pixel is inside the image, and the index in the image of the first of these pixels. If no pixel of the
-    /// line is inside the image, calls `none` with the index in `columns` at which the line begins.
+    /// Loops over every weight of the kernel and every row of kernel positions in `rows`. For each weight, the
+    /// positions of a row read a line of pixels: one pixel each. Calls `see` with the index in `columns` at which the
+    /// line begins, the range of positions in the row whose pixel is inside the image, and the index in the image of
+    /// the first of these pixels. If no pixel of the line is inside the image, calls `none` with the index in `columns`
+    /// at which the line begins.
     fn for_each_line<C>(
         &self,
         rows: &Range<usize>,
@@ -153,9 +155,9 @@ impl Sizes {
         }
     }
 
-    /// For the weights in column `v` of the kernel: returns the range of places, within a row of places, at which these
+    /// For the weights in column `v` of the kernel: returns the range of kernel positions, within a row, at which these
     /// weights lie on the image and not on its padding. Also returns the image column on which they lie at the first of
-    /// these places.
+    /// these positions.
     fn inner(&self, v: usize) -> (Range<usize>, usize) {
         let stride = self.window.stride.width;
         let padding = self.window.padding.width;
@@ -172,7 +174,8 @@ impl Sizes {
         )
     }
 
-    /// Copies the pixels under the kernel to `columns` (im2col): one row per weight, one column per place.
+    /// Copies the pixels under the kernel to `columns` (im2col): one row per weight, one column per kernel
+    /// position.
     fn gather<F: Float>(&self, image: &[F], rows: &Range<usize>, mut columns: &mut [F]) {
         let width = self.places[1];
         let stride = self.window.stride.width;
@@ -213,7 +216,7 @@ impl Sizes {
         self.for_each_line(rows, &mut image, see, |_, _| {});
     }
 
-    /// Returns an output image as a matrix: one row per channel, one column per place.
+    /// Returns an output image as a matrix: one row per channel, one column per pixel.
     fn outputs_of<'a, F>(&self, image: &'a [F]) -> ArrayView2<'a, F> {
         matrix(image, [self.outputs, self.area()])
     }

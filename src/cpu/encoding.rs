@@ -85,7 +85,7 @@ impl<P: Points> Layer<f32> for Encoding<P> {
     }
 }
 
-/// Helpers for the tests of all three encodings.
+/// Helpers for the tests of `frequency`, `one_blob` and `spherical_harmonics`.
 #[cfg(test)]
 mod testing {
     use ndarray::Array2;

@@ -1,6 +1,6 @@
 //! Fast multiresolution hash encoding, in `f32`. Positions and the table's gradient are computed in the integer
 //! arithmetic of the GPU kernels, so that the table's gradient has the same bits on CPU and GPU, and with any number of
-//! threads. In `f64`, the definition is used. Several cores divide the rows among them; for the table's gradient, they
+//! threads. In `f64`, the reference is used. Several cores divide the rows among them; for the table's gradient, they
 //! divide the levels.
 
 mod cell;

@@ -69,9 +69,10 @@ struct Planes {
 
 /// For a row of windows and one pixel of the kernel: the pixels of the plane on which this kernel pixel lies.
 struct Line {
-    /// The windows of the row whose pixel is inside the image, as a range of window indices in the plane.
+    /// The windows of the row in which the kernel pixel lies on the image, not on its padding, as a range of window
+    /// indices in the plane.
     windows: Range<usize>,
-    /// The index in the plane of the first window's pixel.
+    /// The index in the plane of the pixel on which the kernel pixel lies in the first of `windows`.
     pixel: usize,
     /// The index of the kernel pixel within a window.
     at: usize,

@@ -90,8 +90,8 @@ const PARALLEL: usize = 1 << 22;
 /// Minimum number of columns of `c` for which the columns are divided among cores, not the rows. Each core then reads
 /// only a part of `b`.
 const COLUMNS: usize = 256;
-/// The number of columns (or rows) of every core's part, except the last, is a multiple of this number, and so of the
-/// number of columns whose sums fit in registers.
+/// Each core's part of `c`, except the last part, has a multiple of this number of columns (or rows). This number is
+/// itself a multiple of the number of columns whose sums fit in registers.
 const REGISTERS: usize = 64;
 /// Each core's part has more than `LEAST`/2 columns (or rows), and more than `NARROW` rows (or columns). The reason:
 /// the crate `gemm` adds in another order if a product is at most 64×64, has one row or one column, or has at most 256

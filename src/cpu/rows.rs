@@ -15,8 +15,8 @@ use crate::reference::Float;
 
 /// Maximum number of rows per pass.
 const ROWS: usize = 500;
-/// Maximum number of bytes for the values of a pass, unless one row takes more. The values of a pass are counted as at
-/// least twice its largest value.
+/// Maximum number of bytes for the values of a pass, unless one row takes more. For this limit, the values of a row
+/// count as at least twice the size of the row's largest value.
 const BYTES: u64 = 64 << 20;
 
 /// The memory layout of a forward pass. Values that are not needed at the same time share a block of memory.
@@ -86,8 +86,8 @@ impl PassLayout {
         bytes_of::<F>(of_rows.saturating_add(self.once))
     }
 
-    /// Returns the index of a value's block. The index after all values stands for the gradient with respect to the
-    /// outputs.
+    /// Returns the index of the block of a value. If `value` is the number of values, returns the index of the block
+    /// for the gradient with respect to the outputs.
     #[expect(clippy::expect_used, reason = "anything else is a bug of ours")]
     fn slot(&self, value: usize) -> usize {
         self.slots.of[value].expect("cpu::PassLayout: every value has memory")
@@ -139,8 +139,8 @@ impl<F: Float> PassMemory<F> {
         }
     }
 
-    /// Computes a forward pass outside training. `copy` gets an input's first column among the features, and writes the
-    /// rows' features to the input.
+    /// Computes a forward pass outside training. `copy` is called for each input of the network. It gets the index of
+    /// the input's first feature column, and the array to which it must write the input's features.
     pub(super) fn pass(
         &mut self,
         passes: &Passes,
@@ -197,9 +197,10 @@ fn resize<F: Float>(matrix: &mut Array2<F>, dims: [usize; 2]) {
 }
 
 impl<F: Float> Network<F> {
-    /// Computes the outputs of `total` rows, a few hundred rows per pass. For each pass, `copy` gets the range of rows
-    /// and the first column of an input, and writes these features to the input. Then `see` gets the range of rows,
-    /// their outputs, and memory for the gradient with respect to the outputs.
+    /// Computes the outputs of `total` rows, a few hundred rows per pass. In each pass, `copy` is called for each input
+    /// of the network. It gets the range of rows, the index of the input's first feature column, and the array to which
+    /// it must write the input's features. Then `see` gets the range of rows, their outputs, and memory for the
+    /// gradient with respect to the outputs.
     ///
     /// # Errors
     /// [`Error::Memory`] when the host has too little memory for a pass.

@@ -19,7 +19,7 @@ const WINDOW: f64 = 0.002;
 /// factor, and doubles with each failed trial up to the second factor. After a failed trial with fewer cores, it is the
 /// second factor.
 const PATIENCE: [f64; 2] = [8.0, 128.0];
-/// Minimum delay until the next trial, in seconds.
+/// Minimum delay until the next trial of another number of cores, in seconds.
 const LEAST_REST: f64 = 0.05;
 /// A number of cores in trial is chosen if its steps are shorter by at least this fraction.
 const GAIN: f64 = 0.05;
@@ -37,11 +37,11 @@ pub(super) struct Sharing {
     trial: Option<usize>,
     /// Whether the next trial uses fewer cores.
     fewer: bool,
-    /// Number of steps in the present window, and their total duration in seconds.
+    /// Number of steps recorded in the present [`WINDOW`], and their total duration in seconds.
     window: (u32, f64),
-    /// Typical seconds per step outside trials; `None` before the first window.
+    /// Typical seconds per step on the number of cores in use between trials; `None` before the first measurement.
     usual: Option<f64>,
-    /// Seconds until the next trial.
+    /// Seconds until the next trial of another number of cores.
     rest: f64,
     patience: f64,
     /// The threads that share the work of a step.
@@ -115,7 +115,8 @@ impl Sharing {
         self.widths[self.trial.unwrap_or(self.home)]
     }
 
-    /// Records the duration of a step. At the end of a window, decides the number of cores for the next window.
+    /// Records the duration of a step. When steps of at least [`WINDOW`] seconds in total are recorded, decides the
+    /// number of cores for the next steps.
     fn took(&mut self, seconds: f64) {
         self.window.0 += 1;
         self.window.1 += seconds;
@@ -151,7 +152,7 @@ impl Sharing {
         self.patience = PATIENCE[1].min(2.0 * self.patience);
     }
 
-    /// Called at the end of a window without a trial. May start a trial.
+    /// Called when a [`WINDOW`] of steps without a trial was measured. May start a trial of another number of cores.
     fn go_on(&mut self, mean: f64, seconds: f64) {
         let usual = self.usual.unwrap_or(mean);
         if mean > usual * (1.0 + SLOWED) {
@@ -207,7 +208,8 @@ mod tests {
         }
     }
 
-    /// One step of 50 ms or more fills a window.
+    /// Here, a step takes at least 50 ms. So each single step is longer than [`WINDOW`](super::WINDOW), and is measured
+    /// alone.
     #[test]
     fn long_steps_are_tried_seldom() {
         let quiet = |width| if width == 2 { 0.05 } else { 0.1 };

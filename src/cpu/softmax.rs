@@ -1,5 +1,5 @@
 //! Fast softmax cross-entropy for many classes, in `f32`: vectorized exponentials, and sums in a fixed number of lanes.
-//! For few classes and in `f64`, the definition is used. Several cores divide the rows among them.
+//! For few classes and in `f64`, the reference is used. Several cores divide the rows among them.
 
 use multiversion::multiversion;
 
@@ -9,8 +9,8 @@ use super::dense::dense;
 use crate::ops::{self, unwrapped_loss};
 use crate::reference::{self, Criterion, Loss, LossPass, Targets};
 
-/// Minimum number of classes for the fast form, which is then much faster than the definition. With fewer classes, the
-/// definition is used.
+/// Minimum number of classes for the fast form, which is then much faster than the reference. With fewer classes, the
+/// reference is used.
 const CLASSES: usize = 64;
 /// Minimum number of elements for which several cores share the rows. For fewer, one core is faster.
 const SHARED: usize = 1 << 14;

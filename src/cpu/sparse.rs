@@ -120,7 +120,7 @@ impl<F: Float> Sparse<F> {
     }
 }
 
-/// Whether this processor has the instructions for the form in blocks.
+/// Whether this processor has the instructions that [`Sparse::Blocks`] needs.
 #[cfg(test)]
 pub(super) fn has_blocks() -> bool {
     blocks::Kernel::of_processor().next().is_some()

@@ -22,7 +22,7 @@ pub(super) use kept::trained;
 const KEPT: &str = "the optimizer's state";
 
 /// An optimizer with its state for the parameters of one network. It does the last part of a training step; a [`Pass`]
-/// does the other parts, and has an example.
+/// does the other parts; its documentation has an example.
 #[derive(Debug)]
 pub struct Updater<F = f32> {
     optimizer: Arc<dyn Optimizer>,

@@ -1,8 +1,8 @@
 //! Synthetic handwritten digits, for machines without MNIST.
 //!
-//! Each digit is drawn with a few pen strokes. One of several ways of writing the digit is picked from a table. Its
-//! points are moved slightly, and the digit is rotated, slanted, stretched and shifted. A pen of random width and
-//! pressure draws it.
+//! Each digit is drawn with a few pen strokes. One of several ways of writing the digit is picked from a table. The
+//! points of its strokes are moved slightly, and the digit is rotated, slanted, stretched and shifted. A pen of random
+//! width and pressure draws it.
 //!
 //! The images have MNIST's format (28×28 bytes, white ink on black, classes 0 to 9) and are about as hard: a linear
 //! classifier reaches about 90 % test accuracy, and a network with one hidden layer of 50 units about 98 %. Results on

@@ -46,14 +46,14 @@ pub(crate) struct Exchange {
     shards: usize,
     /// The blocks of each process, as ranges of shards.
     blocks: Vec<Vec<Range<usize>>>,
-    /// Sums over first halves of ranges, stored while the second half is computed: at most one sum for each level of
-    /// the tree.
+    /// Sums over the first halves of ranges, stored while the second halves are computed: at most one sum for each
+    /// level of the tree of ranges.
     sums: Vec<Vec<Vec<f32>>>,
     /// The packed message: all elements that are not sent from their vector's own memory.
     packed: Vec<f32>,
     /// Vectors of at least this length are sent from their own memory.
     in_place: usize,
-    /// Slices of blocks: those of other processes, and those of this process's blocks except the last.
+    /// Slices of all blocks of other processes, and of this process's blocks except the last.
     slices: Vec<f32>,
 }
 
@@ -166,19 +166,19 @@ impl Exchange {
     }
 }
 
-/// Place of one slice of a block.
+/// Where a slice of a block, or of a sum of blocks, is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
-    /// The slice of this process's last block, in the vectors themselves.
+    /// In the vectors themselves: the slice of this process's last block.
     Own,
-    /// The stored slice that begins at this number.
+    /// In [`Slices::stored`], from this index on.
     Stored(usize),
 }
 
 /// Slices of all blocks, for one message.
 struct Slices<'a> {
     blocks: &'a [Vec<Range<usize>>],
-    /// For each process, the places of its blocks' slices.
+    /// For each process, where the slices of its blocks are stored.
     places: &'a [Vec<Place>],
     /// For each process, the number of its blocks that are already added.
     done: Vec<usize>,
@@ -187,7 +187,7 @@ struct Slices<'a> {
 }
 
 impl Slices<'_> {
-    /// Adds the slices of a range of shards and multiplies the sum by `factor`. Returns the place of the sum, which is
+    /// Adds the slices of a range of shards and multiplies the sum by `factor`. Returns where the sum is stored:
     /// [`Place::Own`] if the range contains this process's last block.
     fn add(&mut self, range: &Range<usize>, factor: f32) -> Place {
         let length = self.own.len();
@@ -237,7 +237,7 @@ fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
     [range.start..middle, middle..range.end]
 }
 
-/// Appends the largest ranges of the tree that lie within `own` to `blocks`.
+/// Halves `range` repeatedly. Appends the largest of the resulting ranges that lie within `own` to `blocks`.
 fn add_blocks(range: &Range<usize>, own: &Range<usize>, blocks: &mut Vec<Range<usize>>) {
     if range.end <= own.start || own.end <= range.start {
         return;

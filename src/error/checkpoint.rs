@@ -75,7 +75,8 @@ pub enum CheckpointError {
     Version {
         /// The file's format, for example `wgrad 1`.
         found: String,
-        /// Whether that version is older than this one. Weights of an older version can be loaded.
+        /// Whether the version that wrote the file is older than this version. Weights of an older version can be
+        /// loaded.
         is_older: bool,
     },
     /// A tensor is missing.
@@ -138,7 +139,7 @@ pub enum CheckpointError {
     Rounding {
         /// Name of the tensor.
         name: String,
-        /// The first value with this fault.
+        /// The first value that no `f32` represents exactly.
         value: f64,
     },
     /// The file contains a value that is infinite or NaN.
@@ -149,7 +150,7 @@ pub enum CheckpointError {
     NotFinite {
         /// Name of the tensor.
         name: String,
-        /// The first value with this fault.
+        /// The first value that is infinite or NaN.
         found: f32,
     },
     /// A tensor that should be saved contains a value that is infinite or NaN.
@@ -161,7 +162,7 @@ pub enum CheckpointError {
     Failed {
         /// Name of the tensor.
         name: String,
-        /// The first value with this fault.
+        /// The first value that is infinite or NaN.
         found: f32,
     },
     /// The file belongs to another network.

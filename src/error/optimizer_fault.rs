@@ -64,7 +64,7 @@ pub enum OptimizerFault {
         expected: String,
         /// The value that the optimizer reports.
         found: String,
-        /// How to fix it.
+        /// How to fix the invalid value.
         remedy: &'static str,
     },
 

@@ -163,7 +163,8 @@ mod tests {
         gpu.guarded("polling again", || ()).unwrap();
     }
 
-    /// The result is the same whether the lost-callback belongs to this crate or to the program.
+    /// A panic of wgpu on a lost device gives [`Error::DeviceLost`], whether the lost-callback belongs to this crate or
+    /// to the program.
     #[test]
     fn a_panic_on_a_lost_device_is_its_loss() {
         let own = Gpu::new().unwrap();

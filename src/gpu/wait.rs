@@ -234,7 +234,7 @@ pub(crate) fn may_block() -> bool {
 /// watcher thread.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    /// Restores the flag when dropped, even if the future panics.
+    /// Restores `MAY_BLOCK` when dropped, even if the future panics.
     struct Restored(bool);
     impl Drop for Restored {
         fn drop(&mut self) {

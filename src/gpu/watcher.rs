@@ -80,11 +80,11 @@ impl Gpu {
     }
 }
 
-/// The body of the thread. It polls until no future has waited for [`IDLE`], or until the device is dropped. It holds
-/// the device only during a poll.
+/// The body of the polling thread. The thread polls while futures wait. It ends when there was no waiting future for a
+/// time of [`IDLE`], or when the device is dropped. It holds the device only during a poll.
 ///
-/// It polls instead of waiting for a submission: if such a wait times out while another thread submits or polls, wgpu
-/// 30 panics, and callbacks are lost.
+/// The thread polls instead of waiting for a submission: if such a wait times out while another thread submits or
+/// polls, wgpu 30 panics, and callbacks are lost.
 fn run(shared: &Weak<Shared>, post: &Post) {
     while post.has_waits() {
         let Some(device) = shared.upgrade() else {

@@ -97,7 +97,8 @@ pub(super) fn with_differences(case: &Case<'_>) -> Result<Vec<Comparison>, Check
     Ok(rows)
 }
 
-/// The slope with respect to one element of an operand, and its bound. Operand 0 is `x`; the others are the parameters.
+/// Returns the slope of `Σ dy·y` with respect to one element of an operand, and a bound of the slope's error. Operand 0
+/// is `x`; the others are the parameters.
 fn slope_by(
     case: &Case<'_>,
     operands: &mut Operands<f64>,

@@ -213,8 +213,8 @@ impl Case<'_> {
             .collect()
     }
 
-    /// Reads all tensors first, and then checks them for NaN. An element that was not written is the more specific
-    /// fault and may be the cause of a NaN.
+    /// Reads all tensors first, which reports elements that were not written, and then checks for NaN. An element that
+    /// was not written is the more specific fault and may be the cause of a NaN.
     fn read_numbers(&self, run: &Run<'_>, guarded: &[&Guarded]) -> Result<Matrices, Error> {
         let all = self.read_all(run, guarded)?;
         for (guarded, values) in guarded.iter().zip(&all) {

@@ -310,7 +310,7 @@ impl<'a> Case<'a> {
         self.within("losses", shape, Check::Parity(Pass::Loss), worst)
     }
 
-    /// Compares the gradient of the mean on the GPU with the reference in `f64`.
+    /// Compares the GPU's gradient of the mean loss with that of the reference in `f64`.
     pub(super) fn check_gradient(
         &self,
         run: &OnGpu,
@@ -349,7 +349,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Compares the reference's gradient with central differences of its mean.
+    /// Compares the reference's gradient with central differences of the reference's mean loss.
     pub(super) fn check_differences(&self) -> Result<Option<Comparison>, CheckError> {
         let mut operands = self.operands::<f64>();
         let (mean, gradient) = self.reference(&operands, 0..self.rows())?;
@@ -387,7 +387,8 @@ impl<'a> Case<'a> {
         self.within("doutputs", self.minibatch, Check::Gradient, worst)
     }
 
-    /// Returns a row of the report, or an error if the element nearest to its bound exceeds it.
+    /// Returns a row of the report, or an error if the worst element (with the largest difference relative to its
+    /// bound) exceeds its bound.
     fn within(
         &self,
         tensor: &str,

@@ -83,7 +83,7 @@ fn rooms_of_groups(mounted: &Path, groups: &str, swap: u64) -> Vec<FreeMemory> {
     rooms
 }
 
-/// Free memory in a group of version 2, including reclaimable memory and swap; `None` if the group has no limit.
+/// Free memory in a control group of version 2, with reclaimable memory and swap; `None` if the group has no limit.
 fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
     let left = |most, used| left(folder, most, used);
     let memory = left("memory.max", "memory.current")?;
@@ -92,7 +92,7 @@ fn room_of_group(folder: &Path, swap: u64) -> Option<u64> {
     Some(memory.saturating_add(reclaimable).saturating_add(swap))
 }
 
-/// Free memory in a group of version 1, including reclaimable memory and swap; `None` if the group has no limit of
+/// Free memory in a control group of version 1, with reclaimable memory and swap; `None` if the group has no limit of
 /// memory. If there is also a limit of memory and swap together, the smaller of the two free amounts counts.
 fn room_of_group_of_version_1(folder: &Path, swap: u64) -> Option<u64> {
     let left = |most, used| left(folder, most, used);

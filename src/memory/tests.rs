@@ -45,9 +45,9 @@ fn the_probe_finds_what_the_allocator_grants() {
     assert!(refused.bytes < 1 << 60, "{refused:?}");
 }
 
-/// A small part of the memory is kept free. In a limited address space, the range of a heap is also kept free if enough
-/// addresses are free for a heap. If too few addresses are free, but the allocator can reserve the request
-/// nevertheless, the limit does not apply.
+/// Under each limit, a small part of the memory must stay free. Under a limit of address space, the address range of a
+/// heap must also stay free, if at least that many addresses are free. If fewer addresses are free than requested, but
+/// the allocator can reserve the requested bytes nevertheless, the limit of address space does not apply.
 #[test]
 fn what_fits_is_not_refused() {
     const MIB: u64 = 1 << 20;
@@ -224,7 +224,8 @@ mod linux {
         assert!(found[1].limit.contains("control group"));
     }
 
-    /// In a container, the group is the root of the mounted tree, whatever path the file names.
+    /// In a container, the process's control group is the root of the mounted tree of groups, whatever path
+    /// `/proc/self/cgroup` names.
     #[test]
     fn a_group_whose_path_is_that_outside_of_the_container() {
         let files = [
@@ -260,7 +261,7 @@ mod linux {
         assert_eq!(with_swap("none\n"), [1000 + 1024 + 23]);
     }
 
-    /// The files of this machine have the expected format.
+    /// The file in which this machine's Linux reports its free memory has the expected format.
     #[test]
     fn this_machine_says_what_it_has() {
         let rooms = rooms_under(Path::new("/"));

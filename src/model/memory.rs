@@ -42,7 +42,8 @@ impl Values {
         })
     }
 
-    /// Returns the same tensors with other features and another output. These must not have more rows.
+    /// Returns the same tensors with other features and another output. `features` and `output` must not have more rows
+    /// than these tensors.
     pub(crate) fn between(&self, features: &Tensor, output: &Tensor) -> Self {
         let mut values = self.first_rows(features.rows());
         let first = self.features.clone();

@@ -39,7 +39,8 @@ struct Memory {
     state: u64,
     /// Elements that layers store for the backward pass, per minibatch.
     of_minibatch: u64,
-    /// Elements per example of a minibatch.
+    /// Elements that each example of a minibatch adds: values and their gradients, elements stored for the backward
+    /// pass, features, targets, loss and index.
     of_example: u64,
 }
 

@@ -31,8 +31,8 @@ impl Place<'_, '_> {
         self.before("Reshape", vec![x, shape], "apart")
     }
 
-    /// `y = sin(2ˡπx)` and `cos(2ˡπx)`; the cosine is a sine shifted by a quarter turn. Whole turns are subtracted
-    /// first.
+    /// `y = sin(2ˡπx)` and `cos(2ˡπx)`; the cosine is a sine shifted by a quarter turn. Whole turns are subtracted from
+    /// the angle before its sine is computed.
     pub(super) fn frequency(&mut self, octaves: usize) {
         let halves = successors(Some(0.5), |half| Some(2.0 * half));
         let halves: Vec<f32> = halves.take(octaves).flat_map(|half| [half, half]).collect();
@@ -49,7 +49,7 @@ impl Place<'_, '_> {
         self.give("Flatten", waves, vec![int("axis", 1)]);
     }
 
-    /// `y = exp(−½·u²)` with `u = bins·x − (k + ½)`.
+    /// `y = exp(−½·u²)` with `u = bins·x − (k + ½)`, for each bin `k`.
     pub(super) fn one_blob(&mut self, bins: usize) {
         let centers: Vec<f32> = (0..bins).map(|bin| bin as f32 + 0.5).collect();
         let centers = self.row("centers", &centers);
@@ -64,7 +64,7 @@ impl Place<'_, '_> {
         self.give("Flatten", blobs, vec![int("axis", 1)]);
     }
 
-    /// `y = w·(xᵃyᵇzᶜ)` over all monomials of a degree below `degrees`.
+    /// The product of the row of all monomials `xᵃyᵇzᶜ` of a degree below `degrees` and a matrix of coefficients.
     pub(super) fn spherical_harmonics(&mut self, degrees: usize) {
         let monomials = monomials(degrees);
         let exponents = monomials.iter().flatten().map(|&exponent| exponent as f32);

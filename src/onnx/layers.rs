@@ -97,8 +97,8 @@ impl Place<'_, '_> {
             .push(operator, input, &self.output, settings, &self.doc);
     }
 
-    /// Adds one of the layer's earlier operators. Its output is called `name`, prefixed by the layer's name. Returns
-    /// the full name of the output.
+    /// Adds an operator of the layer before the layer's last operator. Its output is called `name`, prefixed by the
+    /// layer's name. Returns the full name of the output.
     pub(super) fn before(&mut self, operator: &str, input: Vec<String>, name: &str) -> String {
         let name = format!("{}.{name}", self.place);
         self.nodes

@@ -1,4 +1,4 @@
-//! The messages of `onnx.proto` that the file of a network needs. Field numbers and names are those of that file. A
+//! The messages of `onnx.proto` that the file of a network needs. Field numbers and names are those of `onnx.proto`. A
 //! field is an `Option` if it must be written even when it is 0 or empty.
 
 /// A complete file.
@@ -10,7 +10,7 @@ pub struct ModelProto {
     /// Name of the program that wrote the file.
     #[prost(string, tag = "2")]
     pub producer_name: String,
-    /// Version of that program.
+    /// Version of the program that wrote the file.
     #[prost(string, tag = "3")]
     pub producer_version: String,
     /// The network.
@@ -27,10 +27,10 @@ pub struct ModelProto {
 /// An operator set.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct OperatorSetIdProto {
-    /// Name of the set; empty for the set of ONNX itself.
+    /// Name of the operator set; empty for the set of ONNX itself.
     #[prost(string, optional, tag = "1")]
     pub domain: Option<String>,
-    /// Version of the set.
+    /// Version of the operator set.
     #[prost(int64, tag = "2")]
     pub version: i64,
 }
@@ -38,10 +38,10 @@ pub struct OperatorSetIdProto {
 /// A named text.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StringStringEntryProto {
-    /// The name.
+    /// Name of the text.
     #[prost(string, tag = "1")]
     pub key: String,
-    /// The text.
+    /// The text with this name.
     #[prost(string, tag = "2")]
     pub value: String,
 }

@@ -29,7 +29,7 @@ fn a_file_has_at_most_two_gibibytes() {
     assert_eq!(bytes(&most), Err((u64::MAX, MOST_BYTES)));
 }
 
-/// The size computed before any allocation is an upper bound, and a tight one.
+/// The file's size that is computed before any allocation is an upper bound of the true size, and a tight one.
 #[test]
 fn the_size_is_known_before() {
     let spec = Sequential::input(30)

@@ -119,10 +119,10 @@ static BACKWARD_INPUT: Kernel<Settings> = Kernel {
     ..FORWARD
 };
 
-/// Columns per workgroup of the kernel that sums the gradients.
+/// Columns per workgroup of [`BACKWARD_WEIGHT`], which sums the gradients of each table row.
 const COLUMNS: usize = 64;
-/// Indices per dispatch of that kernel. If all indices are equal, one loop has an iteration for each of them, and a
-/// software driver ends loops after 65,535 iterations.
+/// Indices per dispatch of [`BACKWARD_WEIGHT`]. If all indices are equal, one loop has an iteration for each of them,
+/// and a software driver ends loops after 65,535 iterations.
 const AT_A_TIME: usize = 32_768;
 
 impl Embedding {

@@ -52,15 +52,15 @@ impl HeadLayer {
     }
 }
 
-/// The shaders' number for an activation, and its slope for negative inputs.
+/// The number by which the shaders identify an activation, and the activation's slope for negative inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeadActivation {
     kind: u32,
     slope: f32,
 }
 
-/// The shaders' number for GELU. It is the only activation whose input is stored as well, because its derivative is not
-/// a function of its output.
+/// The number by which the shaders identify GELU. GELU is the only activation whose input is stored as well, because
+/// its derivative is not a function of its output.
 const GELU: u32 = 5;
 
 impl HeadActivation {
@@ -85,8 +85,8 @@ impl HeadActivation {
     }
 }
 
-/// The shaders' number for a loss, and its settings. The shaders support losses in which a row's term depends only on
-/// that row.
+/// The number by which the shaders identify a loss, and the loss's settings. The shaders support losses in which a
+/// row's term depends only on that row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadLoss {
     /// Whether the targets are classes; otherwise they are values.
@@ -100,7 +100,7 @@ pub struct HeadLoss {
 }
 
 impl HeadLoss {
-    /// Returns the shaders' number and settings for a loss.
+    /// Returns the number by which the shaders identify a loss, and the loss's settings.
     ///
     /// # Errors
     /// [`Unfused::AdjustedLoss`] or [`Unfused::RowLoss`] if the shaders do not support the loss.

@@ -27,7 +27,8 @@ pub struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    /// Creates the source from a layer's key and the tensor with the number of steps before this one, (1, 1) of `u32`.
+    /// Creates a source of random numbers from a layer's key and the tensor with the number of steps before this one,
+    /// (1, 1) of `u32`.
     #[must_use]
     pub fn new(key: [u32; 2], step_count: &'a Tensor) -> Self {
         Self { key, step_count }

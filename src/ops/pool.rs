@@ -53,8 +53,8 @@ pub(super) enum Each {
     Window,
     /// One pixel: the invocation loops over the windows that cover the pixel.
     Pixel,
-    /// One window, where windows lie side by side: the invocation loops over the pixels up to the next window or the
-    /// end of the image.
+    /// One window, for windows without overlaps or gaps: the invocation loops over the window's pixels. For the last
+    /// windows, it continues to the end of the image.
     Cell,
 }
 

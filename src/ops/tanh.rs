@@ -7,7 +7,7 @@ use crate::reference;
 use crate::shape::Shape;
 
 /// Hyperbolic tangent, `y = tanh x`, elementwise, like `torch.tanh`. The backward pass, `dx = dy·(1 − y²)`, needs only
-/// its output.
+/// `y` and `dy`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tanh;
 

@@ -172,7 +172,7 @@ mod tests {
     use super::{Size2, Window};
     use crate::shape::Shape;
 
-    /// Compares with the formula in the documentation of `torch.nn.Conv2d`.
+    /// Compares the output's height and width with the formula in the documentation of `torch.nn.Conv2d`.
     #[test]
     fn outputs_are_those_of_pytorch() {
         let window =

@@ -1,4 +1,5 @@
-//! One case of an optimizer check: the parameters of an arena, their groups, and their operands in each step.
+//! One case of an optimizer check: the parameters of an arena, their groups, and the settings and gradients of each
+//! step.
 
 use std::ops::RangeInclusive;
 
@@ -14,10 +15,11 @@ use crate::shape::TensorShape;
 /// The first of the late steps. Running means need no bias correction any more at this step.
 const LATE: u64 = 1_000_003;
 
-/// A parameter with more elements than this, and its gradients, repeat the numbers of one tile. The perturbation of
-/// operands is then measured for one tile only, because all tiles have the same result.
+/// A parameter with more elements than this, and its gradients, repeat one tile of [`TILE`] numbers. The effect of
+/// perturbed operands is then computed for one tile only, because all tiles have the same result.
 const TILED: usize = 1 << 16;
-/// Elements per tile. This is a prime, so that each invocation index of a workgroup meets all numbers of the tile.
+/// Elements per tile: the numbers that a large parameter repeats (see [`TILED`]). This is a prime, so that each
+/// invocation index of a workgroup meets all numbers of the tile.
 pub(super) const TILE: usize = 4099;
 
 /// A kind of tensor that is compared in each step.
@@ -29,7 +31,7 @@ pub(super) enum Kind {
     Parameter,
 }
 
-/// All tensors of a step; in `f32`, those of the GPU.
+/// All tensors of a step: in `f64` for the reference, in `f32` for the GPU or for the `f32` reference.
 #[derive(Debug, Clone)]
 pub(super) struct Values<F> {
     pub(super) parameters: Vec<Array2<F>>,
@@ -79,7 +81,7 @@ impl<F: Float> Values<F> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gradients {
     Drawn,
-    /// They are the gradients of the step before.
+    /// The gradients of the step before.
     Repeated,
     Zero,
 }
@@ -139,7 +141,7 @@ pub(super) struct Spec {
     of: &'static str,
 }
 
-/// The parameters of an arena, and their operands in each step.
+/// The parameters of an arena, and the settings and gradients of each step.
 #[derive(Debug)]
 pub(super) struct Case {
     name: String,
@@ -166,7 +168,7 @@ impl Case {
         (vec![spec], vec![1])
     }
 
-    /// Makes a case with parameters in several groups and blocks, which use `shapes` in turn.
+    /// Makes a case with parameters in several groups and blocks. The parameters get `shapes` in turn.
     pub(super) fn of_groups(shapes: &[TensorShape]) -> (Vec<Spec>, Vec<usize>) {
         let group = Group::new;
         let groups = [
@@ -243,7 +245,8 @@ impl Case {
         self.specs.iter().map(|spec| spec.group).collect()
     }
 
-    /// Whether the case has a single parameter, which repeats the numbers of a tile in the first step.
+    /// Whether the case has a single parameter, so large that its numbers in the first step repeat a tile (see
+    /// [`TILED`]).
     pub(super) fn is_tiled(&self) -> bool {
         matches!(&*self.specs, [spec] if is_tiled(spec.shape))
     }

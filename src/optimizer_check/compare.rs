@@ -362,8 +362,8 @@ impl Compare<'_> {
         })
     }
 
-    /// Lists settings that a kernel may have ignored in this parameter's step. For each one, returns the step without
-    /// this setting.
+    /// Lists settings that a kernel may have ignored in this parameter's step. For each one, returns the learning rate
+    /// and the group with which the reference takes the step without this setting.
     fn ignored(&self, of: Of) -> Vec<(UpdateSetting, When, Group)> {
         let at = &self.case.steps[of.step];
         let group = self.case.specs[of.parameter].group;

@@ -42,7 +42,8 @@ fn check_own(name: &str, optimizer: &dyn Optimizer) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// Checks that the other optimizer differs only in its learning rate.
+/// Checks that `other` has the learning rate `rate`, the same state as `own`, and another description than `own`, whose
+/// description is `name`.
 fn check_other(
     name: &str,
     method: &str,

@@ -21,7 +21,7 @@ pub(super) struct Twin<'a> {
     states: usize,
 }
 
-/// The step's index, its learning rate, and which of the two references takes it.
+/// A step's index and learning rate, and which of the two references of a [`Twin`] takes the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct When {
     pub(super) step: u64,

@@ -109,7 +109,8 @@ mod tests {
         }
     }
 
-    /// A submit has as many dispatches as both limits allow; a dispatch above a limit is the only one of its submit.
+    /// A submit has as many dispatches as the limits of operations and of bytes allow; a dispatch above a limit is the
+    /// only one of its submit.
     #[test]
     fn what_is_long_is_several_submits() {
         let costs = [

@@ -19,7 +19,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// Creates the source from a layer's key and the number of steps before this one.
+    /// Creates the source of a layer's random numbers from the layer's key and the number of steps before this one.
     #[must_use]
     pub fn new(key: [u32; 2], step: u32) -> Self {
         Self { key, step }

@@ -8,7 +8,7 @@ use super::SPREAD;
 use crate::kernel::{Access, Element, Item};
 use crate::plan::Recorded;
 
-/// Term of the bound, relative to the largest magnitude in the tensor: 2⁻²⁰.
+/// One term of [`Difference::bound`] for floats, as a fraction of the largest magnitude in the tensor: 2⁻²⁰.
 const FLOOR: f64 = 1.0 / 1_048_576.0;
 
 /// One element of a tensor, on the device and in the interpreter.
@@ -51,7 +51,7 @@ impl Difference {
         self.distance() <= self.bound
     }
 
-    /// The distance as a fraction of the bound.
+    /// The distance as a fraction of the bound; infinite if the distance is not within the bound.
     fn share(&self) -> f64 {
         let distance = self.distance();
         if distance == 0.0 {
@@ -86,7 +86,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// For each tensor that the kernel may write, the element that comes nearest to its bound.
+/// For each tensor that the kernel may write, returns the element whose distance is the largest fraction of its bound.
 pub(super) fn differences(
     recorded: &Recorded,
     device: &[Buffer],
@@ -113,7 +113,8 @@ pub(super) fn differences(
     worst.collect()
 }
 
-/// Of the elements with the largest fraction of their bound, returns the first. Its tensor has no name yet.
+/// Returns the element whose distance is the largest fraction of its bound; of several, the first. Its field `tensor`
+/// is still empty.
 fn first_largest(differences: impl Iterator<Item = Difference>) -> Option<Difference> {
     differences.reduce(|worst, next| {
         if next.share() > worst.share() {

@@ -428,7 +428,7 @@ fn layer_blocks(
     Ok((blocks, count))
 }
 
-/// Returns the shaders' number of an activation.
+/// Returns the number that stands for an activation in the shaders.
 fn activation(layer_use: &Use) -> Option<u32> {
     let layer = unwrapped(&*layer_use.layer);
     match () {

@@ -233,7 +233,7 @@ impl Sum {
     }
 }
 
-/// A runner of steps that need no other plan before or between them.
+/// A runner with a single plan, which computes one step. No other plan runs before or between the steps.
 #[derive(Debug)]
 struct Layers {
     step: Plan,

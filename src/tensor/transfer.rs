@@ -207,8 +207,8 @@ struct Copy {
 
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 
-/// Passes wgpu's report about a copy to the future. If wgpu drops this callback without a report, for example after a
-/// panic, the future receives an error.
+/// Sends wgpu's report about the mapping of a staging buffer to the future that waits for the report. If wgpu drops
+/// this callback without a report, for example after a panic, the future receives an error.
 struct Mapping(Sender<MapResult>);
 
 impl Mapping {

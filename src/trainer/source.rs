@@ -106,7 +106,7 @@ impl Source {
         }
     }
 
-    /// Call this after something other than these steps has changed the step counter.
+    /// Call this after something other than this source's steps has changed the step counter.
     pub(super) fn step_count_changed(&mut self) {
         if let Some(steps) = self.steps_mut() {
             steps.step_count_changed();

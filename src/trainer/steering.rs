@@ -190,7 +190,7 @@ impl Trainer {
         })
     }
 
-    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
+    /// Reads the moving average of the parameters; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
     /// The errors of [`Gpu::read_async`](crate::Gpu::read_async).
@@ -200,7 +200,7 @@ impl Trainer {
         self.updater.averaged_async(&self.model)
     }
 
-    /// Reads the moving average; `None` if [`average`](Self::average) was never called.
+    /// Reads the moving average of the parameters; `None` if [`average`](Self::average) was never called.
     ///
     /// # Errors
     /// The errors of [`Gpu::read`](crate::Gpu::read).

@@ -57,7 +57,7 @@ impl Streamed {
         &mut self.windows
     }
 
-    /// The rows on which steps are recorded.
+    /// Describes where a recorded step finds its rows: in the ring buffer on the device.
     pub(super) fn rows(&self) -> steps::Rows<'_> {
         steps::Rows::Minibatches(Minibatches {
             resident: &self.resident,

@@ -151,8 +151,8 @@ fn files_of_other_versions_are_told_as_such() {
     assert!(!message.contains("set_weights"), "{message}");
 }
 
-/// A file that was changed is refused because of its digest. A user who changes a file on purpose can remove the key
-/// `format`.
+/// A file that was changed is refused because of its digest. A user who changes a file on purpose can remove the
+/// metadata key `format`: the digest of a file without this key is not checked.
 #[test]
 fn a_changed_file_is_told_as_one() {
     let (mut tensors, metadata) = parts(&trainer().to_safetensors().unwrap());

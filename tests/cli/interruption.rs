@@ -186,7 +186,7 @@ fn signals_at_once_are_one() {
     }
 }
 
-/// Waits until a process handles `SIGTERM`.
+/// Waits until a process has a handler for `SIGTERM`.
 fn wait_for_listening(child: &Child) {
     let is_caught = || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();

@@ -20,7 +20,7 @@ const STEPS: usize = 40;
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     option: &'static str,
-    /// The text with which the error message begins.
+    /// A text that the error message contains.
     holds: &'static str,
     name: &'static str,
     is_right: fn(&[u8]) -> bool,
@@ -89,8 +89,8 @@ impl OutputDirectory {
         Self { few, path }
     }
 
-    /// Creates the directory on a file system of its own, which has this size. If this is impossible, prints the reason
-    /// and returns `None`.
+    /// Creates an output directory on a separate file system of the size `size`. If this is impossible, prints the
+    /// reason and returns `None`.
     fn of_size(size: &str) -> Option<(Self, Mount)> {
         let room = Self::new();
         let size = format!("size={size}");

@@ -12,7 +12,7 @@ use super::{Few, example, last_line, lines, text};
 
 /// When one process ends, all others must end within this time.
 const END: Duration = Duration::from_secs(10);
-/// The default number of kills.
+/// How often a test kills a process by default.
 const FEW_KILLS: usize = 4;
 
 /// Returns the command that starts `processes` processes of `program`, even on fewer cores.
@@ -76,7 +76,7 @@ fn any_number_of_processes_gives_the_same_bits() {
     ] {
         let run = |processes: usize| {
             let [saved, losses] = ["saved.safetensors", "losses.csv"].map(|of| few.path.join(of));
-            let always = format!("--device {device} --steps 200 --eval-every 100 {words}");
+            let always = format!("--device {device} --steps 40 --eval-every 20 {words}");
             let mut command = training(&few, &always);
             command
                 .arg("--save")
@@ -299,7 +299,7 @@ fn what_cannot_be_shared_is_told_once() {
 #[test]
 fn processes_with_other_settings_are_told() {
     let few = Few::new();
-    let always = "--device cpu --batch 20 --eval-every 500 --steps";
+    let always = "--device cpu --batch 20 --eval-every 50 --steps";
     let run = |both: [&str; 2]| {
         let [first, second] = both.map(|words| training(&few, &format!("{always} {words}")));
         let mut command = started();
@@ -309,24 +309,24 @@ fn processes_with_other_settings_are_told() {
         command.current_dir(&few.path);
         command.output().unwrap()
     };
-    let output = run(["1000 --save saved"; 2]);
+    let output = run(["100 --save saved"; 2]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     for (both, expected) in [
         (
-            ["1000", "1000 --seed 1"],
+            ["100", "100 --seed 1"],
             "training of process 1 must be the same as that of process 0",
         ),
         (
-            ["1000", "1000 --patience 3"],
+            ["100", "100 --patience 3"],
             "--patience of process 1 must be the same",
         ),
         (
-            ["2000", "2000 --resume saved"],
+            ["200", "200 --resume saved"],
             "--resume of process 1 must be the same",
         ),
         // Process 1 fails and reports its error, while process 0 is waiting for it.
         (
-            ["2000 --resume saved", "2000 --resume nothing-there"],
+            ["200 --resume saved", "200 --resume nothing-there"],
             "process 1: cannot resume",
         ),
     ] {
@@ -357,7 +357,7 @@ fn processes_with_other_settings_are_told() {
 }
 
 /// During local steps, the step at which a training resumes must be a multiple of `--local-steps`. If it is not, for
-/// example because an interruption saved the file between two evaluations, the run is refused.
+/// example because an interrupted run saved its checkpoint between two evaluations, the run is refused.
 #[test]
 fn local_steps_that_do_not_fit_a_file_are_told_before_the_first_step() {
     let few = Few::new();

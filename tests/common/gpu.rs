@@ -44,7 +44,7 @@ pub(crate) fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
 }
 
-/// Workgroups per row on [`folding_gpu`].
+/// Maximum number of workgroups per dimension of a dispatch on [`folding_gpu`].
 const IN_A_ROW: u32 = 4;
 
 /// A number of elements for seven workgroups of 1,024 elements each. [`folding_gpu`] folds them into two rows of

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `custom_layer` | runs `check_layer` (contract, writes, parity, gradient); checks that this table has every layer |
 //! | `gradients` | checks the reference's gradient: of the single layer, and after, before and between other layers |
-//! | `sanitize` | interprets both passes: every block of every kernel is reached, and a NaN in the input gives a NaN |
+//! | `sanitize` | interprets both passes: reaches every basic block of every kernel; a NaN in the input gives a NaN |
 //! | `checkpoint` | loads a network with the layer from its file |
 //! | `onnx` | compares the outputs of a network with the layer with the outputs of ONNX Runtime |
 #![allow(dead_code, reason = "no test program uses all of it")]
@@ -27,7 +27,7 @@ pub(crate) struct Case {
     /// The number of different kernels that `check_layer` must find.
     pub(crate) kernels: RangeInclusive<usize>,
     /// The shapes of minibatches for which the sanitizer interprets the kernels. Together, the cases of a layer reach
-    /// every block of its kernels.
+    /// every basic block of the layer's kernels.
     pub(crate) sanitized: Vec<TensorShape>,
     /// The shapes of minibatches that are small enough to compute a central difference for every number.
     pub(crate) small: Vec<TensorShape>,
@@ -51,8 +51,8 @@ impl Case {
         Self { check, ..self }
     }
 
-    /// Uses smaller shapes in `check_layer`, for a second setting of a layer: the default shapes include one that folds
-    /// a dispatch and takes seconds.
+    /// Uses smaller shapes in `check_layer`, for a second setting of a layer. The default shapes include one that needs
+    /// a dispatch in two dimensions, and takes seconds.
     fn checked_fast(self) -> Self {
         let fast = [[1, 1], [3, 7], [1, 65], [101, 53]];
         self.checked(LayerCheck::default().shapes(fast))
@@ -265,8 +265,8 @@ fn encodings() -> Vec<Case> {
     frequencies.chain(blobs).chain(harmonics).collect()
 }
 
-/// Grids in two and three dimensions. There are fewer rows than a workgroup takes, more rows, and enough rows for sums
-/// in workgroup memory.
+/// Grids in two and three dimensions. Some minibatches have fewer rows than a workgroup takes, some have more, and some
+/// have enough rows for sums in workgroup memory.
 fn grids() -> Vec<Case> {
     let large = HashGrid::new().levels(4).table_size(64).base_resolution(3);
     // This grid has dense levels and hashed levels.

@@ -34,8 +34,8 @@ fn diverge(case: &str, trainer: &mut dyn Train) {
     assert!(values.any(|value| !value.is_finite()), "{case}: {state:?}");
 }
 
-/// After a divergence, it is enough to replace all parameters. The state is then replaced too. Replacing a single
-/// parameter or only the state is refused.
+/// After a divergence, it is enough to replace all parameters: this also resets the state to its initial values.
+/// Replacing a single parameter or only the state is refused.
 #[test]
 fn after_a_divergence_parameters_bring_sound_state() {
     let table = Examples::from(&table(320));

@@ -23,8 +23,8 @@ const OUTPUTS: usize = 64;
 /// The maximum number of bytes that an allocator may add to a buffer.
 const PADDING: u64 = 64;
 
-/// Returns a network with everything that takes memory: two inputs, layers that are used twice, state, kept values per
-/// minibatch and per row, a sum, a concatenation, and a product with a `Relu`.
+/// Returns a network with everything that takes memory: two inputs, layers that are used twice, state, values that a
+/// layer saves per minibatch and per row, a sum, a concatenation, and a `Linear` followed by a `Relu`.
 fn with_everything() -> Sequential {
     let again: Arc<dyn Layer> = Arc::new(Linear::new(WIDTH));
     let normal: Arc<dyn Layer> = Arc::new(LayerNorm::good());

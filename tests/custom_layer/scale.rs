@@ -53,7 +53,7 @@ struct Shape {
     columns: u32,
 }
 
-/// The layer, with fields that can contain mistakes.
+/// The layer `y = scale·x + shift`, with fields that can contain mistakes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     source: &'static str,

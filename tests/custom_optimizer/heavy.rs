@@ -48,7 +48,7 @@ struct Settings {
     momentum: f32,
 }
 
-/// The optimizer, with fields that can contain a mistake.
+/// The heavy ball method, with fields that can contain a mistake.
 #[derive(Debug, Clone)]
 pub(crate) struct Heavy {
     pub(crate) source: String,

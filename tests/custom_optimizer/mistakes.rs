@@ -1,4 +1,4 @@
-//! Each mistake gives an error that names it.
+//! For each mistake in an optimizer, the check gives an error that names the mistake.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,4 @@
-//! Reads the four files from memory, as a web page does when the user drops files on it.
+//! Reads the four files of a data set from memory, as a web page does when the user drops files on it.
 
 use std::path::Path;
 

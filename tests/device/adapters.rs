@@ -57,7 +57,7 @@ fn software_is_no_hardware() {
 /// The environment variable that tells the child process that it must find no driver.
 const WITHOUT_DRIVER: &str = "WGRAD_TEST_WITHOUT_DRIVER";
 
-/// The part of the next test that runs in a child process. As an ordinary test, does nothing.
+/// The part of the next test that runs in a child process. Does nothing when it runs as an ordinary test.
 #[test]
 fn child_without_a_driver() {
     if std::env::var_os(WITHOUT_DRIVER).is_none() {

@@ -156,7 +156,7 @@ fn more_loop_iterations_than_a_software_driver_runs_are_refused() {
     );
 }
 
-/// The environment variable that tells the child process that its memory is limited.
+/// The environment variable that tells [`child_with_little_memory`] that it runs in a process with limited memory.
 const LITTLE_MEMORY: &str = "WGRAD_TEST_LITTLE_MEMORY";
 
 /// The part of the next test that runs in a child process. As an ordinary test, does nothing.
@@ -184,8 +184,8 @@ fn child_with_little_memory() {
     );
 }
 
-/// A limit of the child process's address space simulates a GPU with little memory. Without the limit, a software
-/// driver would use all memory of the machine.
+/// Runs [`child_with_little_memory`] in a child process. A limit of the child's address space simulates a GPU with
+/// little memory. Without the limit, a software driver would use all memory of the machine.
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_that_is_not_there_is_an_error() {

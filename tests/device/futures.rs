@@ -86,8 +86,8 @@ fn a_task_goes_on_while_another_of_its_thread_waits_for_the_device() {
     assert!(turns > 100, "{turns} turns");
 }
 
-/// The device has no other work than the copy of a large tensor: with a software driver, a submit may wait for earlier
-/// submits.
+/// The device has no other work than the copy of a large tensor. With other work, the submit of the copy could block
+/// the thread: with a software driver, a submit may wait for earlier submits.
 #[test]
 fn a_task_goes_on_while_another_of_its_thread_reads() {
     let gpu = gpu();

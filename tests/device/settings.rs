@@ -75,8 +75,9 @@ fn widths_out_of_range() {
     );
 }
 
-/// A width of 70,000 exceeds the number of workgroups in one dimension of a dispatch, which is no problem. It also
-/// exceeds the number of loop iterations on a software driver; this is refused when the plan is made, not earlier.
+/// A width of 70,000 exceeds the maximum number of workgroups in one dimension of a dispatch, which is no problem. It
+/// also exceeds the maximum number of loop iterations on a software driver: this is refused when the plan is made, not
+/// earlier.
 #[test]
 fn a_width_of_seventy_thousand() {
     const WIDE: usize = 70_000;

@@ -50,7 +50,8 @@ fn layers_with_state() {
     }
 }
 
-/// A process with another device or mode would not compute the same updates, so this is an error.
+/// A process with another device, or with another number of local steps, would not compute the same updates, so this is
+/// an error.
 #[test]
 fn another_device_or_mode_of_one_of_them() {
     let devices = devices();

@@ -39,7 +39,8 @@ fn one_process_saves_and_all_go_on_with_the_same_bits() {
     }
 }
 
-/// A training in one process with the same number of minibatches per step writes the same file.
+/// A training in one process can resume from the checkpoint of two processes, if both take the same number of
+/// minibatches per step.
 #[test]
 fn one_process_goes_on_from_it() {
     for device in devices() {

@@ -15,8 +15,8 @@ use wgrad::{Parameters, Sequential, Targets, ValueRef};
 
 use crate::gpu::{Numbers, assert_close, gpu};
 
-/// The tolerance of a gradient, relative to 1 + |gradient|. The differences use steps of ±6e-6, so their error, from a
-/// third derivative and from rounding, is below 1e-9.
+/// The tolerance of a gradient, relative to 1 + |gradient|. The central differences use steps of ±6e-6, so their error,
+/// from a third derivative and from rounding, is below 1e-9.
 const DIFFERENCES: f64 = 1e-8;
 /// The tolerance of a value or gradient of the GPU, relative to the largest element of its tensor. It is far above the
 /// rounding error in these networks, and far below the effect of a wrong tensor.
@@ -333,7 +333,7 @@ fn values_of_three_extents() {
     check("images", &network.layer(Gelu).layer(linear(CLASSES)));
 }
 
-/// Random networks of layers, sums and concatenations. Each reads any earlier values.
+/// Random networks of layers, sums and concatenations. Each of these reads randomly chosen earlier values.
 #[test]
 fn any_graph() {
     for seed in 0..24 {

@@ -103,7 +103,8 @@ fn mutated_idx_files_are_read_or_refused() {
     }
 }
 
-/// Gzip files with as many blank images as a small file may declare, and with more.
+/// A small gzip file that contains 85,500 blank images. Its header declares 85,600 images, which the limit for such a
+/// small file allows, or more images than the limit allows.
 #[test]
 fn a_file_that_unpacks_to_much_stays_within_bounds() {
     let _alone = alone();

@@ -13,7 +13,8 @@ use crate::networks::{self, Case};
 
 /// Numbers of rows: one, a few, and more than the elements of a vector register.
 const ROWS: [usize; 3] = [1, 7, 64];
-/// The tolerance of an output, relative to 1 + |output|. Both engines round sums of up to a few thousand products.
+/// The tolerance of an output, relative to 1 + |output|. Both ONNX Runtime and the CPU engine round sums of up to a few
+/// thousand products.
 const TOLERANCE: f32 = 1e-5;
 
 /// Returns a Python with ONNX Runtime. If there is none, prints a notice to standard error and returns `None`, or fails

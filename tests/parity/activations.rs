@@ -173,7 +173,7 @@ fn leaky_relu_error(y: f64) -> f64 {
 /// Returns the error of `tanh x`.
 ///
 /// For |x| < ½, it is a quotient (2.5 ULP) of two sums (one rounding each, and less than 0.25 ULP inside the sums),
-/// times x (one rounding). The truncation of the continued fraction adds less than 0.01 ULP.
+/// times x (one rounding). This formula is a truncated continued fraction; the truncation adds less than 0.01 ULP.
 ///
 /// For larger |x|, it is `(1 − e) / (1 + e)` with `e = exp(−2|x|)`: two rounded sums, a division, and the error of `e`,
 /// which is 3 + 4|x| ULP, times `2e/(1 − e²)`.
@@ -218,13 +218,13 @@ pub(crate) fn gaussian_power_error(x: f64) -> f64 {
     (3.0 + x * x) * ULP + 0.5 * x * x * ROUNDING
 }
 
-/// Returns the error of Φ(x), which is computed from Φ(−|x|) = exp(−x²/2)·P(t).
+/// Returns the error of Φ(x), which is computed from Φ(−|x|) = exp(−x²/2)·P(t) with a polynomial P.
 ///
 /// `t = 1/(1 + 0.27|x|)` has an error of 4 ULP: a division with 2.5 ULP, and the roundings of 0.27, a product and a
 /// sum. P multiplies this error by at most 3 (at t = 1). Coefficient k of P is rounded, and the sums and products round
-/// it 2k more times; with these coefficients, this is at most 9.6 ULP of P, also at t = 1. The fit of P has an error of
-/// 0.25 ULP. The product with the exponential is rounded. For x > 0, a rounded difference follows. If the exponential
-/// is flushed to 0, so is Φ(−|x|).
+/// it 2k more times; with the coefficients of P, these roundings are at most 9.6 ULP of P, again at t = 1. The fitted P
+/// differs from the exact function by at most 0.25 ULP. The product with the exponential is rounded. For x > 0, a
+/// rounded difference follows. If the exponential is flushed to 0, so is Φ(−|x|).
 pub(crate) fn distribution_error(x: f64) -> f64 {
     if x < -15.0 {
         return 0.0;

@@ -11,10 +11,10 @@ const SINGLE: Rounding = Rounding {
     tiny: FLUSHED,
 };
 
-/// Returns shapes of minibatches. A workgroup takes up to 16 channels, and sums one piece of their values at a time.
-/// The shapes have: numbers of features around the number of channels of a workgroup, numbers of values around the size
-/// of a piece, images with fewer and with more positions than a workgroup has channels, pieces that end inside a row,
-/// and more values than 64 pieces in which each invocation reads 16 values.
+/// Returns shapes of minibatches. A kernel splits the values of a channel into at most 64 pieces. A workgroup sums one
+/// piece of up to 16 channels. Among the shapes are: numbers of features around 16, numbers of values around the size
+/// of a piece, images with fewer and with more than 16 positions, and pieces that end inside a row. In the last shape,
+/// a channel has so many values that each invocation must sum more than the usual 16 values.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (2, 1).into(),

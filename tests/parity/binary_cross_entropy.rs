@@ -134,8 +134,8 @@ fn binary_cross_entropy_of_extremes_is_that_of_the_cpu() {
     }
 }
 
-/// A row with such a logit or target has a loss of NaN. Drivers may assume that there is no NaN, so the kernel must
-/// test the bits.
+/// A row with an infinite or NaN logit or target has a loss of NaN. Drivers may assume that there is no NaN, so the
+/// kernel must test the bits.
 #[test]
 fn a_row_that_is_unsound_has_a_nan_binary_loss_and_no_other() {
     let shape = [66, 4];

@@ -5,8 +5,8 @@ use wgrad::reference::{self, Float};
 
 use crate::gpu::{self, Bench, FLUSHED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Shapes with about 256 elements (the invocations of a workgroup) and about 1,024 elements (those that a workgroup
-/// takes).
+/// Shapes with about 256 elements (the invocations of a workgroup) and about 1,024 elements (as many as one workgroup
+/// computes).
 const SHAPES: [[usize; 2]; 9] = [
     [1, 1],
     [3, 7],

@@ -37,8 +37,8 @@ fn check(gpu: &wgrad::Gpu, [count, width]: [usize; 2], minibatch: [usize; 2]) {
     }
 }
 
-/// Sizes around the 64 columns that a workgroup takes, the 32 indices that an invocation takes, and the 2,048 indices
-/// that a workgroup takes.
+/// Sizes around the 64 columns that a workgroup computes, and around the numbers of indices that are tested at a time:
+/// 32 by an invocation, 2,048 by a workgroup.
 #[test]
 fn embedding_is_its_formula() {
     for table in [[1, 1], [2, 3], [27, 10], [5, 64], [3, 65], [300, 7]] {

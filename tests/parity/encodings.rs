@@ -47,10 +47,12 @@ const ZERO: f64 = 4e-16;
 
 /// Checks the encoding by frequencies. A sine or cosine has a relative error of at most 3 roundings.
 ///
-/// The sine is `p·(c + z·P)` with `z = p²`. Its sum and its product take two roundings, the coefficients and the fit
-/// 0.6. `z·P` has an error of 3.2 roundings, and is at most 0.114 of the sum. The cosine is `1 + z·Q`. Its sum takes
-/// one rounding, the fit 0.22. `z·Q` has an error of 3.2 roundings, and is at most 0.42 of the cosine, which is at
-/// least √½.
+/// The angle's distance from the nearest quarter turn is `p`. The sine is `p·(c + z·P)`, where `z = p²`, `c` is a
+/// constant and `P` is a polynomial in `z`. Its sum and its product add two roundings; the coefficients and the
+/// polynomial's approximation error add 0.6. `z·P` has an error of 3.2 roundings, and is at most 0.114 of the sum.
+///
+/// The cosine is `1 + z·Q`, where `Q` is another polynomial in `z`. Its sum adds one rounding; the approximation error
+/// adds 0.22. `z·Q` has an error of 3.2 roundings, and is at most 0.42 of the cosine, which is at least √½.
 ///
 /// The gradient of an octave has two such factors, two products, a difference, π (half a rounding) and one more
 /// product. Then all octaves are added.
@@ -349,7 +351,8 @@ fn check_harmonics(degrees: usize, rows: usize, adapter: &wgrad::Gpu) {
     compare(&case, &found, &expected, [of_y, of_dx]);
 }
 
-/// Numbers of rows around those for 1,024 outputs, and around 256: a workgroup takes 1,024 outputs or 256 rows.
+/// A workgroup takes 256 rows in the backward pass, and 1,024 outputs in the forward pass. 255 and 257 rows are near
+/// both numbers: with two degrees, each row has 4 outputs.
 #[test]
 fn spherical_harmonics_are_their_formula() {
     for degrees in 1..=8 {

@@ -133,8 +133,9 @@ fn check(case: &str, gpu: &wgrad::Gpu, grid: Grid, rows: usize, x: impl Fn(&mut 
     assert_bits(&case, grid, &operands, &found);
 }
 
-/// Returns the error of `y`. A weight has the errors of the fractions, and the roundings of products of fractions and
-/// of the product with a number of the table, which is at most 1½. The sum has one term per corner.
+/// Returns the error of `y`, a sum with one term per corner: the product of the corner's weight and a number of the
+/// table, whose magnitude is at most 1½. A weight is a product of fractions, so it has their errors. The products and
+/// the sum are rounded.
 fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -147,8 +148,8 @@ fn of_y(grid: Grid, operands: &Operands) -> Vec<f64> {
     of_row.repeat(operands.x.nrows())
 }
 
-/// Returns the error of `dx`. For each corner, `N·Σ dy·table` takes the place of the number of the table. The roundings
-/// of this sum and of the sum over levels are added.
+/// Returns the error of `dx`. It is computed like the error of `y`, but with `N·Σ dy·table` instead of a number of the
+/// table. N is the number of cells along an axis. The roundings of `Σ dy·table` and of the sum over levels are added.
 fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     let corners = (1 << grid.dimensions) as f64;
     let dimensions = grid.dimensions as f64;
@@ -168,8 +169,9 @@ fn of_dx(grid: Grid, operands: &Operands) -> Vec<f64> {
     operands.dy.outer_iter().flat_map(of_row).collect()
 }
 
-/// Returns the error of the table's gradient. A contribution has an error of less than one unit from the truncation of
-/// `dy`, half a unit along each axis, and the errors of the fractions. The sum is rounded once.
+/// Returns the error of the table's gradient, a sum of integers. Each level has its own unit of these integers. A
+/// contribution to the sum has an error of less than one unit because `dy` is truncated, an error of half a unit for
+/// the rounding along each axis, and the errors of the fractions. The sum is rounded once.
 fn of_table(grid: Grid, operands: &Operands, expected: &[f64]) -> Vec<f64> {
     let dimensions = grid.dimensions as f64;
     let mut bounds: Vec<f64> = expected
@@ -266,7 +268,7 @@ const SMALL: Grid = Grid {
     dimensions: 2,
 };
 
-/// Tests dense and hashed levels, with numbers of rows around those that a workgroup takes.
+/// Tests dense and hashed levels, with numbers of rows around the 256 rows of a workgroup.
 #[test]
 fn hash_grid_is_its_formula() {
     for dimensions in [2, 3] {
@@ -401,8 +403,8 @@ fn hash_grid_of_extreme_gradients_is_its_formula() {
     assert!(found[2].1.contains(&f32::INFINITY));
 }
 
-/// A gradient that is not finite makes its level's gradient NaN. A row with a NaN coordinate gives NaN and changes
-/// nothing.
+/// A value of `dy` that is not finite makes the gradients of all table entries of its level NaN. A row with a NaN
+/// coordinate has outputs of NaN, and does not change the gradient of the table.
 #[test]
 fn hash_grid_shows_what_is_not_finite() {
     let layer = &SMALL.layer();
@@ -444,7 +446,7 @@ fn hash_grid_shows_what_is_not_finite() {
     }
 }
 
-/// For equal gradients, the CPU engine computes the same integers.
+/// For equal `dy`, the CPU engine sums the same integers as the GPU, so both gradients of the table are equal.
 #[test]
 fn the_cpu_engine_has_the_bits_of_a_hash_grids_gradient() {
     for (dimensions, features, rows) in [(2, 2, 700), (3, 2, 1300), (3, 4, 90)] {

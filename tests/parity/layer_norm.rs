@@ -5,8 +5,8 @@ use crate::gpu::{FLUSHED, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 use crate::norm_bounds::{self, Rounding};
 use crate::passes::Operands;
 
-/// Returns shapes of minibatches: rows with as many columns as an invocation takes, as a workgroup takes, and more;
-/// many rows; and images.
+/// Returns shapes of minibatches: rows with about 4 columns (which one invocation computes), with about 1,024 (which a
+/// workgroup computes, 4 per invocation), and with more; many rows; and images.
 fn shapes() -> Vec<TensorShape> {
     vec![
         (1, 1).into(),

@@ -9,7 +9,9 @@ use wgrad::plumbing::Variant;
 use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
 
-use crate::gpu::{Bench, Fill, Numbers, assert_close, dispatching, gpu, longest, sum_error};
+use crate::gpu::{
+    Bench, Fill, Numbers, assert_close, dispatching, folding_gpu, gpu, longest, sum_error,
+};
 
 /// Returns the block sizes of this layer's shaders, which it reads from their WGSL constants.
 fn block_sizes() -> Vec<usize> {
@@ -405,7 +407,7 @@ fn products_of_bytes_are_the_formula() {
     }
 }
 
-/// The dispatch has more workgroups than one dimension allows, so it is folded.
+/// Each dispatch has seven workgroups, so [`folding_gpu`] folds it.
 #[test]
 fn a_long_batch_is_folded_into_two_dimensions() {
     for (variant, rows) in [
@@ -416,10 +418,10 @@ fn a_long_batch_is_folded_into_two_dimensions() {
         (Variant::Registers, 8 * 20),
         (Variant::Vectors, 8 * 8),
     ] {
-        let rows = 65_535 * rows + 1;
+        let rows = 6 * rows + 1;
         let mut numbers = Numbers::new(2);
         let values = numbers.fill(rows, Fill::Integers);
-        let bench = Bench::new(gpu());
+        let bench = Bench::new(folding_gpu());
         let x = bench.input("x", [rows, 1], &values);
         let parameters = [
             bench.input("w", [1, 1], &[3.0]),
@@ -453,11 +455,11 @@ fn the_longest_sums_are_whole() {
 
 #[test]
 fn a_wide_bias_is_folded_into_two_dimensions() {
-    let outputs = 65_535 * 64 + 1;
+    let outputs = 6 * 64 + 1;
     let x_values = [3.0, -2.0];
     let ones = vec![1.0; outputs];
     let dy_values = Numbers::new(3).fill(2 * outputs, Fill::Integers);
-    let bench = Bench::new(gpu());
+    let bench = Bench::new(folding_gpu());
     let x = bench.input("x", [2, 1], &x_values);
     let parameters = ["w", "b"].map(|label| bench.input(label, [1, outputs], &ones));
     let dy = bench.input("dy", [2, outputs], &dy_values);

@@ -2,8 +2,8 @@ use wgrad::plumbing::values::mix_in;
 
 use crate::gpu::{Bench, FLUSHED, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Sizes around 256 (the invocations of a workgroup) and 1,024 (the elements that a workgroup takes). The last size is
-/// for the device that folds dispatches into two dimensions.
+/// Sizes around 256 (the invocations of a workgroup) and 1,024 (the elements that a workgroup computes). The last size
+/// is for the device that folds dispatches into two dimensions.
 const SIZES: [usize; 7] = [1, 255, 257, 1023, 1024, 1025, FOLDED];
 
 const SHARES: [f32; 4] = [0.25, 0.005, 0.0, 1.0];

@@ -1,4 +1,5 @@
-//! Runs both passes of a layer with parameters, state or kept values, on the GPU and by the reference.
+//! Runs both passes of a layer with parameters, state or values kept for the backward pass: on the GPU, and by the
+//! reference.
 
 use wgrad::ndarray::Array2;
 use wgrad::ops::{Backward, Draw, Forward, Layer, LayerSpec, Mode};

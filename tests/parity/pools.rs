@@ -82,7 +82,8 @@ impl Case {
     }
 }
 
-/// The results of a layer without parameters: `y`, `dx`, and the kept values.
+/// The results of a layer without parameters: `y`, `dx`, and the values that the forward pass saves for the backward
+/// pass.
 type Passes<T> = [Vec<T>; 3];
 
 fn output(layer: &dyn Layer, image: Shape) -> Shape {
@@ -252,8 +253,8 @@ fn a_nan_in_a_window_is_the_largest_and_the_first_wins() {
     assert!(y[0].is_nan(), "{y:?}");
 }
 
-/// Checks average pooling. The error is that of a sum and of a division (2.5 ULP). The sum has at most as many terms as
-/// a window has pixels, or as windows contain a pixel.
+/// Checks average pooling. The error is that of a sum and of a division (2.5 ULP). A sum of `y` has at most `pixels`
+/// terms, the pixels of a window. A sum of `dx` has no more, because no pixel is in more than `pixels` windows.
 fn check_avg(bench: &Bench<'_>, layer: AvgPool2d, of_x: (usize, Shape), pixels: usize, x: &[f32]) {
     let elements = of_x.0 * output(&layer, of_x.1).len();
     let dy = Numbers::new(5).fill(elements, Fill::Moderate);

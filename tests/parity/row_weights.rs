@@ -2,8 +2,8 @@ use wgrad::plumbing::values::weigh;
 
 use crate::gpu::{Bench, FOLDED, Fill, Numbers, ROUNDING, assert_close, folding_gpu, gpu};
 
-/// Shapes (rows, columns) with about 1,024 elements, which a workgroup takes. The last shape is for the device that
-/// folds dispatches into two dimensions.
+/// Shapes (rows, columns) with about 1,024 elements, as many as one workgroup computes. The last shape is for the
+/// device that folds dispatches into two dimensions.
 const SHAPES: [[usize; 2]; 7] = [
     [1, 1],
     [1, 1025],
@@ -14,7 +14,7 @@ const SHAPES: [[usize; 2]; 7] = [
     [FOLDED, 1],
 ];
 
-/// The result is a product that is rounded once.
+/// Each result is the product of a loss or gradient and the weight of its row, rounded once.
 #[test]
 fn losses_and_gradients_of_rows_are_weighed() {
     for [rows, columns] in SHAPES {

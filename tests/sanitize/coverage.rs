@@ -10,8 +10,8 @@ use wgrad::sanitize::Sanitized;
 
 use crate::gpu::sanitized::run_sanitized;
 
-/// Blocks that no shape reaches: the start of the kernel's name, a part of the block's line in the list, and the
-/// reason.
+/// Blocks that no shape reaches. For each: the start of the kernel's name, a part of the block as it is displayed, and
+/// the reason why it is not reached.
 const UNREACHED: &[(&str, &str, &str)] = &[
     (
         "conv2d_",
@@ -54,9 +54,10 @@ const UNREACHED: &[(&str, &str, &str)] = &[
 ];
 
 const FIRST: &str = "it makes the first product alone";
-/// The reason for a line that only a surplus workgroup of a folded dispatch reaches. (On a device that folds after four
-/// workgroups, such lines of `gather::rows` and `gather::words` are reached. The kernels with this reason do not run
-/// there.)
+/// The reason for a block that only a surplus workgroup reaches. Workgroups that do not fit in one dispatch dimension
+/// are arranged (folded) in two, which may give more workgroups than requested. (On a device that allows only four
+/// workgroups per dimension, such blocks of `gather::rows` and `gather::words` are reached. The kernels with this
+/// reason do not run there.)
 const FOLDED: &str = "there is a surplus workgroup only where more than 65,535 are folded";
 
 /// The blocks of a kernel that all cases together reached.

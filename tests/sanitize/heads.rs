@@ -1,4 +1,4 @@
-//! Interprets the head of a network in one dispatch, in both forms of the kernel.
+//! Interprets both forms of the kernels that compute the head of a network in one dispatch.
 
 use wgrad::Gpu;
 use wgrad::kernel::Element;
@@ -45,7 +45,7 @@ fn losses() -> [Box<dyn Loss>; 5] {
     ]
 }
 
-/// The tensors and the plans of a training with a head.
+/// A plan with the training step and the forward pass of a head, and its tensors.
 pub(crate) struct Recorded {
     pub(crate) plan: Plan,
     /// The input `x`, the parameters and, for a loss of values, the targets.

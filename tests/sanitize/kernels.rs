@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::gpu::{Fill, Numbers, gpu};
 use crate::layers::{self, IMAGES};
 
-/// Shapes (rows, inputs, outputs), around the sizes of the tiles.
+/// Shapes (rows, inputs, outputs) of matrix products, around the sizes of the tiles in the kernels.
 const PRODUCTS: [[usize; 3]; 10] = [
     [1, 1, 1],
     [2, 3, 65],

@@ -23,9 +23,9 @@ use crate::kernels::{convolutions, input_of, tensor, words};
 use crate::layers;
 use crate::trainings::{GPUS, bytes, floats};
 
-/// The number of runs with a random choice for each place: `MANY` for short kernels, some of which have several
-/// comparisons, and `FEW` for all other kernels. If a mistake is visible in only one of the four combinations of two
-/// comparisons, 32 runs miss it with a probability of 1e-4.
+/// The number of runs in which each comparison in the source has a random result for NaN: `MANY` for short kernels,
+/// some of which have several comparisons, and `FEW` for all other kernels. Two comparisons have four combinations of
+/// results. If a mistake is visible in only one of the four, 32 runs miss the mistake with a probability of 1e-4.
 const MANY: u64 = 32;
 const FEW: u64 = 4;
 
@@ -135,7 +135,7 @@ fn a_nan_comes_out_however_comparisons_come_out() {
     assert!(lines.is_empty(), "\n{}", lines.join("\n"));
 }
 
-/// Checks each layer with a NaN in its input, for all of its minibatches up to a certain size.
+/// Checks each layer with a NaN in its input, for the minibatches of its test case that have at most `MOST` elements.
 fn inputs_of_layers(faults: &mut Faults) {
     const MOST: usize = 600;
     const SHORT: usize = 64;
@@ -361,7 +361,8 @@ fn labelled(plans: &[&Plan], label: &str) -> Vec<Tensor> {
     found
 }
 
-/// Checks the losses of a step and of an evaluation, each time with a NaN in another bias, for both plans of a step.
+/// Checks the losses of a step and of an evaluation with fused and with separate layers, each time with a NaN in
+/// another bias.
 fn trained(faults: &mut Faults, gpu: &Gpu) {
     let data = bytes(9, 10, 4);
     for (fusion, biases) in [Fusion::Fused, Fusion::Layers]

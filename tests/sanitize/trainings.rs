@@ -1,4 +1,5 @@
-//! Interprets all plans of trainings: both kinds of steps with all kinds of kernels, all optimizers, and evaluations.
+//! Interprets all plans of trainings: fused steps and steps that run layer by layer, with all kinds of kernels; all
+//! optimizers; and evaluations.
 
 use std::sync::LazyLock;
 
@@ -32,7 +33,7 @@ pub(crate) static GPUS: LazyLock<[Gpu; 3]> = LazyLock::new(|| {
 /// activation, the number of classes, and the number of rows per minibatch.
 type Fused = (usize, &'static [(usize, Activation)], usize, usize);
 
-/// The maximum size in bytes of a plan without floating-point operations that is interpreted.
+/// A plan without floating-point operations is interpreted only if it moves at most this many bytes.
 const LONGEST: u64 = 1 << 18;
 
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,8 @@ enum Activation {
 }
 use Activation::{None as Plain, Relu as R, Sigmoid as S};
 
-/// Networks with sizes around the tiles of the fused kernels, and around the number of rows that their workgroups take
-/// at a time.
+/// Networks with sizes around the tiles of the fused kernels, and around the number of rows that a workgroup of these
+/// kernels computes at a time.
 const FUSED: [Fused; 9] = [
     (1, &[(1, S)], 2, 1),
     (61, &[(17, R), (33, S), (9, R)], 4, 8),

@@ -37,8 +37,9 @@ fn trainers(spec: &Sequential, [rows, minibatches]: [usize; 2]) -> [Box<dyn Trai
 }
 
 /// Compares the losses of trainings by Adam, not the parameters. Adam's first steps have the same length for small and
-/// large gradients, even for a gradient that is only a rounding error. So Adam's parameters would not show a sum of
-/// gradients instead of their mean; the next test shows it with SGD. A sum of losses instead of their mean shows here.
+/// large gradients, even for a gradient that is only a rounding error. So the parameters would not reveal gradients
+/// that are added instead of averaged; `an_update_is_by_the_mean` finds that mistake with SGD. This test finds losses
+/// that are added instead of averaged.
 #[test]
 fn steps_are_those_of_one_minibatch_as_large() {
     let [whole, parts] = [[24, 1], [6, 4]].map(|rows| trainers(&spec(), rows));

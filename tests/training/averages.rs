@@ -46,8 +46,8 @@ fn present(trainer: &dyn Train, names: &Parameters) -> Parameters {
 /// arguments (the parameters and a file) or from the trainer's best parameters.
 type Set = fn(&mut dyn Train, &Parameters, &[u8]);
 
-/// When all parameters are replaced, the average starts again from the new parameters. The next step moves it by a
-/// fraction of the step.
+/// When all parameters are replaced, the average starts again from the new parameters. The next step moves the average
+/// by the fraction 1 − [`DECAY`] of the parameters' change.
 #[test]
 fn an_average_begins_anew_with_all_parameters_from_outside() {
     let trainers: [Box<dyn Train>; 2] = [Box::new(on_gpu()), Box::new(on_cpu())];

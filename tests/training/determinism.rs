@@ -49,7 +49,8 @@ fn another_seed_gives_another_run() {
     assert!(first.1 != second.1);
 }
 
-/// Training changes every parameter of every layer, so the comparisons above are meaningful.
+/// Training changes every parameter of every layer. If a parameter did not change, tests that compare the parameters of
+/// two runs would prove nothing about it.
 #[test]
 fn every_parameter_of_every_layer_changes() {
     for spec in [relu_net(), sigmoid_net()] {

@@ -169,7 +169,8 @@ fn logits_of_extremes_are_the_same_on_every_path() {
     }
 }
 
-/// Checks the methods of a model and of a network on the CPU, without a trainer, in the same way.
+/// Checks that the methods of a model and of a network on the CPU, without a trainer, give the results of a trainer
+/// (`expected`).
 fn of_the_functions(pair: [f32; 2], expected: &Told) {
     let x = array![[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]];
     let labels = tiny().labels().clone();

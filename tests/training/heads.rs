@@ -246,7 +246,8 @@ fn fused_heads_train_as_the_formulas_do() {
     );
 }
 
-/// Layers before the head may be frozen. Other changes of the update have no effect on the head.
+/// A steered training keeps its head: with groups, an average, accumulated minibatches, frozen layers before the head,
+/// and another optimizer. Its losses are near those of a training layer by layer.
 #[test]
 fn what_steers_a_training_steers_one_with_a_head() {
     let spec = image(grid(), 2);

@@ -6,8 +6,8 @@ use wgrad::{Sequential, Targets, Train, Trainer, cpu};
 
 use crate::gpu::gpu;
 
-/// Returns the table's rows twice: after steps that read all rows, and after further steps that read only the first
-/// row.
+/// Returns the rows of the embedding's table twice: after steps that read all rows, and after further steps that read
+/// only the first row.
 fn rows(trainer: &mut dyn Train) -> [Array2<f32>; 2] {
     let targets = array![[1.0], [-1.0]];
     [array![[0.0], [1.0]], array![[0.0], [0.0]]].map(|indices| {

@@ -67,8 +67,8 @@ fn a_step_in_several_submits_is_one_in_a_pass() -> Result<(), Error> {
     Ok(())
 }
 
-/// A fused step cannot be split into several dispatches. If it is too long, it is refused if the program requires it,
-/// and otherwise not chosen.
+/// A fused step cannot be split into several dispatches. If it would be too long, a program that requires fused
+/// steps gets an error; for other programs, the step is not fused.
 #[test]
 fn a_fused_step_is_not_longer_than_a_dispatch_may_be() -> Result<(), Error> {
     let gpu = dispatching(20_000_000);

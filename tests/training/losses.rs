@@ -30,8 +30,9 @@ fn points(count: usize) -> Array2<f32> {
     Array2::from_shape_simple_fn((count, 2), || numbers.uniform())
 }
 
-/// Returns two tables for the points: with the quadrant of a point as its class, and with probabilities that it lies to
-/// the right and above. (0.5 does not count as above 0.5.)
+/// Returns two tables for the points. The targets of the first are probabilities that a coordinate of the point is
+/// above 0: 0.5 for a coordinate near 0, otherwise 0 or 1. (Accuracy does not count 0.5 as above 0.5.) The second has
+/// four classes: on which side of x = 0 and of y = 0.3 the point lies.
 fn labels_of(x: &Array2<f32>) -> [Table; 2] {
     let of = |value: f32| match value.abs() {
         0.0..0.1 => 0.5,

@@ -1,4 +1,4 @@
-//! More rows than a device can take at once. It takes them in parts, with the same results.
+//! More rows than a device can process at once. They are processed in parts, with the same results.
 
 use wgrad::data::Labels;
 use wgrad::kernel::Element;
@@ -132,7 +132,7 @@ fn the_accuracy_of_many_rows_is_that_of_the_reference() {
     );
 }
 
-/// The CPU path also takes rows in parts, with the same results.
+/// The CPU also processes many rows in parts. Each row has the same outputs as in a small minibatch.
 #[test]
 fn many_rows_on_the_cpu_have_the_outputs_of_each_alone() {
     for spec in networks() {
@@ -199,8 +199,9 @@ fn a_forward_plan_of_many_rows_gives_what_predict_gives() {
     }
 }
 
-/// Each row has so many values that only few rows fit into a binding. A part may start only at certain rows, because of
-/// the alignment of bindings, and sometimes a binding is full before the next such row.
+/// Each row has so many values that only few rows fit into a binding. So the plan processes the rows in parts. Because
+/// of the alignment of bindings, a part may start only at certain rows, and sometimes a binding is full before the next
+/// such row.
 #[test]
 fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     let gpu = narrow();
@@ -235,7 +236,7 @@ fn a_forward_plan_of_wide_values_takes_as_few_rows_as_a_binding_holds() {
     assert_eq!(plan(1, 257, 1, 63).unwrap(), 1);
 }
 
-/// A forward plan can take all pixels of a frame at once, as the rows of a network of coordinates.
+/// A forward plan can process all pixels of a frame at once: each row has the coordinates of one pixel.
 #[test]
 fn a_forward_plan_takes_a_frame() {
     let spec = Sequential::input(6).layer(Linear::new(64)).layer(Relu);

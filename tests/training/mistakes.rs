@@ -357,7 +357,8 @@ fn what_cannot_be_changed_is_refused() {
     );
 }
 
-/// A pass that the program submits cannot take more steps than there are coefficients of steps on the device.
+/// One call cannot encode more steps into the program's own compute pass than there are coefficients of steps on the
+/// device.
 #[test]
 fn more_steps_than_a_pass_can_have_are_refused() {
     let model = network().build(gpu()).unwrap();

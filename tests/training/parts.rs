@@ -127,7 +127,8 @@ fn rows_count_by_their_weights() {
     }
 }
 
-/// Takes ten steps by separate calls. The code is the same for both engines.
+/// Takes ten steps, each by separate calls of the forward pass, the backward pass and the update. The code is the same
+/// for both engines.
 macro_rules! ten_steps {
     ($network:expr, $updater:expr, $x:expr, $y:expr) => {{
         let mut pass = $network.pass(PassSpec::rows_of(ROWS).with_dx()).unwrap();
@@ -156,8 +157,9 @@ fn assert_near(found: &Parameters, expected: &Parameters) {
     }
 }
 
-/// Compares separate calls on both engines with a trainer whose minibatch has the same rows in order. The engines
-/// differ by the rounding of a few short sums.
+/// Takes steps by separate calls (forward pass, backward pass, update) on both engines. Compares them with the steps of
+/// a trainer whose minibatch has the same rows in the same order. The engines differ by the rounding of a few short
+/// sums.
 #[test]
 fn a_step_by_parts_is_that_of_a_trainer() {
     let x = rows(5, 2).mapv(|x| x as f32);

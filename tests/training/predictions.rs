@@ -44,7 +44,7 @@ fn logits(trainer: &Trainer, activation: Activation, data: &Dataset) -> Bounded 
 }
 
 /// Asserts that each predicted class has the largest logit, up to the error bounds, and that the predicted probability
-/// is its softmax.
+/// is the softmax of this logit.
 fn check(case: &str, found: &[Prediction], logits: &Bounded) {
     assert_eq!(found.len(), logits.value.nrows(), "{case}");
     let rows = logits.value.outer_iter().zip(logits.error.outer_iter());

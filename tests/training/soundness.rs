@@ -100,8 +100,8 @@ fn the_good_file_stays_and_no_step_is_taken() {
     }
 }
 
-/// Tests each way of replacing the parameters. Afterwards, a step has the same loss as without the divergence, and the
-/// optimizer's state is valid again.
+/// After a divergence, each way of replacing the parameters restores the training: the optimizer's state is zero, and
+/// the next step has the loss of the initial network.
 #[test]
 fn other_parameters_make_it_sound_again() {
     let directory = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ const BATCH: usize = 8;
 /// The tolerance of the `f64` results: 30 steps with about a dozen roundings of 1e-16 each, which add up. Sums over
 /// minibatches have a few more roundings, of smaller numbers.
 const DOUBLE: f64 = 1e-14;
-/// The tolerance of the CPU's `f32` results. The roundings of `f32` are 2²⁹ times as large.
+/// The tolerance of the CPU's `f32` results. The roundings of `f32` are 2²⁹ times as large as those of `f64`.
 const SINGLE: f64 = DOUBLE * (1 << 29) as f64;
 /// The tolerance of a GPU, as a multiple of the CPU's error. In WGSL, `tanh` and `sqrt` may have errors of several ULP.
 const TIMES_CPU: f64 = 16.0;

@@ -395,8 +395,8 @@ fn steps_that_nobody_waits_for_say_so_as_well() {
     }
 }
 
-/// The stream fails after more steps than the device keeps losses of. These steps are taken in several rounds, and the
-/// error has the losses that are kept.
+/// The stream fails after 16,390 steps. So many steps are taken in several parts, and the losses of only the last
+/// 16,384 are stored. The error has these losses.
 #[test]
 fn an_error_behind_many_steps_has_the_losses_that_are_kept() {
     let table = values(16_390);

@@ -64,7 +64,7 @@ impl Session {
         self.engine.advance(count).map_err(thrown)
     }
 
-    /// Number of steps submitted so far, on the CPU also done.
+    /// Number of steps submitted so far. On the CPU, these steps are also done.
     #[wasm_bindgen(getter)]
     #[must_use]
     pub fn steps(&self) -> f64 {

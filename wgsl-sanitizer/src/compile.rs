@@ -68,8 +68,8 @@ struct Global {
 #[derive(Debug)]
 struct Breakable {
     is_loop: bool,
-    /// `breaks` are the jumps to the end, `continues` are the jumps to the `continuing` block: indices of instructions.
-    /// The compiler sets their targets later, when it knows them.
+    /// Indices of jump instructions: `breaks` jump to the end of the loop or switch, `continues` to the loop's
+    /// `continuing` block. The compiler sets the targets of the jumps when it has compiled the loop or switch.
     breaks: Vec<usize>,
     continues: Vec<usize>,
 }

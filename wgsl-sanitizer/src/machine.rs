@@ -42,7 +42,7 @@ struct Shadow {
     /// The plain accesses to each word, or to each half word if any buffer contains `f16`. Empty if the shader cannot
     /// write the buffer.
     cells: Vec<Cell>,
-    /// The atomic accesses to each of these locations. Empty unless the shader can access the buffer by atomic
+    /// The atomic accesses to each location of `cells`. Empty unless the shader can access the buffer by atomic
     /// operations and also by plain operations.
     atomics: Vec<AtomicCell>,
 }
@@ -74,7 +74,7 @@ pub(crate) struct Machine<'a> {
     workgroups: [u32; 3],
     /// The bound range of each variable of the program.
     ranges: Vec<Range>,
-    /// For each of the program's indices: the number of elements of the indexed array.
+    /// For each non-constant index into an array in the program: the number of elements of the indexed array.
     lengths: Vec<u32>,
     shadows: Vec<Shadow>,
     buffers: Vec<Buffer>,
@@ -139,8 +139,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs the dispatch in one order, starting from these buffer contents. Returns the contents afterwards and
-    /// `is_whole`.
+    /// Runs the dispatch in one order, starting from the contents of `buffers`. Returns the contents afterwards, and
+    /// whether every invocation has ended without an exceeded loop budget or a divergence.
     pub(crate) fn run(
         &mut self,
         order: Order,
@@ -187,8 +187,8 @@ impl<'a> Machine<'a> {
         Ok((std::mem::take(&mut self.buffers), self.is_whole))
     }
 
-    /// Begins a new interval. If the number of intervals exceeds 32 bits, this is an error: a repeated number would
-    /// hide races, or report races that do not exist.
+    /// Begins a new interval (see [`shadow`](crate::shadow)). If the number of intervals exceeds 32 bits, this is an
+    /// error: a repeated number would hide races, or report races that do not exist.
     fn tick(&mut self) -> Result<(), Error> {
         let next = self.clock.checked_add(1).ok_or_else(|| {
             let [x, y, z] = self.workgroups;
@@ -420,7 +420,8 @@ mod tests {
     use super::*;
     use crate::shader::Shader;
 
-    /// Dispatches two workgroups with one barrier each, in two orders. The first interval has the number `clock` + 1.
+    /// Dispatches two workgroups with one barrier each, in two orders. The first interval (see `crate::shadow`) has the
+    /// number `clock` + 1.
     fn run_from(clock: u32) -> Result<(), Error> {
         let text = "@compute @workgroup_size(2) fn main() { workgroupBarrier(); }";
         let kernel = Shader::parse("a.wgsl", text)?.kernel("main", &[])?;

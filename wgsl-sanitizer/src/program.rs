@@ -22,11 +22,11 @@ use crate::shader::Binding;
 use crate::source::Source;
 pub(crate) use atomic::{Atomic, AtomicOperation, AtomicUpdate};
 
-/// In place of an offset: an index of the pointer was out of bounds.
+/// Stored in place of an offset if an index of the pointer was out of bounds.
 pub(crate) const BAD: u32 = u32::MAX;
 /// [`BAD`] for an index of a signed type.
 pub(crate) const BAD_SIGNED: u32 = u32::MAX - 1;
-/// In place of a slot or an index: there is none.
+/// Stored in place of a slot or an index if there is none.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// The slots of the built-in values. They are the first slots of the frame.

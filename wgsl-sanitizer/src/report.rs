@@ -150,7 +150,7 @@ pub enum Problem {
         scalar: Scalar,
         /// The first order of the settings, and the first order that gave another value.
         orders: [Order; 2],
-        /// The bits of the location's value after each of these two orders.
+        /// The bits of the location's value after each of the two `orders`.
         values: [u32; 2],
     },
 }

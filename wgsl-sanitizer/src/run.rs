@@ -1,4 +1,4 @@
-//! Runs a dispatch in each order, and reports its problems.
+//! Interprets a dispatch in each requested order of its invocations, and reports its problems.
 
 use crate::buffer::Buffer;
 use crate::error::Error;

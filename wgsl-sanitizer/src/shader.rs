@@ -76,8 +76,8 @@ impl Shader {
         entries.map(|entry| &*entry.name)
     }
 
-    /// Compiles an entry point with values for its `override` constants. The text of a constant is its name, or its
-    /// number if it has an `@id`.
+    /// Compiles an entry point with values for its `override` constants. A constant is identified by its name, or by
+    /// its number (as text) if it has an `@id`.
     ///
     /// # Errors
     /// [`Error::Entry`] for an unknown entry point, [`Error::Constant`] for a missing, unknown or invalid constant, and

@@ -19,7 +19,7 @@ const PLACE_BITS: u32 = 22;
 pub(crate) const MOST_INSTRUCTIONS: usize = 1 << PLACE_BITS;
 pub(crate) const MOST_INVOCATIONS: u32 = 1 << (u32::BITS - PLACE_BITS);
 
-/// An access: the invocation, the instruction and the interval.
+/// An access: its invocation, its instruction, and its interval, as the documentation of this module defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
     /// The interval of the access. 0 means that there was no access.

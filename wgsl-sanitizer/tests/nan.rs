@@ -96,8 +96,8 @@ fn functions_that_are_defined_by_comparisons() -> Result<(), Error> {
     ])
 }
 
-/// The setting does not affect integers with the bits of a NaN, numbers that are not NaN, and functions that do not
-/// compare.
+/// The setting for comparisons with NaN does not affect integers with the bits of a NaN, numbers that are not NaN, and
+/// functions that do not compare.
 #[test]
 fn all_else_is_as_it_was() -> Result<(), Error> {
     check(&[

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use fastrand::Rng;
 use wgsl_sanitizer::{Buffer, Dispatch, Kernel, Order, Problem, Settings, Shader, sanitize};
 
-/// Each invocation follows its list in `todo`. A step is one access, and then a barrier of one of the kinds, or no
-/// barrier. `plain` and `atomics` are bound to the same buffer.
+/// Each invocation follows its list in `todo`. A step is at most one access, and then a workgroup barrier, a storage
+/// barrier, both, or none. `plain` and `atomics` are bound to the same buffer.
 const SHADER: &str = "
 @group(0) @binding(0) var<storage, read> todo: array<u32>;
 @group(0) @binding(1) var<storage, read_write> plain: array<u32>;

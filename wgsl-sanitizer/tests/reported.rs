@@ -2,7 +2,7 @@
 
 use wgsl_sanitizer::{Buffer, Dispatch, Error, Problem, Report, Settings, Shader, sanitize};
 
-/// Runs `main` with these words in `x`. Returns the contents of `y`.
+/// Runs `main` with these words in `x`. Returns the report, and the contents of `y`.
 fn run(text: &str, x: &[u32], settings: &Settings) -> Result<(Report, Vec<u32>), Error> {
     let declared = "
         @group(0) @binding(0) var<storage, read_write> x: array<f32>;

@@ -49,11 +49,12 @@ pub(crate) fn setup(host: &impl Host) -> Result<(), Failure> {
 /// The parts of Vulkan that are on the machine.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
-    /// The loader library.
+    /// The Vulkan loader library.
     loader: Option<PathBuf>,
     /// The manifest of one driver; any driver will do.
     manifest: Option<PathBuf>,
-    /// The environment variable that replaces the loader's default directories for manifests, if it is set.
+    /// The environment variable that replaces the Vulkan loader's default directories for driver manifests. `None` if
+    /// no such variable is set.
     overridden_by: Option<&'static str>,
 }
 
@@ -111,7 +112,7 @@ fn find_loader(host: &impl Host) -> Option<PathBuf> {
         })
 }
 
-/// Returns the loader's path in the output of `ldconfig -p`.
+/// Returns the path of the Vulkan loader in the output of `ldconfig -p`.
 fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
     // A 64-bit system may also have a 32-bit library, which the tests cannot load.
     let flag = match arch {
@@ -126,7 +127,7 @@ fn loader_in_cache(cache: &str, arch: &str) -> Option<PathBuf> {
     })
 }
 
-/// Returns the paths where the loader looks for manifests by default.
+/// Returns the paths where the Vulkan loader looks for driver manifests by default.
 fn manifest_places(host: &impl Host) -> Vec<PathBuf> {
     let home = host.var("HOME").map(PathBuf::from);
     let in_home = |dir: &str| home.as_ref().map(|home| home.join(dir)).into_iter();
@@ -183,7 +184,7 @@ fn paths_in(host: &impl Host, name: &str) -> Vec<PathBuf> {
 enum Action {
     /// Nothing is missing.
     GoOn,
-    /// Install the packages.
+    /// Install [`PACKAGES`].
     Install(Apt),
     /// Stop with this message.
     Explain(String),

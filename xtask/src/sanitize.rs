@@ -18,8 +18,8 @@ pub(crate) fn has(program: &str, test: &str) -> bool {
     }
 }
 
-/// Runs the tests. They interpret every plan that is not too long, and compare the results with the results of a GPU
-/// driver. Fails if a test finds an error.
+/// Runs the tests of [`OF_LIBRARY`] and of [`PROGRAMS`]. They interpret every plan that is not too long, and compare
+/// the results with the results of a GPU driver. Fails if a test finds an error.
 pub(crate) fn run(host: &impl Host) -> Result<(), Failure> {
     let of_library = ["--lib", "--"].into_iter().chain(OF_LIBRARY);
     let of_programs = PROGRAMS.iter().flat_map(|name| ["--test", name]);

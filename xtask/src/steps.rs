@@ -20,7 +20,8 @@ const OLDEST_RUST: &str = "1.89";
 const OLDEST_CHECK: &str =
     "check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx";
 
-/// If this environment variable is set, the test that needs ONNX Runtime is not skipped without ONNX Runtime but fails.
+/// If ONNX Runtime is missing, the test that needs it is skipped. If this environment variable is set, the test fails
+/// instead.
 const REQUIRED: &str = "WGRAD_REQUIRE_ONNXRUNTIME";
 
 /// Arguments that compile the crate `wgrad` at optimization level 1 and in one unit. This is enough, because the tests
@@ -173,7 +174,7 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     ]
 }
 
-/// Runs the checks, and stops at the first failure.
+/// Runs the checks of continuous integration, and stops at the first failure.
 pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     let is_linux = host.os() == "linux";
     if is_linux {
@@ -215,8 +216,8 @@ pub(crate) fn ci(host: &impl Host) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks the libraries with the oldest Rust, and installs it if necessary. If that fails, the installed Rust checks
-/// them instead.
+/// Checks the libraries with the oldest Rust, and installs it if necessary. If the installation fails, the installed
+/// Rust checks the libraries instead.
 fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
     let installed = host.output("rustup", &["run", OLDEST_RUST, "rustc", "--version"]);
     let words = ["toolchain", "install", OLDEST_RUST, "--profile", "minimal"];

@@ -113,7 +113,8 @@ impl Convolution {
         [vec![y, dx], gradients].concat()
     }
 
-    /// Computes the same results on a GPU. The variant for bytes computes no `dx`, so `dx_of_bytes` is returned for it.
+    /// Computes `y`, `dx` and the gradients with respect to the parameters on a GPU. The variant for bytes computes no
+    /// `dx`, so `dx_of_bytes` is returned in place of its `dx`.
     fn on_gpu(
         &self,
         gpu: &Gpu,

@@ -498,7 +498,7 @@ impl Network {
     }
 }
 
-/// A layer of the list that has no position yet.
+/// A layer that was read from the list of layers, before it gets its position in the network.
 struct Made {
     layer: Box<dyn Layer>,
     definition: Twin,
@@ -687,7 +687,7 @@ impl Options<'_> {
         self.failed(key, "unknown")
     }
 
-    /// Fails if the entry has a setting that this layer does not support here.
+    /// Fails if this entry has a setting that golden files do not support for a layer of its kind.
     fn all_read(&self) -> Result<(), Refusal> {
         let known: &[&str] = match self.layer.get("layer").and_then(Value::as_str) {
             Some("linear") => &["layer", "outputs"],

@@ -1,4 +1,5 @@
-//! Tests of the runner itself: it must refuse certain files, and must detect a single wrong element.
+//! Tests of the runner (this test program) itself: it must refuse certain files, and must detect a single wrong
+//! element.
 
 use std::path::Path;
 

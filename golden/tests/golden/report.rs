@@ -54,7 +54,7 @@ pub(crate) fn head() -> String {
     )
 }
 
-/// The table. Of all cases of one comparison, it shows only the worst one.
+/// The table of measured errors. Of all cases of one comparison, it shows only the worst one.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,

@@ -80,10 +80,10 @@ impl Precision {
 
     /// Returns the error of `tanh x`.
     ///
-    /// For |x| < ½, tanh x is computed as a quotient times x. Numerator and denominator are above 945, so the rounding
-    /// of the last sum is 0.5 ULP in each. Their other roundings, of terms up to 26.3 and 106, and the rounding of x²
-    /// come to less than 0.25 ULP. Then follow a division and a rounded product. The continued fraction is truncated
-    /// with an error of 1e-10, which is less than 0.01 ULP of `f32`. (`f64` does not use the fraction.)
+    /// For |x| < ½, tanh x is computed as a quotient times x, a truncated continued fraction. Numerator and denominator
+    /// are above 945, so the rounding of the last sum is 0.5 ULP in each. Their other roundings, of terms up to 26.3
+    /// and 106, and the rounding of x² come to less than 0.25 ULP. Then follow a division and a rounded product. The
+    /// truncation has an error of 1e-10, which is less than 0.01 ULP of `f32`. (`f64` does not use the fraction.)
     ///
     /// For larger |x|, tanh x is computed as (1 − e) / (1 + e) with e = e^−2|x|. Its error is the effect of the
     /// exponential's error on the result, two rounded sums, and a division.
@@ -104,10 +104,10 @@ impl Precision {
         dy.abs() * (error * (2.0 * y.abs() + error) + 2.0 * self.ulp() * factor) + self.tiny
     }
 
-    /// Returns the error of `x·Φ(x)`. Φ is computed by the C library's `erfc` or, on a GPU, as `e^(−x²/2)·P(t)`. The
-    /// exponential has its own error and the error of x². In P, `t = 1/(1 + 0.27|x|)` has an error of 4 ULP, which P
-    /// multiplies by at most 3. The coefficients and sums add 9.6 ULP, and the fit of P adds ¼ ULP. The product is
-    /// rounded. For x > 0, a rounded difference follows.
+    /// Returns the error of `x·Φ(x)`. Φ is computed by the C library's `erfc` or, on a GPU, as `e^(−x²/2)·P(t)` with a
+    /// polynomial P. The exponential has its own error and the error of x². In P, `t = 1/(1 + 0.27|x|)` has an error of
+    /// 4 ULP, which P multiplies by at most 3. The coefficients and sums add 9.6 ULP, and the fit of P adds ¼ ULP. The
+    /// product is rounded. For x > 0, a rounded difference follows.
     pub(crate) fn gelu(self, x: f64) -> f64 {
         x.abs() * self.distribution(x) + self.unit * (x * distribution(x)).abs() + self.tiny
     }
@@ -120,8 +120,8 @@ impl Precision {
     }
 
     /// Returns the error of `dy·(Φ(x) + x·φ(x))`, where `x` has the error `error`. The density φ has the errors of its
-    /// exponential, of a constant and of two products. Then follow a sum and a product. The second derivative, `φ(x)·(2
-    /// − x²)`, is at most 0.8.
+    /// exponential, of a constant and of two products. Then follow a sum and a product. The error of `x` counts at most
+    /// 0.8 times, because the second derivative of `x·Φ(x)`, which is `φ(x)·(2 − x²)`, is at most 0.8.
     pub(crate) fn gelu_backward(self, x: f64, error: f64, dy: f64) -> f64 {
         let of_density = self.exp(0.5 * x * x) + (0.5 * x * x + 3.0) * self.unit;
         let product = (x * density(x)).abs();

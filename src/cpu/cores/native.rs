@@ -16,8 +16,8 @@ thread_local! {
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The team for all other work, such as evaluations. A thread that finds the team in use by another thread does all of
-/// its work itself.
+/// The team for all work outside of a trainer's steps, such as evaluations. A thread that finds the team in use by
+/// another thread does all of its work itself.
 static TEAM_OF_ALL: Mutex<Option<Team>> = Mutex::new(None);
 
 /// Maximum number of threads that a user may request. Each thread's stack takes memory mappings, and the number of
@@ -85,7 +85,8 @@ pub(in super::super) fn with<R>(
     work()
 }
 
-/// Calls `work` with every part, on several threads of this thread's team, or of the team for all other work.
+/// Calls `work` with every part, on several threads of this thread's team. A thread without a team uses
+/// [`TEAM_OF_ALL`].
 pub(super) fn share<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
     let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
     let piece = |at: usize| {

@@ -94,7 +94,7 @@ mod tests {
     use super::Waves;
     use crate::cpu::encoding::testing::{ROUNDING, passes};
 
-    /// Returns numbers of every size, enough for more than one part.
+    /// Returns numbers of every size: so many that several cores share them.
     fn numbers() -> Vec<f32> {
         let near = (-9000..9000).map(|at| at as f32 / 1000.0);
         let far = (-60..=126).map(|exponent| 1.37 * f32::powi(2.0, exponent));

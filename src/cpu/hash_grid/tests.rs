@@ -46,7 +46,7 @@ fn grid(features: usize) -> ops::HashGrid {
     grid.table_size(1 << 7).base_resolution(4).growth(1.7)
 }
 
-/// The tolerances cover the rounding in `f32`: 2⁻²⁰ of the largest value. For slopes, this error is multiplied by the
+/// The tolerances cover the rounding in `f32`: 2⁻²⁰ of the largest value. For `dx`, this error is multiplied by the
 /// number of cells per axis.
 #[test]
 fn it_is_its_definition() {

@@ -25,14 +25,14 @@ pub(super) const ROWS: usize = 6;
 const PANELS: usize = 4;
 /// Number of blocks per piece of work.
 pub(super) const BLOCKS: usize = 16;
-/// Minimum number of rows of a minibatch for this form. With fewer rows, copying the weights into panels does not pay
-/// off.
+/// Minimum number of rows of a minibatch for products in blocks. With fewer rows, copying the weights into panels does
+/// not pay off.
 pub(super) const LEAST: usize = 64;
 /// Maximum number of rows of a panel (features, or rows of the minibatch): a longer panel exceeds the caches.
 pub(super) const MOST: usize = 1 << 12;
-/// Number of blocks of the data set that are examined to decide for or against this form.
+/// Number of blocks of the data set that are examined to decide whether products in blocks pay off.
 const LOOKED_AT: usize = 64;
-/// Maximum fraction of the data set's bytes that the blocks do not skip. Above it, this form does not pay off.
+/// Maximum fraction of the data set's bytes that the blocks do not skip. Above it, products in blocks do not pay off.
 const MOST_LEFT: f64 = 0.75;
 
 /// The instruction set that computes the sums of a block.
@@ -45,8 +45,8 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// Returns the kernels that the processor supports, the fastest first; none on platforms on which this form was not
-    /// measured.
+    /// Returns the kernels that the processor supports, the fastest first; none on platforms where products in blocks
+    /// were not measured.
     pub(super) fn of_processor() -> impl Iterator<Item = Self> {
         let kernels: Vec<Option<Self>> = vec![
             #[cfg(target_arch = "x86_64")]
@@ -87,8 +87,8 @@ pub(in super::super) struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the sizes if this form is faster than a product of dense matrices: if the sizes are in range, and the
-    /// blocks skip enough of the data set.
+    /// Returns the sizes if products in blocks are faster than products of dense matrices: if the sizes are in range,
+    /// and the blocks skip enough of the data set.
     pub(super) fn of<F>(dataset: &Dataset, batch: usize, outputs: usize) -> Option<Self> {
         let kernel = Kernel::of_processor().next()?;
         let inputs = dataset.width();
@@ -252,7 +252,7 @@ impl<F: Float> Blocks<F> {
         }
     }
 
-    /// Copies the examples of a minibatch to this form; `unit` has `byte / 255` for every byte.
+    /// Copies the examples of a minibatch into blocks. `unit` has `byte / 255` for every byte.
     pub(super) fn gather(&mut self, dataset: &Dataset, examples: &[u32], unit: &[F; 256]) {
         let is_shared = self.is_shared(examples.len());
         let parts = self.rows.parts().zip(examples.chunks(ROWS * BLOCKS));

@@ -69,8 +69,8 @@ pub(in super::super) struct Nonzero {
 }
 
 impl Nonzero {
-    /// Counts the nonzero bytes of a data set. Returns `None` if this form is not faster for a layer of `outputs`
-    /// outputs.
+    /// Counts the nonzero bytes of a data set. Returns `None` if a layer of `outputs` outputs is not faster with
+    /// [`SparseRows`], or if the data set has more than 65,535 features.
     pub(super) fn of(dataset: &Dataset, outputs: usize) -> Option<Self> {
         let is_large = dataset.width().saturating_mul(outputs) > MOST_WEIGHTS;
         if is_large || u16::try_from(dataset.width()).is_err() {
@@ -96,13 +96,13 @@ impl Nonzero {
         self.bytes.iter().sum()
     }
 
-    /// Memory of the data set in this form, in bytes.
+    /// Memory of the data set as [`SparseRows`], in bytes.
     pub(super) fn of_examples(&self) -> u64 {
         let rows = bytes_of::<usize>((self.parts * self.examples + 1) as u64);
         rows.saturating_add(bytes_of::<Entry>(self.entries() as u64))
     }
 
-    /// Memory of the data set in this form and of a minibatch of `batch` rows, in bytes.
+    /// Memory of the data set as [`SparseRows`] and of a minibatch of `batch` rows, in bytes.
     pub(super) fn memory<F>(&self, batch: usize) -> u64 {
         let ends = bytes_of::<usize>((batch as u64).saturating_mul(self.parts as u64));
         let terms = bytes_of::<Term<F>>((batch as u64).saturating_mul(self.of_row as u64));
@@ -113,7 +113,7 @@ impl Nonzero {
 }
 
 impl SparseRows {
-    /// Converts the rows of a data set to this form.
+    /// Converts the rows of a data set to lists of nonzero bytes.
     pub(super) fn new(dataset: &Dataset, nonzero: &Nonzero) -> Self {
         let parts = nonzero.parts;
         // The operating system zeroes this memory at the first access, which is by the thread that fills it.
@@ -242,7 +242,7 @@ impl<F: Float> SparseBatch<F> {
         }
     }
 
-    /// Copies the examples of a minibatch to this form; `unit` has `byte / 255` for every byte.
+    /// Copies the nonzero features of a minibatch's examples. `unit` has `byte / 255` for every byte.
     pub(super) fn gather(&mut self, rows: &SparseRows, examples: &[u32], unit: &[F; 256]) {
         let outputs = u32::try_from(self.outputs).unwrap_or(u32::MAX);
         let share = examples.len().div_ceil(self.parts.len());
@@ -364,7 +364,7 @@ fn add_outer<F: Float>(row: &[Term<F>], dy: &[F], dw: &mut [F], first: usize) {
     }
 }
 
-/// Adds `WIDTH + MORE` columns of [`add_outer`], from column `at` on. Returns their number.
+/// Computes [`add_outer`] for `WIDTH + MORE` columns, from column `at` on. Returns the number of these columns.
 #[inline(always)]
 fn add_columns<F: Float, const WIDTH: usize, const MORE: usize>(
     row: &[Term<F>],

@@ -187,7 +187,8 @@ fn dense_data_and_large_layers_are_for_matrix_products() {
     assert!(Nonzero::of(&with(vec![0, 1, 0, 1]), MOST_WEIGHTS).is_none());
 }
 
-/// There are more rows and features than in one piece of work, and more columns than in one panel.
+/// The minibatch has more rows and more features than one piece of work for a core. The layer has more outputs than one
+/// panel (a few columns of the weights).
 #[test]
 fn blocks_are_shared_out_whole() {
     let examples: Vec<u32> = (0..23).cycle().take(BLOCKS * ROWS + 1).collect();
@@ -200,7 +201,8 @@ fn blocks_are_shared_out_whole() {
     }
 }
 
-/// The number of zeros in common between neighbors decides, not the total number of zeros.
+/// Blocks are used only if neighboring rows and neighboring features have many zeros in common. The total number of
+/// zeros does not decide.
 #[test]
 fn blocks_are_for_rows_that_are_zero_in_the_same_places() {
     const INPUTS: usize = 1024;

@@ -226,7 +226,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Fails unless both answers occur.
+    /// Fails unless both answers, yes and no, occur in the column.
     pub(super) fn check(&self) -> Result<(), ColumnsError> {
         match self.rows {
             [0, rows] | [rows, 0] => Err(self.column.is_constant(self.first, rows)),

@@ -78,8 +78,8 @@ impl Spread {
         self.least >= self.most
     }
 
-    /// Returns the scale. `None` if the squares do not fit in an `f64`: they overflow, or are 0 although the numbers
-    /// differ.
+    /// Returns the scale. `None` if the sum of squared deviations does not fit in an `f64`: it overflows, or is 0
+    /// although the numbers differ.
     pub(super) fn scale(&self) -> Option<Scale> {
         let scale = Scale {
             mean: self.mean,

@@ -26,7 +26,8 @@ const PADDING: u64 = 1 << 20;
 const FIRST_PIECE: u64 = 1 << 16;
 /// Bytes per read from the disk.
 const READ: usize = 1 << 16;
-/// Unpacked bytes per call of the feed. They are few enough to be still in the core's cache when the feed reads them.
+/// Unpacked bytes per call of `fed`, the caller's function for the contents. They are few enough to be still in the
+/// core's cache when `fed` reads them.
 const BLOCK: u64 = 1 << 18;
 
 /// The contents of an IDX file.

@@ -27,9 +27,9 @@ pub(super) struct Parser {
     has_failed: Arc<AtomicBool>,
 }
 
-/// The input that the crate reads instead of one file. It always has the expected header and the expected number of
-/// bytes: if bytes are missing when a feed is dropped, it writes zeros. If a file is too short or damaged, the caller
-/// must discard the crate's result.
+/// The input that the crate `mnist` reads instead of one file. It always has the expected header and the expected
+/// number of bytes: if bytes are missing when a feed is dropped, the feed writes zeros. If a file is too short or
+/// damaged, the caller must discard the crate's result.
 pub(super) struct Feed {
     sink: Sink,
     left: usize,
@@ -37,8 +37,8 @@ pub(super) struct Feed {
 }
 
 impl Parser {
-    /// Creates a parser and its feeds, in the order of [`FILES`]. The crate reads the feeds one after another, so
-    /// writing to a feed may block until the earlier feeds have ended.
+    /// Creates a parser and its feeds, in the order of [`FILES`]. The crate `mnist` reads the feeds one after another,
+    /// so writing to a feed may block until the earlier feeds have ended.
     ///
     /// # Errors
     /// On Unix, when the system has no directory that lists a process's open files. On other systems, when temporary
@@ -62,7 +62,7 @@ impl Parser {
         Ok((Self { ways, has_failed }, feeds))
     }
 
-    /// Runs the crate until all feeds have ended. `None` if a feed failed.
+    /// Runs the crate `mnist` until all feeds have ended. `None` if a feed failed.
     pub(super) fn parse(self) -> Option<Mnist> {
         self.ways.wait();
         if self.has_failed.load(Ordering::Acquire) {
@@ -124,7 +124,7 @@ fn header(kind: Kind, count: u32) -> Vec<u8> {
     kind.magic().into_iter().chain(sizes).collect()
 }
 
-/// Pipes, from which the crate reads while the feeds write. Nothing is written to disk.
+/// Pipes, from which the crate `mnist` reads while the feeds write. Nothing is written to disk.
 #[cfg(unix)]
 mod ways {
     use std::fs::{self, File};
@@ -143,8 +143,8 @@ mod ways {
     pub(super) struct Ways {
         directory: &'static str,
         names: [String; FILES.len()],
-        /// The reading ends stay open so that the crate can open them by path. If the crate panics, they are closed, so
-        /// that the feeds do not block.
+        /// The reading ends stay open so that the crate `mnist` can open them by path. If the crate panics, they are
+        /// closed, so that the feeds do not block.
         _readers: Vec<PipeReader>,
     }
 
@@ -167,7 +167,7 @@ mod ways {
             Ok((ways, sinks))
         }
 
-        /// Returns at once: the crate may read from pipes at any time.
+        /// Returns at once: the crate `mnist` may read from pipes at any time.
         pub(super) fn wait(&self) {}
 
         pub(super) fn directory(&self) -> &str {
@@ -263,7 +263,7 @@ mod ways {
             Ok((Self { directory, fed }, sinks))
         }
 
-        /// Waits until all files have been written. Then the crate may read them.
+        /// Waits until all files have been written. Then the crate `mnist` may read them.
         pub(super) fn wait(&self) {
             while self.fed.recv().is_ok() {}
         }

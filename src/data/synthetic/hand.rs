@@ -28,7 +28,7 @@ const PRESSURE: f32 = 0.3;
 const TURN: f32 = 0.32;
 /// Tangent of the largest slant.
 const SLANT: f32 = 0.6;
-/// Not a range: mean size of a digit, as a fraction of its size in the table, and largest deviation from the mean.
+/// Mean size of a digit, as a fraction of its size in [`GLYPHS`], and largest deviation from the mean.
 const SIZE: (f32, f32) = (0.95, 0.2);
 /// Largest change of a digit's width relative to its height, as a fraction.
 const STRETCH: f32 = 0.25;
@@ -66,7 +66,7 @@ impl Hand {
         u32::from(digit)
     }
 
-    /// Computes the pen's positions and radii for a stroke of the table.
+    /// Computes the pen's positions and radii for a stroke of a glyph.
     fn trace(&mut self, stroke: &[Point], habit: &Habit, dots: &mut Vec<Dot>) {
         for (index, &point) in stroke.iter().enumerate() {
             let corner = index > 0 && stroke[index - 1] == point;
@@ -141,7 +141,7 @@ impl Hand {
 
 /// The random variations of one digit.
 struct Habit {
-    /// Together with `y` and `shift`, the affine map from coordinates of the table to coordinates of the image.
+    /// Together with `y` and `shift`, the affine map from coordinates of [`GLYPHS`] to coordinates of the image.
     x: [f32; 2],
     y: [f32; 2],
     shift: [f32; 2],

@@ -11,7 +11,7 @@ pub(super) const PIXELS: usize = SIDE * SIDE;
 /// The center of the image in pixel coordinates, in which the centers of pixels are integers.
 const MIDDLE: f32 = 13.5;
 
-/// Straight lines that approximate the curve between two neighboring points.
+/// Number of straight lines that approximate the curve between two neighboring points.
 const PIECES: u8 = 5;
 
 /// A point of the pen's path, with the radius of the pen at this point.

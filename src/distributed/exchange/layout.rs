@@ -1,13 +1,14 @@
-//! The division of vectors into messages.
+//! Divides the vectors that processes average into messages.
 
-/// The division of the vectors into messages: one for each long vector, and one packed message for all other
-/// elements.
+/// How the vectors that processes average are divided into messages: one message for each long vector, and one message,
+/// `packed`, for all other elements.
 #[derive(Debug)]
 pub(super) struct MessageLayout {
     /// For each vector, the number of leading elements that are sent from its own memory: a multiple of the number of
     /// processes.
     in_place: Vec<usize>,
-    /// Number of elements in the packed message, rounded up to a multiple of the number of processes.
+    /// Number of elements that are not sent from their vector's own memory, rounded up to a multiple of the number of
+    /// processes.
     pub(super) packed: usize,
 }
 
@@ -26,7 +27,8 @@ impl MessageLayout {
         }
     }
 
-    /// Returns the messages that are not empty: the first part of each long vector, then the packed message.
+    /// Returns the messages that are not empty: first the leading elements of each long vector, in the vector's own
+    /// memory; then `packed`, which has all other elements.
     pub(super) fn messages<'a>(
         &self,
         vectors: &'a mut [&mut [f32]],
@@ -38,7 +40,8 @@ impl MessageLayout {
         all.filter(|message| !message.is_empty()).collect()
     }
 
-    /// Returns the part of each vector that goes into the packed message.
+    /// Returns the part of each vector that is not sent from the vector's own memory, but in one message with the parts
+    /// of other vectors.
     fn rests<'a>(&self, vectors: &'a mut [&mut [f32]]) -> impl Iterator<Item = &'a mut [f32]> {
         let rests = vectors.iter_mut().zip(self.in_place.clone());
         rests.map(|(vector, length)| &mut vector[length..])

@@ -33,12 +33,12 @@ fn begin_to_wait(gpu: &Gpu) -> impl Future<Output = Result<(), Error>> + use<> {
     wait
 }
 
-/// The watcher's state, which the thread shares.
+/// The watcher's state, which the watcher's thread shares.
 fn post(gpu: &Gpu) -> Arc<Post> {
     Arc::clone(&gpu.shared.watcher.post)
 }
 
-/// Whether the thread exists. If it does, it holds the third reference to `post`.
+/// Whether the watcher's thread exists. If it does, it holds the third reference to `post`.
 fn has_thread(post: &Arc<Post>) -> bool {
     Arc::strong_count(post) == 3
 }
@@ -81,7 +81,8 @@ fn the_thread_keeps_no_device() {
     assert!(becomes(|| Arc::strong_count(&post) == 1));
 }
 
-/// A blocking call waits in its own thread. This test holds the lock, so the watcher thread could not be started.
+/// A blocking call waits in the caller's thread. This test holds the lock of the watcher's state, so the watcher thread
+/// cannot be started.
 #[test]
 fn calls_that_block_need_no_other_thread() {
     let gpu = Gpu::new().unwrap();

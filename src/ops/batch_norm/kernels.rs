@@ -161,7 +161,7 @@ pub(super) struct Channels {
     /// Channels per workgroup.
     width: usize,
     pieces: usize,
-    /// Values of a channel per piece.
+    /// Number of values of a channel in one piece: see [`MOST_PIECES`].
     piece: usize,
     eps: f32,
 }
@@ -228,7 +228,7 @@ impl Channels {
         Tensor::zeros(recorder.gpu(), "pieces of batch norm", shape, Element::F32)
     }
 
-    /// Records a kernel that sums pieces, reading each piece `passes` times.
+    /// Records a kernel that sums the values of each piece. The kernel reads each piece `passes` times.
     fn record_pieces(
         &self,
         recorder: &mut Recorder<'_>,

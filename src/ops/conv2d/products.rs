@@ -113,7 +113,7 @@ impl Shape {
     }
 }
 
-/// An algorithm: its kernels, and the sizes of the blocks that they compute.
+/// An algorithm for a convolution: its kernels, and the sizes of the blocks that they compute.
 pub(super) struct Products {
     pub(super) forward: Kernel<Shape>,
     /// `None` if the algorithm is only for a network's first layer.

@@ -22,7 +22,7 @@ struct Parts {
 /// Number of sums that one workgroup of [`SUM`] computes.
 const SUMS_PER_WORKGROUP: u64 = 16;
 
-/// Records the kernel that adds up the parts: it writes `dw` and, if the layer has a bias, `db`.
+/// Records the kernel that adds up the partial sums in `parts`. It writes `dw` and, if the layer has a bias, `db`.
 pub(super) fn record(
     recorder: &mut Recorder<'_>,
     shape: Shape,

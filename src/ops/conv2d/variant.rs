@@ -34,7 +34,7 @@ impl Variant {
     /// | hardware | floats | `Tiles` | measured on an H200 for 30 kernels of 5×5 on 28×28 pixels: 7.5 TFLOP/s for the output and 5.1 for the gradient with respect to the weights, which is split into 512 parts, so that 512 workgroups, instead of one, compute its 30×25 elements |
     /// | lavapipe | floats | `Registers` | measured: a load costs as much as dozens of multiplications; 16 + 16 loads serve 256 products |
     /// | lavapipe | bytes | `Bytes` | like `Registers`, and the minibatch need not be converted to floats |
-    /// | SwiftShader | floats | `Vectors` | measured for the same layer: 68 and 63 ms, where `Registers` takes 361 and 307 ms; over packed bytes it took 97 and 97 ms |
+    /// | SwiftShader | floats | `Vectors` | measured for the same layer and 100 images: 68 ms for the output and 63 ms for the gradient with respect to the weights, where `Registers` takes 361 and 307 ms; over packed bytes, each took 97 ms |
     ///
     /// # Panics
     /// If `x` holds bytes and the device has no kernel for them. This is a bug in the caller, which must ask

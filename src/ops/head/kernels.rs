@@ -210,8 +210,8 @@ pub(super) static SUM: Kernel<Block> = Kernel {
 const ROOM: usize = 4096;
 /// Maximum number of rows per block. With 64 outputs, such a block has one tile for each invocation of a workgroup.
 const MOST_ROWS: usize = 32;
-/// Rows per block if its values are in a storage buffer: four tiles of 10 rows. With 64 outputs, each of the eight
-/// invocations then has four tiles.
+/// Rows per block if its values are in a storage buffer: four tiles of 10 rows. With 64 outputs, each of a workgroup's
+/// eight invocations then has four tiles.
 const ROWS_IN_STORAGE: usize = 40;
 
 impl Form {
@@ -222,8 +222,8 @@ impl Form {
         }
     }
 
-    /// Returns the number of rows per block, for rows with `pitch` values: as many whole tiles as fit in workgroup
-    /// memory, or `None` if not even one tile fits.
+    /// Returns the number of rows per block, for rows with `pitch` values. If a block's values are in workgroup memory,
+    /// this is as many whole tiles as fit there, at most [`MOST_ROWS`] rows; `None` if not even one tile fits.
     pub(super) fn block(self, pitch: usize) -> Option<usize> {
         match self {
             Self::Registers => Some(ROWS_IN_STORAGE),

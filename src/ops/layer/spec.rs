@@ -27,7 +27,7 @@ pub struct ParameterSpec {
     pub fans: [usize; 2],
     /// How the parameter is stored in a [checkpoint](crate::checkpoint).
     pub layout: Layout,
-    /// Whether an optimizer's weight decay applies to it.
+    /// Whether an optimizer's weight decay applies to the parameter.
     pub decays: bool,
 }
 
@@ -107,7 +107,7 @@ pub struct KeptSpec {
     pub name: &'static str,
     /// Shape of the elements that are saved for one row, or for the whole minibatch (see `is_per_row`).
     pub shape: Shape,
-    /// Whether the tensor has elements of this shape for each row. If not, it has them once for the whole minibatch.
+    /// Whether the tensor has elements of shape `shape` for each row. If not, it has them once for the whole minibatch.
     pub is_per_row: bool,
 }
 
@@ -148,7 +148,7 @@ impl KeptSpec {
 pub enum Response {
     /// Any change that the other variants do not describe.
     Any,
-    /// About half of its inputs become 0, or nearly 0, as with [`Relu`](crate::ops::Relu).
+    /// About half of the layer's inputs become 0, or nearly 0, as with [`Relu`](crate::ops::Relu).
     Rectifies,
     /// Passes its inputs on in another order or form, like [`Dropout`](crate::ops::Dropout). `Init::Auto` then uses the
     /// response of the next layer.

@@ -19,7 +19,8 @@ pub(super) struct Shape {
     pub(super) outputs: u32,
     /// 1 if the forward pass also applies the `Relu` after the layer, otherwise 0.
     pub(super) relu: u32,
-    /// Number of the dispatch's first workgroup.
+    /// Index of this dispatch's first workgroup. It is above 0 if another dispatch runs the workgroups with lower
+    /// indices.
     pub(super) first: u32,
 }
 

@@ -28,7 +28,7 @@ impl Bounded {
         )
     }
 
-    /// Multiplies by a factor, which is rounded to `f32` if it is not one already.
+    /// Multiplies by a factor. The error bound includes the rounding of this factor to `f32`.
     fn times(self, factor: f64) -> Self {
         let value = self.0 * factor;
         Self(
@@ -180,7 +180,7 @@ fn optimizers() -> Vec<(Box<dyn Optimizer>, Formula)> {
     ]
 }
 
-/// Returns an arena of one tensor, whose memory belongs to a bench.
+/// Returns an arena of one tensor, which a [`Bench`] has created.
 fn arena(tensor: &Tensor) -> Arena {
     Arena::of(vec![tensor.clone()])
 }
@@ -329,7 +329,7 @@ fn a_function_is_known_by_its_name() {
     assert_ne!(schedule, line("line"));
 }
 
-/// Compares bits, because halving a power of two does not round. Adam's corrections must not change.
+/// Compares bits, because halving is exact. The other coefficients, such as Adam's bias corrections, must not change.
 #[test]
 fn a_schedule_changes_the_learning_rate_and_nothing_else() {
     let optimizers: [Box<dyn Optimizer>; 3] = [

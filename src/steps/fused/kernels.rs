@@ -19,7 +19,8 @@ pub(in crate::steps) enum Algorithm {
     Tiles,
     /// `shaders/fused_*_registers.wgsl`: blocks in registers, for lavapipe.
     Registers,
-    /// `shaders/fused_*_vectors.wgsl`: smaller blocks in named vectors, for SwiftShader.
+    /// `shaders/fused_*_vectors.wgsl`: smaller blocks, each vector in a variable of its own, for
+    /// SwiftShader.
     Vectors,
 }
 

@@ -142,7 +142,7 @@ fn in_training(case: &Case, network: &Network) -> State {
     [case.parameters(), &case.history].map(|tensor| gpu.read(tensor).unwrap())
 }
 
-/// Returns the state after the same steps on buffers with guard bands.
+/// Returns the state after the steps of [`in_training`], run on buffers with guard bands.
 fn between_guards(name: &str, case: &Case, network: &Network, parameters: &[f32]) -> State {
     let gpu = case.model.gpu();
     let bench = Bench::new(gpu);

@@ -15,7 +15,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Parses the binding at the start of a text. Also returns the rest of the text, without the colon in front.
+    /// Parses the binding at the start of a text. Also returns the rest, without the colon that may follow the binding.
     pub(super) fn with_rest(text: &str) -> Result<(Self, &str), String> {
         let text = text.trim();
         let start = text.find('[').unwrap_or(text.len());

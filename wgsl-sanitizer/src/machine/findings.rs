@@ -22,8 +22,8 @@ enum Kind {
     Other(Discriminant<Problem>),
 }
 
-/// Identifies a finding: the kind of its problem, and the source positions of both sides (indices into the program's
-/// sites).
+/// Identifies a finding: the kind of its problem, and two source positions (indices into the program's sites). They are
+/// those of the two invocations that race or diverge, or twice the same for a problem of one invocation.
 type Key = (Kind, u32, u32);
 
 /// The name in messages for a value that is in no variable.
@@ -37,7 +37,7 @@ static VALUE: Name = Name {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RacingAccess {
     pub(super) entry: Entry,
-    /// Offset of the location from the start of its variable: in bytes for a buffer, in slots for workgroup memory.
+    /// Offset of the location from the start of its variable: in bytes for a buffer, in scalars for workgroup memory.
     pub(super) offset: u64,
 }
 
@@ -48,7 +48,8 @@ pub(super) struct Findings<'a> {
     /// For each finding: its index in `list`, and the number of the run that found it first.
     known: HashMap<Key, (usize, u32)>,
     run: u32,
-    /// For each workgroup of this run so far: its first interval, and its index.
+    /// For each workgroup of this run so far: the number of its first interval (see [`shadow`](crate::shadow)), and the
+    /// index of the workgroup.
     starts: Vec<(u32, u32)>,
 }
 
@@ -113,7 +114,7 @@ impl<'a> Findings<'a> {
         self.starts.last().map_or(0, |&(_, workgroup)| workgroup)
     }
 
-    /// Returns the index of the workgroup to which an interval belongs.
+    /// Returns the index of the workgroup that ran in an interval (see [`shadow`](crate::shadow)).
     fn workgroup_of(&self, interval: u32) -> u32 {
         let after = self.starts.partition_point(|&(start, _)| start <= interval);
         after.checked_sub(1).map_or(0, |at| self.starts[at].1)

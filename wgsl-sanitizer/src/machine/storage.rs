@@ -166,7 +166,7 @@ impl Machine<'_> {
         if self.program.has_halves { 1 } else { 2 }
     }
 
-    /// Returns the indices of the locations that contain these bytes.
+    /// Returns the indices of the words that contain these bytes; of the half words if any buffer contains `f16`.
     pub(super) fn cells(&self, bytes: Bytes) -> std::ops::Range<usize> {
         let grain = self.grain();
         bytes.start >> grain..(bytes.start + bytes.count) >> grain

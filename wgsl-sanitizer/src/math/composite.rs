@@ -5,8 +5,8 @@ use naga::MathFunction as F;
 use super::Number;
 use super::packing::{dot_packed, pack, unpack};
 
-/// Computes a function whose result cannot be computed component by component. `of_nan` is the result of a comparison
-/// with NaN; `None` means as in IEEE 754.
+/// Computes a function whose result cannot be computed component by component. If the function compares a NaN with 0,
+/// `of_nan` is the result of that comparison; `None` means as in IEEE 754.
 ///
 /// A vector is a slice of its components. A matrix is a slice of its scalars, column by column. `columns` is the number
 /// of columns of the first argument if that is a matrix, else 1. `modf` and `frexp` return the two members of their

@@ -281,8 +281,8 @@ impl Row {
         self.wrong_in_one_order()
     }
 
-    /// Checks that each of several orders, run alone, finds a race if the kernel has one. A race is found by the
-    /// missing order between two accesses, not by their values.
+    /// Checks that each of several orders, run alone, finds a race if the kernel has one. One order is enough, because
+    /// the sanitizer detects a race from the missing synchronization of two accesses, not from their values.
     fn wrong_in_one_order(&self) -> Option<String> {
         let is_race = |one: &Expected| one.kind == Kind::Race;
         // If results depend on the order, a racing value may control a branch, and another race may then not occur in

@@ -19,7 +19,8 @@ use public_api::{Builder, Error};
 
 const LIST: &str = "docs/public-api.txt";
 
-/// The environment variable with the path of rustdoc. Cargo sees it only while it runs this program as its rustdoc.
+/// The environment variable with the path of the real rustdoc. It is set only for the cargo command that runs this
+/// program in place of rustdoc.
 const RUSTDOC: &str = "WGRAD_RUSTDOC";
 
 fn main() -> ExitCode {
@@ -95,8 +96,8 @@ fn document(root: &Path) -> Result<PathBuf, String> {
     Ok(target.join("doc/wgrad.json"))
 }
 
-/// Runs rustdoc with the arguments of this program. `RUSTC_BOOTSTRAP` allows a stable rustdoc to write JSON. Only rustdoc
-/// gets this variable: if cargo had it, cargo would build all dependencies again.
+/// Runs rustdoc with the arguments of this program. `RUSTC_BOOTSTRAP` allows a stable rustdoc to write JSON. Only
+/// rustdoc gets this variable: if cargo had it, cargo would build all dependencies again.
 fn run_rustdoc(rustdoc: &OsStr) -> ExitCode {
     let mut command = Command::new(rustdoc);
     command

@@ -6,10 +6,10 @@ use std::{fs, io, thread};
 
 use crate::host::{self, Ended, Failure, Host, Invocation};
 
-/// The library, whose unit tests are one of the binaries.
+/// The library. Its unit tests are one of the [test binaries](BINARIES).
 const LIBRARY: &str = "wgrad";
 
-/// The packages of the binaries: the library, and the comparison with golden files.
+/// The packages of the test binaries: the library, and the comparison with golden files.
 const PACKAGES: [&str; 2] = [LIBRARY, "wgrad-golden"];
 
 /// The test binaries. Those that detect the most faults per second come first.

@@ -39,7 +39,8 @@ fn wgsl_of(fake: &Fake, line: &str) -> Result<(), String> {
     run(fake, &request).map_err(|failure| failure.message)
 }
 
-/// Returns how many times a test was run with a fault. The run with invalid WGSL does not count.
+/// Returns how many times a test was run with a planted fault. One run is not counted: it has a text that is not WGSL,
+/// to check that planted texts reach the tests.
 fn planted(fake: &Fake) -> usize {
     let ran = fake.ran();
     ran.iter()

@@ -135,7 +135,7 @@ fn source(call: &str, shape: &str, number: &str) -> String {
     format!("enable f16; fn caller({parameters}) {{ let result = {word}({names}); }}")
 }
 
-/// Returns the number of slots of a type.
+/// Returns the number of scalars in a value of a type.
 fn count(module: &Module, inner: &TypeInner) -> usize {
     match *inner {
         TypeInner::Scalar(_) => 1,
@@ -161,7 +161,7 @@ fn number(inner: &TypeInner) -> Number {
     }
 }
 
-/// Calls a function and checks that it fills its whole result.
+/// Interprets a function, and checks that the interpreter writes every scalar of the result.
 fn fills(function: F, call: &str) {
     let module =
         naga::front::wgsl::parse_str(call).unwrap_or_else(|error| panic!("{call}: {error}"));

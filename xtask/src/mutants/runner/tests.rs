@@ -55,7 +55,7 @@ fn machine(judge: impl Fn(&str, &str) -> u8 + Send + Sync + 'static) -> io::Resu
     }))
 }
 
-/// Plants the three faults of `one`. Returns their outcomes, and how many times a test was run for them.
+/// Plants the three faults of the shader `one`. Returns their outcomes, and how many times a test was run for them.
 fn verdicts(fake: &Fake, jobs: usize) -> Result<(Vec<Verdict>, usize), Failure> {
     let scratch = ScratchDir::new().map_err(|error| Failure::new(error.to_string()))?;
     let suite = suite();
