@@ -125,8 +125,8 @@ fn prefixes<'a>(
     None
 }
 
-/// Shortens two different texts for a message. Returns short texts unchanged, and of long texts only the parts that
-/// differ, with balanced braces.
+/// Shortens two different texts for a message. If both texts are short, returns both in full. Otherwise returns a part
+/// of each text: the part contains all differences, and each opening brace in it has its closing brace.
 pub(super) fn difference(expected: &str, found: &str) -> [String; 2] {
     const SHORT: usize = 100;
     let texts = [expected, found];

@@ -98,7 +98,7 @@ impl PassLayout {
 #[derive(Debug)]
 pub(super) struct PassMemory<F> {
     rows: usize,
-    /// The blocks that values share: see [`PassLayout`].
+    /// The memory blocks of the values. Values that are not needed at the same time share a block: see [`PassLayout`].
     blocks: Vec<Vec<F>>,
     /// The arrays that each use of a layer stores for a backward pass.
     kept: Vec<Vec<Array2<F>>>,

@@ -406,7 +406,8 @@ fn term(loss: Compare, y: f64, off: f64, t: f64) -> Term {
     }
 }
 
-/// Returns the mean loss of all rows with its error, and the gradient with respect to the outputs.
+/// Returns the mean loss of all rows with its error bound, and the gradient with respect to the outputs with its error
+/// bounds.
 fn compare(case: &Case, y: &Bounded) -> ([f64; 2], Bounded) {
     if case.network.loss == Classes {
         return bounds::softmax_cross_entropy(y, &case.labels);
