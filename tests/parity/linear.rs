@@ -10,7 +10,8 @@ use wgrad::reference::{self, Layer as _};
 use wgrad::tensor::Tensor;
 
 use crate::gpu::{
-    Bench, Fill, Numbers, assert_close, dispatching, folding_gpu, gpu, longest, sum_error,
+    Bench, Fill, Numbers, assert_close, dispatching, folding_after, folding_gpu, gpu, longest,
+    sum_error,
 };
 
 /// Returns the block sizes of this layer's shaders, which it reads from their WGSL constants.
@@ -460,7 +461,9 @@ fn a_wide_bias_is_folded_into_two_dimensions() {
     let x_values = [3.0, -2.0];
     let ones = vec![1.0; outputs];
     let dy_values = Numbers::new(3).fill(2 * outputs, Fill::Integers);
-    let bench = Bench::new(folding_gpu());
+    // One dispatch computes both gradients, with 24 workgroups for the weights and 25 for the bias.
+    let gpu = folding_after(20);
+    let bench = Bench::new(&gpu);
     let x = bench.input("x", [2, 1], &x_values);
     let parameters = ["w", "b"].map(|label| bench.input(label, [1, outputs], &ones));
     let dy = bench.input("dy", [2, outputs], &dy_values);

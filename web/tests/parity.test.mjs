@@ -51,15 +51,8 @@ for (const kernel of kernels) {
   });
 }
 
-/** Names of the tests that are skipped in a browser, and the reasons. */
-const LEFT_OUT = {
-  "linear::a_long_batch_is_folded_into_two_dimensions":
-    "65,536 workgroups with barriers take a software driver minutes; natively it runs",
-};
-assert.deepEqual(Object.keys(LEFT_OUT).filter((name) => !names.includes(name)), []);
-
 for (const [number, name] of names.entries()) {
-  test(name, { skip: LEFT_OUT[name] ?? false }, async () => {
+  test(name, async () => {
     try {
       await page.evaluate((each) => window.parity.run(each), number);
     } catch (error) {
