@@ -16,9 +16,11 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// The oldest Rust version that can build the libraries. It equals `rust-version` in their `Cargo.toml`.
 const OLDEST_RUST: &str = "1.89";
 
-/// The cargo arguments of the check with the oldest Rust: the libraries, with all features that need no other program.
-const OLDEST_CHECK: &str =
-    "check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx";
+/// The features of the library that need no other program. The tests have them anyway.
+const FEATURES: &str = "wgrad/download,wgrad/gemm,wgrad/onnx";
+
+/// The cargo arguments of the check with the oldest Rust: the libraries, with [`FEATURES`].
+const OLDEST_CHECK: &str = "check --release --workspace --lib --features";
 
 /// If ONNX Runtime is missing, the test that needs it is skipped. If this environment variable is set, the test fails
 /// instead.
@@ -147,7 +149,9 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
         Invocation::new(cargo, all.concat())
     };
     let lints = of_all(&["clippy"], &["--all-targets", "--", "-D", "warnings"]);
-    let doc = of_all(&["doc", "--no-deps"], &[]).with_var("RUSTDOCFLAGS", "-D warnings");
+    // The list of the public API is made with the same features, so both use the same checked dependencies.
+    let doc = of_all(&["doc", "--no-deps"], &["--features", FEATURES]);
+    let doc = doc.with_var("RUSTDOCFLAGS", "-D warnings");
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
@@ -226,7 +230,7 @@ fn check_with_oldest_rust(host: &impl Host) -> Result<(), Failure> {
         eprintln!("$ {install}");
         host.run_or_fail(&install).is_ok()
     };
-    let words = OLDEST_CHECK.split(' ');
+    let words = OLDEST_CHECK.split(' ').chain([FEATURES]);
     let check = if is_there {
         Invocation::new(
             "rustup",
@@ -398,7 +402,7 @@ mod tests {
         "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
         "rustup toolchain install 1.89 --profile minimal",
         "RUSTFLAGS='-D warnings' rustup run 1.89 cargo check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx",
-        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace",
+        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace --features wgrad/download,wgrad/gemm,wgrad/onnx",
         "cargo run --release -p wgrad-public-api -- --check",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",
@@ -423,7 +427,7 @@ mod tests {
     fn the_installed_rust_checks_where_the_oldest_cannot_be_had() -> io::Result<()> {
         let fake = ready()?.on_run(|_, line| u8::from(line.contains("toolchain install")));
         assert!(check_with_oldest_rust(&fake).is_ok());
-        let line = format!("RUSTFLAGS='-D warnings' cargo {OLDEST_CHECK}");
+        let line = format!("RUSTFLAGS='-D warnings' cargo {OLDEST_CHECK} {FEATURES}");
         assert_eq!(fake.ran()[1], line);
         let fake = ready()?.answers("rustup run 1.89 rustc --version", "rustc 1.89.0");
         assert!(check_with_oldest_rust(&fake).is_ok());
