@@ -166,13 +166,22 @@ pub enum Error {
     /// wgpu refused a command.
     #[error(
         "wgpu reported an error while {doing}: {}; if your program has no kernels, buffers or wgpu calls of its own, \
-         please report this as a bug of wgrad",
+         please report this as a bug of wgrad or of the GPU's driver",
         on_one_line(message)
     )]
     Gpu {
         /// What the program was doing.
         doing: String,
         /// wgpu's message.
+        message: String,
+    },
+
+    /// The system cannot start the thread that waits for submitted work.
+    #[error(
+        "cannot start a thread that waits for the GPU: {message}. End other programs, or raise the limit of threads"
+    )]
+    Thread {
+        /// The system's message.
         message: String,
     },
 
@@ -303,7 +312,8 @@ pub enum Error {
 
     /// [Fused](crate::Fusion) training steps were requested but are not possible.
     #[error(
-        "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses a possible plan"
+        "the steps of this training cannot be fused: {0}. Use Fusion::Layers, or Fusion::Auto, which chooses a \
+         possible plan"
     )]
     Plan(Unfused),
 

@@ -134,8 +134,9 @@ impl LayerCheck {
     }
 
     /// Sets the sanitizer for small passes: see [`sanitize`](crate::sanitize()). A pass is sanitized if all its tensors
-    /// together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements, invocations in
-    /// three orders, no comparison with the device.
+    /// together have at most `elements` elements; 0 turns the sanitizer off. By default, `elements` is 4,096, and each
+    /// dispatch is interpreted with its invocations in three different orders. By default, the interpreter's results
+    /// are not compared with the device's, because the check itself compares the device with the reference.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {

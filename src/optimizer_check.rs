@@ -160,8 +160,9 @@ impl OptimizerCheck {
     }
 
     /// Sets the sanitizer for small updates: see [`sanitize`](crate::sanitize()). An update is sanitized if all its
-    /// tensors together have at most `elements` elements; 0 turns the sanitizer off. Default: 4,096 elements,
-    /// invocations in three orders, no comparison with the device.
+    /// tensors together have at most `elements` elements; 0 turns the sanitizer off. By default, `elements` is 4,096,
+    /// and each dispatch is interpreted with its invocations in three different orders. By default, the interpreter's
+    /// results are not compared with the device's, because the check itself compares the device with the reference.
     #[must_use]
     pub fn sanitized(mut self, elements: usize, sanitizer: Sanitizer) -> Self {
         self.sanitizing = Sanitizing {

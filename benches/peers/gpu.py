@@ -102,9 +102,7 @@ class OwnTests:
             words = tempfile.TemporaryFile("w+", errors="replace")
             output = {"stdout": words, "stderr": words}
             command = [install.our_program(name, kind)]
-            # Cargo runs a test program in the directory of its package.
-            cwd = ROOT / "golden" if name == "golden" else ROOT
-            started.append((name, words, subprocess.Popen(command, **output, env=env, cwd=cwd)))
+            started.append((name, words, subprocess.Popen(command, **output, env=env, cwd=ROOT)))
         found, is_good = [], True
         with path.open("w") as file:
             print(header(options), file=file, flush=True)

@@ -16,7 +16,7 @@ use crate::outputs::OTHER_END;
 /// Checks that a training can be saved to this file, but does not change the file.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     files::check(path).map_err(|error| {
-        let advice = "(here: with --save, or leave it out)";
+        let advice = "(here: with --save, or leave --save out)";
         Failure::Message(format!("cannot save the training: {error} {advice}"))
     })
 }

@@ -14,8 +14,8 @@ pub(super) fn unit<F: Float>() -> [F; 256] {
     unit
 }
 
-/// Copies features of one example to `to`, starting at column `first` of the example. `unit` has `byte / 255` for every
-/// byte.
+/// Copies features of one example to `to`, starting at column `first` of the example. Features that are bytes are
+/// divided by 255 with the table `unit`, which has `byte / 255` for each of the 256 possible bytes.
 pub(super) fn copy_features<F: Float>(
     mut to: ArrayViewMut1<'_, F>,
     examples: &Examples,

@@ -99,7 +99,7 @@ impl BindingFault {
                 "Bind one tensor for each binding that the kernel declares, in their order"
             }
             Self::Twice { .. } | Self::Shared { .. } => {
-                "Bind there a tensor in memory that no other tensor of this dispatch uses"
+                "Bind to the written binding a tensor in memory that no other tensor of this dispatch uses"
             }
             Self::OneBuffer { .. } => "Put the written tensor into a buffer of its own",
             Self::Vectors { .. } => {

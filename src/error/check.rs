@@ -242,7 +242,7 @@ pub enum CheckError {
         name: String,
         /// Name of the state tensor.
         state: String,
-        /// The pass that changed it.
+        /// The pass that changed the state.
         pass: Pass,
         /// How the layer was run.
         call: Call,

@@ -64,8 +64,7 @@ impl Gpu {
             let of_thread = Arc::clone(post);
             let thread = thread::Builder::new().name("wgrad watcher".to_owned());
             let started = thread.spawn(move || run(&shared, &of_thread));
-            started.map_err(|error| Error::Gpu {
-                doing: "starting a thread that waits for submitted work".to_owned(),
+            started.map_err(|error| Error::Thread {
                 message: error.to_string(),
             })?;
             watched.runs = true;

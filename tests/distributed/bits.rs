@@ -23,9 +23,11 @@ fn one_two_three_and_four_processes_give_the_same_bits() {
     }
 }
 
-/// A training in one process, without a world, adds the gradients of its minibatches in another order. The difference
-/// between its results in `f64` and in `f32` shows how much the training amplifies rounding errors. The error of any
-/// `f32` engine may be `TIMES` this difference. The golden trainings derive this factor.
+/// Without a world, one process adds the gradients of a step's minibatches one after another. The processes of a world
+/// add these gradients as a binary tree. Therefore the results of a training with and without a world may differ by
+/// rounding errors. The difference between the results without a world in `f64` and in `f32` shows how much the
+/// training amplifies rounding errors. The results of any `f32` engine may differ from those in `f64` by `TIMES` times
+/// the largest such difference. `TIMES_ORACLE` in `golden/tests/golden/training.rs` derives the factor.
 #[test]
 fn they_are_those_of_one_process_up_to_rounding() {
     const TIMES: f64 = 16.0;

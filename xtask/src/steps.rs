@@ -152,6 +152,9 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
     // The list of the public API is made with the same features, so both use the same checked dependencies.
     let doc = of_all(&["doc", "--no-deps"], &["--features", FEATURES]);
     let doc = doc.with_var("RUSTDOCFLAGS", "-D warnings");
+    let doc_alone = "doc --no-deps --release --workspace --lib --no-default-features";
+    let doc_alone = Invocation::new(cargo, doc_alone.split(' '));
+    let doc_alone = doc_alone.with_var("RUSTDOCFLAGS", "-D warnings");
     vec![
         ("formatting", run("fmt --all --check")),
         ("lints", Check::Run(lints)),
@@ -162,6 +165,11 @@ fn checks(host: &impl Host) -> Vec<(&'static str, Check)> {
         ),
         ("libraries with the oldest Rust", Check::OldestRust),
         ("documentation", Check::Run(doc)),
+        // Without features, a link to an item that needs a feature leads nowhere.
+        (
+            "documentation of the libraries alone",
+            Check::Run(doc_alone),
+        ),
         (
             "public API",
             run("run --release -p wgrad-public-api -- --check"),
@@ -391,18 +399,19 @@ mod tests {
     }
 
     /// All commands of `ci` before the browser tests, on a machine without MPI.
-    fn list() -> [String; 10] {
+    fn list() -> [String; 11] {
         LIST.map(|line| line.replace("QUICK", &QUICK.join(" ")))
     }
 
     /// The commands of [`list`], where `QUICK` stands for the arguments [`QUICK`].
-    const LIST: [&str; 10] = [
+    const LIST: [&str; 11] = [
         "cargo fmt --all --check",
         "cargo clippy --release --workspace --all-targets -- -D warnings",
         "cargo clippy --release --workspace --lib --no-default-features -- -D warnings",
         "rustup toolchain install 1.89 --profile minimal",
         "RUSTFLAGS='-D warnings' rustup run 1.89 cargo check --release --workspace --lib --features wgrad/download,wgrad/gemm,wgrad/onnx",
         "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace --features wgrad/download,wgrad/gemm,wgrad/onnx",
+        "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --release --workspace --lib --no-default-features",
         "cargo run --release -p wgrad-public-api -- --check",
         "rustup target add wasm32-unknown-unknown",
         "cargo clippy --profile web --target wasm32-unknown-unknown --workspace --lib -- -D warnings",

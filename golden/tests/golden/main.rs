@@ -38,8 +38,16 @@ use wgrad::data::Split;
 use file::{File, Refusal};
 use report::Table;
 
-/// The project's own golden files. The path is relative to the package's directory, where cargo runs tests.
-const OWN: &str = "vectors";
+/// Returns the directory of the project's own golden files. Cargo runs tests in the directory of their package; other
+/// programs run them in the root of the workspace.
+fn own() -> &'static Path {
+    let [in_package, in_workspace] = ["vectors", "golden/vectors"].map(Path::new);
+    if in_package.is_dir() {
+        in_package
+    } else {
+        in_workspace
+    }
+}
 
 /// Returns the device that all tests share, so that each kernel is compiled only once.
 fn gpu() -> &'static Gpu {
@@ -102,7 +110,7 @@ fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec
 
 #[test]
 fn golden_files() {
-    let directory = std::env::var_os("WGRAD_GOLDEN").map_or_else(|| OWN.into(), PathBuf::from);
+    let directory = std::env::var_os("WGRAD_GOLDEN").map_or_else(|| own().into(), PathBuf::from);
     let (report, failures) = check_all(&directory, gpu(), common::mnist().as_ref());
     // Writes to standard error directly: the test harness hides the output of `println` when a test passes.
     writeln!(std::io::stderr(), "\n{}\n{report}", gpu().description()).unwrap();

@@ -1,14 +1,12 @@
 //! Tests of the runner (this test program) itself: it must refuse certain files, and must detect a single wrong
 //! element.
 
-use std::path::Path;
-
 use crate::file::{Array, Data, File, Refusal};
 use crate::report::{Row, Table};
-use crate::{OWN, check, check_all, common, gpu};
+use crate::{check, check_all, common, gpu, own};
 
 fn open(name: &str) -> File {
-    File::open(&Path::new(OWN).join(name)).unwrap()
+    File::open(&own().join(name)).unwrap()
 }
 
 /// Asserts that a file is refused, and that the message contains the file's name and all of `named`.
@@ -380,7 +378,7 @@ fn golden_directories_without_files_are_refused() {
 #[test]
 fn golden_files_that_are_cut_off_are_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let bytes = std::fs::read(Path::new(OWN).join(OP)).unwrap();
+    let bytes = std::fs::read(own().join(OP)).unwrap();
     std::fs::write(
         directory.path().join("cut.safetensors"),
         &bytes[..bytes.len() / 2],

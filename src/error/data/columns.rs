@@ -100,7 +100,8 @@ pub enum ColumnsError {
     },
     /// The name of a column is blank.
     #[error(
-        "a column without a name: expected a name from the header, found a blank; give each column of `Columns` a name of the header"
+        "a column without a name: expected a name from the header, found a blank; give each column of `Columns` a \
+         name of the header"
     )]
     Unnamed,
     /// The columns include no target.

@@ -81,12 +81,18 @@ fn run(checks: bool) -> Result<String, String> {
 fn document(root: &Path) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let line = "rustdoc --release -p wgrad --lib --features download,gemm,onnx -- -Zunstable-options --output-format json";
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let build = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    // The list has a directory of its own, because cargo would delete the library's HTML documentation. Checked
+    // dependencies are in the common directory.
+    let target = build.join("public-api");
     let this = env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
     let rustdoc = env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into());
     let mut command = Command::new(cargo);
     command.current_dir(root).args(line.split(' '));
     command.env("RUSTDOC", this).env(RUSTDOC, rustdoc);
+    command
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_BUILD_BUILD_DIR", build);
     let status = command
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
