@@ -21,6 +21,8 @@ mod layer_norm;
 mod layers;
 #[path = "custom_layer/memory.rs"]
 mod memory;
+#[path = "../src/parallel.rs"]
+mod parallel;
 #[path = "custom_layer/random.rs"]
 mod random;
 #[path = "custom_layer/sanitizer.rs"]

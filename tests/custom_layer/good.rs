@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Mutex;
-use std::thread;
 
 use wgrad::layer_check::{Call, Check, Comparison, LayerReport, Pass};
 use wgrad::{TensorShape, check_layer};
@@ -11,35 +9,23 @@ use wgrad::{TensorShape, check_layer};
 use crate::activation::Softsign;
 use crate::gpu::gpu;
 use crate::layers::{self, Case};
+use crate::parallel;
 use crate::scale::Scale;
 
-/// Two threads check the layers, because a check spends most of its time in one thread.
+/// Several threads check the layers, because a check spends most of its time in one thread.
 #[test]
 fn every_layer_of_the_crate_is_good() {
-    let cases = Mutex::new(layers::all().into_iter());
-    let faults = Mutex::new(Vec::new());
-    let check = || {
-        while let Some(case) = next(&cases) {
-            match case.check.run(gpu(), &*case.layer) {
-                Ok(report) => assert_reported(&case, &report),
-                Err(error) => {
-                    let fault = format!("{}: {error}", case.layer.name());
-                    faults.lock().unwrap().push(fault);
-                }
+    let faults = parallel::map(&layers::all(), |case| {
+        match case.check.run(gpu(), &*case.layer) {
+            Ok(report) => {
+                assert_reported(case, &report);
+                None
             }
+            Err(error) => Some(format!("{}: {error}", case.layer.name())),
         }
-    };
-    thread::scope(|scope| {
-        scope.spawn(check);
-        scope.spawn(check);
     });
-    let faults = faults.into_inner().unwrap();
+    let faults: Vec<_> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-/// The lock is held only while the next case is taken.
-fn next(cases: &Mutex<impl Iterator<Item = Case>>) -> Option<Case> {
-    cases.lock().unwrap().next()
 }
 
 fn assert_reported(case: &Case, report: &LayerReport) {

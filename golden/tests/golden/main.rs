@@ -19,6 +19,8 @@ mod norm_bounds;
 mod norms;
 mod ops;
 mod optimizer;
+#[path = "../../../src/parallel.rs"]
+mod parallel;
 mod pools;
 mod refusals;
 mod report;
@@ -29,8 +31,6 @@ mod training;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use wgrad::Gpu;
 use wgrad::data::Split;
@@ -66,33 +66,21 @@ fn check(file: &File, gpu: &Gpu, mnist: Option<&Split>, table: &mut Table) -> Re
     }
 }
 
-/// Checks every file of a directory, two files at a time. Returns the report and the list of failures, in the order of
-/// the files.
+/// Checks every file of a directory, several files at a time. Returns the report and the list of failures, in the order
+/// of the files.
 fn check_all(directory: &Path, gpu: &Gpu, mnist: Option<&Split>) -> (String, Vec<String>) {
     let mut failures = Vec::new();
     let paths = file::walk(directory).unwrap_or_else(|refusal| {
         failures.push(format!("{refusal:?}"));
         Vec::new()
     });
-    let next = AtomicUsize::new(0);
-    let check_files = || {
-        let mut checked = Vec::new();
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut table = Table::default();
-            let outcome = File::open(path).and_then(|file| check(&file, gpu, mnist, &mut table));
-            checked.push((path, table, outcome));
-        }
-        checked
-    };
-    let mut checked = thread::scope(|scope| {
-        let other = scope.spawn(check_files);
-        let mut checked = check_files();
-        checked.extend(other.join().unwrap());
-        checked
+    let checked = parallel::map(&paths, |path| {
+        let mut table = Table::default();
+        let outcome = File::open(path).and_then(|file| check(&file, gpu, mnist, &mut table));
+        (table, outcome)
     });
-    checked.sort_by_key(|(path, ..)| *path);
     let mut table = Table::default();
-    for (_, of_file, outcome) in checked {
+    for (of_file, outcome) in checked {
         table.rows.extend(of_file.rows);
         failures.extend(outcome.err().map(|Refusal::Failed(why)| why));
     }
